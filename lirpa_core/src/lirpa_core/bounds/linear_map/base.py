@@ -1,0 +1,114 @@
+"""Coefficients of specification rows over one node's value: the interface of every structure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.linear_op import LinearOp
+from lirpa_core.capture.graph import Shape
+
+
+class LinearMap(ABC):
+    """`R` linear forms over the value of a node, for each of `B` examples.
+
+    A structure stores them any way it likes; `to_dense` is its meaning and its oracle in tests.
+    Every other method has a dense default, so that a new structure starts with `to_dense` alone
+    and gains speed one override at a time.
+    """
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """Number of rows `R`."""
+
+    @property
+    @abstractmethod
+    def batch(self) -> int:
+        """Number of examples `B`; one means shared by all."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> Shape:
+        """Shape `S` of one example of the value."""
+
+    @abstractmethod
+    def to_dense(self) -> Tensor:
+        """The coefficients themselves, `[R, B, *S]`."""
+
+    def dense(self) -> LinearMap:
+        """This map as a dense one."""
+        from lirpa_core.bounds.linear_map.dense import DenseMap
+
+        return DenseMap(self.to_dense())
+
+    def dot(self, value: Tensor) -> Tensor:
+        """`Σ A·value`: `[R, B]` for a value `[B, *S]`."""
+        return self.dense().dot(value)
+
+    def split_dot(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """`Σ A⁺·lower + A⁻·upper`: `[R, B]` for values `[B, *S]`; the minimum over a box."""
+        return self.dense().split_dot(lower, upper)
+
+    def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
+        """`‖weight · A‖_q` over `S`: `[R, B]`; `weight` broadcasts against `[B, *S]`."""
+        return self.dense().dual_norm(q, weight)
+
+    def scale(self, factor: Tensor) -> LinearMap:
+        """Multiply elementwise by a factor `[B, *S]`."""
+        return self.dense().scale(factor)
+
+    def relax(self, lower: Tensor, upper: Tensor) -> LinearMap:
+        """`A⁺·lower + A⁻·upper`, elementwise, for slopes `[B, *S]`, in one fused pass."""
+        return self.dense().relax(lower, upper)
+
+    def split(self) -> tuple[LinearMap, LinearMap]:
+        """`(A⁺, A⁻)`."""
+        return self.dense().split()
+
+    def with_negated(self) -> LinearMap:
+        """The rows `[A; −A]`, `2R` of them."""
+        return self.dense().with_negated()
+
+    def sum_to(self, shape: Shape) -> LinearMap:
+        """Undo broadcasting of the value from `shape` to `S`."""
+        return self if shape == self.shape else self.dense().sum_to(shape)
+
+    def squeeze(self, dim: int) -> LinearMap:
+        """Drop dimension `dim` of `S`, whose size is one."""
+        return self.dense().squeeze(dim)
+
+    def add(self, other: LinearMap) -> LinearMap | None:
+        """Sum of two maps in a structure of one's own, or None where this one does not know how."""
+        return None
+
+
+#: `(op, map) -> map`: pulls structured coefficients through a linear operator; None: cannot here.
+Kernel = Callable[[LinearOp, Any], "LinearMap | None"]
+
+
+def add(a: LinearMap, b: LinearMap) -> LinearMap:
+    """Sum of two maps; asks both structures before it goes dense."""
+    result = a.add(b)
+    if result is None:
+        result = b.add(a)
+    if result is None:
+        result = a.dense().add(b.dense())
+    assert result is not None
+    return result
+
+
+def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
+    """`Σ_S A·value` for `[R, B, *S]` and `[B, *S]` with broadcasting leading ones: `[R, B]`."""
+    flat, v = A.flatten(2), value.flatten(1)  # [R, B, n], [B, n]
+    if flat.shape[1] == 1 and v.shape[0] == 1:
+        return flat @ v[0]
+    if flat.shape[1] == 1:
+        return flat[:, 0] @ v.T
+    if v.shape[0] == 1:
+        return flat @ v[0]
+    return torch.einsum("rbn,bn->rb", flat, v)

@@ -1,0 +1,76 @@
+"""Dense coefficients: the oracle that every other structure is measured against."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.linear_map.base import LinearMap, bilinear_sum
+from lirpa_core.bounds.linear_op import sum_to
+from lirpa_core.capture.graph import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class DenseMap(LinearMap):
+    """Coefficients stored in full.
+
+    Attributes:
+        A: `[R, B, *S]`; `B` of one is shared by all examples.
+    """
+
+    A: Tensor
+
+    @property
+    def rows(self) -> int:
+        return self.A.shape[0]
+
+    @property
+    def batch(self) -> int:
+        return self.A.shape[1]
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.A.shape[2:])
+
+    def to_dense(self) -> Tensor:
+        return self.A
+
+    def dense(self) -> LinearMap:
+        return self
+
+    def dot(self, value: Tensor) -> Tensor:
+        return bilinear_sum(self.A, value)
+
+    def split_dot(self, lower: Tensor, upper: Tensor) -> Tensor:
+        return bilinear_sum(self.A.clamp(min=0), lower) + bilinear_sum(self.A.clamp(max=0), upper)
+
+    def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
+        A = self.A if weight is None else self.A * weight
+        flat = A.flatten(2)
+        if q == math.inf:
+            return flat.abs().amax(-1)
+        return torch.linalg.vector_norm(flat, q, dim=-1)
+
+    def scale(self, factor: Tensor) -> LinearMap:
+        return DenseMap(self.A * factor)
+
+    def relax(self, lower: Tensor, upper: Tensor) -> LinearMap:
+        return DenseMap(self.A * torch.where(self.A >= 0, lower, upper))
+
+    def split(self) -> tuple[LinearMap, LinearMap]:
+        return DenseMap(self.A.clamp(min=0)), DenseMap(self.A.clamp(max=0))
+
+    def with_negated(self) -> LinearMap:
+        return DenseMap(torch.cat([self.A, -self.A]))
+
+    def sum_to(self, shape: Shape) -> LinearMap:
+        return DenseMap(sum_to(self.A, shape, lead=2))
+
+    def squeeze(self, dim: int) -> LinearMap:
+        return DenseMap(self.A.squeeze(dim + 2))
+
+    def add(self, other: LinearMap) -> LinearMap | None:
+        return DenseMap(self.A + other.to_dense())

@@ -1,0 +1,138 @@
+"""The captured program of one example: frozen nodes in topological order.
+
+Data only. How a model becomes a `Graph` is in `capture.export`; what the engines do with one is in
+`engines`. The nodes are plain frozen dataclasses, because Dynamo refuses to trace `torch.fx.Node`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import torch
+from torch.utils._pytree import TreeSpec  # no public alias exists for the type
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+class NodeKind(Enum):
+    """What a node stands for."""
+
+    INPUT = "input"
+    PARAMETER = "parameter"
+    BUFFER = "buffer"
+    CONSTANT = "constant"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A reference to another node's value inside a node's arguments."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One named argument of an operator; `value` may hold `Ref`s, also inside tuples."""
+
+    name: str
+    value: Any
+    keyword_only: bool = False
+
+
+@dataclass(frozen=True)
+class SourceLocation:
+    """Where in the user's model a node comes from."""
+
+    file: str | None = None
+    line: int | None = None
+    code: str | None = None
+    module_path: str = ""
+    module_type: str = ""
+
+    def __str__(self) -> str:
+        where = f'{self.file}:{self.line}' if self.file else "unknown source line"
+        code = f" `{self.code}`" if self.code else ""
+        module = f" in module '{self.module_path}' ({self.module_type})" if self.module_path else ""
+        return f"{where}{code}{module}"
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One value of the graph.
+
+    Attributes:
+        name: Unique name inside the graph.
+        kind: Leaf kind, or `OPERATOR`.
+        target: The ATen or custom operator of an operator node, else None.
+        path: Parameter or buffer name in the user's module; input name for inputs.
+        arguments: The operator's arguments by schema name, defaults filled in.
+        output: Which output of a multi-output operator this node is; None for single-output ones.
+        shape: Shape of the value for *one example*, the batch dimension kept with size one.
+        dtype: Element type of the value.
+        source: Where the node comes from, for errors.
+    """
+
+    name: str
+    kind: NodeKind
+    shape: Shape
+    dtype: torch.dtype
+    target: Any = None
+    path: str = ""
+    arguments: tuple[Argument, ...] = ()
+    output: int | None = None
+    source: SourceLocation = field(default_factory=SourceLocation)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the nodes read, one entry an occurrence, in the order of the arguments."""
+        return tuple(ref.name for argument in self.arguments for ref in iter_refs(argument.value))
+
+    def __str__(self) -> str:
+        return f"'{self.name}' ({self.target or self.kind.value}, shape {list(self.shape)}) at {self.source}"
+
+
+def iter_refs(value: Any) -> Iterator[Ref]:
+    """Yield every `Ref` inside an argument value, left to right."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from iter_refs(item)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A whole program of one example.
+
+    Attributes:
+        nodes: All nodes, every node after those it reads.
+        inputs: Names of the input nodes, in the order of the flattened `(args, kwargs)` of the model.
+        outputs: Names of the output nodes, flattened.
+        input_spec: Tree structure of `(args, kwargs)`.
+        output_spec: Tree structure of the model's output.
+        input_batch_dims: Per input, the dimension that runs over examples (None: shared by all).
+        output_batch_dims: Per output, the dimension that runs over examples (None: shared by all).
+        constants: Tensors that the capture lifted out of the code, by path.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    input_spec: TreeSpec
+    output_spec: TreeSpec
+    input_batch_dims: tuple[int | None, ...]
+    output_batch_dims: tuple[int | None, ...]
+    constants: Mapping[str, torch.Tensor]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """Nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    def __getitem__(self, name: str) -> Node:
+        return self.by_name[name]

@@ -1,0 +1,67 @@
+"""Every error lirpa raises on purpose: one class a cause, all below `LirpaError`."""
+
+from __future__ import annotations
+
+
+class LirpaError(Exception):
+    """Base class of all errors that lirpa raises on purpose."""
+
+
+class CaptureError(LirpaError):
+    """The model could not be turned into a graph."""
+
+
+class DataDependentBranchError(CaptureError):
+    """The model branches on the value of a tensor, so one graph cannot stand for it."""
+
+
+class ReplayError(CaptureError):
+    """The captured graph does not reproduce the model's own output."""
+
+
+class TrainingModeError(CaptureError):
+    """A module is in training mode where that makes its output random or batch-dependent."""
+
+
+class UnsupportedOperatorError(LirpaError, NotImplementedError):
+    """An operator on the path of a perturbation has no rule."""
+
+
+class UnsupportedOperandError(LirpaError, NotImplementedError):
+    """A rule exists, but not for this combination of perturbed operands or options."""
+
+
+class PerturbationError(LirpaError, ValueError):
+    """A perturbation is ill-formed, or does not fit the tensor that it is attached to."""
+
+
+class InputError(LirpaError, ValueError):
+    """An input of the model is not what the bound computation can take."""
+
+
+class SpecificationError(LirpaError, ValueError):
+    """The specification matrix `C` does not fit the output."""
+
+
+class OptionError(LirpaError, ValueError):
+    """An option or a method is unknown or has a wrong value."""
+
+
+class DomainError(LirpaError, ValueError):
+    """A box reaches outside the domain of a function, such as a logarithm at zero."""
+
+
+class NonFiniteBoundError(LirpaError, ArithmeticError):
+    """A bound came out infinite or NaN."""
+
+
+class SoundnessError(LirpaError, AssertionError):
+    """Lower bound above upper bound: a rule is wrong. Always a defect to report."""
+
+
+class PluginError(LirpaError):
+    """A plugin could not be loaded or registered something unusable."""
+
+
+class PluginConflictError(PluginError):
+    """Two plugins claim the same operator or perturbation name."""

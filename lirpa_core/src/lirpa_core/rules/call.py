@@ -1,0 +1,219 @@
+"""One operator call as a rule sees it: static arguments, constants, and slots for what is perturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lirpa_core.capture.graph import Argument, Node, NodeKind, Shape
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Place of the i-th perturbed operand among the arguments."""
+
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """An operand that no perturbation reaches.
+
+    Attributes:
+        value: `[*S]`, or `[B, *S]` where `batched`.
+        batched: Whether the value differs between examples.
+    """
+
+    value: Tensor
+    batched: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """An operator with its arguments bound; what every rule method receives first.
+
+    Attributes:
+        node: The graph node, for the operator, the output's shape, and the source line in errors.
+        arguments: Every argument by its schema name: a `Slot`, a `Const`, a tuple of them, or a
+            plain Python value.
+        operands: Names of the nodes behind the slots.
+        shapes: Shape `S_i` of one example of each slot.
+        batch: Number of examples `B`.
+    """
+
+    node: Node
+    arguments: Mapping[str, Any]
+    operands: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    batch: int = 1
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    @property
+    def shape(self) -> Shape:
+        """Shape `S` of one example of the output."""
+        return self.node.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Element type of the output."""
+        return self.node.dtype
+
+    def slot(self, name: str) -> int | None:
+        """Index of the perturbed operand passed as argument `name`; None where it is constant."""
+        value = self.arguments.get(name)
+        return value.index if isinstance(value, Slot) else None
+
+    @cached_property
+    def constants(self) -> tuple[Const, ...]:
+        """All constant operands in the order of the arguments."""
+        return tuple(v for v in _leaves(self.arguments.values()) if isinstance(v, Const))
+
+    @cached_property
+    def has_batched_constants(self) -> bool:
+        """Whether a constant operand differs between examples."""
+        return any(c.batched for c in self.constants)
+
+    def function(self, operands: Sequence[Tensor], constants: Sequence[Tensor]) -> Tensor:
+        """Run the operator on one example.
+
+        Args:
+            operands: One tensor `[*S_i]` a slot.
+            constants: One tensor `[*S]` an entry of `constants`.
+
+        Returns:
+            The output of this node, `[*S]`.
+        """
+        remaining = iter(constants)
+
+        def fill(value: Any) -> Any:
+            if isinstance(value, Slot):
+                return operands[value.index]
+            if isinstance(value, Const):
+                return next(remaining)
+            if isinstance(value, tuple):
+                return [fill(item) for item in value]
+            return value
+
+        args, kwargs = [], {}
+        for argument in self.node.arguments:
+            value = fill(self.arguments[argument.name])
+            if argument.keyword_only:
+                kwargs[argument.name] = value
+            else:
+                args.append(value)
+        result = self.node.target(*args, **kwargs)
+        return result if self.node.output is None else result[self.node.output]
+
+    def evaluate(self, operands: Sequence[Tensor], lead: int = 1) -> Tensor:
+        """Run the operator on operands with leading dimensions, the last of which is the batch.
+
+        Every operand is `[*L, B, *S_i]` with the same number `lead` of leading dimensions; a size
+        of one broadcasts. Works for every operator, through `torch.vmap`.
+
+        Args:
+            operands: One tensor a slot.
+            lead: How many leading dimensions there are, the batch included.
+
+        Returns:
+            `[*L, B, *S]`.
+        """
+        constants = [c.value for c in self.constants]
+        if not operands:
+            return self._evaluate_constant(constants)
+        leading = torch.broadcast_shapes(*(x.shape[:lead] for x in operands))
+        batch = torch.broadcast_shapes(
+            leading[-1:], *(c.value.shape[:1] for c in self.constants if c.batched)
+        )
+        leading = leading[:-1] + batch
+        operands = [x.expand(*leading, *x.shape[lead:]) for x in operands]
+        constant_dims = tuple(0 if c.batched else None for c in self.constants)
+        constants = [
+            c.value.expand(*batch, *c.value.shape[1:]) if c.batched else c.value for c in self.constants
+        ]
+        if not self.has_batched_constants:
+            flat = [x.reshape(-1, *x.shape[lead:]) for x in operands]
+            run: Callable[..., Tensor] = torch.vmap(lambda *xs: self.function(xs, constants))
+            out = run(*flat)
+        else:
+            n = len(operands)
+            run = torch.vmap(
+                lambda *xs: self.function(xs[:n], xs[n:]), in_dims=(0,) * n + constant_dims
+            )
+            if lead == 1:
+                return run(*operands, *constants)
+            flat = [x.reshape(-1, *x.shape[lead - 1 :]) for x in operands]
+            run = torch.vmap(run, in_dims=(0,) * n + (None,) * len(constants))
+            out = run(*flat, *constants)
+            return out.reshape(*leading, *out.shape[2:])
+        return out.reshape(*leading, *out.shape[1:])
+
+    def _evaluate_constant(self, constants: list[Tensor]) -> Tensor:
+        if not self.has_batched_constants:
+            return self.function((), constants)
+        in_dims = tuple(0 if c.batched else None for c in self.constants)
+        return torch.vmap(lambda *cs: self.function((), cs), in_dims=in_dims)(*constants)
+
+    def __str__(self) -> str:
+        return str(self.node)
+
+    @classmethod
+    def of(cls, op: Any, *args: Any, batch: int = 1, **kwargs: Any) -> Call:
+        """Build a call without a graph, for tests and for trying a rule.
+
+        Positional and keyword arguments are those of `op` for one example, with an
+        `Operand(shape)` wherever a tensor is perturbed and a tensor (or `Const`) elsewhere.
+
+        >>> call = Call.of(torch.ops.aten.relu.default, Operand((1, 3)))
+        >>> call.shape, call.shapes
+        ((1, 3), ((1, 3),))
+        """
+        names = [a.name for a in op._schema.arguments]  # the only access to argument names
+        given = dict(zip(names, args, strict=False)) | kwargs
+        shapes: list[Shape] = []
+        dtype = next(
+            (x.dtype for x in _leaves(given.values()) if isinstance(x, Operand)), torch.get_default_dtype()
+        )
+
+        def bind(value: Any) -> Any:
+            if isinstance(value, Operand):
+                shapes.append(value.shape)
+                return Slot(len(shapes) - 1)
+            if isinstance(value, Tensor):
+                return Const(value)
+            if isinstance(value, (list, tuple)):
+                return tuple(bind(v) for v in value)
+            return value
+
+        arguments = {
+            a.name: bind(given.get(a.name, a.default_value)) for a in op._schema.arguments
+        }
+        declared = tuple(Argument(a.name, None, a.kwarg_only) for a in op._schema.arguments)
+        probe = Node("call", NodeKind.OPERATOR, (), dtype, target=op, arguments=declared)
+        draft = cls(probe, arguments, tuple(f"x{i}" for i in range(len(shapes))), tuple(shapes), batch)
+        with torch.no_grad():
+            sample = draft.evaluate([torch.ones(1, *s, dtype=dtype) for s in shapes])
+        node = Node("call", NodeKind.OPERATOR, tuple(sample.shape[1:]), sample.dtype, target=op, arguments=declared)
+        return cls(node, arguments, draft.operands, draft.shapes, batch)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Stands for a perturbed tensor of one example in `Call.of`."""
+
+    shape: Shape
+    dtype: torch.dtype = torch.float64
+
+
+def _leaves(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, (tuple, list)):
+            yield from _leaves(value)
+        else:
+            yield value
