@@ -119,7 +119,7 @@ class Bilinear:
         if self.is_affine(call):
             for slot, other in ((call.slot(self.left), self.right), (call.slot(self.right), self.left)):
                 if slot is not None:
-                    terms[slot] = WeightedOp(call, slot, _constant(call[other]), self)
+                    terms[slot] = WeightedOp(call, slot, _constant(call[other], call), self)
             return Relaxation.exactly(Affine(tuple(terms), bias))
         i, j = self._factor_slots(call)
         x, y = inputs[i], inputs[j]
@@ -241,7 +241,10 @@ def zero_factors(call: Call, *names: str) -> Call:
     return Call(call.node, arguments, call.operands, call.shapes, call.batch, call.device)
 
 
-def _constant(value: Any) -> Const:
-    if isinstance(value, Const):
+def _constant(value: Any, call: Call) -> Const:
+    """A fixed factor as a floating tensor: numbers, masks and integers are turned into one."""
+    if not isinstance(value, Const):
+        return Const(torch.as_tensor(value, dtype=call.dtype, device=call.device))
+    if value.value.is_floating_point():
         return value
-    return Const(torch.as_tensor(value))
+    return Const(value.value.to(call.dtype), value.batched)
