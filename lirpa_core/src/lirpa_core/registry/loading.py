@@ -110,16 +110,14 @@ def load(candidate: Candidate) -> Contribution | Failed:
         info = replace(info, api_version=_api_version(plugin))
         stage = "register"
         return _run_hooks(plugin, info)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin is foreign code, it may raise anything
         failure = PluginFailure(info.name, info.distribution, stage, _describe(error), info.version)
         return Failed(failure, error)
 
 
 def _from_entry_point(point: importlib.metadata.EntryPoint) -> Candidate:
     dist = point.dist
-    info = PluginInfo(
-        point.name, dist.version if dist else None, dist.name if dist else None, point.value
-    )
+    info = PluginInfo(point.name, dist.version if dist else None, dist.name if dist else None, point.value)
     return Candidate(info, point.load)
 
 

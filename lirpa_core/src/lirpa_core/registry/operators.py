@@ -35,9 +35,7 @@ class OperatorRegistry(Collector):
         super().__init__(plugin)
         self._operators: dict[Operator, Claim[Operator, OperatorEntry]] = {}
         self._decompositions: dict[Operator, Claim[Operator, DecompositionEntry]] = {}
-        self._kernels: dict[
-            tuple[Any, type[LinearMap]], Claim[tuple[Any, type[LinearMap]], KernelEntry]
-        ] = {}
+        self._kernels: dict[tuple[Any, type[LinearMap]], Claim[tuple[Any, type[LinearMap]], KernelEntry]] = {}
 
     def register(self, op: OperatorLike, rule: Rule, *, override: bool = False) -> None:
         """Give an operator a rule.
@@ -98,12 +96,12 @@ class OperatorRegistry(Collector):
         """
         if is_operator_like(op_key):
             key: Any = self._resolve(op_key)
-        elif isinstance(op_key, type) and issubclass(op_key, LinearOp):
+        elif _is_subclass(op_key, LinearOp):
             key = op_key
         else:
             self._refuse("kernel", f"expected an operator or a LinearOp type, got {_describe(op_key)}")
         what = f"kernel of {key_label(key)}"
-        if not (isinstance(structure, type) and issubclass(structure, LinearMap)):
+        if not _is_subclass(structure, LinearMap):
             self._refuse(what, f"expected a LinearMap type as structure, got {_describe(structure)}")
         if not callable(kernel):
             self._refuse(what, f"expected a function (op, map) -> map, got {_describe(kernel)}")
@@ -141,7 +139,7 @@ class OperatorRegistry(Collector):
                 self._refuse(what, f"expected a rule with a method `{name}`, got {getattr(rule, name)!r}")
         if not isinstance(rule.family, str) or not rule.family:
             self._refuse(what, f"expected a rule whose `family` is a word, got {rule.family!r}")
-        if not isinstance(rule.modes, tuple) or not rule.modes or not set(rule.modes) <= set(MODES):
+        if not isinstance(rule.modes, tuple) or not rule.modes or any(m not in MODES for m in rule.modes):
             self._refuse(
                 what, f"expected a rule whose `modes` is a tuple of some of {MODES}, got {rule.modes!r}"
             )
@@ -151,3 +149,7 @@ def _describe(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__qualname__}"
     return f"{value!r} of type {type(value).__qualname__}"
+
+
+def _is_subclass(value: object, base: type) -> bool:
+    return isinstance(value, type) and issubclass(value, base)

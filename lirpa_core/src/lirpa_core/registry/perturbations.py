@@ -27,12 +27,20 @@ class PerturbationRegistry(Collector):
             PluginError: The name is no identifier, `cls` no class, or the name registered twice.
         """
         what = f"perturbation {name!r}"
-        if not isinstance(name, str) or not name.isidentifier():
+        if not _is_name(name):
             self._refuse(what, "expected a name made of letters, digits and underscores")
-        if not isinstance(cls, type):
+        if not _is_class(cls):
             self._refuse(what, f"expected a class, got {cls!r} of type {type(cls).__qualname__}")
         self._add(self._perturbations, what, Claim(name, PerturbationEntry(name, cls, self.plugin), override))
 
     def claims(self) -> tuple[Claim[str, PerturbationEntry], ...]:
         """Everything collected."""
         return tuple(self._perturbations.values())
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isidentifier()
+
+
+def _is_class(value: object) -> bool:
+    return isinstance(value, type)

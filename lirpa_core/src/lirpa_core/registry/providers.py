@@ -119,7 +119,8 @@ def advice(op: object, registry: Registry) -> str:
             return f"{distribution}, which is installed but disabled (plugin '{info.name}')"
     for info in registry.plugins:
         if info.distribution == distribution:
-            return f"{distribution}; {info.version or 'the installed version'} has no rule for it, " + (
+            return (
+                f"{distribution}, whose version {info.version} is installed but has no rule for it; "
                 f"a newer one may: pip install --upgrade {distribution}"
             )
     return f"{distribution}: pip install {distribution}"

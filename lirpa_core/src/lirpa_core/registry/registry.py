@@ -171,9 +171,7 @@ class Registry:
         if isinstance(outcome, Failed):
             raise outcome.raised() from outcome.cause
         portable = portable_plugin(plugin)
-        return self._derived(
-            (*self._contributions, outcome), methodcaller("extended", portable, name=name)
-        )
+        return self._derived((*self._contributions, outcome), methodcaller("extended", portable, name=name))
 
     def without(self, plugin_name: str) -> Registry:
         """A registry without what one plugin registered.

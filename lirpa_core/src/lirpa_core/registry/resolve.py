@@ -83,6 +83,6 @@ def _by_name(name: str) -> Operator:
     return overload
 
 
-def _overload_names(packet: OpOverloadPacket[..., Any]) -> list[str]:
-    names: list[str] = packet.overloads()  # type: ignore[no-untyped-call]
+def _overload_names(packet: Any) -> list[str]:
+    names: list[str] = packet.overloads()
     return names
