@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -47,12 +48,15 @@ class Bilinear:
         right: Name of the second factor's argument.
         additive: Names of arguments that are added to the product.
         native: Hand-written code for speed.
+        fixed: `(call, slot, weight) -> LinearOp`: the operator in `slot` with the other factor fixed
+            at `weight`, where a more telling operator than `WeightedOp` exists (a `Diagonal`, say).
     """
 
     left: str
     right: str
     additive: tuple[str, ...] = ()
-    native: BilinearNative | None = field(default=None)
+    native: BilinearNative | None = None
+    fixed: Callable[[Call, int, Const], LinearOp] | None = None
 
     family = "bilinear"
     modes = ("interval", "backward", "forward")
@@ -119,7 +123,7 @@ class Bilinear:
         if self.is_affine(call):
             for slot, other in ((call.slot(self.left), self.right), (call.slot(self.right), self.left)):
                 if slot is not None:
-                    terms[slot] = WeightedOp(call, slot, _constant(call[other], call), self)
+                    terms[slot] = self._with_weight(call, slot, _constant(call[other], call))
             return Relaxation.exactly(Affine(tuple(terms), bias))
         i, j = self._factor_slots(call)
         x, y = inputs[i], inputs[j]
@@ -138,14 +142,19 @@ class Bilinear:
         assert i is not None and j is not None
         return i, j
 
-    def _fixed(self, call: Call, slot: int) -> Any:
+    def _fixed(self, call: Call, slot: int) -> Callable[[Tensor], LinearOp]:
         """`value [B, *S_other] -> LinearOp` in `slot` with the other factor fixed there."""
 
-        def fix(value: Tensor) -> WeightedOp:
+        def fix(value: Tensor) -> LinearOp:
             shared = value.shape[0] == 1
-            return WeightedOp(call, slot, Const(value[0] if shared else value, not shared), self)
+            return self._with_weight(call, slot, Const(value[0] if shared else value, not shared))
 
         return fix
+
+    def _with_weight(self, call: Call, slot: int, weight: Const) -> LinearOp:
+        if self.fixed is not None:
+            return self.fixed(call, slot, weight)
+        return WeightedOp(call, slot, weight, self)
 
     def _joint(self, call: Call) -> Linear:
         return Linear((self.left, self.right, *self.additive))
