@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lirpa_core.bounds.linear_map.base import LinearMap, bilinear_sum
 from lirpa_core.bounds.linear_op import sum_to
+from lirpa_core.bounds.norms import scaled_norm
 from lirpa_core.capture.graph import Shape
 
 
@@ -52,7 +53,10 @@ class DenseMap(LinearMap):
         flat = A.flatten(2)
         if q == math.inf:
             return flat.abs().amax(-1)
-        return torch.linalg.vector_norm(flat, q, dim=-1)
+        if q not in (1, 2):
+            return scaled_norm(flat, q)
+        norm: Tensor = torch.linalg.vector_norm(flat, q, dim=-1)
+        return norm
 
     def scale(self, factor: Tensor) -> LinearMap:
         return DenseMap(self.A * factor)
