@@ -66,6 +66,27 @@ def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
         return program.run_decompositions(table)
 
 
+def has_fixed_batch(program: ExportedProgram) -> bool:
+    """Whether a program was exported for one example, without a dynamic batch dimension.
+
+    Raises:
+        CaptureError: If it was exported for a fixed batch of several examples.
+    """
+    inputs = [
+        n.meta["val"] for n in program.graph.nodes
+        if n.op == "placeholder" and n.name in program.graph_signature.user_inputs
+    ]  # fmt: skip
+    sizes = [x.shape[0] for x in inputs if isinstance(x, Tensor) and x.is_floating_point() and x.dim()]
+    if not sizes or not isinstance(sizes[0], int):
+        return False
+    if sizes[0] != 1:
+        raise CaptureError(
+            f"the program was exported for a fixed batch of {sizes[0]}. Export it with one example, or with a "
+            "dynamic batch dimension (dynamic_shapes={...: {0: torch.export.Dim('batch')}})."
+        )
+    return True
+
+
 def operators_of(program: ExportedProgram, registry: Registry) -> Mapping[Any, list[SourceLocation]]:
     """Every operator of a program as capture would see it, with the places it comes from."""
     nodes, _ = read_nodes(decompose(program, registry))
