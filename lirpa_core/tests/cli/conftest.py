@@ -44,7 +44,7 @@ def registry() -> Registry:
     @hookimpl
     def alpha_operators(registry: Any) -> None:
         registry.register("aten.relu", FakeRule("unary", "interval", "backward", "forward"))
-        registry.register("aten.mm", FakeRule("linear", "interval"))
+        registry.register("aten.mm.default", FakeRule("linear", "interval"))
 
     @hookimpl
     def alpha_perturbations(registry: Any) -> None:

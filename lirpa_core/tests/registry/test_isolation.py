@@ -102,7 +102,7 @@ def test_api_versions(
 
 def test_a_misspelt_hook_is_an_error(healthy: ModuleType, make_plugin: Callable[..., ModuleType]) -> None:
     broken = make_plugin("broken")
-    broken.lirpa_register_operator = hookimpl(print)  # type: ignore[attr-defined]
+    broken.lirpa_register_operator = make_plugin  # type: ignore[attr-defined]
     failure = load_with_healthy(healthy, broken)
     assert "no hook `lirpa_register_operator`; its hooks are lirpa_register_operators, " in failure.error
 

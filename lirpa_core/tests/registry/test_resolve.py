@@ -30,9 +30,16 @@ def test_custom_operators(named: object) -> None:
     assert resolve_operator(named) is torch.ops.lirpa_test_resolve.twice.default
 
 
-def test_out_variants_do_not_make_a_packet_ambiguous() -> None:
-    assert "out" in torch.ops.aten.relu.overloads()
-    assert resolve_operator(torch.ops.aten.relu) is RELU
+@pytest.mark.parametrize(("name", "variant"), [("relu", "out"), ("sin", "float")])
+def test_variants_that_no_graph_holds_do_not_make_a_packet_ambiguous(name: str, variant: str) -> None:
+    packet = getattr(torch.ops.aten, name)
+    assert variant in packet.overloads()
+    assert resolve_operator(packet) is packet.default
+
+
+def test_a_packet_without_any_overload_for_tensors() -> None:
+    with pytest.raises(PluginError, match=r"aten\.floordiv has no overload that takes tensors and returns"):
+        resolve_operator("aten.floordiv")
 
 
 @pytest.mark.parametrize("named", [torch.ops.aten.clamp, "aten.clamp"], ids=str)
