@@ -34,6 +34,7 @@ class OperatorRow:
 
 @click.command(
     "ops",
+    short_help="List operators, or check those of a model.",
     epilog="""\b
     Examples:
       lirpa ops                          every operator
