@@ -37,7 +37,9 @@ def check_plugins(expected: list[str]) -> None:
     for point in found.values():
         package = point.value.partition(".")[0]
         home = Path(str(importlib.resources.files(package)))
-        assert home.is_relative_to(sys.prefix), f"{package} was imported from {home}, not from this environment"
+        assert home.is_relative_to(sys.prefix), (
+            f"{package} was imported from {home}, not from this environment"
+        )
         assert (home / "py.typed").is_file(), f"{package} carries no py.typed"
         importlib.import_module(point.value)
 
