@@ -35,7 +35,7 @@ demo: setup  ## Certify a small digit classifier: a table and a plot
 	$(BIN)/python examples/digits/demo.py $(ARGS)
 
 test: setup  ## Run the whole test suite, the documentation's code included
-	$(BIN)/python -m pytest -n 2 $(COVERAGE) $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(COVERAGE) $(ARGS)
 
 lint: setup  ## Style, formatting and import contracts
 	$(BIN)/ruff check .
