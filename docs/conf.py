@@ -32,7 +32,8 @@ apidoc_modules = [
         "destination": f"api/generated/{package}",
         "exclude_patterns": ["**/errors.py", "**/_version.py", "**/__main__.py"],
         "module_first": True,
-        "automodule_options": {"members", "show-inheritance"},
+        # A name is described where it is defined; the names of users are on a page of their own.
+        "automodule_options": {"members", "show-inheritance", "ignore-module-all"},
     }
     for package in ("lirpa_core", "lirpa_ops_vision", "lirpa_ops_nlp", "lirpa_perturbations")
 ]
