@@ -63,7 +63,8 @@ def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
         table.pop(op, None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
-        return program.run_decompositions(table)
+        decomposed: ExportedProgram = program.run_decompositions(table)
+        return decomposed
 
 
 def has_fixed_batch(program: ExportedProgram) -> bool:

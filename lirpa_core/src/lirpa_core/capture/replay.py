@@ -68,9 +68,8 @@ def input_leaves(graph: Graph, inputs: Sequence[Any]) -> dict[str, Const]:
 
 
 def _size(graph: Graph, inputs: Sequence[Any]) -> int:
-    return max(
-        x.shape[dim] for x, dim in zip(inputs, graph.input_batch_dims, strict=True) if dim is not None
-    )
+    sizes = [x.shape[dim] for x, dim in zip(inputs, graph.input_batch_dims, strict=True) if dim is not None]
+    return int(max(sizes))
 
 
 def _run_model(

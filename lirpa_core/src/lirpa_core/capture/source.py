@@ -22,13 +22,13 @@ def source_of(meta: dict[str, Any]) -> SourceLocation:
     """
     frames = list(_FRAME.finditer(meta.get("stack_trace") or ""))
     own = [f for f in frames if not f["file"].startswith(_TORCH)]
-    frame = (own or frames or [None])[-1]
+    chosen = (own or frames)[-1:]
     stack = meta.get("nn_module_stack") or {}
     path, kind = next(reversed(stack.values()), ("", ""))
     return SourceLocation(
-        file=frame["file"] if frame else None,
-        line=int(frame["line"]) if frame else None,
-        code=frame["code"].strip() if frame else None,
+        file=chosen[0]["file"] if chosen else None,
+        line=int(chosen[0]["line"]) if chosen else None,
+        code=chosen[0]["code"].strip() if chosen else None,
         module_path=str(path),
         module_type=getattr(kind, "__name__", str(kind).rpartition(".")[2]),
     )
