@@ -89,11 +89,13 @@ def has_fixed_batch(program: ExportedProgram) -> bool:
 
 
 def operators_of(program: ExportedProgram, registry: Registry) -> Mapping[Any, list[SourceLocation]]:
-    """Every operator of a program as capture would see it, with the places it comes from."""
+    """Every operator that an input reaches, as capture would see it, with the places it comes from."""
     nodes, _ = read_nodes(decompose(program, registry))
     found: dict[Any, list[SourceLocation]] = {}
+    reached = {node.name for node in nodes if node.kind is NodeKind.INPUT}
     for node in nodes:
-        if node.kind is NodeKind.OPERATOR:
+        if reached.intersection(node.inputs):
+            reached.add(node.name)
             found.setdefault(node.target, []).append(node.source)
     return found
 
