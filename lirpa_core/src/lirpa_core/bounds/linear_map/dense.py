@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lirpa_core.bounds.linear_map.base import LinearMap, bilinear_sum
 from lirpa_core.bounds.linear_op import sum_to
+from lirpa_core.bounds.norms import scaled_norm
 from lirpa_core.capture.graph import Shape
 
 
@@ -52,7 +53,10 @@ class DenseMap(LinearMap):
         flat = A.flatten(2)
         if q == math.inf:
             return flat.abs().amax(-1)
-        return torch.linalg.vector_norm(flat, q, dim=-1)
+        if q not in (1, 2):
+            return scaled_norm(flat, q)
+        norm: Tensor = torch.linalg.vector_norm(flat, q, dim=-1)
+        return norm
 
     def scale(self, factor: Tensor) -> LinearMap:
         return DenseMap(self.A * factor)
@@ -63,8 +67,14 @@ class DenseMap(LinearMap):
     def split(self) -> tuple[LinearMap, LinearMap]:
         return DenseMap(self.A.clamp(min=0)), DenseMap(self.A.clamp(max=0))
 
+    def negate(self) -> LinearMap:
+        return DenseMap(-self.A)
+
     def with_negated(self) -> LinearMap:
         return DenseMap(torch.cat([self.A, -self.A]))
+
+    def take(self, start: int, stop: int) -> LinearMap:
+        return DenseMap(self.A[start:stop])
 
     def sum_to(self, shape: Shape) -> LinearMap:
         return DenseMap(sum_to(self.A, shape, lead=2))

@@ -1,0 +1,130 @@
+"""What a threat model is: a set around each example over which a linear form can be minimised."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_map import LinearMap
+from lirpa_core.errors import PerturbationError
+
+
+class Perturbation(ABC):
+    """A set of values that a tensor may take, one set an example.
+
+    Every tensor that a method takes or returns has the examples first: the nominal value `x` is
+    `[B, *S]` whatever the layout of the user's tensor was. The engine calls `aligned` once, and from
+    then on only passes such tensors; a perturbed weight comes as `[1, *S]`.
+
+    A perturbation is immutable, and its methods are pure functions of tensors. `hull` and
+    `concretize` are differentiable in `x`, in the perturbation's own tensors and in the coefficients.
+    """
+
+    @abstractmethod
+    def validate(self, x: Tensor) -> None:
+        """Refuse a value that this perturbation does not fit, before anything is computed.
+
+        Args:
+            x: Nominal value, `[B, *S]`.
+
+        Raises:
+            PerturbationError: Naming the argument that is wrong.
+        """
+
+    @property
+    @abstractmethod
+    def is_box(self) -> bool:
+        """Whether the set is its own hull, so that interval propagation loses nothing by `hull`."""
+
+    @abstractmethod
+    def hull(self, x: Tensor) -> Interval:
+        """The smallest box around the set, `[B, *S]`."""
+
+    @abstractmethod
+    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+        """Minimum of the linear forms `A` over the set.
+
+        Args:
+            x: Nominal value, `[B, *S]`; a leading one is shared by all examples of `A`.
+            A: `R` forms over `S` for each of `B` examples; a batch of one is shared by all examples.
+
+        Returns:
+            `[R, B]`: `min { Σ A·z : z in the set }`, the nominal part `Σ A·x` included. Never above
+            the true minimum, up to rounding.
+        """
+
+    @abstractmethod
+    def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Random members of the set, extreme ones among them, without gradient: `[n, B, *S]`."""
+
+    @abstractmethod
+    def contains(self, x: Tensor, z: Tensor) -> Tensor:
+        """Which candidates belong to the set, with an allowance for rounding.
+
+        Args:
+            x: Nominal value, `[B, *S]`.
+            z: Candidates, `[n, B, *S]`.
+
+        Returns:
+            Boolean, `[n, B]`.
+        """
+
+    @abstractmethod
+    def project(self, x: Tensor, z: Tensor) -> Tensor:
+        """Move candidates `[n, B, *S]` into the set; those inside stay where they are.
+
+        Attacks depend on it: where the set is convex this is the nearest point in Euclidean distance.
+        """
+
+    def aligned(self, batch_dim: int | None, ndim: int) -> Perturbation:
+        """The same set with its own tensors laid out examples first.
+
+        Args:
+            batch_dim: Dimension of the user's tensor that runs over examples; None where all examples
+                share the tensor, such as a weight, which then gets a leading dimension of one.
+            ndim: Rank of the user's tensor.
+        """
+        return self
+
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Perturbation:
+        """The same perturbation with `function` applied to each tensor that it holds."""
+        return self
+
+
+def examples_first(value: Tensor, batch_dim: int | None, ndim: int) -> Tensor:
+    """Lay out a tensor, broadcastable to the user's one, with examples first.
+
+    Args:
+        value: At most `ndim` dimensions, broadcast from the right as usual.
+        batch_dim: Dimension that runs over examples, or None.
+        ndim: Rank of the user's tensor.
+
+    Returns:
+        `ndim` dimensions with the examples moved to the front, or `1 + ndim` without a batch.
+    """
+    if value.dim() > ndim:
+        return value  # `validate` refuses it with the name of the argument
+    value = value.reshape(*[1] * (ndim - value.dim()), *value.shape)
+    return value.unsqueeze(0) if batch_dim is None else value.movedim(batch_dim, 0)
+
+
+def require_real_finite(x: Tensor, what: str = "x") -> None:
+    """Refuse integer, complex and non-finite values.
+
+    Raises:
+        PerturbationError: Naming `what`.
+    """
+    if not x.is_floating_point():
+        raise PerturbationError(
+            f"{what} has dtype {x.dtype}, but only floating point tensors can be perturbed"
+        )
+    finite = torch.isfinite(x.detach())
+    if not bool(finite.all()):
+        bad = x.detach()[~finite][0].item()
+        raise PerturbationError(
+            f"{what} must be finite, but holds {bad} ({int((~finite).sum())} such elements)"
+        )
