@@ -21,9 +21,7 @@ EXP = Curve(
     inside=0.0,
 )
 
-EXPM1 = Curve(
-    f=torch.expm1, df=torch.exp, arcs=EXP.arcs, monotone=1, shape=CONVEX, inside=0.0
-)
+EXPM1 = Curve(f=torch.expm1, df=torch.exp, arcs=EXP.arcs, monotone=1, shape=CONVEX, inside=0.0)
 
 EXP2 = Curve(
     f=torch.exp2,
