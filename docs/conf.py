@@ -62,6 +62,8 @@ SPECIAL = re.compile(r"\||(?<=\w)_(?!\w)|(?<=\S)\*(?=\w)")
 
 def prose_to_rst(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Rewrite the docstring in `lines`, before napoleon reads its sections."""
+    if callable(obj) and not str(getattr(obj, "__module__", "")).startswith("lirpa"):
+        lines.clear()  # an attribute that holds a function of torch is not described by torch's docstring
     for number, line in enumerate(lines):
         if line.lstrip().startswith((">>>", ".. ", "|")):
             continue
