@@ -24,10 +24,11 @@ LIRPA_API_VERSION = 1
 @hookimpl
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
-    for group in (arithmetic, matmul, shape, reduction, indexing, scatter, choice, conversion, extremum):
+    for group in (
+        activation, arithmetic, matmul, shape, reduction, indexing, scatter, choice, conversion, extremum,
+        decompositions,
+    ):  # fmt: skip
         group.register(registry)
-    activation.register(registry)
-    decompositions.register(registry)
 
 
 @hookimpl

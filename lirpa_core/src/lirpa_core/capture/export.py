@@ -14,7 +14,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref, SourceLocation
 from lirpa_core.capture.passes import clean
-from lirpa_core.capture.source import source_of, user_frame
+from lirpa_core.capture.source import raised_at, source_of, user_frame
 from lirpa_core.errors import CaptureError, DataDependentBranchError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], r
         except Exception as error:
             if "data-dependent" in str(error).lower():
                 raise _branch_error(error) from error
-            where = user_frame(str(error))
+            where = user_frame(str(error)) or raised_at(error)
             raise CaptureError(
                 f"torch.export could not capture the model{f' at {where}' if where else ''}: "
                 f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}. Try "
@@ -63,7 +63,8 @@ def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
         table.pop(op, None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
-        return program.run_decompositions(table)
+        decomposed: ExportedProgram = program.run_decompositions(table)
+        return decomposed
 
 
 def has_fixed_batch(program: ExportedProgram) -> bool:
@@ -88,11 +89,13 @@ def has_fixed_batch(program: ExportedProgram) -> bool:
 
 
 def operators_of(program: ExportedProgram, registry: Registry) -> Mapping[Any, list[SourceLocation]]:
-    """Every operator of a program as capture would see it, with the places it comes from."""
+    """Every operator that an input reaches, as capture would see it, with the places it comes from."""
     nodes, _ = read_nodes(decompose(program, registry))
     found: dict[Any, list[SourceLocation]] = {}
+    reached = {node.name for node in nodes if node.kind is NodeKind.INPUT}
     for node in nodes:
-        if node.kind is NodeKind.OPERATOR:
+        if reached.intersection(node.inputs):
+            reached.add(node.name)
             found.setdefault(node.target, []).append(node.source)
     return found
 

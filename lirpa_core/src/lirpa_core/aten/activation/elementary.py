@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
+from lirpa_core.aten.activation.domains import unless_above, unless_from, unless_one_sign
 from lirpa_core.aten.activation.registrar import Registrar
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary
 
@@ -20,7 +20,7 @@ def _logarithm(base: float) -> Curve:
         arcs=(Arc(CONCAVE, inverse=lambda k: 1 / (scale * k.clamp(min=0))),),
         monotone=1,
         shape=CONCAVE,
-        outside=lambda l, u: ~(l > 0),
+        outside=unless_above(0),
     )
 
 
@@ -34,7 +34,7 @@ LOG1P = Curve(
     arcs=(Arc(CONCAVE, inverse=lambda k: 1 / k.clamp(min=0) - 1),),
     monotone=1,
     shape=CONCAVE,
-    outside=lambda l, u: ~(l > -1),
+    outside=unless_above(-1),
 )
 
 SQRT = Curve(
@@ -43,7 +43,7 @@ SQRT = Curve(
     arcs=(Arc(CONCAVE, inverse=lambda k: (0.5 / k.clamp(min=0)).square()),),
     monotone=1,
     shape=CONCAVE,
-    outside=lambda l, u: ~(l >= 0),
+    outside=unless_from(0),
     singular=(0.0,),
 )
 
@@ -53,12 +53,8 @@ RSQRT = Curve(
     arcs=(Arc(CONVEX, inverse=lambda k: (-2 * k).clamp(min=0).pow(-2 / 3)),),
     monotone=-1,
     shape=CONVEX,
-    outside=lambda l, u: ~(l > 0),
+    outside=unless_above(0),
 )
-
-
-def _zero_inside(l: Tensor, u: Tensor) -> Tensor:
-    return ~((l > 0) | (u < 0))
 
 
 RECIPROCAL = Curve(
@@ -69,16 +65,16 @@ RECIPROCAL = Curve(
         Arc(CONVEX, start=0.0, inverse=lambda k: (-k).clamp(min=0).rsqrt(), alone=True),
     ),
     monotone=-1,
-    outside=_zero_inside,
+    outside=unless_one_sign,
 )
 
 ACOSH = Curve(
     f=torch.acosh,
-    df=lambda x: ((x - 1).rsqrt() * (x + 1).rsqrt()),
+    df=lambda x: (x - 1).rsqrt() * (x + 1).rsqrt(),
     arcs=(Arc(CONCAVE, inverse=lambda k: torch.hypot(torch.ones_like(k), 1 / k.clamp(min=0))),),
     monotone=1,
     shape=CONCAVE,
-    outside=lambda l, u: ~(l >= 1),
+    outside=unless_from(1),
     inside=2.0,
     singular=(1.0,),
 )

@@ -52,9 +52,7 @@ def _gelu_tanh_jet(x: Tensor) -> tuple[Tensor, Tensor]:
     gate, rest = torch.sigmoid(2 * inner), torch.sigmoid(-2 * inner)
     bump = 2 * gate * rest  # derivative of the gate by `inner`
     first = gate + x * bump * rate
-    second = bump * (
-        2 * rate + x * (6 * _TANH_RATE * _TANH_CUBIC * x + 2 * (rest - gate) * rate.square())
-    )
+    second = bump * (2 * rate + x * (6 * _TANH_RATE * _TANH_CUBIC * x + 2 * (rest - gate) * rate.square()))
     return first, second
 
 

@@ -26,54 +26,50 @@ class Wave(Curve):
 
     phase: float = 0.0
 
-    def dips(self, l: Tensor, u: Tensor, k: Tensor, side: int) -> tuple[Point, ...]:
-        return self._touching(l, u, k.detach(), side)
+    def dips(self, lo: Tensor, hi: Tensor, k: Tensor, side: int) -> tuple[Point, ...]:
+        return self._touching(lo, hi, k.detach(), side)
 
-    def vertices(self, l: Tensor, u: Tensor) -> tuple[Point, ...]:
-        m = (l / 2 + u / 2).detach()
-        points = [clip(self._extremum(m, side) + shift, l, u) for side in (LOWER, UPPER) for shift in (0, _PERIOD)]
+    def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
+        m = (lo / 2 + hi / 2).detach()
+        points = [
+            clip(self._extremum(m, side) + shift, lo, hi) for side in (LOWER, UPPER) for shift in (0, _PERIOD)
+        ]
         first, second = (points[0], points[1]), (points[2], points[3])
         swap = first[0] > second[0]
         low, high = torch.where(swap, second[0], first[0]), torch.where(swap, first[0], second[0])
         low2, high2 = torch.where(swap, second[1], first[1]), torch.where(swap, first[1], second[1])
         return tuple((x, self.f(x)) for x in (low, high, low2, high2))
 
-    @property
-    def straight_edges(self) -> bool:
-        return False
+    def spans(self, lo: Tensor, hi: Tensor, side: int) -> tuple[Span, ...]:
+        nearest = self._extremum((lo / 2 + hi / 2).detach(), side)
+        return tuple(self._span(nearest + shift, lo, hi, side) for shift in (0, _PERIOD))
 
-    def spans(self, l: Tensor, u: Tensor, side: int) -> tuple[Span, ...]:
-        nearest = self._extremum((l / 2 + u / 2).detach(), side)
-        return tuple(self._span(nearest + shift, l, u, side) for shift in (0, _PERIOD))
-
-    def hull(self, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        lower, upper = self.f(l).minimum(self.f(u)), self.f(l).maximum(self.f(u))
-        flat = torch.zeros_like(l)
-        for _, y in self._touching(l, u, flat, LOWER):
+    def hull(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+        lower, upper = self.f(lo).minimum(self.f(hi)), self.f(lo).maximum(self.f(hi))
+        flat = torch.zeros_like(lo)
+        for _, y in self._touching(lo, hi, flat, LOWER):
             lower = lower.minimum(y)
-        for _, y in self._touching(l, u, flat, UPPER):
+        for _, y in self._touching(lo, hi, flat, UPPER):
             upper = upper.maximum(y)
         return lower, upper
 
-    def bent(self, l: Tensor, u: Tensor) -> Tensor:
-        return l < u
+    def bent(self, lo: Tensor, hi: Tensor) -> Tensor:
+        return lo < hi
 
-    def _touching(
-        self, l: Tensor, u: Tensor, k: Tensor, side: int
-    ) -> tuple[Point, Point]:
+    def _touching(self, lo: Tensor, hi: Tensor, k: Tensor, side: int) -> tuple[Point, Point]:
         k = k.clamp(-1, 1)
         base = -side * k.acos() - self.phase
-        low, high = ((l - base) / _PERIOD).detach(), ((u - base) / _PERIOD).detach()
+        low, high = ((lo - base) / _PERIOD).detach(), ((hi - base) / _PERIOD).detach()
         # Rounded outward, so that a touching point at the very end of the box is not missed.
-        slack = 4 * torch.finfo(l.dtype).eps
+        slack = 4 * torch.finfo(lo.dtype).eps
         first = (low - slack * (1 + low.abs())).ceil()
         last = (high + slack * (1 + high.abs())).floor()
-        found = (first <= last) & (l < u)
+        found = (first <= last) & (lo < hi)
         value = -side * ((1 - k) * (1 + k)).sqrt()
 
         def point(turn: Tensor) -> Point:
-            x = torch.where(found, (base + _PERIOD * turn).maximum(l.detach()).minimum(u.detach()), l)
-            return x, torch.where(found, value, self.f(l))
+            x = torch.where(found, (base + _PERIOD * turn).maximum(lo.detach()).minimum(hi.detach()), lo)
+            return x, torch.where(found, value, self.f(lo))
 
         return point(first), point(last)
 
@@ -82,8 +78,8 @@ class Wave(Curve):
         base = -side * math.pi / 2 - self.phase
         return base + _PERIOD * ((m - base) / _PERIOD).floor()
 
-    def _span(self, at: Tensor, l: Tensor, u: Tensor, side: int) -> Span:
-        start, end = clip(at - math.pi / 2, l, u), clip(at + math.pi / 2, l, u)
+    def _span(self, at: Tensor, lo: Tensor, hi: Tensor, side: int) -> Span:
+        start, end = clip(at - math.pi / 2, lo, hi), clip(at + math.pi / 2, lo, hi)
         return Span(start, end, lambda k: at + side * k.clamp(-1, 1).asin(), self._jet)
 
 
@@ -95,34 +91,32 @@ COS = Wave(f=torch.cos, df=lambda x: -x.sin(), inside=0.0, phase=math.pi / 2)
 class Tangent(Curve):
     """`tan(x)` between two poles: concave up to the middle of the period, convex after."""
 
-    def spans(self, l: Tensor, u: Tensor, side: int) -> tuple[Span, ...]:
-        middle = _middle(l, u)
-        center = clip(middle, l, u)
-        start, end = (l, center) if side == CONCAVE else (center, u)
+    def spans(self, lo: Tensor, hi: Tensor, side: int) -> tuple[Span, ...]:
+        middle = _middle(lo, hi)
+        center = clip(middle, lo, hi)
+        start, end = (lo, center) if side == CONCAVE else (center, hi)
 
         def touch(k: Tensor) -> Tensor:
             return middle + side * (k - 1).clamp(min=0).sqrt().atan()
 
         return (Span(start, end, touch, self._jet, None, side == CONVEX, side == CONCAVE),)
 
-    def bent(self, l: Tensor, u: Tensor) -> Tensor:
-        return l < u
+    def bent(self, lo: Tensor, hi: Tensor) -> Tensor:
+        return lo < hi
 
 
-def _middle(l: Tensor, u: Tensor) -> Tensor:
-    return (math.pi * ((l / 2 + u / 2) / math.pi).round()).detach()
+def _middle(lo: Tensor, hi: Tensor) -> Tensor:
+    return (math.pi * ((lo / 2 + hi / 2) / math.pi).round()).detach()
 
 
-def _across_pole(l: Tensor, u: Tensor) -> Tensor:
+def _across_pole(lo: Tensor, hi: Tensor) -> Tensor:
     """Whether a pole is in the box; the tangent of a rounded number tells the last doubt."""
-    middle = _middle(l, u)
-    inside = (l > middle - math.pi / 2) & (u < middle + math.pi / 2) & (l.tan() <= u.tan())
+    middle = _middle(lo, hi)
+    inside = (lo > middle - math.pi / 2) & (hi < middle + math.pi / 2) & (lo.tan() <= hi.tan())
     return ~inside
 
 
-TAN = Tangent(
-    f=torch.tan, df=lambda x: 1 + x.tan().square(), monotone=1, outside=_across_pole, inside=0.0
-)
+TAN = Tangent(f=torch.tan, df=lambda x: 1 + x.tan().square(), monotone=1, outside=_across_pole, inside=0.0)
 
 
 def register(registry: Registrar) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lirpa_core.aten.activation.domains import unless_above, unless_from, unless_one_sign
 from lirpa_core.aten.activation.registrar import Registrar
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary
@@ -40,18 +41,6 @@ def _root(p: float, k: Tensor) -> Tensor:
     return (k / p).clamp(min=0).pow(1 / (p - 1))
 
 
-def _outside_positive(l: Tensor, u: Tensor) -> Tensor:
-    return ~(l > 0)
-
-
-def _outside_nonnegative(l: Tensor, u: Tensor) -> Tensor:
-    return ~(l >= 0)
-
-
-def _zero_inside(l: Tensor, u: Tensor) -> Tensor:
-    return ~((l > 0) | (u < 0))
-
-
 def _real_power(p: float) -> Curve:
     bend = CONCAVE if 0 < p < 1 else CONVEX
     return Curve(
@@ -60,7 +49,7 @@ def _real_power(p: float) -> Curve:
         arcs=(Arc(bend, inverse=lambda k: _root(p, k)),),
         monotone=1 if p > 0 else -1,
         shape=bend,
-        outside=_outside_nonnegative if p > 0 else _outside_positive,
+        outside=unless_from(0) if p > 0 else unless_above(0),
         singular=(0.0,) if p > 0 else (),
     )
 
@@ -78,7 +67,7 @@ def _even_power(p: float) -> Curve:
         arcs=arcs,
         extrema=(0.0,) if p > 0 else (),
         shape=CONVEX,
-        outside=None if p > 0 else _zero_inside,
+        outside=None if p > 0 else unless_one_sign,
     )
 
 
@@ -91,7 +80,7 @@ def _odd_power(p: float) -> Curve:
             Arc(CONVEX, start=0.0, inverse=lambda k: _root(p, k), alone=p < 0),
         ),
         monotone=1 if p > 0 else -1,
-        outside=None if p > 0 else _zero_inside,
+        outside=None if p > 0 else unless_one_sign,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lirpa_core.aten.activation.domains import unless_strictly_within, unless_within
 from lirpa_core.aten.activation.registrar import Registrar
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary
 
@@ -59,14 +60,6 @@ def _erf_slope(x: Tensor) -> Tensor:
     return 2 / math.sqrt(math.pi) * (-x.square()).exp()
 
 
-def _outside_unit(l: Tensor, u: Tensor) -> Tensor:
-    return ~((l >= -1) & (u <= 1))
-
-
-def _outside_open_unit(l: Tensor, u: Tensor) -> Tensor:
-    return ~((l > -1) & (u < 1))
-
-
 def _asin_slope(x: Tensor) -> Tensor:
     return (1 - x).rsqrt() * (1 + x).rsqrt()
 
@@ -81,9 +74,7 @@ def _asinh_inverse(k: Tensor) -> Tensor:
     return ((1 - k) * (1 + k)).sqrt() / k
 
 
-SIGMOID = _s_shape(
-    torch.sigmoid, lambda x: torch.sigmoid(x) * torch.sigmoid(-x), _sigmoid_inverse, CONCAVE
-)
+SIGMOID = _s_shape(torch.sigmoid, lambda x: torch.sigmoid(x) * torch.sigmoid(-x), _sigmoid_inverse, CONCAVE)
 TANH = _s_shape(
     torch.tanh,
     lambda x: 4 * torch.sigmoid(2 * x) * torch.sigmoid(-2 * x),
@@ -98,17 +89,15 @@ ATAN = _s_shape(
     lambda k: (1 / k.clamp(0, 1) - 1).sqrt(),
     CONCAVE,
 )
-ASINH = _s_shape(
-    torch.asinh, lambda x: 1 / torch.hypot(torch.ones_like(x), x), _asinh_inverse, CONCAVE
-)
+ASINH = _s_shape(torch.asinh, lambda x: 1 / torch.hypot(torch.ones_like(x), x), _asinh_inverse, CONCAVE)
 SINH = _s_shape(torch.sinh, torch.cosh, lambda k: k.clamp(min=1).acosh(), CONVEX)
-ASIN = _s_shape(torch.asin, _asin_slope, _asin_inverse, CONVEX, _outside_unit, (-1.0, 1.0))
+ASIN = _s_shape(torch.asin, _asin_slope, _asin_inverse, CONVEX, unless_within(1), (-1.0, 1.0))
 ACOS = _s_shape(
     torch.acos,
     lambda x: -_asin_slope(x),
     lambda k: _asin_inverse(-k),
     CONCAVE,
-    _outside_unit,
+    unless_within(1),
     (-1.0, 1.0),
 )
 ATANH = _s_shape(
@@ -116,7 +105,7 @@ ATANH = _s_shape(
     lambda x: 1 / ((1 - x) * (1 + x)),
     lambda k: (1 - 1 / k.clamp(min=1)).sqrt(),
     CONVEX,
-    _outside_open_unit,
+    unless_strictly_within(1),
 )
 
 

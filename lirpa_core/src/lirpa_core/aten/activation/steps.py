@@ -16,9 +16,8 @@ from torch import Tensor
 
 from lirpa_core.aten.activation.registrar import Registrar
 from lirpa_core.rules.call import Call
-from lirpa_core.rules.unary import Curve, Jump, Point, Unary, clip, parameter
-
-Corner = Callable[[Tensor], Tensor]
+from lirpa_core.rules.unary import Curve, Jump, Point, Position, Unary, clip, parameter
+from lirpa_core.rules.unary.curve import Map
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,32 +30,31 @@ class Staircase(Curve):
         landings: Values next to which the staircase changes its pace, such as zero for `trunc`.
     """
 
-    upward: Corner = torch.ceil
+    upward: Map = torch.ceil
     height: float = 1.0
     landings: tuple[float, ...] = ()
 
-    def vertices(self, l: Tensor, u: Tensor) -> tuple[Point, ...]:
-        bottom, top = self.f(l), self.f(u)
-        steps = [bottom, *(clip(v, bottom, top) for v in self.landings), top - self.height]
+    def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
+        bottom, top = self.f(lo).detach(), self.f(hi).detach()
         points = []
-        for below in steps:
-            below = below.detach()
-            above = below + self.height
-            jumps = (bottom <= below) & (above <= top)
-            x = torch.where(jumps, clip(self.upward(below), l.detach(), u.detach()), l)
-            points += [(x, torch.where(jumps, below, bottom)), (x, torch.where(jumps, above, bottom))]
+        landings: tuple[Position, ...] = (bottom, *self.landings, top - self.height)
+        for landing in landings:
+            below = clip(landing, bottom, top)
+            above = (below + self.height).minimum(top)
+            x = clip(self.upward(below), lo.detach(), hi.detach())
+            x = torch.where(below < top, x, lo)
+            points += [
+                (x, torch.where(below < top, below, bottom)),
+                (x, torch.where(below < top, above, bottom)),
+            ]
         return tuple(points)
 
-    @property
-    def straight_edges(self) -> bool:
-        return False
-
-    def bent(self, l: Tensor, u: Tensor) -> Tensor:
-        return self.f(l) != self.f(u)
+    def bent(self, lo: Tensor, hi: Tensor) -> Tensor:
+        return self.f(lo) != self.f(hi)
 
 
-def _staircase(f: Callable[[Tensor], Tensor], upward: Corner, **options: Any) -> Staircase:
-    return Staircase(f=f, df=torch.zeros_like, monotone=1, upward=upward, **options)
+def _staircase(f: Map, upward: Map, height: float = 1.0, landings: tuple[float, ...] = ()) -> Staircase:
+    return Staircase(f=f, df=torch.zeros_like, monotone=1, upward=upward, height=height, landings=landings)
 
 
 FLOOR = _staircase(torch.floor, lambda y: y + 1)
@@ -69,12 +67,10 @@ def round_decimals(call: Call) -> Curve:
     """`round.decimals(self, decimals)`."""
     decimals = int(call["decimals"])
     height = 10.0**-decimals
-    return _staircase(
-        lambda x: torch.round(x, decimals=decimals), lambda y: y + height / 2, height=height
-    )
+    return _staircase(lambda x: torch.round(x, decimals=decimals), lambda y: y + height / 2, height=height)
 
 
-def _step(f: Callable[[Tensor], Tensor], at: Any, left: float, right: float) -> Curve:
+def _step(f: Map, at: Any, left: float, right: float) -> Curve:
     return Curve(f=f, df=torch.zeros_like, corners=(Jump(at, left, right),))
 
 

@@ -107,7 +107,7 @@ class Curve:
         shape: `CONVEX` or `CONCAVE` if the whole curve is (which includes its kinks; small jumps
             are tolerated), 0 otherwise. A short cut to the best slope.
         homogeneous: Whether `f(cx) = cf(x)` for all `c >= 0`, so that some lines pass through zero.
-        outside: From `(l, u)` to where the box is not in the domain; None if that cannot be.
+        outside: From `(lo, hi)` to where the box is not in the domain; None if that cannot be.
         inside: Some point of the domain at which everything is finite.
         singular: Points of the domain where the derivative (or the second) is infinite. A box that
             ends there gives no gradient to that end.
@@ -140,7 +140,7 @@ class Curve:
         slope = self.slope(torch.where(finite, x, self.inside))
         return torch.where(finite, slope, torch.zeros_like(slope))
 
-    def vertices(self, l: Tensor, u: Tensor) -> tuple[Point, ...]:
+    def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
         """Points `(x, y)` of the graph's closure between the end points, left to right.
 
         With the end points and the arcs they must span the convex hull of the graph over the box.
@@ -149,27 +149,22 @@ class Curve:
         points = []
         for corner in self.corners:
             at = corner.at if isinstance(corner, Jump) else corner
-            x = clip(at, l, u)
+            x = clip(at, lo, hi)
             y = self.f(x)
             if isinstance(corner, Jump):
-                points.append((x, torch.where((l < at) & (at <= u), corner.left, y)))
+                points.append((x, torch.where((lo < at) & (at <= hi), corner.left, y)))
                 points.append((x, y))
-                points.append((x, torch.where((l <= at) & (at < u), corner.right, y)))
+                points.append((x, torch.where((lo <= at) & (at < hi), corner.right, y)))
             else:
                 points.append((x, y))
         return tuple(points)
 
-    @property
-    def straight_edges(self) -> bool:
-        """Whether the graph between neighbouring vertices is a straight line."""
-        return not self.arcs and not any(isinstance(c, Jump) for c in self.corners)
-
-    def spans(self, l: Tensor, u: Tensor, side: int) -> tuple[Span, ...]:
+    def spans(self, lo: Tensor, hi: Tensor, side: int) -> tuple[Span, ...]:
         """The arcs that lines on this side can touch in their interior, cut to the box."""
         return tuple(
             Span(
-                l if arc.start is None else clip(arc.start, l, u),
-                u if arc.end is None else clip(arc.end, l, u),
+                lo if arc.start is None else clip(arc.start, lo, hi),
+                hi if arc.end is None else clip(arc.end, lo, hi),
                 arc.inverse,
                 arc.jet or self._jet,
                 arc.anchor,
@@ -180,40 +175,40 @@ class Curve:
             if arc.bend == side
         )
 
-    def dips(self, l: Tensor, u: Tensor, k: Tensor, side: int) -> tuple[Point, ...] | None:
+    def dips(self, lo: Tensor, hi: Tensor, k: Tensor, side: int) -> tuple[Point, ...] | None:
         """Where `f(x) - kx` is least (`LOWER`) or greatest in closed form, or None to use the spans."""
         return None
 
-    def hull(self, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    def hull(self, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
         """The smallest and the largest value over the box."""
-        at_l, at_u = self.f(l), self.f(u)
+        at_l, at_u = self.f(lo), self.f(hi)
         if self.monotone:
             return (at_l, at_u) if self.monotone > 0 else (at_u, at_l)
         lower, upper = at_l.minimum(at_u), at_l.maximum(at_u)
-        values = [y for _, y in self.vertices(l, u)] + [self.f(clip(x, l, u)) for x in self.extrema]
+        values = [y for _, y in self.vertices(lo, hi)] + [self.f(clip(x, lo, hi)) for x in self.extrema]
         for y in values:
             lower, upper = lower.minimum(y), upper.maximum(y)
         return lower, upper
 
-    def bent(self, l: Tensor, u: Tensor) -> Tensor:
-        """Where the curve is not one straight line over the box; False wherever `l = u`."""
-        bent = torch.zeros_like(l, dtype=torch.bool)
+    def bent(self, lo: Tensor, hi: Tensor) -> Tensor:
+        """Where the curve is not one straight line over the box; False wherever `lo = hi`."""
+        bent = torch.zeros_like(lo, dtype=torch.bool)
         for corner in self.corners:
             if isinstance(corner, Jump):
-                bent = bent | ((l <= corner.at) & (corner.at <= u) & (l < u))
+                bent = bent | ((lo <= corner.at) & (corner.at <= hi) & (lo < hi))
             else:
-                bent = bent | ((l < corner) & (corner < u))
+                bent = bent | ((lo < corner) & (corner < hi))
         for side in {arc.bend for arc in self.arcs}:
-            for span in self.spans(l, u, side):
+            for span in self.spans(lo, hi, side):
                 bent = bent | (span.start < span.end)
         return bent
 
     def _jet(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        jet: tuple[Tensor, Tensor] = torch.func.jvp(self.slope, (x,), (torch.ones_like(x),))
-        return jet
+        derivatives = torch.func.jvp(self.slope, (x,), (torch.ones_like(x),))
+        return derivatives[0], derivatives[1]
 
 
-def clip(position: Position, l: Tensor, u: Tensor) -> Tensor:
+def clip(position: Position, lo: Tensor, hi: Tensor) -> Tensor:
     """The point of the box that is nearest to `position`."""
-    above = l.clamp(min=position) if isinstance(position, float | int) else l.maximum(position)
-    return above.minimum(u)
+    above = lo.clamp(min=position) if isinstance(position, float | int) else lo.maximum(position)
+    return above.minimum(hi)

@@ -75,8 +75,8 @@ class Unary:
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """The smallest and largest value of the function over the box."""
         curve = self._curve(call)
-        l, u, outside = _box(call, curve, inputs[0])
-        lower, upper = curve.hull(l, u)
+        lo, hi, outside = _box(call, curve, inputs[0])
+        lower, upper = curve.hull(lo, hi)
         if outside is not None:
             lower = torch.where(outside, -torch.inf, lower)
             upper = torch.where(outside, torch.inf, upper)
@@ -85,30 +85,30 @@ class Unary:
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """The two lines that lose the least area."""
         curve = self._curve(call)
-        l, u, outside = _box(call, curve, inputs[0])
-        k_lo, k_up = default_slopes(curve, l, u)
-        return _lines(call, curve, l, u, outside, k_lo, k_up, supporting=True)
+        lo, hi, outside = _box(call, curve, inputs[0])
+        k_lo, k_up = default_slopes(curve, lo, hi)
+        return _lines(call, curve, lo, hi, outside, k_lo, k_up, supporting=True)
 
     def relax_with(
         self, call: Call, inputs: tuple[Interval | None, ...], k_lo: Tensor, k_up: Tensor
     ) -> Relaxation:
         """The tightest lines of given slopes `[B, *S]` or any shape that broadcasts to it."""
         curve = self._curve(call)
-        l, u, outside = _box(call, curve, inputs[0])
-        return _lines(call, curve, l, u, outside, k_lo, k_up)
+        lo, hi, outside = _box(call, curve, inputs[0])
+        return _lines(call, curve, lo, hi, outside, k_lo, k_up)
 
     def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor, Tensor]:
         """The slopes `[B, *S]` that `relax` chooses: where an optimiser starts."""
         curve = self._curve(call)
-        l, u, _ = _box(call, curve, inputs[0])
-        k_lo, k_up = default_slopes(curve, l, u)
+        lo, hi, _ = _box(call, curve, inputs[0])
+        k_lo, k_up = default_slopes(curve, lo, hi)
         return _full(call, k_lo), _full(call, k_up)
 
     def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """Elements on whose box the function is not one straight line."""
         curve = self._curve(call)
-        l, u, _ = _box(call, curve, inputs[0])
-        bent = _full(call, curve.bent(l, u))
+        lo, hi, _ = _box(call, curve, inputs[0])
+        bent = _full(call, curve.bent(lo, hi))
         shape, extra = call.shapes[0], bent.dim() - 1 - len(call.shapes[0])
         dims = [1 + i for i in range(extra)]
         dims += [1 + extra + i for i, n in enumerate(shape) if n == 1 and bent.shape[1 + extra + i] != 1]
@@ -136,20 +136,20 @@ def _ends(call: Call, box: Interval | None) -> tuple[Tensor, Tensor]:
 
 def _box(call: Call, curve: Curve, box: Interval | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """End points that are safe to compute with, and where they stand in for a box outside the domain."""
-    l, u = _ends(call, box)
-    outside = None if curve.outside is None else curve.outside(l, u)
+    lo, hi = _ends(call, box)
+    outside = None if curve.outside is None else curve.outside(lo, hi)
     if outside is not None:
-        l, u = torch.where(outside, curve.inside, l), torch.where(outside, curve.inside, u)
+        lo, hi = torch.where(outside, curve.inside, lo), torch.where(outside, curve.inside, hi)
     for point in curve.singular:
-        l, u = torch.where(l == point, l.detach(), l), torch.where(u == point, u.detach(), u)
-    return l, u, outside
+        lo, hi = torch.where(lo == point, lo.detach(), lo), torch.where(hi == point, hi.detach(), hi)
+    return lo, hi, outside
 
 
 def _lines(
     call: Call,
     curve: Curve,
-    l: Tensor,
-    u: Tensor,
+    lo: Tensor,
+    hi: Tensor,
     outside: Tensor | None,
     k_lo: Tensor,
     k_up: Tensor,
@@ -162,11 +162,11 @@ def _lines(
         # A tangent of such a curve passes through zero: only the chord has an intercept.
         b_lo = b_up = None
         if curve.shape == CONVEX:
-            b_up = intercept(curve, l, u, k_up, UPPER)
+            b_up = intercept(curve, lo, hi, k_up, UPPER)
         else:
-            b_lo = intercept(curve, l, u, k_lo, LOWER)
+            b_lo = intercept(curve, lo, hi, k_lo, LOWER)
     else:
-        b_lo, b_up = intercept(curve, l, u, k_lo, LOWER), intercept(curve, l, u, k_up, UPPER)
+        b_lo, b_up = intercept(curve, lo, hi, k_lo, LOWER), intercept(curve, lo, hi, k_up, UPPER)
     if outside is not None:
         k_lo, k_up = torch.where(outside, 0, k_lo), torch.where(outside, 0, k_up)
         b_lo = None if b_lo is None else torch.where(outside, -torch.inf, b_lo)
