@@ -67,9 +67,8 @@ class MatMul:
         product = _interval_matmul(
             align(a, 1, rank), align(b, 1, rank), align(c, 1, rank), align(d, 1, rank)
         )
-        return Interval(
-            product.lower.reshape(-1, *call.shape), product.upper.reshape(-1, *call.shape)
-        )
+        shape = (product.lower.shape[0], *call.shape)
+        return Interval(product.lower.reshape(shape), product.upper.reshape(shape))
 
     def weight(self, call: Call, slot: int, weight: Const) -> Tensor:
         """The fixed factor as a matrix, transposed where it is stored so: `[(B,) .., k, n]`."""

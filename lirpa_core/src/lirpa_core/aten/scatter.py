@@ -34,7 +34,7 @@ class SliceScatter:
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         if call.slot("self") == slot:
             return self._erased(call, x, lead)
-        start, stop, step = self._places(call)
+        start, _, step = self._places(call)
         if step == 1:
             return embed(x, self._dim(call), start, start + x.shape[self._dim(call) + lead], call.shape)
         return self._put(call, x.new_zeros(*x.shape[:lead], *call.shape), x, lead)
