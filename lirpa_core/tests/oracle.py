@@ -29,7 +29,7 @@ def batched(*shape: int, seed: int = 7, **kwargs: Any) -> Const:
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def close(a: Tensor, b: Tensor) -> None:
