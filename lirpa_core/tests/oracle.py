@@ -80,7 +80,7 @@ def boxes(call: Call, seed: int = 3, width: float = 1.0) -> tuple[Interval, ...]
     return tuple(found)
 
 
-def points(inputs: Sequence[Interval], count: int = 40, corners: int = 10) -> list[list[Tensor]]:
+def points(inputs: Sequence[Interval], count: int = 20, corners: int = 8) -> list[list[Tensor]]:
     """Points of a box: random ones, its corners (all of them in low dimension)."""
     generator = torch.Generator().manual_seed(5)
 
@@ -127,7 +127,7 @@ def assert_sound(rule: Any, call: Call, inputs: tuple[Interval, ...], tolerance:
 def assert_tight(rule: Any, call: Call, inputs: tuple[Interval, ...]) -> None:
     """The interval is the range, as the corners of the box show."""
     interval = rule.interval(call, inputs)
-    found = torch.stack([values(call, xs) for xs in points(inputs, count=0, corners=12)])
+    found = torch.stack([values(call, xs) for xs in points(inputs, count=0, corners=9)])
     close(interval.lower.expand(BATCH, *call.shape), found.amin(0))
     close(interval.upper.expand(BATCH, *call.shape), found.amax(0))
 

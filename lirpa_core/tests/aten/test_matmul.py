@@ -71,8 +71,8 @@ AFFINE = {
     "dot right": (aten.dot.default, P(3), X(3)),
 }
 PRODUCTS = {
-    "linear": (aten.linear.default, X(1, 3), X(2, 3), C(2)),
-    "linear all": (aten.linear.default, X(1, 3), X(2, 3), X(2)),
+    "linear": (aten.linear.default, X(1, 2), X(2, 2), C(2)),
+    "linear all": (aten.linear.default, X(1, 2), X(2, 2), X(2)),
     "linear no bias": (aten.linear.default, X(2, 2), X(2, 2), None),
     "mm": (aten.mm.default, X(2, 2), X(2, 2)),
     "bmm": (aten.bmm.default, X(2, 1, 2), X(2, 2, 1)),
