@@ -64,7 +64,15 @@ class ConvGeometry:
             x = torch.constant_pad_nd(x, _border(self.before, self.after))
         padding = (0,) * self.dims if self.before != self.after else self.before
         out: Tensor = aten.convolution.default(
-            x, weight, None, self.stride, padding, self.dilation, self.transposed, self.output_padding, self.groups
+            x,
+            weight,
+            None,
+            self.stride,
+            padding,
+            self.dilation,
+            self.transposed,
+            self.output_padding,
+            self.groups,
         )
         return out
 
