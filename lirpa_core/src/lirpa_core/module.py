@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from lirpa_core.assemble import assemble
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.capture.batching import from_batch_first
 from lirpa_core.capture.capture import AUTO, capture
+from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.graph import Graph, Node
-from lirpa_core.engines.compute import RowBounds, intermediate_bounds, row_bounds
+from lirpa_core.engines.compute import intermediate_bounds, row_bounds
 from lirpa_core.engines.methods import find_method
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
@@ -61,6 +62,8 @@ class BoundedModule(nn.Module):
         (torch.Size([3, 1]), True)
     """
 
+    _lirpa_model: nn.Module  # set through __dict__, so that it does not become a submodule
+
     def __init__(
         self,
         model: nn.Module | ExportedProgram,
@@ -76,6 +79,8 @@ class BoundedModule(nn.Module):
         self._lirpa_options = BoundOptions().updated(bound_opts)
         self._lirpa_registry = registry or default_registry()
         original = model.module() if isinstance(model, ExportedProgram) else model
+        self._lirpa_fixed_batch = isinstance(model, ExportedProgram) and has_fixed_batch(model)
+        self._lirpa_exported = isinstance(model, ExportedProgram)
         if device is not None:
             original = original.to(device)
         # The dictionaries themselves are shared, so that names in state_dict() stay the original's.
@@ -101,8 +106,12 @@ class BoundedModule(nn.Module):
 
     def train(self, mode: bool = True) -> BoundedModule:
         """Set the original model's mode; bounds then are those of the model in that mode."""
+        if self._lirpa_exported:  # torch leaves an exported program in the mode it was exported in
+            if mode:
+                raise OptionError("an exported program cannot be put in training mode; give the nn.Module instead.")
+            return self
         self._lirpa_model.train(mode)
-        self.training = mode
+        self.training = self._lirpa_model.training
         return self
 
     def set_bound_opts(self, new_opts: Mapping[str, Any]) -> None:
@@ -144,8 +153,10 @@ class BoundedModule(nn.Module):
                 self._lirpa_example,
             )
             self._lirpa_graphs[key] = capture(
-                self._lirpa_model, args, kwargs, registry=self._lirpa_registry, batch_dims=self._lirpa_batch_dims
-            )
+                self._lirpa_model, args, kwargs,
+                registry=self._lirpa_registry, batch_dims=self._lirpa_batch_dims,
+                fixed_batch=self._lirpa_fixed_batch,
+            )  # fmt: skip
         return self._lirpa_graphs[key]
 
     # ------------------------------------------------------------------ bounds
@@ -260,11 +271,8 @@ class BoundedModule(nn.Module):
         return self._lirpa_options.memory_budget
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lirpa_last": None}
-
-    if True:  # attributes set through __dict__, declared for type checkers
-        _lirpa_model: nn.Module
-        _apply: Callable[..., Any]
+        # Graphs are captured anew when first needed: they refer to operators of this process.
+        return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None}
 
 
 def _plain(x: Tensor, device: torch.device | str | None = None) -> Tensor:
@@ -328,6 +336,3 @@ def _structured(values: Mapping[int, Tensor | None], graph: Graph, output: int |
     if len(graph.outputs) == 1:
         return values[0]
     return pytree.tree_unflatten([values.get(i) for i in range(len(graph.outputs))], graph.output_spec)
-
-
-__all__ = ["BoundedModule", "RowBounds"]

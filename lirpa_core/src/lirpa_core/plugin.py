@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.aten import arithmetic, matmul, shape
+from lirpa_core.aten import activation, arithmetic, matmul, shape
 from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
 
@@ -12,7 +12,7 @@ LIRPA_API_VERSION = 1
 @hookimpl
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
-    for group in (arithmetic, matmul, shape):
+    for group in (activation, arithmetic, matmul, shape):
         group.register(registry)
 
 

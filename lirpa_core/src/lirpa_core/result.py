@@ -13,6 +13,7 @@ from lirpa_core.capture.graph import Graph
 class NodeBounds(Mapping[str, Interval]):
     """Bounds of inner nodes, by node name or by the path of the module that ends in the node.
 
+    They are `[B, *S]` with `S` the shape for one example, a leading batch dimension of one left out.
     Elements that no relaxation could profit from keep the bounds of interval propagation.
     """
 
@@ -21,13 +22,14 @@ class NodeBounds(Mapping[str, Interval]):
         self._intervals = dict(intervals)
 
     def __getitem__(self, name: str) -> Interval:
-        if name in self._intervals:
-            return self._intervals[name]
         node = self._graph.find(name)
         if node is None or node.name not in self._intervals:
             modules = [path for path, end in self._graph.by_module.items() if end in self._intervals]
             raise KeyError(f"no bounds for {name!r}; there are nodes {list(self._intervals)} and modules {modules}")
-        return self._intervals[node.name]
+        interval = self._intervals[node.name]
+        if node.shape[:1] != (1,):
+            return interval
+        return Interval(interval.lower.squeeze(1), interval.upper.squeeze(1))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._intervals)

@@ -20,9 +20,8 @@ def specification_rows(problem: Problem, node: Node, C: Tensor) -> DenseMap:
     """
     size = math.prod(node.shape)
     expected = f"[{problem.batch}, K, {size}]"
-    if not isinstance(C, Tensor) or C.dim() < 3:
-        got = list(C.shape) if isinstance(C, Tensor) else type(C).__name__
-        raise SpecificationError(f"C must be a tensor of shape {expected}; got {got}.")
+    if C.dim() < 3:
+        raise SpecificationError(f"C must be a tensor of shape {expected}; got {list(C.shape)}.")
     if math.prod(C.shape[2:]) != size or C.shape[0] not in (1, problem.batch):
         raise SpecificationError(
             f"C has shape {list(C.shape)}; expected {expected}: one block of K rows an example, over the {size} "

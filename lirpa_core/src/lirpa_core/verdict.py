@@ -25,7 +25,7 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     found: dict[str, Tensor] = {}
     for name, call in problem.calls.items():
         violation = getattr(problem.rule(name), "domain_violation", None)
-        outside = violation(call, intervals[call.operands[0]]) if violation is not None else None
+        outside = violation(call, tuple(intervals[o] for o in call.operands)) if violation is not None else None
         if outside is not None:
             found[name] = outside
     if not found or not bool(torch.stack([v.any() for v in found.values()]).any()):

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batching import default_batch_dims, one_example
 from lirpa_core.capture.export import export, read_nodes
-from lirpa_core.capture.graph import Graph, NodeKind
-from lirpa_core.capture.replay import replayed
+from lirpa_core.capture.graph import Graph
+from lirpa_core.capture.replay import other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
 from lirpa_core.errors import CaptureError, InputError
 
@@ -30,6 +32,7 @@ def capture(
     *,
     registry: Registry,
     batch_dims: Sequence[int | None] | str | None = AUTO,
+    fixed_batch: bool = False,
 ) -> Graph:
     """Capture one example of a model as a graph, and check that the graph is the model.
 
@@ -40,6 +43,8 @@ def capture(
         registry: Which operators have rules, and so stay whole.
         batch_dims: Per flattened input, the dimension that runs over examples, None where the input
             is shared; `"auto"` guesses from leading sizes; None: there is no batch at all.
+        fixed_batch: The model takes batches of one only (an exported program without a dynamic batch
+            dimension); the replay then cannot try another size.
 
     Returns:
         The graph of one example.
@@ -55,31 +60,30 @@ def capture(
     _refuse_bad_inputs(inputs)
     refuse_training_mode(model)
     dims = _batch_dims(batch_dims, inputs)
+    if fixed_batch:
+        inputs = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     single = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
+    _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
     program = export(model, one_args, one_kwargs, registry)
     nodes, outputs = read_nodes(program)
     refuse_random_nodes(nodes)
     if not any(o is not None for o in outputs):
         raise CaptureError("the model returns no tensor, so there is nothing to bound.")
-    names = [node.path for node in nodes if node.kind is NodeKind.INPUT]
     graph = Graph(
         nodes=nodes,
         inputs=_input_names(program, len(inputs)),
         outputs=outputs,
         input_spec=spec,
-        output_spec=pytree.tree_structure(_output_skeleton(model, inputs, spec)),
+        output_spec=spec,  # the replay fills in the output's structure and batch dimensions
         input_batch_dims=dims,
         output_batch_dims=(None,) * len(outputs),
         constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
     )
-    assert len(names) <= len(inputs)
-    return replayed(graph, model, inputs)
+    return replayed(graph, model, inputs, fixed_batch=fixed_batch)
 
 
-def _input_names(program: torch.export.ExportedProgram, count: int) -> tuple[str, ...]:
-    from torch.export.graph_signature import InputKind
-
+def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:
     names = tuple(
         getattr(s.arg, "name", "") for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT
     )
@@ -87,10 +91,16 @@ def _input_names(program: torch.export.ExportedProgram, count: int) -> tuple[str
     return names
 
 
-def _output_skeleton(model: nn.Module, inputs: list[Any], spec: pytree.TreeSpec) -> Any:
-    args, kwargs = pytree.tree_unflatten(inputs, spec)
+def _refuse_fixed_batch(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], one_args: Any, one_kwargs: Any
+) -> None:
+    """Tell a model that cannot take a batch of one from a model that cannot run at all."""
     with torch.no_grad():
-        return model(*args, **kwargs)
+        try:
+            model(*one_args, **one_kwargs)
+        except Exception as error:
+            model(*args, **kwargs)
+            raise other_batch_size(1, error) from error
 
 
 def _batch_dims(given: Sequence[int | None] | str | None, inputs: list[Any]) -> tuple[int | None, ...]:

@@ -14,7 +14,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref, SourceLocation
 from lirpa_core.capture.passes import clean
-from lirpa_core.capture.source import source_of, user_frame
+from lirpa_core.capture.source import raised_at, source_of, user_frame
 from lirpa_core.errors import CaptureError, DataDependentBranchError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], r
         except Exception as error:
             if "data-dependent" in str(error).lower():
                 raise _branch_error(error) from error
-            where = user_frame(str(error))
+            where = user_frame(str(error)) or raised_at(error)
             raise CaptureError(
                 f"torch.export could not capture the model{f' at {where}' if where else ''}: "
                 f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}. Try "
@@ -63,15 +63,39 @@ def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
         table.pop(op, None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
-        return program.run_decompositions(table)
+        decomposed: ExportedProgram = program.run_decompositions(table)
+        return decomposed
+
+
+def has_fixed_batch(program: ExportedProgram) -> bool:
+    """Whether a program was exported for one example, without a dynamic batch dimension.
+
+    Raises:
+        CaptureError: If it was exported for a fixed batch of several examples.
+    """
+    inputs = [
+        n.meta["val"] for n in program.graph.nodes
+        if n.op == "placeholder" and n.name in program.graph_signature.user_inputs
+    ]  # fmt: skip
+    sizes = [x.shape[0] for x in inputs if isinstance(x, Tensor) and x.is_floating_point() and x.dim()]
+    if not sizes or not isinstance(sizes[0], int):
+        return False
+    if sizes[0] != 1:
+        raise CaptureError(
+            f"the program was exported for a fixed batch of {sizes[0]}. Export it with one example, or with a "
+            "dynamic batch dimension (dynamic_shapes={...: {0: torch.export.Dim('batch')}})."
+        )
+    return True
 
 
 def operators_of(program: ExportedProgram, registry: Registry) -> Mapping[Any, list[SourceLocation]]:
-    """Every operator of a program as capture would see it, with the places it comes from."""
+    """Every operator that an input reaches, as capture would see it, with the places it comes from."""
     nodes, _ = read_nodes(decompose(program, registry))
     found: dict[Any, list[SourceLocation]] = {}
+    reached = {node.name for node in nodes if node.kind is NodeKind.INPUT}
     for node in nodes:
-        if node.kind is NodeKind.OPERATOR:
+        if reached.intersection(node.inputs):
+            reached.add(node.name)
             found.setdefault(node.target, []).append(node.source)
     return found
 

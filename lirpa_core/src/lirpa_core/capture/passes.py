@@ -118,7 +118,7 @@ def _square(node: Node) -> Node:
 
 def _alive(by_name: Mapping[str, Node], outputs: Sequence[str | None]) -> tuple[Node, ...]:
     needed = {o for o in outputs if o is not None}
-    for node in reversed(by_name.values()):
+    for node in reversed(list(by_name.values())):
         if node.name in needed:
             needed.update(node.inputs)
     return tuple(

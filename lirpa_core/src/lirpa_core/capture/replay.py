@@ -18,6 +18,7 @@ from lirpa_core.capture.batching import (
 )
 from lirpa_core.capture.evaluate import evaluate, parameter_leaves
 from lirpa_core.capture.graph import Graph
+from lirpa_core.capture.source import raised_at
 from lirpa_core.errors import ReplayError
 from lirpa_core.rules.call import Const
 
@@ -25,28 +26,34 @@ from lirpa_core.rules.call import Const
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 
-def replayed(graph: Graph, model: nn.Module, inputs: Sequence[Any]) -> Graph:
+def replayed(graph: Graph, model: nn.Module, inputs: Sequence[Any], *, fixed_batch: bool = False) -> Graph:
     """Check the graph on the example and on a batch of another size.
 
     Args:
-        graph: As exported, its output batch dimensions not known yet.
+        graph: As exported, the structure and the batch dimensions of its output not known yet.
         model: The live model.
         inputs: The example, flattened.
+        fixed_batch: The model cannot take another batch size: replay the example alone, and take the
+            leading dimension of an output for its batch dimension.
 
     Returns:
-        The graph with its output batch dimensions filled in.
+        The graph with its output structure and batch dimensions filled in.
 
     Raises:
         ReplayError: If the model refuses another batch size, mixes examples, or disagrees.
     """
     leaves = parameter_leaves(graph, model)
     batched = any(dim is not None for dim in graph.input_batch_dims)
-    batches = [tuple(inputs)] + ([second_batch(inputs, graph.input_batch_dims)] if batched else [])
+    batches = [tuple(inputs)]
+    if batched and fixed_batch:
+        dims = (0 if name is not None and graph[name].shape[:1] == (1,) else None for name in graph.outputs)
+        graph = dataclasses.replace(graph, output_batch_dims=tuple(dims))
+    elif batched:
+        batches.append(second_batch(inputs, graph.input_batch_dims))
     for i, batch in enumerate(batches):
-        expected = _run_model(graph, model, batch, another=i > 0)
-        if i == 0:
-            graph = dataclasses.replace(graph, output_batch_dims=(None,) * len(graph.outputs))
-        if batched:
+        expected, spec = _run_model(graph, model, batch, another=i > 0)
+        graph = dataclasses.replace(graph, output_spec=spec)
+        if batched and not fixed_batch:
             graph = _with_batch_dims(graph, expected, _size(graph, batch))
         _compare(graph, leaves, batch, expected)
     return graph
@@ -62,25 +69,32 @@ def input_leaves(graph: Graph, inputs: Sequence[Any]) -> dict[str, Const]:
 
 
 def _size(graph: Graph, inputs: Sequence[Any]) -> int:
-    return max(
-        x.shape[dim] for x, dim in zip(inputs, graph.input_batch_dims, strict=True) if dim is not None
-    )
+    sizes = [x.shape[dim] for x, dim in zip(inputs, graph.input_batch_dims, strict=True) if dim is not None]
+    return int(max(sizes))
 
 
-def _run_model(graph: Graph, model: nn.Module, batch: Sequence[Any], *, another: bool) -> list[Any]:
+def _run_model(
+    graph: Graph, model: nn.Module, batch: Sequence[Any], *, another: bool
+) -> tuple[list[Any], pytree.TreeSpec]:
     args, kwargs = pytree.tree_unflatten(list(batch), graph.input_spec)
     try:
         with torch.no_grad():
-            return pytree.tree_leaves(model(*args, **kwargs))
+            return pytree.tree_flatten(model(*args, **kwargs))
     except Exception as error:
         if not another:
             raise
-        raise ReplayError(
-            f"the model runs on the example but not on a batch of {_size(graph, batch)}: {error}. A bounded model "
-            "must take any batch size. If its input is one example without a batch dimension, say so with "
-            "BoundedModule(..., batch_dims=None); if some inputs are shared by all examples, name the batch "
-            "dimension of each input with batch_dims=(0, None, ...)."
-        ) from error
+        raise other_batch_size(_size(graph, batch), error) from error
+
+
+def other_batch_size(size: int, error: Exception) -> ReplayError:
+    """The error of a model that runs on the example but not on another batch size."""
+    where = raised_at(error)
+    return ReplayError(
+        f"the model runs on the example but not on a batch of {size}{f' (at {where})' if where else ''}: {error}. A "
+        "bounded model must take any batch size. If its input is one example without a batch dimension, say so "
+        "with BoundedModule(..., batch_dims=None); if some inputs are shared by all examples, name the batch "
+        "dimension of each input with batch_dims=(0, None, ...)."
+    )
 
 
 def _with_batch_dims(graph: Graph, expected: Sequence[Any], n: int) -> Graph:

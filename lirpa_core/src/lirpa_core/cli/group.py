@@ -11,7 +11,7 @@ import click
 import torch
 
 from lirpa_core.errors import LirpaError
-from lirpa_core.registry import LIRPA_API_VERSION
+from lirpa_core.registry import LIRPA_API_VERSION, PluginWarning
 
 #: The commands, by the module that defines each one as `command`. One file and one line here make one.
 COMMANDS: Final = {
@@ -43,6 +43,7 @@ class LirpaGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a `LirpaError` ends it with exit code 2."""
         with warnings.catch_warnings():
+            warnings.simplefilter("default", PluginWarning)  # even where Python runs with -W error
             warnings.showwarning = _show_warning
             try:
                 return super().invoke(ctx)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import NoReturn
-
-_NEEDED = ("click", "rich")
 
 
 def main() -> NoReturn:
     """Run the command line; the console command and `python -m lirpa_core` both call this."""
-    try:
-        from lirpa_core.cli.group import cli
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _NEEDED:
-            raise
+    missing = [package for package in ("click", "rich") if find_spec(package) is None]
+    if missing:
         sys.stderr.write(
-            f"the command lirpa needs the package {error.name}; "
-            f"install it with: pip install 'lirpa-core[cli]'\n"
+            f"the command lirpa needs the package {' and the package '.join(missing)}; "
+            f"install with: pip install 'lirpa-core[cli]'\n"
         )
         sys.exit(2)
+    from lirpa_core.cli.group import cli
+
     sys.exit(cli(prog_name="lirpa"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -34,6 +33,7 @@ class OperatorRow:
 
 @click.command(
     "ops",
+    short_help="List operators, or check those of a model.",
     epilog="""\b
     Examples:
       lirpa ops                          every operator
@@ -156,6 +156,8 @@ def _usage_json(op: Any, locations: Sequence[SourceLocation], registry: Registry
 
 
 def _operators_of(path: Path, registry: Registry) -> Mapping[Any, list[SourceLocation]]:
+    from lirpa_core.capture.export import operators_of  # only a check of a model needs torch.export's tools
+
     try:
         program = torch.export.load(path)
     except Exception as error:  # torch raises whatever its readers raise
@@ -163,6 +165,4 @@ def _operators_of(path: Path, registry: Registry) -> Mapping[Any, list[SourceLoc
             f"cannot read {path} as a model saved with torch.export.save: {type(error).__name__}: "
             f"{' '.join(str(error).split())}"
         ) from error
-    export = importlib.import_module("lirpa_core.capture.export")
-    used: Mapping[Any, list[SourceLocation]] = export.operators_of(program, registry)
-    return used
+    return operators_of(program, registry)

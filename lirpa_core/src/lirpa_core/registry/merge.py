@@ -64,12 +64,13 @@ def _conflict_message(conflicts: dict[str, list[_Bid]], what: str) -> str:
     label, *others = sorted(conflicts)
     bids = sorted(conflicts[label], key=lambda bid: (bid.plugin.name != CORE, bid.plugin.name))
     plugins = _join([str(bid.plugin) for bid in bids])
-    disable = next(bid.plugin.name for bid in reversed(bids))
+    disable = bids[-1].plugin.name
     more = f" (and {len(others)} more in conflict: {', '.join(others[:5])}{', …' * (len(others) > 5)})"
+    every = "both" if len(bids) == 2 else "all"
     if bids[0].override:
-        claim, remedy = "all pass override=True for", "drop override=True in all but one"
+        claim, remedy = f"{every} pass override=True for", "drop override=True in all but one"
     else:
-        claim, remedy = "all register", "pass override=True in the one that is to win"
+        claim, remedy = f"{every} register", "pass override=True in the one that is to win"
     return (
         f"plugins {plugins} {claim} {what} {label}{more if others else ''}: {remedy}, "
         f"or disable one, for example LIRPA_DISABLE_PLUGINS={disable}"

@@ -54,11 +54,19 @@ def key_label(key: object) -> str:
 
 def _only_overload(packet: OpOverloadPacket[..., Any]) -> Operator:
     overloads = [getattr(packet, name) for name in _overload_names(packet)]
-    functional: list[Operator] = [o for o in overloads if not o._schema.is_mutable]  # drops out= variants
-    if len(functional) == 1:
-        return functional[0]
-    choices = ", ".join(str(o) for o in functional) or "none that returns its result"
-    raise PluginError(f"{packet} has {len(functional)} overloads; name the one you mean: {choices}")
+    usable: list[Operator] = [o for o in overloads if _maps_tensors(o)]
+    if len(usable) == 1:
+        return usable[0]
+    if not usable:
+        raise PluginError(f"{packet} has no overload that takes tensors and returns its result")
+    choices = ", ".join(str(o) for o in usable)
+    raise PluginError(f"{packet} has {len(usable)} overloads; name the one you mean: {choices}")
+
+
+def _maps_tensors(op: Operator) -> bool:
+    """Whether a graph can hold it: not an `out=` variant, not one of those on plain numbers."""
+    takes_tensors = any("Tensor" in str(argument.type) for argument in op._schema.arguments)
+    return takes_tensors and not op._schema.is_mutable
 
 
 def _by_name(name: str) -> Operator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -62,9 +62,10 @@ def transpose(call: Call, A: Tensor) -> Tensor:
     constants = [c.value for c in call.constants]
 
     def pull(a: Tensor, *values: Tensor) -> Tensor:
-        _, vjp = torch.func.vjp(lambda x: call.function((x,), values), zero)
-        (result,) = vjp(a)
-        return result
+        pullback: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(
+            lambda x: call.function((x,), values), zero
+        )[1]
+        return pullback(a)[0]
 
     if not call.has_batched_constants:
         in_dims = (0,) + (None,) * len(constants)
@@ -74,7 +75,8 @@ def transpose(call: Call, A: Tensor) -> Tensor:
     A = A.expand(-1, batch, *A.shape[2:])
     values = [c.value.expand(batch, *c.value.shape[1:]) if c.batched else c.value for c in call.constants]
     inner = torch.vmap(pull, in_dims=(0, *(0 if c.batched else None for c in call.constants)))
-    return torch.vmap(inner, in_dims=(0,) + (None,) * len(values))(A, *values)
+    outer: Callable[..., Tensor] = torch.vmap(inner, in_dims=(0,) + (None,) * len(values))
+    return outer(A, *values)
 
 
 def dense_abs_apply(call: Call, x: Tensor, lead: int) -> Tensor:
