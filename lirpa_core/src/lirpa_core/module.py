@@ -279,7 +279,11 @@ class BoundedModule(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Graphs are captured anew when first needed: they refer to operators of this process.
-        return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None}
+        return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None, "_lirpa_registry": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
 
 
 def _plain(x: Tensor, device: torch.device | str | None = None) -> Tensor:
