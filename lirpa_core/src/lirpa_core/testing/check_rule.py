@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import hypothesis
 import torch
@@ -40,7 +40,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
 }
 
 _BATCH = 3
-_SHRINKS = 60
+_SHRINKS = 40
 
 
 @runtime_checkable
@@ -95,9 +95,7 @@ def check_rule(
     if unknown:
         raise ValueError(f"unknown checks {sorted(unknown)}; there are: {', '.join(CHECKS)}")
     call = _prepare(call)
-    found = rule.rule_for(call.node.target) if not isinstance(rule, Rule) else rule
-    if found is None:
-        raise RuleViolation(str(call.node.target), "rule", "the registry has no rule for this operator")
+    found = _resolve(rule, call)
     subject = f"{call.node.target} ({_name(found)}, family {found.family})"
     report = RuleReport(subject, tuple(found.modes))
     found.check(call)
@@ -107,7 +105,9 @@ def check_rule(
     else:
         domains = _domains(domain, len(call.shapes))
         for k, regime in enumerate(regimes):
-            count = (examples + len(regimes) - 1 - k) // len(regimes)
+            count = 1 + (examples + len(regimes) - 1 - k) // len(
+                regimes
+            )  # the first box drawn is the simplest
             drawn = operand_boxes(call.shapes, batch=call.batch, regime=regime, kinks=kinks, domains=domains)
             _run(found, call, drawn, checks, count, seed, report, regime)
     if report.examples == 0:
@@ -130,6 +130,19 @@ def check_box(rule: Rule, call: Call, inputs: tuple[Interval, ...], *, seed: int
     call = _prepare(call)
     subject = f"{call.node.target} ({_name(rule)}, family {rule.family})"
     _examine(Case(rule, call, inputs, subject, seed), CHECKS, RuleReport(subject, tuple(rule.modes)))
+
+
+def _resolve(rule: Rule | RuleSource, call: Call) -> Rule:
+    target = call.node.target
+    found: Any = rule.rule_for(target) if isinstance(rule, RuleSource) else rule
+    if found is None:
+        raise RuleViolation(str(target), "declarations", "the registry has no rule for this operator")
+    members = [name for name in vars(Rule) if not name.startswith("_")]
+    missing = [name for name in members if not hasattr(found, name)]
+    if missing or isinstance(found, type):
+        what = "is a class: pass an instance" if isinstance(found, type) else f"lacks {', '.join(missing)}"
+        raise RuleViolation(str(target), "declarations", f"the rule {found!r} {what}")
+    return cast(Rule, found)
 
 
 def _prepare(given: Any) -> Call:
