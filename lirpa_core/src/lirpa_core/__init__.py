@@ -1,1 +1,20 @@
+"""Guaranteed bounds on the output of PyTorch models: IBP, CROWN, forward bounds and their hybrids."""
 
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.module import BoundedModule
+from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.perturbations.lp import PerturbationLpNorm
+from lirpa_core.result import BoundsResult
+from lirpa_core.tensors import BoundedParameter, BoundedTensor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BoundedModule",
+    "BoundedParameter",
+    "BoundedTensor",
+    "BoundsResult",
+    "Interval",
+    "Perturbation",
+    "PerturbationLpNorm",
+]

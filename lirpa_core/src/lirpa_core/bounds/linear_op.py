@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lirpa_core.capture.graph import Shape
@@ -66,6 +67,12 @@ class Diagonal(LinearOp):
 
     def transpose(self, A: Tensor) -> Tensor:
         return sum_to(A * self.slope, self.shape, lead=2)
+
+    def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:
+        rank = self.slope.dim() - 1
+        low, up = align(lower, lead, rank), align(upper, lead, rank)
+        positive = self.slope >= 0
+        return self.slope * torch.where(positive, low, up), self.slope * torch.where(positive, up, low)
 
 
 def align(x: Tensor, lead: int, rank: int) -> Tensor:

@@ -112,17 +112,18 @@ class Graph:
     Attributes:
         nodes: All nodes, every node after those it reads.
         inputs: Names of the input nodes, in the order of the flattened `(args, kwargs)` of the model.
-        outputs: Names of the output nodes, flattened.
+        outputs: Names of the output nodes, flattened; None where an output is not a tensor.
         input_spec: Tree structure of `(args, kwargs)`.
         output_spec: Tree structure of the model's output.
         input_batch_dims: Per input, the dimension that runs over examples (None: shared by all).
         output_batch_dims: Per output, the dimension that runs over examples (None: shared by all).
+            Its size for one example may exceed one, where a model folds the batch into it.
         constants: Tensors that the capture lifted out of the code, by path.
     """
 
     nodes: tuple[Node, ...]
     inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    outputs: tuple[str | None, ...]
     input_spec: TreeSpec
     output_spec: TreeSpec
     input_batch_dims: tuple[int | None, ...]
@@ -134,5 +135,20 @@ class Graph:
         """Nodes by name."""
         return {node.name: node for node in self.nodes}
 
+    @cached_property
+    def by_module(self) -> Mapping[str, str]:
+        """The node that a module of the user's model ends in, by the module's path."""
+        last: dict[str, str] = {}
+        for node in self.nodes:
+            path = node.source.module_path
+            while node.kind is NodeKind.OPERATOR and path:
+                last[path] = node.name
+                path = path.rpartition(".")[0]
+        return last
+
     def __getitem__(self, name: str) -> Node:
         return self.by_name[name]
+
+    def find(self, name: str) -> Node | None:
+        """A node by its own name, or by the path of the module that ends in it."""
+        return self.by_name.get(self.by_module.get(name, name))

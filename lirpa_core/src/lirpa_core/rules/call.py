@@ -44,6 +44,7 @@ class Call:
         operands: Names of the nodes behind the slots.
         shapes: Shape `S_i` of one example of each slot.
         batch: Number of examples `B`.
+        device: Where the tensors live.
     """
 
     node: Node
@@ -51,6 +52,7 @@ class Call:
     operands: tuple[str, ...]
     shapes: tuple[Shape, ...]
     batch: int = 1
+    device: torch.device = torch.device("cpu")
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

@@ -70,9 +70,17 @@ class LinearMap(ABC):
         """`(A⁺, A⁻)`."""
         return self.dense().split()
 
+    def negate(self) -> LinearMap:
+        """`−A`."""
+        return self.dense().negate()
+
     def with_negated(self) -> LinearMap:
         """The rows `[A; −A]`, `2R` of them."""
         return self.dense().with_negated()
+
+    def take(self, start: int, stop: int) -> LinearMap:
+        """Rows `start` to `stop`."""
+        return self.dense().take(start, stop)
 
     def sum_to(self, shape: Shape) -> LinearMap:
         """Undo broadcasting of the value from `shape` to `S`."""

@@ -67,8 +67,14 @@ class DenseMap(LinearMap):
     def split(self) -> tuple[LinearMap, LinearMap]:
         return DenseMap(self.A.clamp(min=0)), DenseMap(self.A.clamp(max=0))
 
+    def negate(self) -> LinearMap:
+        return DenseMap(-self.A)
+
     def with_negated(self) -> LinearMap:
         return DenseMap(torch.cat([self.A, -self.A]))
+
+    def take(self, start: int, stop: int) -> LinearMap:
+        return DenseMap(self.A[start:stop])
 
     def sum_to(self, shape: Shape) -> LinearMap:
         return DenseMap(sum_to(self.A, shape, lead=2))

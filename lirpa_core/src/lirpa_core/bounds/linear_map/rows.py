@@ -89,10 +89,17 @@ class RowsMap(LinearMap):
         slope = torch.where(self.scale_ >= 0, self._gather(lower), self._gather(upper))
         return RowsMap(self.index, self.scale_ * slope, self.size)
 
+    def negate(self) -> LinearMap:
+        return RowsMap(self.index, -self.scale_, self.size)
+
     def with_negated(self) -> LinearMap:
         return RowsMap(
             torch.cat([self.index, self.index]), torch.cat([self.scales, -self.scales]), self.size
         )
+
+    def take(self, start: int, stop: int) -> LinearMap:
+        scale = self.scale_ if self.scale_.shape[0] == 1 else self.scale_[start:stop]
+        return RowsMap(self.index[start:stop], scale, self.size)
 
     def squeeze(self, dim: int) -> LinearMap:
         return self.reshape(self.size[:dim] + self.size[dim + 1 :])

@@ -1,0 +1,84 @@
+# Every command works on a fresh clone: what needs the environment makes it first.
+
+PYTHON   ?= python3
+VENV     := .venv
+BIN      := $(VENV)/bin
+STAMP    := $(VENV)/.setup-done
+PACKAGES := lirpa_core lirpa_ops_vision lirpa_ops_nlp lirpa_perturbations
+PROJECTS := $(PACKAGES:%=%/pyproject.toml)
+PIP      := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+DIST     := build/dist
+SMOKE    := build/smoke-venv
+
+# Extra arguments for pytest, the demo or the benchmarks: make test ARGS="-k relu -n 0"
+ARGS     ?=
+# A run of selected tests says nothing about coverage.
+COVERAGE  = $(if $(ARGS),,--cov --cov-report=term)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format types docs bench wheels smoke check hooks clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make .venv with all packages (editable) and the development tools
+
+$(STAMP): constraints.txt requirements-dev.txt $(PROJECTS)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("lirpa needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make setup PYTHON=/path/to/python3")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements-dev.txt
+	$(PIP) --no-build-isolation -e './lirpa_core[all]' $(patsubst %,-e ./%,$(filter-out lirpa_core,$(PACKAGES)))
+	@touch $@
+
+demo: setup  ## Certify a small digit classifier: a table and a plot
+	$(BIN)/python examples/digits/demo.py $(ARGS)
+
+test: setup  ## Run the whole test suite, the documentation's code included
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(COVERAGE) $(ARGS)
+
+lint: setup  ## Style, formatting and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+format: setup  ## Rewrite the sources the way lint wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup  ## Strict type check
+	$(BIN)/mypy
+
+docs: setup  ## Build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+bench: setup  ## Measure speed and memory against plain PyTorch
+	$(BIN)/python -m benchmarks $(ARGS)
+
+wheels: setup  ## Build a wheel and an sdist of every package into build/dist
+	rm -rf $(DIST)
+	for package in $(PACKAGES); do \
+		$(BIN)/python -m build --quiet --no-isolation --outdir $(DIST) $$package || exit 1; \
+	done
+	@ls $(DIST)
+
+smoke: wheels  ## Install only the wheels into an empty environment and use them
+	rm -rf $(SMOKE)
+	$(PYTHON) -m venv $(SMOKE)
+	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt $(DIST)/lirpa_core-*.whl
+	$(SMOKE)/bin/python -I scripts/smoke.py core
+	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
+		"$$(echo $(DIST)/lirpa_core-*.whl)[cli]" $(DIST)/*.whl
+	$(SMOKE)/bin/python -I scripts/smoke.py core vision nlp perturbations
+	$(SMOKE)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes lirpa-ops-vision
+	$(SMOKE)/bin/python -I scripts/smoke.py core nlp perturbations
+
+check: lint types test docs  ## Everything that a change has to pass
+
+hooks: setup  ## Check every commit with pre-commit
+	$(BIN)/pre-commit install
+
+clean:  ## Remove what the other commands made
+	rm -rf $(VENV) build docs/_build docs/api/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -f .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,84 @@
+"""Sphinx configuration. `make docs` builds with warnings as errors and without a network."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from sphinx.application import Sphinx
+
+from lirpa_core._version import __version__
+
+project = "lirpa"
+author = "The lirpa developers"
+copyright = "The lirpa developers"
+version = release = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.apidoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "api/generated/*/modules.rst"]
+# A name that a package re-exports has two homes; either will do as the target of a link.
+suppress_warnings = ["ref.python"]
+
+# A name is described where it is defined; the names of users are on a page of their own. For pages
+# of packages the extension takes these options from the environment only.
+os.environ["SPHINX_APIDOC_OPTIONS"] = "members,show-inheritance,ignore-module-all"
+# A page for each package and subpackage, made anew at each build: new modules appear by themselves.
+apidoc_modules = [
+    {
+        "path": f"../{package}/src/{package}",
+        "destination": f"api/generated/{package}",
+        "exclude_patterns": ["**/errors.py", "**/_version.py", "**/__main__.py"],
+        "module_first": True,
+    }
+    for package in ("lirpa_core", "lirpa_ops_vision", "lirpa_ops_nlp", "lirpa_perturbations")
+]
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = f"lirpa {release}"
+html_static_path = ["_static"]
+html_show_sourcelink = False
+
+
+# Docstrings are plain prose with code between single backticks, as in Markdown. Autodoc reads
+# reStructuredText, where `this`s and |that| mean something else.
+CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)(?=(\w?))")
+SPECIAL = re.compile(r"\||(?<=\w)_(?!\w)|(?<=\S)\*(?=\w)")
+
+
+def prose_to_rst(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Rewrite the docstring in `lines`, before napoleon reads its sections."""
+    if callable(obj) and not str(getattr(obj, "__module__", "")).startswith("lirpa"):
+        lines.clear()  # an attribute that holds a function of torch is not described by torch's docstring
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith((">>>", ".. ", "|")):
+            continue
+        pieces = []
+        end = 0
+        for match in CODE.finditer(line):
+            pieces.append(SPECIAL.sub(r"\\\g<0>", line[end : match.start()]))
+            pieces.append(f"``{match[1]}``" + ("\\ " if match[2] else ""))
+            end = match.end()
+        pieces.append(SPECIAL.sub(r"\\\g<0>", line[end:]))
+        lines[number] = "".join(pieces)
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls this."""
+    app.connect("autodoc-process-docstring", prose_to_rst, priority=400)

@@ -1,0 +1,118 @@
+"""Rules of elementwise sums and products, with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align, sum_to
+from lirpa_core.registry import OperatorRegistry
+from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.call import Call, Const, Slot
+from lirpa_core.rules.linear import Linear
+
+aten = torch.ops.aten
+
+
+def factor(call: Call, name: str) -> float:
+    """The number that `add`, `sub` and `rsub` multiply an argument by."""
+    alpha = call.arguments.get("alpha", 1)
+    op = call.node.target
+    if op in (aten.sub.Tensor, aten.sub.Scalar):
+        return -alpha if name == "other" else 1
+    if op in (aten.rsub.Tensor, aten.rsub.Scalar):
+        return -alpha if name == "self" else 1
+    if op is aten.neg.default:
+        return -1
+    return alpha if name == "other" else 1
+
+
+def _name_of(call: Call, slot: int) -> str:
+    return next(n for n, v in call.arguments.items() if isinstance(v, Slot) and v.index == slot)
+
+
+def _sign(call: Call, slot: int) -> int:
+    return 1 if factor(call, _name_of(call, slot)) >= 0 else -1
+
+
+@dataclass(frozen=True)
+class Add:
+    """`self ± alpha · other` and negation."""
+
+    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
+        rank = len(call.shape)
+        total: Any = None
+        for name in ("self", "other"):
+            value = call.arguments.get(name)
+            if value is None:
+                continue
+            if isinstance(value, Slot):
+                value = align(operands[value.index], lead, rank)
+            elif isinstance(value, Const):
+                value = align(value.value, 1, rank) if value.batched else value.value
+            by = factor(call, name)
+            value = value if by == 1 else value * by
+            total = value if total is None else total + value
+        assert isinstance(total, Tensor)
+        return self._whole(call, total, lead)
+
+    def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
+        by = factor(call, _name_of(call, slot))
+        x = align(x, lead, len(call.shape))
+        return self._whole(call, x if by == 1 else x * by, lead)
+
+    def transpose(self, call: Call, slot: int, A: Tensor) -> Tensor:
+        by = factor(call, _name_of(call, slot))
+        A = sum_to(A, call.shapes[slot], lead=2)
+        return A if by == 1 else A * by
+
+    def _whole(self, call: Call, x: Tensor, lead: int) -> Tensor:
+        """Broadcast a part to the whole output."""
+        return x.expand(*x.shape[:lead], *call.shape)
+
+
+class Multiply:
+    """Native code of the elementwise product."""
+
+    def apply(self, call: Call, slot: int, weight: Const, x: Tensor, lead: int) -> Tensor | None:
+        return diagonal(call, slot, weight).apply(x, lead)
+
+    def transpose(self, call: Call, slot: int, weight: Const, A: Tensor) -> Tensor | None:
+        return diagonal(call, slot, weight).transpose(A)
+
+    def interval(self, call: Call, x: Interval, y: Interval) -> Interval | None:
+        rank = len(call.shape)
+        a, b = align(x.lower, 1, rank), align(x.upper, 1, rank)
+        c, d = align(y.lower, 1, rank), align(y.upper, 1, rank)
+        corners = (a * c, a * d, b * c, b * d)
+        lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
+        upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
+        return Interval(lower, upper)
+
+
+def diagonal(call: Call, slot: int, weight: Const) -> LinearOp:
+    """Multiplication by a fixed factor as a diagonal operator."""
+    value = weight.value if weight.batched else weight.value.unsqueeze(0)
+    slope = align(value, 1, len(call.shape))
+    return Diagonal(slope.expand(slope.shape[0], *call.shape), call.shapes[slot])
+
+
+ADD = Linear(("self", "other"), sign=_sign, native=Add())
+NEG = Linear(("self",), sign=_sign, native=Add(), selects=True)
+MUL = Bilinear("self", "other", native=Multiply(), fixed=diagonal)
+
+
+def register(registry: OperatorRegistry) -> None:
+    """Register this file's rules."""
+    for op in (
+        aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar, aten.rsub.Tensor, aten.rsub.Scalar
+    ):  # fmt: skip
+        registry.register(op, ADD)
+    registry.register(aten.neg.default, NEG)
+    registry.register(aten.mul.Tensor, MUL)
+    registry.register(aten.mul.Scalar, MUL)

@@ -1,0 +1,141 @@
+"""`capture`: the way from a model and an example to a checked `Graph`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
+
+from lirpa_core.capture.batching import default_batch_dims, one_example
+from lirpa_core.capture.export import export, read_nodes
+from lirpa_core.capture.graph import Graph
+from lirpa_core.capture.replay import other_batch_size, replayed
+from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
+from lirpa_core.errors import CaptureError, InputError
+
+if TYPE_CHECKING:
+    from lirpa_core.registry import Registry
+
+#: `batch_dims="auto"`: inputs whose leading size is that of the first float tensor are per example.
+AUTO = "auto"
+
+
+def capture(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    registry: Registry,
+    batch_dims: Sequence[int | None] | str | None = AUTO,
+    fixed_batch: bool = False,
+) -> Graph:
+    """Capture one example of a model as a graph, and check that the graph is the model.
+
+    Args:
+        model: The model, in the mode (training or evaluation) that is to be bounded.
+        args: Positional example inputs; a batch of any size.
+        kwargs: Keyword example inputs.
+        registry: Which operators have rules, and so stay whole.
+        batch_dims: Per flattened input, the dimension that runs over examples, None where the input
+            is shared; `"auto"` guesses from leading sizes; None: there is no batch at all.
+        fixed_batch: The model takes batches of one only (an exported program without a dynamic batch
+            dimension); the replay then cannot try another size.
+
+    Returns:
+        The graph of one example.
+
+    Raises:
+        CaptureError: Or one of its subclasses: training mode, a data-dependent branch, an operator
+            that cannot be captured, or a graph that does not reproduce the model.
+        InputError: If an example input is of an unsupported type.
+    """
+    kwargs = dict(kwargs or {})
+    inputs, spec = pytree.tree_flatten((tuple(args), kwargs))
+    inputs = [x.as_subclass(Tensor).detach() if isinstance(x, Tensor) else x for x in inputs]
+    _refuse_bad_inputs(inputs)
+    refuse_training_mode(model)
+    dims = _batch_dims(batch_dims, inputs)
+    if fixed_batch:
+        inputs = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
+    single = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
+    one_args, one_kwargs = pytree.tree_unflatten(single, spec)
+    _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
+    program = export(model, one_args, one_kwargs, registry)
+    nodes, outputs = read_nodes(program)
+    refuse_random_nodes(nodes)
+    if not any(o is not None for o in outputs):
+        raise CaptureError("the model returns no tensor, so there is nothing to bound.")
+    graph = Graph(
+        nodes=nodes,
+        inputs=_input_names(program, len(inputs)),
+        outputs=outputs,
+        input_spec=spec,
+        output_spec=spec,  # the replay fills in the output's structure and batch dimensions
+        input_batch_dims=dims,
+        output_batch_dims=(None,) * len(outputs),
+        constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
+    )
+    return replayed(graph, model, inputs, fixed_batch=fixed_batch)
+
+
+def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:
+    names = tuple(
+        getattr(s.arg, "name", "") for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT
+    )
+    assert len(names) == count
+    return names
+
+
+def _refuse_fixed_batch(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], one_args: Any, one_kwargs: Any
+) -> None:
+    """Tell a model that cannot take a batch of one from a model that cannot run at all."""
+    with torch.no_grad():
+        try:
+            model(*one_args, **one_kwargs)
+        except Exception as error:
+            model(*args, **kwargs)
+            raise other_batch_size(1, error) from error
+
+
+def _batch_dims(given: Sequence[int | None] | str | None, inputs: list[Any]) -> tuple[int | None, ...]:
+    if given is None:
+        return (None,) * len(inputs)
+    if isinstance(given, str):
+        if given != AUTO:
+            raise InputError(f"batch_dims={given!r}: expected 'auto', None, or one entry an input.")
+        return default_batch_dims(inputs)
+    dims = tuple(given)
+    if len(dims) != len(inputs):
+        raise InputError(f"batch_dims has {len(dims)} entries, the model takes {len(inputs)} inputs.")
+    for i, (dim, x) in enumerate(zip(dims, inputs, strict=True)):
+        if dim is not None and (not isinstance(x, Tensor) or not -x.dim() <= dim < x.dim()):
+            raise InputError(f"batch_dims[{i}]={dim} is not a dimension of input {i} ({_describe(x)}).")
+    return tuple(
+        d + x.dim() if d is not None and d < 0 else d for d, x in zip(dims, inputs, strict=True)
+    )
+
+
+def _describe(x: Any) -> str:
+    return f"tensor of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+
+
+def _refuse_bad_inputs(inputs: list[Any]) -> None:
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Tensor):
+            continue
+        if x.is_complex() or (x.is_floating_point() and x.dtype not in (torch.float32, torch.float64)):
+            raise InputError(
+                f"input {i} has dtype {x.dtype}; bounds are computed in float32 or float64. Convert the model and "
+                "its inputs with .float() or .double() first."
+            )
+        if x.is_nested or x.is_sparse:
+            raise InputError(f"input {i} is a nested or sparse tensor; give a dense one, with a mask for padding.")
+
+
+__all__ = ["AUTO", "capture"]

@@ -1,0 +1,62 @@
+"""Concrete evaluation of a graph: constant folding during bounds, and the replay after capture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lirpa_core.capture.graph import Graph, Node, NodeKind, Ref
+from lirpa_core.rules.call import Call, Const
+
+
+def bind_constants(node: Node, values: Mapping[str, Const]) -> Mapping[str, Any]:
+    """The node's arguments with every reference replaced by the value behind it."""
+
+    def bind(value: Any) -> Any:
+        if isinstance(value, Ref):
+            return values[value.name]
+        if isinstance(value, tuple):
+            return tuple(bind(v) for v in value)
+        return value
+
+    return {a.name: bind(a.value) for a in node.arguments}
+
+
+def evaluate_node(node: Node, values: Mapping[str, Const]) -> Const:
+    """Run one operator on concrete values."""
+    call = Call(node, bind_constants(node, values), (), ())
+    return Const(call.evaluate(()), call.has_batched_constants)
+
+
+def evaluate(nodes: Iterable[Node], leaves: Mapping[str, Const]) -> dict[str, Const]:
+    """Run operators in order; leaves are given.
+
+    Returns:
+        The value of every leaf and node, `[*S]`, or `[B, *S]` where it differs between examples.
+    """
+    values = dict(leaves)
+    for node in nodes:
+        if node.kind is NodeKind.OPERATOR:
+            values[node.name] = evaluate_node(node, values)
+    return values
+
+
+def parameter_leaves(graph: Graph, model: nn.Module) -> dict[str, Const]:
+    """Current values of all parameters, buffers and lifted constants, read from the live module."""
+    found: dict[str, Const] = {}
+    for node in graph.nodes:
+        if node.kind in (NodeKind.PARAMETER, NodeKind.BUFFER, NodeKind.CONSTANT):
+            found[node.name] = Const(_live(node, graph, model))
+    return found
+
+
+def _live(node: Node, graph: Graph, model: nn.Module) -> Tensor:
+    if node.kind is NodeKind.CONSTANT:
+        return graph.constants[node.path]
+    owner, _, name = node.path.rpartition(".")
+    value = getattr(model.get_submodule(owner), name)
+    assert isinstance(value, torch.Tensor)
+    return value

@@ -1,0 +1,176 @@
+"""From an `nn.Module` (or `ExportedProgram`) to a `Graph`, through `torch.export`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref, SourceLocation
+from lirpa_core.capture.passes import clean
+from lirpa_core.capture.source import raised_at, source_of, user_frame
+from lirpa_core.errors import CaptureError, DataDependentBranchError, UnsupportedOperatorError
+
+if TYPE_CHECKING:
+    from lirpa_core.registry import Registry
+
+_LEAF_KINDS = {
+    InputKind.PARAMETER: NodeKind.PARAMETER,
+    InputKind.BUFFER: NodeKind.BUFFER,
+    InputKind.CONSTANT_TENSOR: NodeKind.CONSTANT,
+    InputKind.USER_INPUT: NodeKind.INPUT,
+}
+
+
+def export(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: Registry) -> ExportedProgram:
+    """Export one example and decompose everything that has no rule of its own.
+
+    Raises:
+        DataDependentBranchError: If the model branches on the value of a tensor.
+        CaptureError: If `torch.export` refuses the model for another reason.
+    """
+    with warnings.catch_warnings():
+        # Recurrent modules re-assign their flat weights during export; the modules stay intact.
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
+        warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+        try:
+            program = torch.export.export(model, args, dict(kwargs), strict=False)
+        except GuardOnDataDependentSymNode as error:
+            raise _branch_error(error) from error
+        except Exception as error:
+            if "data-dependent" in str(error).lower():
+                raise _branch_error(error) from error
+            where = user_frame(str(error)) or raised_at(error)
+            raise CaptureError(
+                f"torch.export could not capture the model{f' at {where}' if where else ''}: "
+                f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}. Try "
+                "torch.export.export(model, args, strict=False) by itself to see its full report."
+            ) from error
+        return decompose(program, registry)
+
+
+def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
+    """Break composite operators down, except those that have a rule."""
+    table = dict(torch.export.default_decompositions())
+    table.update(registry.decomposition_table())
+    for op in registry.operators:
+        table.pop(op, None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+        decomposed: ExportedProgram = program.run_decompositions(table)
+        return decomposed
+
+
+def has_fixed_batch(program: ExportedProgram) -> bool:
+    """Whether a program was exported for one example, without a dynamic batch dimension.
+
+    Raises:
+        CaptureError: If it was exported for a fixed batch of several examples.
+    """
+    inputs = [
+        n.meta["val"] for n in program.graph.nodes
+        if n.op == "placeholder" and n.name in program.graph_signature.user_inputs
+    ]  # fmt: skip
+    sizes = [x.shape[0] for x in inputs if isinstance(x, Tensor) and x.is_floating_point() and x.dim()]
+    if not sizes or not isinstance(sizes[0], int):
+        return False
+    if sizes[0] != 1:
+        raise CaptureError(
+            f"the program was exported for a fixed batch of {sizes[0]}. Export it with one example, or with a "
+            "dynamic batch dimension (dynamic_shapes={...: {0: torch.export.Dim('batch')}})."
+        )
+    return True
+
+
+def operators_of(program: ExportedProgram, registry: Registry) -> Mapping[Any, list[SourceLocation]]:
+    """Every operator that an input reaches, as capture would see it, with the places it comes from."""
+    nodes, _ = read_nodes(decompose(program, registry))
+    found: dict[Any, list[SourceLocation]] = {}
+    reached = {node.name for node in nodes if node.kind is NodeKind.INPUT}
+    for node in nodes:
+        if reached.intersection(node.inputs):
+            reached.add(node.name)
+            found.setdefault(node.target, []).append(node.source)
+    return found
+
+
+def _branch_error(error: Exception) -> DataDependentBranchError:
+    where = user_frame(str(error))
+    return DataDependentBranchError(
+        f"the model branches on the value of a tensor{f' at {where}' if where else ''}. One graph would follow "
+        "only the branch that the example takes, and bounds for other inputs would be wrong. Write the choice as "
+        "torch.where(condition, a, b), or move it out of forward()."
+    )
+
+
+def read_nodes(program: ExportedProgram) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
+    """The cleaned nodes of an exported program, and the names of its user outputs.
+
+    Raises:
+        UnsupportedOperatorError: For higher-order operators such as `torch.cond`.
+    """
+    leaves = {
+        spec.arg.name: (_LEAF_KINDS[spec.kind], spec.target or spec.arg.name)
+        for spec in program.graph_signature.input_specs
+        if spec.kind in _LEAF_KINDS
+    }
+    nodes: list[Node] = []
+    for fx_node in program.graph.nodes:
+        value = fx_node.meta.get("val")
+        if fx_node.op == "placeholder" and fx_node.name in leaves and isinstance(value, Tensor):
+            kind, path = leaves[fx_node.name]
+            nodes.append(Node(fx_node.name, kind, tuple(value.shape), value.dtype, path=path))
+        elif fx_node.op == "call_function":
+            nodes.append(_operator_node(fx_node, value))
+    outputs = tuple(
+        spec.arg.name if isinstance(spec.arg, TensorArgument) else None
+        for spec in program.graph_signature.output_specs
+        if spec.kind is OutputKind.USER_OUTPUT
+    )
+    return clean(nodes, outputs)
+
+
+def _operator_node(fx_node: torch.fx.Node, value: Any) -> Node:
+    source = source_of(fx_node.meta)
+    sample = value if isinstance(value, Tensor) else _first_tensor(value)
+    shape = tuple(value.shape) if isinstance(value, Tensor) else ()
+    dtype = torch.bool if sample is None else sample.dtype
+    return Node(
+        fx_node.name, NodeKind.OPERATOR, shape, dtype,
+        target=fx_node.target, arguments=_arguments(fx_node, source), source=source,
+    )  # fmt: skip
+
+
+def _arguments(fx_node: torch.fx.Node, source: SourceLocation) -> tuple[Argument, ...]:
+    target = fx_node.target
+    if isinstance(target, torch._ops.OpOverload):  # no public name for the type exists
+        declared = target._schema.arguments  # nor for its schema
+        given = dict(zip((a.name for a in declared), fx_node.args, strict=False)) | dict(fx_node.kwargs)
+        return tuple(
+            Argument(a.name, _freeze(given.get(a.name, a.default_value)), a.kwarg_only) for a in declared
+        )
+    if getattr(target, "__name__", "") == "getitem":
+        return tuple(Argument(n, _freeze(v)) for n, v in zip(("self", "index"), fx_node.args, strict=True))
+    raise UnsupportedOperatorError(
+        f"{target} at {source} is control flow or a higher-order operator, which lirpa cannot bound. Write a branch "
+        "as torch.where(condition, a, b) and a loop as a Python loop of fixed length."
+    )
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, torch.fx.Node):
+        return Ref(value.name)
+    if isinstance(value, (list, tuple)):
+        return tuple(_freeze(v) for v in value)
+    return value
+
+
+def _first_tensor(value: Any) -> Tensor | None:
+    items: Sequence[Any] = value if isinstance(value, (list, tuple)) else ()
+    return next((v for v in items if isinstance(v, Tensor)), None)

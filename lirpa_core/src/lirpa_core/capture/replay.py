@@ -1,0 +1,154 @@
+"""The proof that a captured graph is the model: it must reproduce the model's own outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
+
+from lirpa_core.capture.batching import (
+    from_batch_first,
+    output_batch_dim,
+    second_batch,
+    to_batch_first,
+)
+from lirpa_core.capture.evaluate import evaluate, parameter_leaves
+from lirpa_core.capture.graph import Graph
+from lirpa_core.capture.source import raised_at
+from lirpa_core.errors import ReplayError
+from lirpa_core.rules.call import Const
+
+#: Relative agreement asked of the replay: batched kernels may sum in another order.
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+
+
+def replayed(graph: Graph, model: nn.Module, inputs: Sequence[Any], *, fixed_batch: bool = False) -> Graph:
+    """Check the graph on the example and on a batch of another size.
+
+    Args:
+        graph: As exported, the structure and the batch dimensions of its output not known yet.
+        model: The live model.
+        inputs: The example, flattened.
+        fixed_batch: The model cannot take another batch size: replay the example alone, and take the
+            leading dimension of an output for its batch dimension.
+
+    Returns:
+        The graph with its output structure and batch dimensions filled in.
+
+    Raises:
+        ReplayError: If the model refuses another batch size, mixes examples, or disagrees.
+    """
+    leaves = parameter_leaves(graph, model)
+    batched = any(dim is not None for dim in graph.input_batch_dims)
+    batches = [tuple(inputs)]
+    if batched and fixed_batch:
+        dims = (0 if name is not None and graph[name].shape[:1] == (1,) else None for name in graph.outputs)
+        graph = dataclasses.replace(graph, output_batch_dims=tuple(dims))
+    elif batched:
+        batches.append(second_batch(inputs, graph.input_batch_dims))
+    for i, batch in enumerate(batches):
+        expected, spec = _run_model(graph, model, batch, another=i > 0)
+        graph = dataclasses.replace(graph, output_spec=spec)
+        if batched and not fixed_batch:
+            graph = _with_batch_dims(graph, expected, _size(graph, batch))
+        _compare(graph, leaves, batch, expected)
+    return graph
+
+
+def input_leaves(graph: Graph, inputs: Sequence[Any]) -> dict[str, Const]:
+    """Input nodes' values in batch-first layout."""
+    found: dict[str, Const] = {}
+    for name, x, dim in zip(graph.inputs, inputs, graph.input_batch_dims, strict=True):
+        if isinstance(x, Tensor) and name in graph.by_name:
+            found[name] = Const(x) if dim is None else Const(to_batch_first(x, dim), batched=True)
+    return found
+
+
+def _size(graph: Graph, inputs: Sequence[Any]) -> int:
+    sizes = [x.shape[dim] for x, dim in zip(inputs, graph.input_batch_dims, strict=True) if dim is not None]
+    return int(max(sizes))
+
+
+def _run_model(
+    graph: Graph, model: nn.Module, batch: Sequence[Any], *, another: bool
+) -> tuple[list[Any], pytree.TreeSpec]:
+    args, kwargs = pytree.tree_unflatten(list(batch), graph.input_spec)
+    try:
+        with torch.no_grad():
+            return pytree.tree_flatten(model(*args, **kwargs))
+    except Exception as error:
+        if not another:
+            raise
+        raise other_batch_size(_size(graph, batch), error) from error
+
+
+def other_batch_size(size: int, error: Exception) -> ReplayError:
+    """The error of a model that runs on the example but not on another batch size."""
+    where = raised_at(error)
+    return ReplayError(
+        f"the model runs on the example but not on a batch of {size}{f' (at {where})' if where else ''}: {error}. A "
+        "bounded model must take any batch size. If its input is one example without a batch dimension, say so "
+        "with BoundedModule(..., batch_dims=None); if some inputs are shared by all examples, name the batch "
+        "dimension of each input with batch_dims=(0, None, ...)."
+    )
+
+
+def _with_batch_dims(graph: Graph, expected: Sequence[Any], n: int) -> Graph:
+    dims: list[int | None] = []
+    for i, (name, value) in enumerate(zip(graph.outputs, expected, strict=True)):
+        if name is None:
+            dims.append(None)
+            continue
+        try:
+            found = output_batch_dim(graph[name].shape, value.shape, n)
+        except ValueError as error:
+            raise ReplayError(
+                f"output {i} of the model does not keep its examples apart: {error}. Every output must have one "
+                "dimension that grows with the batch; check for code that hard-codes or mixes the batch dimension."
+            ) from error
+        dims.append(found if n > 1 else graph.output_batch_dims[i])
+    return dataclasses.replace(graph, output_batch_dims=tuple(dims))
+
+
+def _compare(graph: Graph, leaves: Mapping[str, Const], batch: Sequence[Any], expected: Sequence[Any]) -> None:
+    with torch.no_grad():
+        values = evaluate(graph.nodes, {**leaves, **input_leaves(graph, batch)})
+    for i, (name, want) in enumerate(zip(graph.outputs, expected, strict=True)):
+        if name is None:
+            continue
+        got = values[name]
+        dim = graph.output_batch_dims[i]
+        n = got.value.shape[0] if got.batched else 1
+        if got.batched and dim is None and n == 1:
+            result = got.value[0]
+        elif got.batched and dim is None:
+            raise ReplayError(_mixing(i, graph, "it does not grow with the batch"))
+        else:
+            result = from_batch_first(got.value, dim) if got.batched else got.value
+        tolerance = _TOLERANCE.get(want.dtype, 0.0)
+        finite = want[torch.isfinite(want)] if want.is_floating_point() else want
+        scale = float(finite.abs().max()) if finite.numel() and want.is_floating_point() else 0.0
+        if result.shape != want.shape or not torch.allclose(
+            result, want, rtol=tolerance, atol=tolerance * scale, equal_nan=True
+        ):
+            raise ReplayError(_mixing(i, graph, _difference(result, want)))
+
+
+def _difference(result: Tensor, want: Tensor) -> str:
+    if result.shape != want.shape:
+        return f"shape {list(result.shape)} instead of {list(want.shape)}"
+    return f"off by up to {float((result.double() - want.double()).abs().max()):.3g}"
+
+
+def _mixing(i: int, graph: Graph, what: str) -> str:
+    name = graph.outputs[i]
+    assert name is not None
+    return (
+        f"the captured graph does not reproduce output {i} of the model ({what}); the output is {graph[name]}. "
+        "Either the examples of a batch influence one another (a mean over the batch, say), or forward() reads "
+        "state, random numbers or Python values that changed since capture. lirpa bounds every example by itself."
+    )

@@ -1,0 +1,62 @@
+"""Refusal of modules whose training mode makes the output random or mixes examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase  # the only common base of batch and instance norms
+from torch.nn.modules.dropout import _DropoutNd  # the only common base of the dropouts
+
+from lirpa_core.capture.graph import Node
+from lirpa_core.errors import TrainingModeError
+
+
+def refuse_training_mode(model: nn.Module) -> None:
+    """Check every module's mode before capture.
+
+    Raises:
+        TrainingModeError: Naming all modules in training mode with dropout or batch statistics.
+    """
+    wrong = [
+        f"'{name or type(model).__name__}' ({type(module).__name__}: {reason})"
+        for name, module in model.named_modules()
+        if module.training and (reason := _reason(module))
+    ]
+    if wrong:
+        raise TrainingModeError(
+            f"in training mode: {', '.join(wrong)}. Bounds need a deterministic function of one example: call "
+            "model.eval() first (or .eval() on these modules alone, to keep training the others)."
+        )
+
+
+def _reason(module: nn.Module) -> str | None:
+    if isinstance(module, _DropoutNd) and module.p > 0:
+        return "dropout"
+    if isinstance(module, _NormBase) and not isinstance(module, nn.modules.instancenorm._InstanceNorm):
+        return "batch statistics"
+    if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and module.dropout > 0:
+        return "dropout"
+    return None
+
+
+def refuse_random_nodes(nodes: Iterable[Node]) -> None:
+    """Check the captured operators for what functional calls left in training mode.
+
+    Raises:
+        TrainingModeError: Naming node, module and source line.
+    """
+    for node in nodes:
+        name = str(node.target)
+        values = {a.name: a.value for a in node.arguments}
+        random = name.startswith(("aten.bernoulli", "aten.rand", "aten.normal", "aten.native_dropout"))
+        dropout = "dropout" in name and values.get("train", False) and values.get("p", 1) > 0
+        attention = values.get("dropout_p", 0) != 0
+        statistics = "batch_norm" in name and (values.get("training") or values.get("train"))
+        if random or dropout or attention:
+            raise TrainingModeError(f"{node} draws random numbers. Call model.eval(), or pass training=False there.")
+        if statistics:
+            raise TrainingModeError(
+                f"{node} uses batch statistics, which mix the examples of a batch. Call model.eval(), or pass "
+                "training=False there."
+            )

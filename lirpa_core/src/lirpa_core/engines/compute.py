@@ -1,0 +1,170 @@
+"""From a problem and a method to bounds of one node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_map import DenseMap, LinearMap, RowsMap
+from lirpa_core.engines.backward import LinearForm, bound_rows, concretize, linear_bounds
+from lirpa_core.engines.forward import Forms, forward_bounds
+from lirpa_core.engines.ibp import interval_bounds
+from lirpa_core.engines.intermediate import backward_intervals
+from lirpa_core.engines.methods import Method
+from lirpa_core.engines.problem import Problem
+from lirpa_core.engines.relaxing import Relaxations
+
+
+@dataclass(frozen=True, eq=False)
+class Intermediate:
+    """Bounds of the inner nodes, from which the output's follow.
+
+    Attributes:
+        intervals: By node name, `[B, *S]`.
+        forms: Affine functions by node name, where the forward engine computed them.
+    """
+
+    intervals: dict[str, Interval]
+    forms: dict[str, Forms] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RowBounds:
+    """Bounds of specification rows over one node.
+
+    Attributes:
+        lower: `[R, B]`, None where not asked for.
+        upper: `[R, B]`, None where not asked for.
+        lower_form: Linear lower bounds, where the method has them and they were asked for.
+        upper_form: Linear upper bounds, negated: `−upper ≥ form`.
+    """
+
+    lower: Tensor | None
+    upper: Tensor | None
+    lower_form: LinearForm | None = None
+    upper_form: LinearForm | None = None
+
+
+def intermediate_bounds(
+    problem: Problem,
+    method: Method,
+    wanted: Collection[str] = (),
+    given: Mapping[str, Interval] | None = None,
+    memory_budget: int | None = None,
+) -> Intermediate:
+    """Bounds of the inner nodes by the method's intermediate engine."""
+    if method.intermediate == "interval":
+        return Intermediate(interval_bounds(problem, wanted, given, memory_budget))
+    if method.intermediate == "forward":
+        return Intermediate(*forward_bounds(problem, given))
+    return Intermediate(backward_intervals(problem, given, memory_budget))
+
+
+def row_bounds(
+    problem: Problem,
+    method: Method,
+    target: str,
+    inner: Intermediate,
+    rows: LinearMap | None = None,
+    *,
+    lower: bool = True,
+    upper: bool = True,
+    forms: bool = False,
+    memory_budget: int | None = None,
+) -> RowBounds:
+    """Bounds of rows over a node, given the bounds of the nodes before it.
+
+    Args:
+        problem: The problem.
+        method: Its final engine is used.
+        target: The node.
+        inner: Bounds of the inner nodes, the target included.
+        rows: `R` specification rows; None: every element of the node.
+        lower: Whether lower bounds are wanted.
+        upper: Whether upper bounds are wanted.
+        forms: Whether the linear bounds are wanted too.
+        memory_budget: Bytes that coefficients may take.
+    """
+    whole = rows is None
+    rows = rows or RowsMap.identity(problem.shape(target), dtype=problem.dtype, device=problem.device)
+    simple = _from_interval(rows, inner.intervals[target])
+    if method.final == "interval" and whole:
+        return RowBounds(simple.lower if lower else None, simple.upper if upper else None)
+    if method.final == "forward":
+        assert inner.forms is not None
+        low, up, lower_form, upper_form = _forward_rows(problem, inner.forms[target], rows)
+    elif forms:
+        lower_form, upper_form = _backward_forms(problem, target, rows, inner, lower=lower, upper=upper)
+        low = None if lower_form is None else concretize(problem, lower_form)
+        up = None if upper_form is None else -concretize(problem, upper_form)
+    else:
+        lower_form = upper_form = None
+        low, up = bound_rows(
+            problem,
+            target,
+            rows,
+            Relaxations(problem, inner.intervals),
+            lower=lower,
+            upper=upper,
+            memory_budget=memory_budget,
+            stop_at_relaxations=method.final == "interval",
+        )
+    return RowBounds(
+        low.maximum(simple.lower) if lower and low is not None else None,
+        up.minimum(simple.upper) if upper and up is not None else None,
+        lower_form,
+        upper_form,
+    )
+
+
+def _from_interval(rows: LinearMap, interval: Interval) -> Interval:
+    lower = rows.split_dot(interval.lower, interval.upper)
+    return Interval(lower, -rows.negate().split_dot(interval.lower, interval.upper))
+
+
+def _backward_forms(
+    problem: Problem, target: str, rows: LinearMap, inner: Intermediate, *, lower: bool, upper: bool
+) -> tuple[LinearForm | None, LinearForm | None]:
+    relaxations = Relaxations(problem, inner.intervals)
+    sides = [rows if side == "lower" else rows.negate() for side in _sides(lower, upper)]
+    found = [linear_bounds(problem, target, side, relaxations, both=False) for side in sides]
+    return (found[0] if lower else None), (found[-1] if upper else None)
+
+
+def _sides(lower: bool, upper: bool) -> list[str]:
+    return ["lower"] * lower + ["upper"] * upper
+
+
+def _forward_rows(
+    problem: Problem, forms: Forms, rows: LinearMap
+) -> tuple[Tensor, Tensor, LinearForm, LinearForm]:
+    C = rows.to_dense().flatten(2)  # [R, B or 1, n]
+    lower = _combine(problem, C, forms, rows)
+    upper = _combine(problem, -C, forms, rows)
+    return concretize(problem, lower), -concretize(problem, upper), lower, upper
+
+
+def _combine(problem: Problem, C: Tensor, forms: Forms, rows: LinearMap) -> LinearForm:
+    """`C⁺·lower + C⁻·upper` as a form over the leaves."""
+    batch = max(C.shape[1], forms.lower.A.shape[1], forms.upper.A.shape[1])
+    positive, negative = C.clamp(min=0), C.clamp(max=0)
+
+    def times(side: Tensor, A: Tensor) -> Tensor:
+        A = A.flatten(2).expand(-1, batch, -1)  # [N, B, n]
+        return torch.einsum("rbn,mbn->rbm", side.expand(-1, batch, -1), A)
+
+    A = times(positive, forms.lower.A) + times(negative, forms.upper.A)  # [R, B, N]
+    bias = DenseMap(C.reshape(*C.shape[:2], *rows.shape)).split_dot(forms.lower.bias, forms.upper.bias)
+    maps: dict[str, LinearMap] = {}
+    start = 0
+    for name in problem.leaves:
+        shape = problem.shape(name)
+        size = math.prod(shape)
+        maps[name] = DenseMap(A[:, :, start : start + size].reshape(*A.shape[:2], *shape))
+        start += size
+    return LinearForm(maps, bias)

@@ -1,0 +1,181 @@
+"""A graph with its perturbations and constants bound: what every engine works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_map import LinearMap
+from lirpa_core.capture.evaluate import evaluate_node
+from lirpa_core.capture.graph import Graph, Node, NodeKind, Ref, Shape
+from lirpa_core.engines.plan import Plan
+from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.rules.base import Rule
+from lirpa_core.rules.call import Call, Const, Slot
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """A perturbed leaf of the graph.
+
+    Attributes:
+        name: Node name.
+        x: The clean value, batch first and without the graph's singleton batch dimension: `[B, *S]`.
+        perturbation: The set around it, its tensors in the same layout.
+        batch_dim: Where the graph's shape has that singleton; None for weights.
+    """
+
+    name: str
+    x: Tensor
+    perturbation: Perturbation
+    batch_dim: int | None
+
+    @property
+    def is_box(self) -> bool:
+        """Whether the set is its own hull, so that intervals lose nothing at the leaf."""
+        return self.perturbation.is_box
+
+    def hull(self) -> Interval:
+        """Elementwise bounds in the graph's layout, `[B, *S]`."""
+        hull = self.perturbation.hull(self.x)
+        if self.batch_dim is None:
+            return hull
+        dim = self.batch_dim + 1
+        return Interval(hull.lower.unsqueeze(dim), hull.upper.unsqueeze(dim))
+
+    def concretize(self, A: LinearMap) -> Tensor:
+        """Minimum over the set of every row, `[R, B]`; `A` is in the graph's layout."""
+        return self.perturbation.concretize(self.x, A if self.batch_dim is None else A.squeeze(self.batch_dim))
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything that a bound computation reads, fixed.
+
+    Attributes:
+        plan: Which nodes are perturbed, in which order, under which rules.
+        leaves: The perturbed leaves.
+        constants: Values of all nodes that no perturbation reaches.
+        calls: Bound calls of all perturbed operators, in topological order.
+        batch: Number of examples `B`.
+    """
+
+    plan: Plan
+    leaves: Mapping[str, Leaf]
+    constants: Mapping[str, Const]
+    calls: Mapping[str, Call]
+    batch: int
+
+    @property
+    def graph(self) -> Graph:
+        """The captured graph."""
+        return self.plan.graph
+
+    def rule(self, name: str) -> Rule:
+        """Rule of a perturbed operator node."""
+        return self.plan.rules[name]
+
+    def is_perturbed(self, name: str) -> bool:
+        """Whether a perturbation reaches the node."""
+        return name in self.calls or name in self.leaves
+
+    def shape(self, name: str) -> Shape:
+        """Shape of one example of a node."""
+        return self.graph[name].shape
+
+    @cached_property
+    def affine(self) -> frozenset[str]:
+        """Nodes whose value is an affine function of the perturbed leaves."""
+        found = set(self.leaves)
+        for name, call in self.calls.items():
+            if self.rule(name).is_affine(call) and all(o in found for o in call.operands):
+                found.add(name)
+        return frozenset(found)
+
+    @cached_property
+    def interval_exact(self) -> frozenset[str]:
+        """Affine nodes on which interval propagation loses nothing, so that no engine does better.
+
+        These are the box leaves, what merely rearranges them, and one linear operator behind that.
+        """
+        independent = {name for name, leaf in self.leaves.items() if leaf.is_box}
+        exact = set(independent)
+        for name, call in self.calls.items():
+            distinct = len(set(call.operands)) == len(call.operands)
+            if not (self.rule(name).is_affine(call) and distinct and all(o in independent for o in call.operands)):
+                continue
+            exact.add(name)
+            if getattr(self.rule(name), "selects", False) and len(call.operands) == 1:
+                independent.add(name)
+        return frozenset(exact)
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """Element type of the bounds."""
+        return next(iter(self.leaves.values())).x.dtype
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Device of the bounds."""
+        return next(iter(self.leaves.values())).x.device
+
+
+def bind(plan: Plan, leaves: Mapping[str, Leaf], values: Mapping[str, Const], batch: int) -> Problem:
+    """Evaluate what is constant and bind the rest to slots.
+
+    Args:
+        plan: The plan for exactly these perturbed leaves.
+        leaves: The perturbed leaves.
+        values: Values of all other leaves.
+        batch: Number of examples.
+
+    Raises:
+        UnsupportedOperandError: If a rule refuses its call.
+    """
+    constants = dict(values)
+    calls: dict[str, Call] = {}
+    for node in plan.nodes:
+        if node.kind is not NodeKind.OPERATOR:
+            continue
+        if node.name in plan.rules:
+            calls[node.name] = _call(node, constants, plan.graph, batch, leaves)
+            plan.rules[node.name].check(calls[node.name])
+        else:
+            constants[node.name] = evaluate_node(node, constants)
+    return Problem(plan, leaves, constants, calls, batch)
+
+
+def _call(
+    node: Node, constants: Mapping[str, Const], graph: Graph, batch: int, leaves: Mapping[str, Leaf]
+) -> Call:
+    operands: list[str] = []
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, Ref):
+            if value.name in constants:
+                return constants[value.name]
+            operands.append(value.name)
+            return Slot(len(operands) - 1)
+        if isinstance(value, tuple):
+            return tuple(fill(v) for v in value)
+        return value
+
+    arguments = {a.name: fill(a.value) for a in node.arguments}
+    shapes = tuple(graph[o].shape for o in operands)
+    device = next(iter(leaves.values())).x.device
+    return Call(node, arguments, tuple(operands), shapes, batch, device)
+
+
+def iter_needed(problem: Problem, name: str) -> Iterator[tuple[int, str]]:
+    """Slots and names of the operands whose intervals the rule of a node reads."""
+    call = problem.calls[name]
+    needed = problem.rule(name).needs_interval(call)
+    for i, (operand, need) in enumerate(zip(call.operands, needed, strict=True)):
+        if need:
+            yield i, operand

@@ -1,0 +1,66 @@
+"""One backward step: coefficients through a linear operator or through a relaxation."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lirpa_core.bounds.linear_map import DenseMap, LinearMap, add
+from lirpa_core.bounds.linear_op import Diagonal, LinearOp
+from lirpa_core.bounds.relaxation import Relaxation
+from lirpa_core.registry import Registry
+
+
+def pull(op: LinearOp, A: LinearMap, registry: Registry) -> LinearMap:
+    """Coefficients over the output of `op` become coefficients over its input.
+
+    A registered kernel for this operator and structure goes first; else the coefficients go dense.
+    """
+    if isinstance(op, Diagonal):
+        return A.scale(op.slope).sum_to(op.shape)
+    kernel = registry.find_kernel(op.key, type(A))
+    if kernel is not None:
+        result = kernel(op, A)
+        if result is not None:
+            return result
+    return DenseMap(op.transpose(A.to_dense()))
+
+
+def pull_relaxed(
+    relaxation: Relaxation, A: LinearMap, registry: Registry
+) -> tuple[list[LinearMap | None], Tensor | None]:
+    """Coefficients through a relaxation, for lower bounds: `A⁺` takes its lower side, `A⁻` its upper.
+
+    Returns:
+        Coefficients by operand, and the bias `[R, B]`, None for zero.
+    """
+    lower, upper = relaxation.lower, relaxation.upper
+    bias = _split_bias(A, lower.bias, upper.bias)
+    if lower.terms is upper.terms:
+        return [None if t is None else pull(t, A, registry) for t in lower.terms], bias
+    terms: list[LinearMap | None] = []
+    halves: tuple[LinearMap, LinearMap] | None = None
+    for low, up in zip(lower.terms, upper.terms, strict=True):
+        if isinstance(low, Diagonal) and isinstance(up, Diagonal):
+            terms.append(A.relax(low.slope, up.slope).sum_to(low.shape))
+            continue
+        halves = halves or A.split()
+        parts = [pull(t, half, registry) for t, half in zip((low, up), halves, strict=True) if t is not None]
+        terms.append(_sum(parts))
+    return terms, bias
+
+
+def _sum(parts: list[LinearMap]) -> LinearMap | None:
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else add(parts[0], parts[1])
+
+
+def _split_bias(A: LinearMap, lower: Tensor | None, upper: Tensor | None) -> Tensor | None:
+    if lower is None and upper is None:
+        return None
+    if lower is None:
+        assert upper is not None
+        return A.split_dot(upper.new_zeros(()).expand_as(upper), upper)
+    if upper is None:
+        return A.split_dot(lower, lower.new_zeros(()).expand_as(lower))
+    return A.split_dot(lower, upper)

@@ -1,0 +1,41 @@
+"""Relaxations of a problem's nodes on given intervals, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.relaxation import Relaxation
+from lirpa_core.engines.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxations:
+    """Lazy table of relaxations for one pass of an engine.
+
+    Attributes:
+        problem: The problem.
+        intervals: Bounds of the nodes; may grow and tighten while the engine runs.
+    """
+
+    problem: Problem
+    intervals: Mapping[str, Interval]
+    _known: dict[str, Relaxation] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Relaxation:
+        """Relaxation of an operator node on the current intervals of its operands."""
+        if name not in self._known:
+            call = self.problem.calls[name]
+            rule = self.problem.rule(name)
+            needed = rule.needs_interval(call)
+            inputs = tuple(
+                self.intervals[o] if need else None for o, need in zip(call.operands, needed, strict=True)
+            )
+            self._known[name] = rule.relax(call, inputs)
+        return self._known[name]
+
+    def forget(self, names: frozenset[str]) -> None:
+        """Drop relaxations whose intervals have become tighter."""
+        for name in names:
+            self._known.pop(name, None)

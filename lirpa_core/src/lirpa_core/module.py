@@ -1,0 +1,338 @@
+"""`BoundedModule`: the façade over capture and engines, with the names that users know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
+
+from lirpa_core.assemble import assemble
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.capture.batching import from_batch_first
+from lirpa_core.capture.capture import AUTO, capture
+from lirpa_core.capture.export import has_fixed_batch
+from lirpa_core.capture.graph import Graph, Node
+from lirpa_core.engines.compute import intermediate_bounds, row_bounds
+from lirpa_core.engines.methods import find_method
+from lirpa_core.engines.problem import Problem
+from lirpa_core.errors import InputError, OptionError
+from lirpa_core.linear_bounds_dict import linear_bounds_dict
+from lirpa_core.options import BoundOptions
+from lirpa_core.registry import Registry, default_registry
+from lirpa_core.result import BoundsResult, NodeBounds
+from lirpa_core.specification import specification_rows
+from lirpa_core.variants import with_options
+from lirpa_core.verdict import check_bounds, check_domains
+
+
+class BoundedModule(nn.Module):
+    """A model whose output can be bounded when its inputs or weights move inside given sets.
+
+    It shares the original module's parameters, buffers and submodules: it has the same `state_dict`,
+    and training, moving or loading one does the same to the other.
+
+    Args:
+        model: The model, or an `ExportedProgram` of it.
+        example: An example input, or a tuple of all positional inputs; a batch of any size.
+        bound_opts: Options by name, see `BoundOptions`.
+        device: Where to move the model; default: where it is.
+        registry: Rules to use; default: those of all installed plugins.
+        kwargs: Example keyword inputs.
+        batch_dims: Per flattened input, the dimension over examples, or None for an input that all
+            examples share; `"auto"`: inputs whose leading size is that of the first float tensor
+            are per example; None: the inputs have no batch dimension at all.
+
+    Raises:
+        CaptureError: If the model cannot be captured as one graph; says where and what to do.
+        OptionError: For an unknown option.
+
+    Example:
+        >>> import torch
+        >>> from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
+        >>> x = torch.zeros(3, 2)
+        >>> bounded = BoundedModule(model, x)
+        >>> lb, ub = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),))
+        >>> lb.shape, bool((lb <= ub).all())
+        (torch.Size([3, 1]), True)
+    """
+
+    _lirpa_model: nn.Module  # set through __dict__, so that it does not become a submodule
+
+    def __init__(
+        self,
+        model: nn.Module | ExportedProgram,
+        example: Any,
+        bound_opts: Mapping[str, Any] | None = None,
+        device: torch.device | str | None = None,
+        registry: Registry | None = None,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        batch_dims: Sequence[int | None] | str | None = AUTO,
+    ) -> None:
+        super().__init__()
+        self._lirpa_options = BoundOptions().updated(bound_opts)
+        self._lirpa_registry = registry or default_registry()
+        original = model.module() if isinstance(model, ExportedProgram) else model
+        self._lirpa_fixed_batch = isinstance(model, ExportedProgram) and has_fixed_batch(model)
+        self._lirpa_exported = isinstance(model, ExportedProgram)
+        if device is not None:
+            original = original.to(device)
+        # The dictionaries themselves are shared, so that names in state_dict() stay the original's.
+        self.__dict__["_lirpa_model"] = original
+        self._parameters, self._buffers = original._parameters, original._buffers
+        self._modules = original._modules
+        self._non_persistent_buffers_set = original._non_persistent_buffers_set
+        self.training = original.training
+        args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
+        args, kwargs = pytree.tree_map_only(Tensor, lambda t: _plain(t, device), (args, dict(kwargs or {})))
+        self._lirpa_example = (args, kwargs)
+        self._lirpa_batch_dims = batch_dims
+        self._lirpa_graphs: dict[object, Graph] = {}
+        self._lirpa_last: BoundsResult | None = None
+        self._graph_for(pytree.tree_leaves(self._lirpa_example))
+
+    # ------------------------------------------------------------------ the module's ordinary life
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the original model; `BoundedTensor`s act as the tensors they are."""
+        args, kwargs = pytree.tree_map_only(Tensor, _plain, (args, kwargs))
+        return self._lirpa_model(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> BoundedModule:
+        """Set the original model's mode; bounds then are those of the model in that mode."""
+        if self._lirpa_exported:  # torch leaves an exported program in the mode it was exported in
+            if mode:
+                raise OptionError("an exported program cannot be put in training mode; give the nn.Module instead.")
+            return self
+        self._lirpa_model.train(mode)
+        self.training = self._lirpa_model.training
+        return self
+
+    def set_bound_opts(self, new_opts: Mapping[str, Any]) -> None:
+        """Change options by name.
+
+        Raises:
+            OptionError: For an unknown name or a wrong value.
+        """
+        self._lirpa_options = self._lirpa_options.updated(new_opts)
+
+    # ------------------------------------------------------------------ the graph
+
+    @property
+    def graph(self) -> Graph:
+        """The captured graph of the model in its current mode."""
+        return self._graph_for(pytree.tree_leaves(self._lirpa_example))
+
+    @property
+    def input_name(self) -> list[str]:
+        """Names of the inputs, as `needed_A_dict` takes them."""
+        return list(self.graph.inputs)
+
+    @property
+    def output_name(self) -> list[str]:
+        """Names of the outputs, as `needed_A_dict` takes them."""
+        return [name for name in self.graph.outputs if name is not None]
+
+    def _graph_for(self, inputs: Sequence[Any]) -> Graph:
+        """The graph for the modules' training flags and for the inputs' dtypes and device."""
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
+        floats = [x for x in tensors if x.is_floating_point()]
+        dtype = floats[0].dtype if floats else None
+        device = tensors[0].device if tensors else None
+        key = (tuple(m.training for m in self._lirpa_model.modules()), dtype, device)
+        if key not in self._lirpa_graphs:
+            args, kwargs = pytree.tree_map_only(
+                Tensor,
+                lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype),
+                self._lirpa_example,
+            )
+            self._lirpa_graphs[key] = capture(
+                self._lirpa_model, args, kwargs,
+                registry=self._lirpa_registry, batch_dims=self._lirpa_batch_dims,
+                fixed_batch=self._lirpa_fixed_batch,
+            )  # fmt: skip
+        return self._lirpa_graphs[key]
+
+    # ------------------------------------------------------------------ bounds
+
+    def compute_bounds(
+        self,
+        x: Any = None,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        C: Tensor | None = None,
+        method: str = "backward",
+        bound_lower: bool = True,
+        bound_upper: bool = True,
+        return_A: bool = False,
+        needed_A_dict: Mapping[str, Sequence[str] | set[str]] | None = None,
+        interm_bounds: Mapping[str, Any] | None = None,
+        output: int | None = None,
+    ) -> BoundsResult:
+        """Guaranteed bounds of the output over the perturbation sets of the inputs.
+
+        Args:
+            x: Positional inputs, the perturbed ones as `BoundedTensor`; one input need not be a tuple.
+            kwargs: Keyword inputs.
+            C: Specification matrix `[B, K, out]`: bounds of `C @ output` are computed instead.
+            method: `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
+                `"forward+backward"` = `"CROWN-forward"`.
+            bound_lower: Whether lower bounds are wanted.
+            bound_upper: Whether upper bounds are wanted.
+            return_A: Also return the linear bounds; the method must have them (all but IBP do).
+            needed_A_dict: Which of them: `{output name: [input names]}`; default: all.
+            interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
+            output: Which output to bound, where the model has several; default: all.
+
+        Returns:
+            A result that unpacks as `lb, ub` (and `A`).
+
+        Raises:
+            LirpaError: Of the class that fits: an unknown method, an input or specification of a wrong
+                shape, nothing perturbed, an operator without a rule, a box outside a domain, or a
+                bound that is not finite.
+        """
+        chosen = find_method(method)
+        if not (bound_lower or bound_upper):
+            raise OptionError("bound_lower and bound_upper are both False, so there is nothing to compute.")
+        if return_A and chosen.final == "interval":
+            raise OptionError(f"return_A=True: method {chosen.name!r} has no linear bounds; use another method.")
+        inputs = self._flatten(x, kwargs)
+        graph = self._graph_for(inputs)
+        targets = _targets(graph, output, C)
+        registry = with_options(self._lirpa_registry, self._lirpa_options)
+        problem = assemble(graph, registry, self._lirpa_model, inputs, frozenset(targets.values()))
+        budget = self._budget(problem)
+        given = _given_intervals(problem, interm_bounds)
+        wanted = [t for t in targets.values() if problem.is_perturbed(t)]
+        inner = intermediate_bounds(problem, chosen, wanted, given, budget)
+        check_domains(problem, inner.intervals)
+        lower: dict[int, Tensor | None] = {}
+        upper: dict[int, Tensor | None] = {}
+        A: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        for i, target in targets.items():
+            rows = None if C is None else specification_rows(problem, graph[target], C)
+            if not problem.is_perturbed(target):
+                lower[i] = upper[i] = _constant_output(problem, graph, i, target, rows)
+                continue
+            found = row_bounds(
+                problem, chosen, target, inner, rows,
+                lower=bound_lower, upper=bound_upper, forms=return_A, memory_budget=budget,
+            )  # fmt: skip
+            check_bounds(problem, inner.intervals, found.lower, found.upper)
+            lower[i], upper[i] = (_layout(v, graph, i, target, C) for v in (found.lower, found.upper))
+            if return_A:
+                A[target] = linear_bounds_dict(problem, found, (needed_A_dict or {}).get(target))
+        result = BoundsResult(
+            _structured(lower, graph, output) if bound_lower else None,
+            _structured(upper, graph, output) if bound_upper else None,
+            A if return_A else None,
+            NodeBounds(graph, inner.intervals),
+        )
+        self.__dict__["_lirpa_last"] = result
+        return result
+
+    def save_intermediate(self, save_path: str | Path | None = None) -> dict[str, tuple[Tensor, Tensor]]:
+        """Bounds of all inner nodes of the last `compute_bounds`, by node name.
+
+        Args:
+            save_path: Where to write them with `torch.save`; default: nowhere.
+
+        Raises:
+            InputError: If no bounds have been computed yet.
+        """
+        if self._lirpa_last is None:
+            raise InputError("save_intermediate: call compute_bounds first.")
+        found = {
+            name: (interval.lower.detach(), interval.upper.detach())
+            for name, interval in self._lirpa_last.intermediate.items()
+        }
+        if save_path is not None:
+            torch.save(found, save_path)
+        return found
+
+    def _flatten(self, x: Any, kwargs: Mapping[str, Any] | None) -> list[Any]:
+        if x is None and not kwargs:
+            raise InputError("compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...).")
+        args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
+        inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
+        _, expected = pytree.tree_flatten(self._lirpa_example)
+        if spec != expected:
+            raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
+        return inputs
+
+    def _budget(self, problem: Problem) -> int | None:
+        return self._lirpa_options.memory_budget
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Graphs are captured anew when first needed: they refer to operators of this process.
+        return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None}
+
+
+def _plain(x: Tensor, device: torch.device | str | None = None) -> Tensor:
+    plain = x.as_subclass(Tensor)
+    return plain if device is None else plain.to(device)
+
+
+def _targets(graph: Graph, output: int | None, C: Tensor | None) -> dict[int, str]:
+    tensors = {i: name for i, name in enumerate(graph.outputs) if name is not None}
+    if output is not None:
+        if output not in tensors:
+            raise OptionError(f"output={output}: the model's tensor outputs are numbered {list(tensors)}.")
+        return {output: tensors[output]}
+    if C is not None and len(tensors) > 1:
+        raise OptionError(f"C with a model of {len(tensors)} outputs: say which one with output=...")
+    return tensors
+
+
+def _given_intervals(problem: Problem, given: Mapping[str, Any] | None) -> dict[str, Interval]:
+    found: dict[str, Interval] = {}
+    for name, bounds in (given or {}).items():
+        node = problem.graph.find(name)
+        if node is None:
+            raise InputError(
+                f"interm_bounds: the model has no node or module {name!r}; its nodes are "
+                f"{[n.name for n in problem.graph.nodes]}."
+            )
+        lower, upper = (bounds.lower, bounds.upper) if isinstance(bounds, Interval) else bounds
+        found[node.name] = Interval(*(_given_side(problem, node, side) for side in (lower, upper)))
+    return found
+
+
+def _given_side(problem: Problem, node: Node, side: Tensor) -> Tensor:
+    for batch in {problem.batch, 1}:
+        if side.numel() == batch * max(1, torch.Size(node.shape).numel()):
+            return side.reshape(batch, *node.shape)
+    raise InputError(
+        f"interm_bounds: bounds of {node} have shape {list(side.shape)}; expected "
+        f"{[problem.batch, *node.shape]}."
+    )
+
+
+def _layout(value: Tensor | None, graph: Graph, i: int, target: str, C: Tensor | None) -> Tensor | None:
+    """`[R, B]` to `[B, K]` with a specification, else to the layout of the model's output."""
+    if value is None or C is not None:
+        return None if value is None else value.T
+    return from_batch_first(value.T.reshape(-1, *graph[target].shape), graph.output_batch_dims[i])
+
+
+def _constant_output(problem: Problem, graph: Graph, i: int, target: str, rows: Any) -> Tensor:
+    const = problem.constants[target]
+    value = const.value if const.batched else const.value.unsqueeze(0)
+    if rows is not None:
+        return rows.dot(value).expand(-1, problem.batch).T  # type: ignore[no-any-return]
+    return from_batch_first(value.expand(problem.batch, *value.shape[1:]), graph.output_batch_dims[i])
+
+
+def _structured(values: Mapping[int, Tensor | None], graph: Graph, output: int | None) -> Any:
+    if output is not None:
+        return values[output]
+    if len(graph.outputs) == 1:
+        return values[0]
+    return pytree.tree_unflatten([values.get(i) for i in range(len(graph.outputs))], graph.output_spec)

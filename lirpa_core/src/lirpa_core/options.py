@@ -1,0 +1,69 @@
+"""Typed options of a bounded model, under the names that users of the reference system know."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from lirpa_core.errors import OptionError
+
+ReluSlope: TypeAlias = Literal["adaptive", "same-slope", "zero-lb", "one-lb"]
+ConvMode: TypeAlias = Literal["patches", "matrix"]
+
+
+@dataclass(frozen=True)
+class BoundOptions:
+    """Options of `BoundedModule(..., bound_opts={...})`.
+
+    Attributes:
+        relu: Slope of the lower line of an unstable ReLU: `"adaptive"` (0 or 1, the smaller area),
+            `"same-slope"` (that of the upper line), `"zero-lb"` (always 0), `"one-lb"` (always 1).
+        conv_mode: Form of the coefficients of convolutions, `"patches"` or `"matrix"` (dense), for
+            plugins that have a choice.
+        crown_batch_size: At most so many rows in one backward pass; None: as many as fit.
+        memory_budget: Bytes that coefficients may take; None: a quarter of the free memory.
+    """
+
+    relu: ReluSlope = "adaptive"
+    conv_mode: ConvMode = "patches"
+    crown_batch_size: int | None = None
+    memory_budget: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("relu", self.relu, get_args(ReluSlope))
+        _one_of("conv_mode", self.conv_mode, get_args(ConvMode))
+        _positive("crown_batch_size", self.crown_batch_size)
+        _positive("memory_budget", self.memory_budget)
+
+    def updated(self, changes: Mapping[str, Any] | None) -> BoundOptions:
+        """These options with some changed.
+
+        Args:
+            changes: Option names and values; `activation_bound_option` is another name of `relu`.
+
+        Raises:
+            OptionError: For an unknown name (with the nearest known one) or a wrong value.
+        """
+        changes = dict(changes or {})
+        if "activation_bound_option" in changes:
+            changes["relu"] = changes.pop("activation_bound_option")
+        known = [f.name for f in dataclasses.fields(self)]
+        for name in changes:
+            if name not in known:
+                close = difflib.get_close_matches(str(name), [*known, "activation_bound_option"], n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise OptionError(f"unknown option {name!r}.{hint} The options are: {', '.join(known)}.")
+        return dataclasses.replace(self, **changes)
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise OptionError(f"option {name}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
+
+
+def _positive(name: str, value: object) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise OptionError(f"option {name}={value!r}: expected a positive whole number, or None.")

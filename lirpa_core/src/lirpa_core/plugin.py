@@ -1,0 +1,22 @@
+"""The core as its own first plugin: it registers through the same hooks as everybody else."""
+
+from __future__ import annotations
+
+from lirpa_core.aten import activation, arithmetic, matmul, shape
+from lirpa_core.perturbations.lp import PerturbationLpNorm
+from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+
+LIRPA_API_VERSION = 1
+
+
+@hookimpl
+def lirpa_register_operators(registry: OperatorRegistry) -> None:
+    """Register the rules of the elementary operators."""
+    for group in (activation, arithmetic, matmul, shape):
+        group.register(registry)
+
+
+@hookimpl
+def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
+    """Register the threat models of the core."""
+    registry.register("lp", PerturbationLpNorm)

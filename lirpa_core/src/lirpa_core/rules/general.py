@@ -1,0 +1,67 @@
+"""The general family: an author states an interval and two affine bounds, nothing is derived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.relaxation import Relaxation
+from lirpa_core.rules.call import Call
+from lirpa_core.rules.linear import refuse_slots_outside
+
+
+@dataclass(frozen=True)
+class General:
+    """Rule of an operator that is bounded by two affine functions of its operands.
+
+    Attributes:
+        over: Names of the arguments that may be perturbed.
+        bound: `(call, inputs) -> Interval`.
+        affine: `(call, inputs) -> Relaxation`, sound on the box of the inputs.
+        loose_where: `(call, inputs) -> booleans`: which elements are worth tightening; default: all
+            that are not single points.
+    """
+
+    over: tuple[str, ...]
+    bound: Callable[[Call, tuple[Interval, ...]], Interval]
+    affine: Callable[[Call, tuple[Interval, ...]], Relaxation]
+    loose_where: Callable[[Call, tuple[Interval, ...]], tuple[Tensor | None, ...]] | None = None
+
+    family = "general"
+    modes = ("interval", "backward", "forward")
+
+    def check(self, call: Call) -> None:
+        """See `Rule.check`."""
+        refuse_slots_outside(call, self.over)
+
+    def is_affine(self, call: Call) -> bool:
+        """See `Rule.is_affine`."""
+        return False
+
+    def needs_interval(self, call: Call) -> tuple[bool, ...]:
+        """See `Rule.needs_interval`."""
+        return (True,) * len(call.shapes)
+
+    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+        """See `Rule.loose`."""
+        known = _known(inputs)
+        if self.loose_where is not None:
+            return self.loose_where(call, known)
+        return tuple(x.upper > x.lower for x in known)
+
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """See `Rule.interval`."""
+        return self.bound(call, inputs)
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """See `Rule.relax`."""
+        return self.affine(call, _known(inputs))
+
+
+def _known(inputs: tuple[Interval | None, ...]) -> tuple[Interval, ...]:
+    known = tuple(x for x in inputs if x is not None)
+    assert len(known) == len(inputs), "an engine must pass every interval that a rule needs"
+    return known

@@ -1,0 +1,182 @@
+"""The linear family: operators that are affine, jointly, in some of their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import LinearOp
+from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.capture.graph import Shape
+from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.rules.call import Call, Slot
+from lirpa_core.rules.transposition import dense_abs_apply, linear_part, transpose
+
+
+class LinearNative(Protocol):
+    """Hand-written code for one linear operator, where `vmap` of the operator is too slow."""
+
+    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
+        """The whole affine operator on operands `[*L, B, *S_i]`: `[*L, B, *S]`."""
+
+    def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
+        """The linear part in one operand: `[*L, B, *S_i]` to `[*L, B, *S]`."""
+
+    def transpose(self, call: Call, slot: int, A: Tensor) -> Tensor:
+        """The transpose of that part: `[R, B, *S]` to `[R, B, *S_i]`."""
+
+
+def positive(call: Call, slot: int) -> int | None:
+    """Sign of operators all of whose coefficients are non-negative: the default."""
+    return 1
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Rule of an operator that is affine in the arguments named by `over`, jointly.
+
+    Attributes:
+        over: Names of the tensor arguments (or tensor lists) that may be perturbed.
+        sign: `(call, slot) -> +1 | -1 | None`: the sign that all coefficients of a slot share;
+            None where they differ (intervals then write the matrix out, so give a sign if you can).
+        offset: Whether the operator adds a constant although no argument in `over` is constant
+            (a padding value, say).
+        selects: Whether every output element is one input element, no element used twice: views,
+            permutations and slices. Elements that varied independently still do so then.
+        native: Hand-written evaluation and transpose; default: `vmap` of the operator and its VJP.
+    """
+
+    over: tuple[str, ...]
+    sign: Callable[[Call, int], int | None] = positive
+    offset: bool = False
+    selects: bool = False
+    native: LinearNative | None = None
+
+    family = "linear"
+    modes = ("interval", "backward", "forward")
+
+    def check(self, call: Call) -> None:
+        """See `Rule.check`."""
+        refuse_slots_outside(call, self.over)
+
+    def is_affine(self, call: Call) -> bool:
+        """See `Rule.is_affine`."""
+        return True
+
+    def needs_interval(self, call: Call) -> tuple[bool, ...]:
+        """See `Rule.needs_interval`."""
+        return (False,) * len(call.shapes)
+
+    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+        """See `Rule.loose`."""
+        return (None,) * len(call.shapes)
+
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """See `Rule.interval`: exact for independent operands, one pass an end."""
+        signs = [self.sign(call, i) for i in range(len(inputs))]
+        if None not in signs:
+            ends = [(x.lower, x.upper) if s == 1 else (x.upper, x.lower) for x, s in zip(inputs, signs, strict=True)]
+            return Interval(
+                self._evaluate(call, [low for low, _ in ends]), self._evaluate(call, [up for _, up in ends])
+            )
+        bias = self._bias(call)
+        lower = upper = torch.zeros((), dtype=call.dtype, device=call.device) if bias is None else bias
+        for i, x in enumerate(inputs):
+            low, up = StructuralOp(call, i, self).apply_split(x.lower, x.upper)
+            lower, upper = lower + low, upper + up
+        return Interval(lower, upper)
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """See `Rule.relax`: the operator itself."""
+        terms = tuple(StructuralOp(call, i, self) for i in range(len(call.shapes)))
+        return Relaxation.exactly(Affine(terms, self._bias(call)))
+
+    def _evaluate(self, call: Call, operands: Sequence[Tensor]) -> Tensor:
+        if self.native is not None:
+            return self.native.evaluate(call, operands, 1)
+        return call.evaluate(operands)
+
+    def _bias(self, call: Call) -> Tensor | None:
+        if not self.offset and all(_only_slots(call[name]) for name in self.over):
+            return None
+        zeros = [torch.zeros(1, *s, dtype=call.dtype, device=call.device) for s in call.shapes]
+        return self._evaluate(call, zeros)
+
+
+@dataclass(frozen=True, eq=False)
+class StructuralOp(LinearOp):
+    """The linear part of a `Linear` rule's operator in one of its operands."""
+
+    call: Call
+    slot: int
+    rule: Linear
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.call.shapes[self.slot]
+
+    @property
+    def key(self) -> Any:
+        return self.call.node.target
+
+    def _part(self) -> Call:
+        return linear_part(self.call, self.slot, self.rule.over)
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        if self.rule.native is not None:
+            return self.rule.native.part(self.call, self.slot, x, lead)
+        part = self._part()
+        out = part.evaluate([x], lead)
+        if self.rule.offset:
+            out = out - part.evaluate([x.new_zeros(1, *self.in_shape)])
+        return out
+
+    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
+        sign = self.rule.sign(self.call, self.slot)
+        if sign is None:
+            return dense_abs_apply(self._part(), x, lead)
+        return self.apply(x, lead) if sign == 1 else -self.apply(x, lead)
+
+    def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:
+        sign = self.rule.sign(self.call, self.slot)
+        if sign is None:
+            return super().apply_split(lower, upper, lead)
+        low, up = self.apply(lower, lead), self.apply(upper, lead)
+        return (low, up) if sign == 1 else (up, low)
+
+    def transpose(self, A: Tensor) -> Tensor:
+        if self.rule.native is not None:
+            return self.rule.native.transpose(self.call, self.slot, A)
+        return transpose(self._part(), A)
+
+
+def refuse_slots_outside(call: Call, allowed: Sequence[str]) -> None:
+    """Refuse a perturbed operand in an argument that the rule treats as constant.
+
+    Raises:
+        UnsupportedOperandError: Naming the argument and the node.
+    """
+    for name, value in call.arguments.items():
+        if name not in allowed and _has_slot(value):
+            raise UnsupportedOperandError(
+                f"argument '{name}' of {call} depends on a perturbed tensor, but the rule of this operator "
+                f"takes perturbed tensors only as {', '.join(map(repr, allowed))}. Compute '{name}' from "
+                "unperturbed tensors, or register a rule that covers this case."
+            )
+
+
+def _has_slot(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(_has_slot(item) for item in value)
+    return isinstance(value, Slot)
+
+
+def _only_slots(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_only_slots(item) for item in value)
+    return isinstance(value, Slot) or value is None

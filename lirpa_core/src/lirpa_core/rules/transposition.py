@@ -1,0 +1,98 @@
+"""Generic evaluation and transposition of the part of an operator that is linear in one operand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lirpa_core.rules.call import Call, Const, Slot
+
+
+def linear_part(call: Call, slot: int, zeroed: Collection[str]) -> Call:
+    """The call as a function of one operand alone, without its constant term.
+
+    Args:
+        call: The whole call.
+        slot: The operand that stays free; it becomes slot 0 of the result.
+        zeroed: Argument names in which the operator is jointly affine: every other tensor there,
+            perturbed or constant, is replaced by zero and every number by 0.
+
+    Returns:
+        A call with one slot.
+    """
+    dtype = call.dtype
+
+    def replace(value: Any, zero: bool) -> Any:
+        if isinstance(value, Slot):
+            if value.index == slot:
+                return Slot(0)
+            shape = call.shapes[value.index]
+            return Const(torch.zeros(shape, dtype=dtype, device=device))
+        if isinstance(value, Const) and zero:
+            shape = value.value.shape[1:] if value.batched else value.value.shape
+            return Const(value.value.new_zeros(shape))
+        if isinstance(value, tuple):
+            return tuple(replace(item, zero) for item in value)
+        if zero and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return 0
+        return value
+
+    device = call.device
+    arguments = {name: replace(value, name in zeroed) for name, value in call.arguments.items()}
+    return dataclasses.replace(
+        call, arguments=arguments, operands=(call.operands[slot],), shapes=(call.shapes[slot],)
+    )
+
+
+def transpose(call: Call, A: Tensor) -> Tensor:
+    """Pull coefficients through a call that is linear in its only slot, by `vmap` of its VJP.
+
+    Args:
+        call: As `linear_part` gives it.
+        A: `[R, B, *S_out]`.
+
+    Returns:
+        `[R, B, *S_in]`.
+    """
+    zero = A.new_zeros(call.shapes[0])
+    constants = [c.value for c in call.constants]
+
+    def pull(a: Tensor, *values: Tensor) -> Tensor:
+        pullback: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(
+            lambda x: call.function((x,), values), zero
+        )[1]
+        return pullback(a)[0]
+
+    if not call.has_batched_constants:
+        in_dims = (0,) + (None,) * len(constants)
+        flat = torch.vmap(pull, in_dims=in_dims)(A.flatten(0, 1), *constants)
+        return flat.reshape(*A.shape[:2], *call.shapes[0])
+    batch = max([A.shape[1], *(c.value.shape[0] for c in call.constants if c.batched)])
+    A = A.expand(-1, batch, *A.shape[2:])
+    values = [c.value.expand(batch, *c.value.shape[1:]) if c.batched else c.value for c in call.constants]
+    inner = torch.vmap(pull, in_dims=(0, *(0 if c.batched else None for c in call.constants)))
+    outer: Callable[..., Tensor] = torch.vmap(inner, in_dims=(0,) + (None,) * len(values))
+    return outer(A, *values)
+
+
+def dense_abs_apply(call: Call, x: Tensor, lead: int) -> Tensor:
+    """Apply `|W|` of a linear call whose signs are unknown, by writing `W` out.
+
+    Args:
+        call: As `linear_part` gives it.
+        x: `[*L, B, *S_in]`.
+        lead: Leading dimensions of `x`.
+
+    Returns:
+        `[*L, B, *S_out]`.
+    """
+    n = x[(0,) * lead].numel()
+    basis = torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *call.shapes[0])
+    W = call.evaluate([basis], lead=2).abs().flatten(2)  # [n, B or 1, m]
+    flat = x.reshape(*x.shape[:lead], n).unsqueeze(-2)  # [*L, B, 1, n]
+    return (flat @ W.transpose(0, 1)).squeeze(-2).reshape(*torch.broadcast_shapes(
+        x.shape[:lead], (W.shape[1],)), *call.shape)

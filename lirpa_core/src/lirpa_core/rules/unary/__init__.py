@@ -1,0 +1,37 @@
+"""The unary family: a function of one variable, described as a curve, bounded by lines of any slope."""
+
+from lirpa_core.rules.unary.curve import (
+    CONCAVE,
+    CONVEX,
+    LOWER,
+    UPPER,
+    Arc,
+    Curve,
+    Jump,
+    Point,
+    Position,
+    Span,
+    clip,
+)
+from lirpa_core.rules.unary.lines import default_slopes, intercept, line_bounds, supporting_slope
+from lirpa_core.rules.unary.rule import Unary, parameter
+
+__all__ = [
+    "CONCAVE",
+    "CONVEX",
+    "LOWER",
+    "UPPER",
+    "Arc",
+    "Curve",
+    "Jump",
+    "Point",
+    "Position",
+    "Span",
+    "Unary",
+    "clip",
+    "default_slopes",
+    "intercept",
+    "line_bounds",
+    "parameter",
+    "supporting_slope",
+]

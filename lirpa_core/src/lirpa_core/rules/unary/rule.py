@@ -1,0 +1,184 @@
+"""The rule that a curve determines: interval, lines and what the engines ask besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import Diagonal, align
+from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.rules.base import MODES
+from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules.unary.curve import CONVEX, LOWER, UPPER, Curve
+from lirpa_core.rules.unary.lines import default_slopes, intercept
+
+
+@dataclass(frozen=True)
+class Unary:
+    """Bounds of an operator that applies one function to every element of one operand.
+
+    Attributes:
+        curve: The function, or how to build it from the call's parameters.
+        operands: The arguments that may be the perturbed one; all others must be constant.
+        refuse: Says why a call cannot be bounded, or None; for parameters outside of what `curve`
+            can describe.
+    """
+
+    curve: Curve | Callable[[Call], Curve]
+    operands: tuple[str, ...] = ("self",)
+    refuse: Callable[[Call], str | None] | None = None
+
+    @property
+    def family(self) -> str:
+        return "unary"
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        return MODES
+
+    def check(self, call: Call) -> None:
+        """Refuse perturbed parameters, more than one perturbed operand, and what `refuse` names."""
+        perturbed = [name for name in call.arguments if call.slot(name) is not None]
+        if len(call.shapes) != 1 or len(perturbed) != 1 or perturbed[0] not in self.operands:
+            allowed = " or ".join(f"'{name}'" for name in self.operands)
+            raise UnsupportedOperandError(
+                f"{call}: one operand can be perturbed, {allowed}, and the others must be constant; "
+                f"perturbed here: {', '.join(repr(name) for name in perturbed) or 'none'}"
+            )
+        reason = self.refuse(call) if self.refuse is not None else None
+        if reason is not None:
+            raise UnsupportedOperandError(f"{call}: {reason}")
+
+    def is_affine(self, call: Call) -> bool:
+        """Never: even a straight curve needs a box, for its device and dtype."""
+        return False
+
+    def needs_interval(self, call: Call) -> tuple[bool, ...]:
+        """The lines depend on the box."""
+        return (True,)
+
+    def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
+        """Where the box is not inside the domain; None if the function is defined everywhere.
+
+        The bounds there are infinite. For engines to turn into an error, outside of any compiled
+        region, because it takes a look at the data.
+        """
+        curve = self._curve(call)
+        return None if curve.outside is None else curve.outside(*_ends(call, inputs[0]))
+
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """The smallest and largest value of the function over the box."""
+        curve = self._curve(call)
+        lo, hi, outside = _box(call, curve, inputs[0])
+        lower, upper = curve.hull(lo, hi)
+        if outside is not None:
+            lower = torch.where(outside, -torch.inf, lower)
+            upper = torch.where(outside, torch.inf, upper)
+        return Interval(_full(call, lower), _full(call, upper))
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """The two lines that lose the least area."""
+        curve = self._curve(call)
+        lo, hi, outside = _box(call, curve, inputs[0])
+        k_lo, k_up = default_slopes(curve, lo, hi)
+        return _lines(call, curve, lo, hi, outside, k_lo, k_up, supporting=True)
+
+    def relax_with(
+        self, call: Call, inputs: tuple[Interval | None, ...], k_lo: Tensor, k_up: Tensor
+    ) -> Relaxation:
+        """The tightest lines of given slopes `[B, *S]` or any shape that broadcasts to it."""
+        curve = self._curve(call)
+        lo, hi, outside = _box(call, curve, inputs[0])
+        return _lines(call, curve, lo, hi, outside, k_lo, k_up)
+
+    def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor, Tensor]:
+        """The slopes `[B, *S]` that `relax` chooses: where an optimiser starts."""
+        curve = self._curve(call)
+        lo, hi, _ = _box(call, curve, inputs[0])
+        k_lo, k_up = default_slopes(curve, lo, hi)
+        return _full(call, k_lo), _full(call, k_up)
+
+    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+        """Elements on whose box the function is not one straight line."""
+        curve = self._curve(call)
+        lo, hi, _ = _box(call, curve, inputs[0])
+        bent = _full(call, curve.bent(lo, hi))
+        shape, extra = call.shapes[0], bent.dim() - 1 - len(call.shapes[0])
+        dims = [1 + i for i in range(extra)]
+        dims += [1 + extra + i for i, n in enumerate(shape) if n == 1 and bent.shape[1 + extra + i] != 1]
+        for dim in dims:
+            bent = bent.any(dim, keepdim=True)
+        return (bent.reshape(bent.shape[0], *shape),)
+
+    def _curve(self, call: Call) -> Curve:
+        return self.curve if isinstance(self.curve, Curve) else self.curve(call)
+
+
+def parameter(call: Call, name: str) -> Any:
+    """An argument ready for arithmetic with a box `[B, *S]`: a constant tensor aligned, else as it is."""
+    value = call[name]
+    if not isinstance(value, Const):
+        return value
+    return align(value.value, 1, len(call.shape)) if value.batched else value.value
+
+
+def _ends(call: Call, box: Interval | None) -> tuple[Tensor, Tensor]:
+    assert box is not None  # needs_interval says so
+    rank = len(call.shape)
+    return align(box.lower, 1, rank), align(box.upper, 1, rank)
+
+
+def _box(call: Call, curve: Curve, box: Interval | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """End points that are safe to compute with, and where they stand in for a box outside the domain."""
+    lo, hi = _ends(call, box)
+    outside = None if curve.outside is None else curve.outside(lo, hi)
+    if outside is not None:
+        lo, hi = torch.where(outside, curve.inside, lo), torch.where(outside, curve.inside, hi)
+    for point in curve.singular:
+        lo, hi = torch.where(lo == point, lo.detach(), lo), torch.where(hi == point, hi.detach(), hi)
+    return lo, hi, outside
+
+
+def _lines(
+    call: Call,
+    curve: Curve,
+    lo: Tensor,
+    hi: Tensor,
+    outside: Tensor | None,
+    k_lo: Tensor,
+    k_up: Tensor,
+    supporting: bool = False,
+) -> Relaxation:
+    b_lo: Tensor | None
+    b_up: Tensor | None
+    through_zero = supporting and curve.homogeneous
+    if through_zero and curve.shape:
+        # A tangent of such a curve passes through zero: only the chord has an intercept.
+        b_lo = b_up = None
+        if curve.shape == CONVEX:
+            b_up = intercept(curve, lo, hi, k_up, UPPER)
+        else:
+            b_lo = intercept(curve, lo, hi, k_lo, LOWER)
+    else:
+        b_lo, b_up = intercept(curve, lo, hi, k_lo, LOWER), intercept(curve, lo, hi, k_up, UPPER)
+    if outside is not None:
+        k_lo, k_up = torch.where(outside, 0, k_lo), torch.where(outside, 0, k_up)
+        b_lo = None if b_lo is None else torch.where(outside, -torch.inf, b_lo)
+        b_up = None if b_up is None else torch.where(outside, torch.inf, b_up)
+    shape = call.shapes[0]
+
+    def affine(k: Tensor, b: Tensor | None) -> Affine:
+        return Affine((Diagonal(_full(call, k), shape),), None if b is None else _full(call, b))
+
+    return Relaxation(affine(k_lo, b_lo), affine(k_up, b_up))
+
+
+def _full(call: Call, x: Tensor) -> Tensor:
+    """Expand to `[B, *S]`, the leading size as it comes."""
+    return x.expand(x.shape[0], *call.shape) if x.dim() > len(call.shape) else x.expand(1, *call.shape)

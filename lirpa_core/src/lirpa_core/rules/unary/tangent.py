@@ -1,0 +1,86 @@
+"""Where a line touches an arc: the point with a given slope, or the tangent through a given point.
+
+Nothing here carries gradients, and nothing here has to be accurate for a bound to be sound: the
+intercept of a line is computed from its slope afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lirpa_core.rules.unary.curve import Curve, Point, Span
+
+#: Steps of the searches; both converge quadratically, the guarded one after a few halvings.
+NEWTON_STEPS = 12
+TANGENT_STEPS = 7
+
+
+def chord(p: Point, q: Point) -> tuple[Tensor, Tensor]:
+    """Slope of the line from `p` to `q`, and whether there is one.
+
+    There is none (the slope is zero then) where `q` is not to the right of `p`, or so near that the
+    quotient or its derivatives might overflow. Differences are halved so that they do not.
+    """
+    run = q[0] / 2 - p[0] / 2
+    valid = run >= 4 * torch.finfo(run.dtype).tiny
+    rise = q[1] / 2 - p[1] / 2
+    slope = rise / torch.where(valid, run, 1)
+    return torch.where(valid, slope, 0), valid
+
+
+def point_of_slope(span: Span, k: Tensor, side: int) -> Tensor:
+    """The point of the span at which `f' = k`, or the end that is nearest to having that slope."""
+    k = k.detach()
+    start, end = span.start.detach(), span.end.detach()
+    if span.touch is None:
+        return _search(span, start, end, lambda _: k, side)
+    return _into(span.touch(k), start, end)
+
+
+def tangent_point(curve: Curve, span: Span, p: Point, left: bool, side: int) -> Tensor:
+    """The point of the span that a line through `p` touches; `p` is to the left (right) of the span.
+
+    With a closed form for the point of a given slope this is Newton's method for the slope, which
+    converges from anywhere, because the intercept of the supporting line is concave in the slope.
+    """
+    start, end = span.start.detach(), span.end.detach()
+    p = (p[0].detach(), p[1].detach())
+
+    def slope_through(x: Tensor) -> Tensor:
+        q = (x, curve.f(x))
+        slope, valid = chord(p, q) if left else chord(q, p)
+        return torch.where(valid, slope, curve.slope(x))
+
+    if span.touch is None:
+        return _search(span, start, end, slope_through, side)
+    x = end if left else start
+    for _ in range(TANGENT_STEPS):
+        x = _into(span.touch(slope_through(x)), start, end)
+    return x
+
+
+def _into(x: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    return torch.where(x.isnan(), start, x.maximum(start).minimum(end))
+
+
+def _search(
+    span: Span, start: Tensor, end: Tensor, slope_at: Callable[[Tensor], Tensor], side: int
+) -> Tensor:
+    """Solve `f'(x) = slope_at(x)` on the span by Newton's method inside a shrinking bracket."""
+
+    def residual(x: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = span.jet(x)
+        return side * (first - slope_at(x)), side * second
+
+    at_start, at_end = residual(start)[0] >= 0, residual(end)[0] <= 0
+    low, high = start, end
+    x = start / 2 + end / 2 if span.anchor is None else start.clamp(min=span.anchor).minimum(end)
+    for _ in range(NEWTON_STEPS):
+        value, growth = residual(x)
+        low, high = torch.where(value <= 0, x, low), torch.where(value >= 0, x, high)
+        newton = x - value / growth
+        x = torch.where((newton >= low) & (newton <= high), newton, low / 2 + high / 2)
+    return torch.where(at_start, start, torch.where(at_end, end, x))

@@ -1,0 +1,18 @@
+"""What this package registers with lirpa. So far nothing: the package only reserves its place."""
+
+from __future__ import annotations
+
+from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+
+#: The version of the plugin interface that this module was written for.
+LIRPA_API_VERSION = 1
+
+
+@hookimpl
+def lirpa_register_operators(registry: OperatorRegistry) -> None:
+    """Register the operators that this package bounds."""
+
+
+@hookimpl
+def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
+    """Register the threat models that this package provides."""
