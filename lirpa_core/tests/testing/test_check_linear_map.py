@@ -26,6 +26,8 @@ STRUCTURES: dict[str, LinearMap] = {
     "selected, scaled": RowsMap(index(4, 3), randn(4, 3), (2, 3)),
     "selected, scale shared": RowsMap(index(4, 3), randn(4, 1), (2, 3)),
     "selected, index shared": RowsMap(index(4, 1), randn(4, 3), (6,)),
+    "dense, scalar value": DenseMap(randn(4, 3)),
+    "selected, scalar value": RowsMap(0 * index(4, 1), randn(4, 3), ()),
     "base class": wrong.Wrong(randn(4, 3, 2, 3)),
 }
 

@@ -55,7 +55,7 @@ def check_rule(
     rule: Rule | RuleSource,
     call: Call | Any,
     *,
-    boxes: st.SearchStrategy[tuple[Interval, ...]] | None = None,
+    boxes: st.SearchStrategy[tuple[Interval, ...]] | st.SearchStrategy[Interval] | None = None,
     examples: int = 28,
     seed: int = 0,
     kinks: Sequence[float] = (0.0,),
@@ -75,8 +75,8 @@ def check_rule(
         rule: The rule, or a registry to look it up in.
         call: The call to bound (see `Call.of`), or an operator of one tensor, which is then called on
             three elements.
-        boxes: Strategy for one interval an operand, `[B, *S_i]`; by default the regimes of
-            `strategies.edges` in turn.
+        boxes: Strategy for a tuple of one interval an operand, `[B, *S_i]` (or an interval, if there is one
+            operand); by default the regimes of `strategies.edges` in turn.
         examples: Number of boxes, all regimes together.
         seed: Seed of everything random.
         kinks: Where the operator or its curvature changes character; boxes are drawn around these.
@@ -163,7 +163,7 @@ def _domains(domain: Domain | Sequence[Domain], operands: int) -> list[Domain]:
 def _run(
     rule: Rule,
     call: Call,
-    boxes: st.SearchStrategy[tuple[Interval, ...]],
+    boxes: st.SearchStrategy[tuple[Interval, ...]] | st.SearchStrategy[Interval],
     checks: dict[str, Callable[[Case], None]],
     examples: int,
     seed: int,
@@ -185,8 +185,9 @@ def _run(
         print_blob=False,
     )
     @hypothesis.given(boxes)
-    def examine(inputs: tuple[Interval, ...]) -> None:
+    def examine(drawn: tuple[Interval, ...] | Interval) -> None:
         nonlocal tries
+        inputs = (drawn,) if isinstance(drawn, Interval) else drawn
         key = b"".join(e.numpy(force=True).tobytes() for x in inputs for e in (x.lower, x.upper))
         wanted = checks
         if failing:
