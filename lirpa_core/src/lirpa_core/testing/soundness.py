@@ -12,7 +12,7 @@ from lirpa_core.testing.case import Case, evaluate_affine
 
 def check_results(case: Case) -> None:
     """Bounds have the right types, shapes, dtypes and devices."""
-    like = case.outputs
+    like = case.start_outputs
     if case.has_interval:
         if not isinstance(case.interval, Interval):
             case.fail(
