@@ -138,7 +138,6 @@ CASES = [
     _case("leaky_relu", 0.2),
     Case("leaky_relu>1", aten.leaky_relu.default, (3.0,)),
     Case("leaky_relu<0", aten.leaky_relu.default, (-0.5,)),
-    _case("rrelu"),
     _case("prelu", torch.tensor([0.25])),
     Case("prelu>1", aten.prelu.default, (torch.tensor([1.75]),)),
     _case("_prelu_kernel", torch.tensor([[-0.25]])),

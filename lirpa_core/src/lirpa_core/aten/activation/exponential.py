@@ -68,10 +68,10 @@ def softplus(call: Call) -> Curve:
     bend = CONVEX if up else CONCAVE
     return Curve(
         f=lambda x: F.softplus(x, beta, threshold),
-        df=lambda x: torch.where(x * beta > threshold, 1.0, torch.sigmoid(beta * x)).to(x.dtype),
+        df=lambda x: torch.where(x * beta > threshold, 1.0, torch.sigmoid(beta * x)),
         arcs=(Arc(bend, None if up else at, at if up else None, lambda k: _logit(k) / beta),),
         corners=(Jump(at, curved, at) if up else Jump(at, at, curved),),
-        shape=bend,
+        shape=bend if threshold >= 20 else 0,  # else the jump is worth a look
         inside=0.0,
     )
 

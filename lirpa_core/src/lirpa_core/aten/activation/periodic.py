@@ -40,10 +40,6 @@ class Wave(Curve):
         low2, high2 = torch.where(swap, second[1], first[1]), torch.where(swap, first[1], second[1])
         return tuple((x, self.f(x)) for x in (low, high, low2, high2))
 
-    @property
-    def straight_edges(self) -> bool:
-        return False
-
     def spans(self, lo: Tensor, hi: Tensor, side: int) -> tuple[Span, ...]:
         nearest = self._extremum((lo / 2 + hi / 2).detach(), side)
         return tuple(self._span(nearest + shift, lo, hi, side) for shift in (0, _PERIOD))

@@ -32,18 +32,10 @@ ABS = Curve(f=torch.abs, df=torch.sign, corners=(0.0,), shape=CONVEX, homogeneou
 
 def leaky_relu(call: Call) -> Curve:
     """`leaky_relu(self, negative_slope)`; any slope, also negative or above one."""
-    return _leaky(float(call["negative_slope"]))
-
-
-def rrelu(call: Call) -> Curve:
-    """`rrelu(self, lower, upper, training)` in evaluation: the mean slope."""
-    return _leaky((float(call["lower"]) + float(call["upper"])) / 2)
-
-
-def _leaky(slope: float) -> Curve:
+    slope = float(call["negative_slope"])
     return Curve(
         f=lambda x: F.leaky_relu(x, slope),
-        df=lambda x: torch.where(x > 0, 1.0, slope).to(x.dtype),
+        df=lambda x: torch.where(x > 0, torch.ones_like(x), slope),
         corners=(0.0,),
         monotone=1 if slope >= 0 else 0,
         shape=CONVEX if slope <= 1 else CONCAVE,
@@ -154,16 +146,11 @@ def threshold(call: Call) -> Curve:
     )
 
 
-def _refuse_training(call: Call) -> str | None:
-    return "a random slope has no bounds; put the module in evaluation mode" if call["training"] else None
-
-
 def register(registry: Registrar) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.relu.default, Unary(RELU))
     registry.register(aten.leaky_relu.default, Unary(leaky_relu))
-    registry.register(aten.rrelu.default, Unary(rrelu, refuse=_refuse_training))
     registry.register(aten.prelu.default, Unary(prelu))
     registry.register(aten._prelu_kernel.default, Unary(prelu_kernel))
     registry.register(aten.hardtanh.default, Unary(hardtanh))

@@ -49,10 +49,6 @@ class Staircase(Curve):
             ]
         return tuple(points)
 
-    @property
-    def straight_edges(self) -> bool:
-        return False
-
     def bent(self, lo: Tensor, hi: Tensor) -> Tensor:
         return self.f(lo) != self.f(hi)
 

@@ -112,7 +112,7 @@ def add(a: LinearMap, b: LinearMap) -> LinearMap:
 
 def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
     """`Σ_S A·value` for `[R, B, *S]` and `[B, *S]` with broadcasting leading ones: `[R, B]`."""
-    flat, v = A.flatten(2), value.flatten(1)  # [R, B, n], [B, n]
+    flat, v = flatten(A, 2), flatten(value, 1)  # [R, B, n], [B, n]
     if flat.shape[1] == 1 and v.shape[0] == 1:
         return flat @ v[0]
     if flat.shape[1] == 1:
@@ -120,3 +120,8 @@ def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
     if v.shape[0] == 1:
         return flat @ v[0]
     return torch.einsum("rbn,bn->rb", flat, v)
+
+
+def flatten(x: Tensor, lead: int) -> Tensor:
+    """`[*L, *S]` to `[*L, n]` with `lead` leading dimensions; a scalar `S` gives `n = 1`."""
+    return x.unsqueeze(-1) if x.dim() == lead else x.flatten(lead)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map.base import LinearMap, bilinear_sum
+from lirpa_core.bounds.linear_map.base import LinearMap, bilinear_sum, flatten
 from lirpa_core.bounds.linear_op import sum_to
 from lirpa_core.bounds.norms import scaled_norm
 from lirpa_core.capture.graph import Shape
@@ -50,7 +50,7 @@ class DenseMap(LinearMap):
 
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
         A = self.A if weight is None else self.A * weight
-        flat = A.flatten(2)
+        flat = flatten(A, 2)
         if q == math.inf:
             return flat.abs().amax(-1)
         if q not in (1, 2):

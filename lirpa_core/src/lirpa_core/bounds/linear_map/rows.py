@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map.base import LinearMap
+from lirpa_core.bounds.linear_map.base import LinearMap, flatten
 from lirpa_core.capture.graph import Shape
 
 
@@ -63,7 +63,7 @@ class RowsMap(LinearMap):
 
     def _gather(self, value: Tensor) -> Tensor:
         """Elements of `[B, *S]` at the rows' positions: `[R, B]`."""
-        flat = value.flatten(1)  # [B, n]
+        flat = flatten(value, 1)  # [B, n]
         if flat.shape[0] == 1:
             return flat[0][self.index]
         if self.index.shape[1] == 1:

@@ -159,11 +159,6 @@ class Curve:
                 points.append((x, y))
         return tuple(points)
 
-    @property
-    def straight_edges(self) -> bool:
-        """Whether the graph between neighbouring vertices is a straight line."""
-        return not self.arcs and not any(isinstance(c, Jump) for c in self.corners)
-
     def spans(self, lo: Tensor, hi: Tensor, side: int) -> tuple[Span, ...]:
         """The arcs that lines on this side can touch in their interior, cut to the box."""
         return tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import torch
 from torch import Tensor
 
@@ -77,22 +79,27 @@ def supporting_slope(curve: Curve, lo: Tensor, hi: Tensor, side: int) -> Tensor:
 
 def _best_pair(curve: Curve, ends: tuple[Point, Point], m: Tensor, tangent: Tensor, side: int) -> Tensor:
     (lo, _), (hi, _) = ends
-    points = [ends[0], *curve.vertices(lo, hi), ends[1]]
-    step = 2 if curve.straight_edges and len(points) > 2 else 1  # an edge is the tangent at m
-    pairs = [(p, q) for i, p in enumerate(points) for q in points[i + step :]]
+    # A trifle to the right, lest a corner at the very midpoint make a tie of all that ends there.
+    middle = (m + (hi / 2 - lo / 2) * torch.finfo(m.dtype).eps ** 0.5).detach()
+    vertices = curve.vertices(lo, hi)
+    pairs = list(combinations((ends[0], *vertices, ends[1]), 2))
+    sources = vertices if any(isinstance(c, Jump) for c in curve.corners) else ()
+    on_arc = torch.zeros_like(middle, dtype=torch.bool)
     for span in curve.spans(lo, hi, side):
-        if span.from_left:
-            x = tangent_point(curve, span, ends[0], True, side)
-            pairs.append((ends[0], (x, curve.f(x))))
-        if span.from_right:
-            x = tangent_point(curve, span, ends[1], False, side)
-            pairs.append(((x, curve.f(x)), ends[1]))
-    middle = m.detach()
-    best, slope = curve.f(middle), tangent
+        on_arc = on_arc | ((span.start < middle) & (middle < span.end))
+        for p in (ends[0], *sources) if span.from_left else ():
+            x = tangent_point(curve, span, p, True, side)
+            pairs.append((p, (x, curve.f(x))))
+        for p in (*sources, ends[1]) if span.from_right else ():
+            x = tangent_point(curve, span, p, False, side)
+            pairs.append(((x, curve.f(x)), p))
+    best, slope = torch.where(on_arc, curve.f(middle), side * torch.inf), tangent
     for p, q in pairs:
         k, valid = chord(p, q)
-        y = (p[1] + k * (middle - p[0])).detach()
-        better = valid & (p[0] <= m) & (m <= q[0]) & (side * y < side * best)
+        left, right = (middle - p[0]).detach(), (q[0] - middle).detach()
+        # From the nearer point, so that a midpoint next to a corner is told from the corner.
+        y = torch.where(left < right, p[1] + k * left, q[1] - k * right).detach()
+        better = valid & (left >= 0) & (right > 0) & (side * y < side * best)
         best, slope = torch.where(better, y, best), torch.where(better, k, slope)
     return slope
 
