@@ -117,9 +117,14 @@ class Problem:
                 source[name] = str(leaves[0])
         return frozenset(exact)
 
+    def dtype_of(self, name: str) -> torch.dtype:
+        """Element type of a node's bounds: its own, or that of the inputs where it is a mask."""
+        own = self.graph[name].dtype
+        return own if own.is_floating_point else self.dtype
+
     @cached_property
     def dtype(self) -> torch.dtype:
-        """Element type of the bounds."""
+        """Element type of the bounds of the inputs."""
         return next(iter(self.leaves.values())).x.dtype
 
     @cached_property
