@@ -168,7 +168,7 @@ class LooserWhenSmaller(Relu):
 
 class NanAtAPoint(Relu):
     def slopes(self, l, u):
-        low, up, bias = super().slopes(l, u)
+        low, _, bias = super().slopes(l, u)
         return low, (u.clamp(min=0) - l.clamp(min=0)) / (u - l), bias
 
 
