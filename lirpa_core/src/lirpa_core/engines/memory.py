@@ -29,12 +29,16 @@ def default_budget(device: torch.device) -> int:
     return int(free * _FRACTION)
 
 
+def bytes_of_a_row(problem: Problem) -> int:
+    """What one row, lower and upper bound together, takes at the widest node of the graph."""
+    sizes = [math.prod(problem.shape(name)) for name in (*problem.calls, *problem.leaves)]
+    return max(1, 2 * problem.batch * max(sizes, default=1) * problem.dtype.itemsize * _COPIES)
+
+
 def rows_that_fit(problem: Problem, memory_budget: int | None = None) -> int:
     """How many rows, lower and upper bounds together, one backward pass may carry; at least one."""
     budget = default_budget(problem.device) if memory_budget is None else memory_budget
-    sizes = [math.prod(problem.shape(name)) for name in (*problem.calls, *problem.leaves)]
-    row = 2 * problem.batch * max(sizes, default=1) * problem.dtype.itemsize * _COPIES
-    return max(1, budget // max(1, row))
+    return max(1, budget // bytes_of_a_row(problem))
 
 
 def chunks_of_rows(problem: Problem, rows: LinearMap, memory_budget: int | None = None) -> Iterator[LinearMap]:

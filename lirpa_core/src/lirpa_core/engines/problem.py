@@ -169,7 +169,8 @@ def _call(
     arguments = {a.name: fill(a.value) for a in node.arguments}
     shapes = tuple(graph[o].shape for o in operands)
     device = next(iter(leaves.values())).x.device
-    return Call(node, arguments, tuple(operands), shapes, batch, device)
+    dtypes = tuple(graph[o].dtype for o in operands)
+    return Call(node, arguments, tuple(operands), shapes, batch, device, dtypes)
 
 
 def iter_needed(problem: Problem, name: str) -> Iterator[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +46,7 @@ class Call:
         shapes: Shape `S_i` of one example of each slot.
         batch: Number of examples `B`.
         device: Where the tensors live.
+        dtypes: Element type of each slot; empty where all are that of the output.
     """
 
     node: Node
@@ -53,6 +55,7 @@ class Call:
     shapes: tuple[Shape, ...]
     batch: int = 1
     device: torch.device = torch.device("cpu")
+    dtypes: tuple[torch.dtype, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -71,6 +74,22 @@ class Call:
         """Index of the perturbed operand passed as argument `name`; None where it is constant."""
         value = self.arguments.get(name)
         return value.index if isinstance(value, Slot) else None
+
+    def slot_dtype(self, slot: int) -> torch.dtype:
+        """Element type in which a slot's bounds are kept.
+
+        Masks have no bounds of their own type: those of a boolean or integer operand are floating.
+        """
+        given = self.dtypes[slot] if self.dtypes else self.dtype
+        if given.is_floating_point:
+            return given
+        return self.dtype if self.dtype.is_floating_point else torch.get_default_dtype()
+
+    def zeros(self) -> list[Tensor]:
+        """A zero `[1, *S_i]` for every slot."""
+        return [
+            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device) for i, s in enumerate(self.shapes)
+        ]
 
     @cached_property
     def constants(self) -> tuple[Const, ...]:
@@ -166,11 +185,12 @@ class Call:
         return str(self.node)
 
     @classmethod
-    def of(cls, op: Any, *args: Any, batch: int = 1, **kwargs: Any) -> Call:
+    def of(cls, op: Any, *args: Any, batch: int = 1, output: int | None = None, **kwargs: Any) -> Call:
         """Build a call without a graph, for tests and for trying a rule.
 
         Positional and keyword arguments are those of `op` for one example, with an
-        `Operand(shape)` wherever a tensor is perturbed and a tensor (or `Const`) elsewhere.
+        `Operand(shape)` wherever a tensor is perturbed and a tensor (or `Const`) elsewhere. `output` picks
+        one of several outputs.
 
         >>> call = Call.of(torch.ops.aten.relu.default, Operand((1, 3)))
         >>> call.shape, call.shapes
@@ -179,6 +199,7 @@ class Call:
         names = [a.name for a in op._schema.arguments]  # the only access to argument names
         given = dict(zip(names, args, strict=False)) | kwargs
         shapes: list[Shape] = []
+        dtypes: list[torch.dtype] = []
         dtype = next(
             (x.dtype for x in _leaves(given.values()) if isinstance(x, Operand)), torch.get_default_dtype()
         )
@@ -186,6 +207,7 @@ class Call:
         def bind(value: Any) -> Any:
             if isinstance(value, Operand):
                 shapes.append(value.shape)
+                dtypes.append(value.dtype)
                 return Slot(len(shapes) - 1)
             if isinstance(value, Tensor):
                 return Const(value)
@@ -193,16 +215,16 @@ class Call:
                 return tuple(bind(v) for v in value)
             return value
 
-        arguments = {
-            a.name: bind(given.get(a.name, a.default_value)) for a in op._schema.arguments
-        }
+        arguments = {a.name: bind(given.get(a.name, a.default_value)) for a in op._schema.arguments}
         declared = tuple(Argument(a.name, None, a.kwarg_only) for a in op._schema.arguments)
-        probe = Node("call", NodeKind.OPERATOR, (), dtype, target=op, arguments=declared)
-        draft = cls(probe, arguments, tuple(f"x{i}" for i in range(len(shapes))), tuple(shapes), batch)
+        node = Node("call", NodeKind.OPERATOR, (), dtype, target=op, arguments=declared, output=output)
+        names = [f"x{i}" for i in range(len(shapes))]
+        call = cls(node, arguments, tuple(names), tuple(shapes), batch, dtypes=tuple(dtypes))
+        ones = [torch.ones(1, *s, dtype=d) for s, d in zip(shapes, dtypes, strict=True)]
         with torch.no_grad():
-            sample = draft.evaluate([torch.ones(1, *s, dtype=dtype) for s in shapes])
-        node = Node("call", NodeKind.OPERATOR, tuple(sample.shape[1:]), sample.dtype, target=op, arguments=declared)
-        return cls(node, arguments, draft.operands, draft.shapes, batch)
+            sample = call.evaluate(ones)
+        node = dataclasses.replace(node, shape=tuple(sample.shape[1:]), dtype=sample.dtype)
+        return dataclasses.replace(call, node=node)
 
 
 @dataclass(frozen=True)

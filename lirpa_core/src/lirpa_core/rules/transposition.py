@@ -24,14 +24,13 @@ def linear_part(call: Call, slot: int, zeroed: Collection[str]) -> Call:
     Returns:
         A call with one slot.
     """
-    dtype = call.dtype
 
     def replace(value: Any, zero: bool) -> Any:
         if isinstance(value, Slot):
             if value.index == slot:
                 return Slot(0)
             shape = call.shapes[value.index]
-            return Const(torch.zeros(shape, dtype=dtype, device=device))
+            return Const(torch.zeros(shape, dtype=call.slot_dtype(value.index), device=device))
         if isinstance(value, Const) and zero:
             shape = value.value.shape[1:] if value.batched else value.value.shape
             return Const(value.value.new_zeros(shape))
@@ -44,7 +43,11 @@ def linear_part(call: Call, slot: int, zeroed: Collection[str]) -> Call:
     device = call.device
     arguments = {name: replace(value, name in zeroed) for name, value in call.arguments.items()}
     return dataclasses.replace(
-        call, arguments=arguments, operands=(call.operands[slot],), shapes=(call.shapes[slot],)
+        call,
+        arguments=arguments,
+        operands=(call.operands[slot],),
+        shapes=(call.shapes[slot],),
+        dtypes=(call.slot_dtype(slot),),
     )
 
 
@@ -93,6 +96,6 @@ def dense_abs_apply(call: Call, x: Tensor, lead: int) -> Tensor:
     n = x[(0,) * lead].numel()
     basis = torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *call.shapes[0])
     W = call.evaluate([basis], lead=2).abs().flatten(2)  # [n, B or 1, m]
-    flat = x.reshape(*x.shape[:lead], n).unsqueeze(-2)  # [*L, B, 1, n]
-    return (flat @ W.transpose(0, 1)).squeeze(-2).reshape(*torch.broadcast_shapes(
-        x.shape[:lead], (W.shape[1],)), *call.shape)
+    flat = x.reshape(*x.shape[:lead], n)  # [*L, B, n]
+    out = torch.einsum("...bn,nbm->...bm", flat, W)
+    return out.reshape(*out.shape[:-1], *call.shape)
