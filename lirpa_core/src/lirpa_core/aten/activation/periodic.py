@@ -29,6 +29,10 @@ class Wave(Curve):
     def dips(self, lo: Tensor, hi: Tensor, k: Tensor, side: int) -> tuple[Point, ...]:
         return self._touching(lo, hi, k.detach(), side)
 
+    @property
+    def polygonal(self) -> bool:
+        return False
+
     def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
         m = (lo / 2 + hi / 2).detach()
         points = [
@@ -90,6 +94,10 @@ COS = Wave(f=torch.cos, df=lambda x: -x.sin(), inside=0.0, phase=math.pi / 2)
 @dataclass(frozen=True, eq=False)
 class Tangent(Curve):
     """`tan(x)` between two poles: concave up to the middle of the period, convex after."""
+
+    @property
+    def polygonal(self) -> bool:
+        return False
 
     def spans(self, lo: Tensor, hi: Tensor, side: int) -> tuple[Span, ...]:
         middle = _middle(lo, hi)

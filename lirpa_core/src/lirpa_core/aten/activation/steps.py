@@ -34,6 +34,10 @@ class Staircase(Curve):
     height: float = 1.0
     landings: tuple[float, ...] = ()
 
+    @property
+    def jumps(self) -> bool:
+        return True
+
     def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
         bottom, top = self.f(lo).detach(), self.f(hi).detach()
         points = []

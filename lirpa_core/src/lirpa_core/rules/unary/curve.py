@@ -125,6 +125,16 @@ class Curve:
     inside: float = 1.0
     singular: tuple[float, ...] = ()
 
+    @property
+    def jumps(self) -> bool:
+        """Whether the curve has a jump among its corners."""
+        return any(isinstance(corner, Jump) for corner in self.corners)
+
+    @property
+    def polygonal(self) -> bool:
+        """Whether the curve is continuous and straight between its corners."""
+        return not self.arcs and not self.jumps
+
     def slope(self, x: Tensor) -> Tensor:
         """`f'(x)`, with the shape of `f(x)`."""
         if self.df is not None:

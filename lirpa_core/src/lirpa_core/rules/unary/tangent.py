@@ -13,22 +13,22 @@ from torch import Tensor
 
 from lirpa_core.rules.unary.curve import Curve, Point, Span
 
-#: Steps of the searches; both converge quadratically, the guarded one after a few halvings.
-NEWTON_STEPS = 12
-TANGENT_STEPS = 7
+#: Steps of the searches. All converge quadratically, from an anchor at once, else after a few
+#: halvings of the bracket; on boxes up to 1000 wide what is left is below 1e-10 of a bound.
+TANGENT_STEPS = 5
+ANCHORED_STEPS = 7
+BRACKETED_STEPS = 16
 
 
 def chord(p: Point, q: Point) -> tuple[Tensor, Tensor]:
     """Slope of the line from `p` to `q`, and whether there is one.
 
-    There is none (the slope is zero then) where `q` is not to the right of `p`, or so near that the
-    quotient or its derivatives might overflow. Differences are halved so that they do not.
+    There is none (the slope means nothing then) where `q` is not to the right of `p`, or so near
+    that the quotient or its derivatives might overflow.
     """
-    run = q[0] / 2 - p[0] / 2
+    run = q[0] - p[0]
     valid = run >= 4 * torch.finfo(run.dtype).tiny
-    rise = q[1] / 2 - p[1] / 2
-    slope = rise / torch.where(valid, run, 1)
-    return torch.where(valid, slope, 0), valid
+    return (q[1] - p[1]) / torch.where(valid, run, 1), valid
 
 
 def point_of_slope(span: Span, k: Tensor, side: int) -> Tensor:
@@ -78,7 +78,7 @@ def _search(
     at_start, at_end = residual(start)[0] >= 0, residual(end)[0] <= 0
     low, high = start, end
     x = start / 2 + end / 2 if span.anchor is None else start.clamp(min=span.anchor).minimum(end)
-    for _ in range(NEWTON_STEPS):
+    for _ in range(BRACKETED_STEPS if span.anchor is None else ANCHORED_STEPS):
         value, growth = residual(x)
         low, high = torch.where(value <= 0, x, low), torch.where(value >= 0, x, high)
         newton = x - value / growth
