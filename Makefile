@@ -35,7 +35,7 @@ demo: setup  ## Certify a small digit classifier: a table and a plot
 	$(BIN)/python examples/digits/demo.py $(ARGS)
 
 test: setup  ## Run the whole test suite, the documentation's code included
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(COVERAGE) $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(COVERAGE) $(ARGS)
 
 lint: setup  ## Style, formatting and import contracts
 	$(BIN)/ruff check .
@@ -58,7 +58,7 @@ bench: setup  ## Measure speed and memory against plain PyTorch
 wheels: setup  ## Build a wheel and an sdist of every package into build/dist
 	rm -rf $(DIST)
 	for package in $(PACKAGES); do \
-		$(BIN)/python -m build --no-isolation --outdir $(DIST) $$package >/dev/null || exit 1; \
+		$(BIN)/python -m build --quiet --no-isolation --outdir $(DIST) $$package || exit 1; \
 	done
 	@ls $(DIST)
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from sybil import Sybil
-from sybil.integration.pytest import SybilItem
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 
 # The folder of a package has the package's name, and pytest names a test module after its folders:
@@ -22,8 +21,8 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-# Each Python block of a page runs, in order, in one namespace a page. The packages' READMEs are
-# pages too.
+# Each Python block of a page runs, in order, in one namespace a page; so parallel runs have to keep
+# files together (`--dist loadfile`). The packages' READMEs are pages too.
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/*.md", "docs/*/*.md"],
@@ -33,13 +32,6 @@ pytest_collect_file = Sybil(
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # in parallel runs the processes share the cores already
         torch.set_num_threads(1)
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if isinstance(item, SybilItem):  # a page is one program: its blocks stay in one process
-            item.add_marker(pytest.mark.xdist_group(item.path.name + item.path.parent.name))
 
 
 @pytest.fixture(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from sphinx.application import Sphinx
@@ -25,6 +26,9 @@ exclude_patterns = ["_build", "api/generated/*/modules.rst"]
 # A name that a package re-exports has two homes; either will do as the target of a link.
 suppress_warnings = ["ref.python"]
 
+# A name is described where it is defined; the names of users are on a page of their own. For pages
+# of packages the extension takes these options from the environment only.
+os.environ["SPHINX_APIDOC_OPTIONS"] = "members,show-inheritance,ignore-module-all"
 # A page for each package and subpackage, made anew at each build: new modules appear by themselves.
 apidoc_modules = [
     {
@@ -32,8 +36,6 @@ apidoc_modules = [
         "destination": f"api/generated/{package}",
         "exclude_patterns": ["**/errors.py", "**/_version.py", "**/__main__.py"],
         "module_first": True,
-        # A name is described where it is defined; the names of users are on a page of their own.
-        "automodule_options": {"members", "show-inheritance", "ignore-module-all"},
     }
     for package in ("lirpa_core", "lirpa_ops_vision", "lirpa_ops_nlp", "lirpa_perturbations")
 ]
@@ -62,6 +64,8 @@ SPECIAL = re.compile(r"\||(?<=\w)_(?!\w)|(?<=\S)\*(?=\w)")
 
 def prose_to_rst(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Rewrite the docstring in `lines`, before napoleon reads its sections."""
+    if callable(obj) and not str(getattr(obj, "__module__", "")).startswith("lirpa"):
+        lines.clear()  # an attribute that holds a function of torch is not described by torch's docstring
     for number, line in enumerate(lines):
         if line.lstrip().startswith((">>>", ".. ", "|")):
             continue

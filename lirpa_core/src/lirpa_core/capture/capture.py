@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 from lirpa_core.capture.batching import default_batch_dims, one_example
 from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.graph import Graph
-from lirpa_core.capture.replay import replayed
+from lirpa_core.capture.replay import other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
 from lirpa_core.errors import CaptureError, InputError
 
@@ -64,6 +64,7 @@ def capture(
         inputs = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     single = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
+    _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
     program = export(model, one_args, one_kwargs, registry)
     nodes, outputs = read_nodes(program)
     refuse_random_nodes(nodes)
@@ -88,6 +89,18 @@ def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:
     )
     assert len(names) == count
     return names
+
+
+def _refuse_fixed_batch(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], one_args: Any, one_kwargs: Any
+) -> None:
+    """Tell a model that cannot take a batch of one from a model that cannot run at all."""
+    with torch.no_grad():
+        try:
+            model(*one_args, **one_kwargs)
+        except Exception as error:
+            model(*args, **kwargs)
+            raise other_batch_size(1, error) from error
 
 
 def _batch_dims(given: Sequence[int | None] | str | None, inputs: list[Any]) -> tuple[int | None, ...]:

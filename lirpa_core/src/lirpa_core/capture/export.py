@@ -14,7 +14,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref, SourceLocation
 from lirpa_core.capture.passes import clean
-from lirpa_core.capture.source import source_of, user_frame
+from lirpa_core.capture.source import raised_at, source_of, user_frame
 from lirpa_core.errors import CaptureError, DataDependentBranchError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], r
         except Exception as error:
             if "data-dependent" in str(error).lower():
                 raise _branch_error(error) from error
-            where = user_frame(str(error))
+            where = user_frame(str(error)) or raised_at(error)
             raise CaptureError(
                 f"torch.export could not capture the model{f' at {where}' if where else ''}: "
                 f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}. Try "

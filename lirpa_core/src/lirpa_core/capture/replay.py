@@ -18,6 +18,7 @@ from lirpa_core.capture.batching import (
 )
 from lirpa_core.capture.evaluate import evaluate, parameter_leaves
 from lirpa_core.capture.graph import Graph
+from lirpa_core.capture.source import raised_at
 from lirpa_core.errors import ReplayError
 from lirpa_core.rules.call import Const
 
@@ -82,12 +83,18 @@ def _run_model(
     except Exception as error:
         if not another:
             raise
-        raise ReplayError(
-            f"the model runs on the example but not on a batch of {_size(graph, batch)}: {error}. A bounded model "
-            "must take any batch size. If its input is one example without a batch dimension, say so with "
-            "BoundedModule(..., batch_dims=None); if some inputs are shared by all examples, name the batch "
-            "dimension of each input with batch_dims=(0, None, ...)."
-        ) from error
+        raise other_batch_size(_size(graph, batch), error) from error
+
+
+def other_batch_size(size: int, error: Exception) -> ReplayError:
+    """The error of a model that runs on the example but not on another batch size."""
+    where = raised_at(error)
+    return ReplayError(
+        f"the model runs on the example but not on a batch of {size}{f' (at {where})' if where else ''}: {error}. A "
+        "bounded model must take any batch size. If its input is one example without a batch dimension, say so "
+        "with BoundedModule(..., batch_dims=None); if some inputs are shared by all examples, name the batch "
+        "dimension of each input with batch_dims=(0, None, ...)."
+    )
 
 
 def _with_batch_dims(graph: Graph, expected: Sequence[Any], n: int) -> Graph:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
+import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ import torch
 from lirpa_core.capture.graph import SourceLocation
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in \S+\n\s*(?P<code>[^\n]*)')
-_TORCH = os.path.dirname(torch.__file__) + os.sep
+_TORCH = f"{Path(torch.__file__).parent}/"
+_LIRPA = f"{Path(__file__).parents[1]}/"
 
 
 def source_of(meta: dict[str, Any]) -> SourceLocation:
@@ -32,6 +34,13 @@ def source_of(meta: dict[str, Any]) -> SourceLocation:
         module_path=str(path),
         module_type=getattr(kind, "__name__", str(kind).rpartition(".")[2]),
     )
+
+
+def raised_at(error: BaseException) -> str | None:
+    """The user's innermost frame on an error's traceback, as `file:line code`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith((_TORCH, _LIRPA)) and f.line]
+    return f"{own[-1].filename}:{own[-1].lineno} `{own[-1].line}`" if own else None
 
 
 def user_frame(message: str) -> str | None:

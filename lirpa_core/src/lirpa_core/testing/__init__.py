@@ -1,1 +1,34 @@
+"""The test kit: check that a rule, a perturbation or a structure of coefficients keeps its promises.
 
+Needs the extra `testing`: `pip install 'lirpa-core[testing]'`.
+"""
+
+from lirpa_core.testing.check_linear_map import check_linear_map
+from lirpa_core.testing.check_perturbation import check_perturbation
+from lirpa_core.testing.check_rule import CHECKS, check_box, check_rule
+from lirpa_core.testing.report import (
+    LinearMapViolation,
+    PerturbationReport,
+    PerturbationViolation,
+    RuleReport,
+    RuleViolation,
+    Violation,
+)
+from lirpa_core.testing.strategies import REGIMES, boxes, operand_boxes
+
+__all__ = [
+    "CHECKS",
+    "REGIMES",
+    "LinearMapViolation",
+    "PerturbationReport",
+    "PerturbationViolation",
+    "RuleReport",
+    "RuleViolation",
+    "Violation",
+    "boxes",
+    "check_box",
+    "check_linear_map",
+    "check_perturbation",
+    "check_rule",
+    "operand_boxes",
+]

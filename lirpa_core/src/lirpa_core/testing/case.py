@@ -1,0 +1,354 @@
+"""One rule, one call, one box: bounds, points of the box, and the operator's values there."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.rules.base import Rule
+from lirpa_core.rules.call import Call, Const, Slot
+from lirpa_core.testing.report import RuleViolation
+from lirpa_core.testing.tolerance import allowance
+
+#: Up to so many dimensions an example, every corner of the box is visited.
+ALL_CORNERS = 10
+_RANDOM_CORNERS = 64
+_RANDOM_POINTS = 32
+_ATTACKED_ELEMENTS = 12
+_ATTACK_STEPS = 6
+
+Points = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Everything that the checks share about one box; computed once, when first asked for.
+
+    Attributes:
+        rule: The rule.
+        call: The call, for a batch of `B`.
+        inputs: Interval of each operand, `[B, *S_i]`.
+        subject: Operator and rule, for messages.
+        seed: Seed of all random points.
+    """
+
+    rule: Rule
+    call: Call
+    inputs: tuple[Interval, ...]
+    subject: str
+    seed: int = 0
+
+    @property
+    def batch(self) -> int:
+        """Number of examples `B`."""
+        return self.call.batch
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the rule supports interval propagation."""
+        return "interval" in self.rule.modes
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether the rule supports a mode that reads its relaxation."""
+        return "backward" in self.rule.modes or "forward" in self.rule.modes
+
+    def generator(self, salt: int) -> torch.Generator:
+        """A fresh random generator, the same in every run."""
+        return torch.Generator().manual_seed(self.seed * 1000 + salt)
+
+    def with_inputs(self, inputs: Sequence[Interval], call: Call | None = None) -> Case:
+        """The same rule on another box."""
+        return dataclasses.replace(self, inputs=tuple(inputs), call=call or self.call)
+
+    @cached_property
+    def interval(self) -> Interval:
+        """What the rule says in interval mode."""
+        return self.rule.interval(self.call, self.inputs)
+
+    @cached_property
+    def needed(self) -> tuple[Interval | None, ...]:
+        """The inputs that `relax` reads, None for the others."""
+        needs = self.rule.needs_interval(self.call)
+        return tuple(x if need else None for x, need in zip(self.inputs, needs, strict=True))
+
+    @cached_property
+    def relaxation(self) -> Relaxation:
+        """The rule's affine bounds."""
+        return self.rule.relax(self.call, self.needed)
+
+    def lines(self, points: Points) -> tuple[Tensor, Tensor]:
+        """Lower and upper affine function at points `[n, B, *S_i]`: two of `[n, B, *S]`."""
+        shape = (points[0].shape[0], self.batch, *self.call.shape)
+        lower, upper = self.relaxation.lower, self.relaxation.upper
+        low = evaluate_affine(lower, points, lead=2).expand(shape)
+        return low, low if upper is lower else evaluate_affine(upper, points, lead=2).expand(shape)
+
+    @cached_property
+    def corners_complete(self) -> bool:
+        """Whether `start_points` begins with every corner of the box."""
+        return sum(x.lower[0].numel() for x in self.inputs) <= ALL_CORNERS
+
+    @cached_property
+    def corners(self) -> Points:
+        """Corners of the box `[n, B, *S_i]`: all of them if there are few, else random ones."""
+        sizes = [x.lower[0].numel() for x in self.inputs]
+        if self.corners_complete:
+            table = list(itertools.product([False, True], repeat=sum(sizes)))
+            bits = torch.tensor(table).reshape(len(table), 1, sum(sizes))
+        else:
+            bits = torch.rand(_RANDOM_CORNERS, self.batch, sum(sizes), generator=self.generator(1)) < 0.5
+            bits[0], bits[1] = False, True
+        parts = bits.split(sizes, dim=-1)
+        return tuple(
+            torch.where(b.reshape(b.shape[0], b.shape[1], *x.lower.shape[1:]), x.upper, x.lower)
+            for b, x in zip(parts, self.inputs, strict=True)
+        )
+
+    @cached_property
+    def start_points(self) -> Points:
+        """Corners, centre, and random points, `[n, B, *S_i]`."""
+        generator = self.generator(2)
+        result = []
+        for corners, x in zip(self.corners, self.inputs, strict=True):
+            t = torch.rand(_RANDOM_POINTS, *x.lower.shape, dtype=x.lower.dtype, generator=generator)
+            t = torch.where(torch.arange(_RANDOM_POINTS).reshape(-1, *[1] * x.lower.dim()) % 2 == 0, t, t**8)
+            t[0] = 0.5
+            inner = clamp(x.lower * (1 - t) + x.upper * t, x)
+            result.append(torch.cat([corners, inner]))
+        return tuple(result)
+
+    @cached_property
+    def points(self) -> Points:
+        """All points looked at: the start points, and those that gradient ascent finds from them."""
+        attacked = self._attack()
+        return tuple(torch.cat([s, a]) for s, a in zip(self.start_points, attacked, strict=True))
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        """The operator at `points`, `[n, B, *S]`."""
+        with torch.no_grad():
+            return self.evaluate(self.points)
+
+    @cached_property
+    def start_outputs(self) -> Tensor:
+        """The operator at `start_points`, `[n, B, *S]`."""
+        with torch.no_grad():
+            return self.evaluate(self.start_points)
+
+    def evaluate(self, points: Points) -> Tensor:
+        """The operator at points `[n, B, *S_i]`: `[n, B, *S]`."""
+        return self.call.evaluate(points, lead=2)
+
+    @cached_property
+    def terms(self) -> int:
+        """How many numbers an output may be the sum of."""
+        return sum(x.lower[0].numel() for x in self.inputs) + 1
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """Magnitude of the numbers behind each output, `[B, *S]`; the unit of all allowances."""
+        largest = [x.lower.abs().maximum(x.upper.abs()) for x in self.inputs]
+        ones = [1] * len(self.call.shape)
+        scale = self.start_outputs.abs().amax(0)
+        for x in largest:
+            scale = scale + x.reshape(x.shape[0], -1).amax(1).reshape(-1, *ones)
+        if self.has_lines:
+            with torch.no_grad():
+                lower, upper = self.relaxation.lower, self.relaxation.upper
+                for affine in (lower,) if self.relaxation.exact else (lower, upper):
+                    for term, size in zip(affine.terms, largest, strict=True):
+                        if term is not None:
+                            scale = scale + term.apply_abs(size, 1)
+                    if affine.bias is not None:
+                        scale = scale + affine.bias.abs()
+        return scale.detach()
+
+    @cached_property
+    def allowed(self) -> Tensor:
+        """Rounding allowed to each output, `[B, *S]`."""
+        return allowance(self.scale, self.terms)
+
+    def _margins(self, points: Points) -> Tensor:
+        """How far outputs are outside of each bound, `[bounds, n, B, *S]`."""
+        y = self.evaluate(points)
+        margins = []
+        if self.has_interval:
+            margins += [self.interval.lower - y, y - self.interval.upper]
+        if self.has_lines:
+            lower, upper = self.lines(points)
+            margins += [lower - y, y - upper]
+        return torch.stack([m.expand(y.shape) for m in margins])
+
+    def _attack(self) -> Points:
+        """Points found by a few steps of gradient ascent on the worst margins: `[n, B, *S_i]`."""
+        size = self.start_outputs[0, 0].numel()
+        with torch.no_grad():
+            margins = self._margins(self.start_points).flatten(3) if size else self.start_outputs.new_zeros(0)
+        if margins.numel() == 0 or not bool(margins.isfinite().all()):
+            return tuple(x[:0] for x in self.start_points)
+        margins = margins.reshape(margins.shape[0], margins.shape[1], self.batch, size)
+        worst, where = margins.max(1)  # [bounds, B, size]
+        slack = allowance(worst.abs(), self.terms)
+        element = (worst - slack).topk(min(size, _ATTACKED_ELEMENTS), dim=-1).indices  # [bounds, B, k]
+        start = where.gather(-1, element).movedim(-1, 1).flatten(0, 1)  # [bounds * k, B]
+        chosen = element.movedim(-1, 1).flatten(0, 1)  # [bounds * k, B]
+        bound = torch.arange(len(margins)).repeat_interleave(element.shape[-1]).reshape(-1, 1)
+        example = torch.arange(self.batch).reshape(1, -1)
+        points = tuple(x[start, example].detach() for x in self.start_points)
+        found = []
+        for step in range(_ATTACK_STEPS):
+            leaves = [x.clone().requires_grad_() for x in points]
+            with torch.enable_grad():
+                margin = self._margins(tuple(leaves))
+                margin = margin.reshape(len(margins), -1, self.batch, size)
+                goal = margin[bound, torch.arange(len(chosen)).reshape(-1, 1), example, chosen].sum()
+                if not goal.requires_grad:
+                    break
+                gradients: tuple[Tensor | None, ...] = torch.autograd.grad(goal, leaves, allow_unused=True)
+            points = tuple(
+                x if g is None else clamp(x + g.nan_to_num().sign() * box.width * 0.5 ** (step + 1), box)
+                for x, g, box in zip(points, gradients, self.inputs, strict=True)
+            )
+            found.append(points)
+        if not found:
+            return tuple(x[:0] for x in self.start_points)
+        return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+
+    def fail(
+        self,
+        check: str,
+        what: str,
+        *,
+        mode: str = "",
+        amount: float | None = None,
+        example: int | None = None,
+        point: tuple[Points, int] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> NoReturn:
+        """Raise the violation.
+
+        Args:
+            check: Name of the promise that is broken.
+            what: What is wrong.
+            mode: Mode of the rule.
+            amount: By how much.
+            example: Index of the example in the batch, to show its box only.
+            point: The points and the index of the offending one.
+            details: More to show.
+        """
+        pick = slice(None) if example is None else example
+        shown: dict[str, Any] = {"call": describe(self.call)}
+        if example is not None:
+            shown["example"] = f"{example} of {self.batch}"
+        for i, x in enumerate(self.inputs):
+            shown[f"box of x{i}"] = _show_box(x, pick)
+        if point is not None:
+            points, index = point
+            for i, at in enumerate(points):
+                shown[f"point x{i}"] = at[index][pick]
+        raise RuleViolation(self.subject, check, what, shown | dict(details or {}), amount, mode)
+
+    def fail_where(
+        self,
+        excess: Tensor,
+        check: str,
+        what: str,
+        *,
+        mode: str = "",
+        points: Points | None = None,
+        values: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Raise at the largest positive entry of `excess`, if there is one.
+
+        Args:
+            excess: `[B, *S]`, or `[n, B, *S]` with `points`: violation beyond the allowance.
+            check: Name of the promise.
+            what: What is wrong.
+            mode: Mode of the rule.
+            points: Where the violations were seen.
+            values: Tensors shaped like `excess`, whose entry at the place is shown.
+        """
+        if excess.numel() == 0 or not bool((excess > 0).any()):
+            return
+        place = torch.unravel_index(excess.argmax(), excess.shape)
+        index = tuple(int(i) for i in place)
+        lead = 0 if points is None else 1
+        details: dict[str, Any] = {"output element": list(index[lead + 1 :])}
+        for name, value in (values or {}).items():
+            details[name] = value.expand(excess.shape)[index].item()
+        self.fail(
+            check,
+            f"{what} by {excess[index].item():.3g} more than rounding allows",
+            mode=mode,
+            amount=excess[index].item(),
+            example=index[lead],
+            point=None if points is None else (points, index[0]),
+            details=details,
+        )
+
+
+def evaluate_affine(affine: Affine, points: Sequence[Tensor], lead: int) -> Tensor:
+    """An affine function at points `[*L, B, *S_i]`, up to broadcasting of leading dimensions."""
+    total = affine.bias
+    for term, x in zip(affine.terms, points, strict=True):
+        if term is not None:
+            y = term.apply(x, lead)
+            total = y if total is None else total + y
+    return points[0].new_zeros(()) if total is None else total
+
+
+def clamp(x: Tensor, box: Interval) -> Tensor:
+    """The nearest point of the box."""
+    return x.maximum(box.lower).minimum(box.upper)
+
+
+def map_call(call: Call, function: Callable[[Tensor], Tensor], *, batch: int, dtype: torch.dtype) -> Call:
+    """The call with another batch size and element type, and `function` applied to batched constants."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Const):
+            tensor = function(value.value) if value.batched else value.value
+            return Const(tensor.to(dtype) if tensor.is_floating_point() else tensor, value.batched)
+        if isinstance(value, tuple):
+            return tuple(convert(v) for v in value)
+        return value
+
+    node = dataclasses.replace(
+        call.node, dtype=dtype if call.node.dtype.is_floating_point else call.node.dtype
+    )
+    arguments = {name: convert(value) for name, value in call.arguments.items()}
+    return dataclasses.replace(call, node=node, arguments=arguments, batch=batch)
+
+
+def describe(call: Call) -> str:
+    """Operator and arguments, tensors by shape."""
+
+    def short(value: Any) -> str:
+        if isinstance(value, Const):
+            batched = " batched" if value.batched else ""
+            return f"constant{batched} {list(value.value.shape)}"
+        if isinstance(value, tuple):
+            return "(" + ", ".join(short(v) for v in value) + ")"
+        if isinstance(value, Slot):
+            return f"x{value.index} {list(call.shapes[value.index])}"
+        return repr(value)
+
+    return f"{call.node.target}({', '.join(f'{k}={short(v)}' for k, v in call.arguments.items())})"
+
+
+def _show_box(x: Interval, pick: Any) -> str:
+    lower, upper = x.lower[pick], x.upper[pick]
+    if lower.numel() > 16:
+        return f"shape {list(lower.shape)} in [{lower.min().item():g}, {upper.max().item():g}]"
+    pairs = zip(lower.flatten().tolist(), upper.flatten().tolist(), strict=True)
+    return f"shape {list(lower.shape)}: " + ", ".join(f"[{a!r}, {b!r}]" for a, b in pairs)
