@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.unary import CONCAVE, CONVEX, LOWER, UPPER, Curve, Point, Span, Unary, clip
 
 _PERIOD = 2 * math.pi
@@ -107,7 +107,7 @@ class Tangent(Curve):
         def touch(k: Tensor) -> Tensor:
             return middle + side * (k - 1).clamp(min=0).sqrt().atan()
 
-        return (Span(start, end, touch, self._jet, None, side == CONVEX, side == CONCAVE),)
+        return (Span(start, end, touch, self._jet, from_left=side == CONVEX, from_right=side == CONCAVE),)
 
     def bent(self, lo: Tensor, hi: Tensor) -> Tensor:
         return lo < hi
@@ -127,7 +127,7 @@ def _across_pole(lo: Tensor, hi: Tensor) -> Tensor:
 TAN = Tangent(f=torch.tan, df=lambda x: 1 + x.tan().square(), monotone=1, outside=_across_pole, inside=0.0)
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.sin.default, Unary(SIN))

@@ -48,7 +48,9 @@ def _arc_intercept(curve: Curve, span: Span, k: Tensor, side: int) -> Tensor:
     value there by at most the difference of slopes times the distance to an end of the arc. That
     term is zero at the exact point and of the order of a rounding error otherwise.
     """
-    x = point_of_slope(span, k, side).maximum(span.start).minimum(span.end)
+    x = point_of_slope(span, k, side)
+    # At an end, the point moves with the end; elsewhere it is stationary and needs no gradient.
+    x = torch.where(x <= span.start, span.start, torch.where(x >= span.end, span.end, x))
     at, start, end = x.detach(), span.start.detach(), span.end.detach()
     excess = side * (curve.slope(at) - k.detach())
     limit = torch.finfo(at.dtype).max  # infinite slopes occur at the ends, times a distance of zero
