@@ -145,7 +145,8 @@ def _interval_matmul(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Interval:
 
 def matmul_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
     """Selected rows through a product with a fixed matrix on the right: its columns, without a product."""
-    assert isinstance(op, WeightedOp)
+    if not isinstance(op, WeightedOp):
+        return None  # the bias, where it is what is perturbed
     native = op.rule.native
     if not isinstance(native, MatMul) or op.name != op.rule.left or op.weight.batched or _rank(op.weight) != 2:
         return None
