@@ -168,7 +168,7 @@ class LooserWhenSmaller(Relu):
 
 class NanAtAPoint(Relu):
     def slopes(self, l, u):
-        low, up, bias = super().slopes(l, u)
+        low, _, bias = super().slopes(l, u)
         return low, (u.clamp(min=0) - l.clamp(min=0)) / (u - l), bias
 
 
@@ -317,6 +317,84 @@ class OneTermShort(Mul):
         return Relaxation(right.lower, Affine(right.upper.terms[:1], right.upper.bias))
 
 
+class InfiniteInterval(Relu):
+    """Gives up without saying so."""
+
+    def interval(self, call, inputs):
+        right = super().interval(call, inputs)
+        return Interval(right.lower, torch.full_like(right.upper, math.inf))
+
+
+class PlainTuple(Relu):
+    def interval(self, call, inputs):
+        right = super().interval(call, inputs)
+        return right.lower, right.upper
+
+
+class PlainTupleOfLines(Relu):
+    def relax(self, call, inputs):
+        right = super().relax(call, inputs)
+        return right.lower, right.upper
+
+
+class UnknownMode(Relu):
+    modes = ("ibp",)
+
+
+class AffineOnBatches(Relu):
+    """A tensor where a bool is asked for."""
+
+    def is_affine(self, call):
+        return torch.tensor(False)
+
+
+class NeedsAsOne(Relu):
+    def needs_interval(self, call):
+        return (True, True)
+
+
+class LooseAsFloats(Relu):
+    def loose(self, call, inputs):
+        return (inputs[0].lower.abs(),)
+
+
+class MutatesConstants(Linear):
+    """Folds a sign into the weights, each time anew."""
+
+    def relax(self, call, inputs):
+        call["weight"].value.neg_()
+        return super().relax(call, inputs)
+
+
+class TransposeInPlace(Weight):
+    def transpose(self, A):
+        return A.mul_(2) @ self.W / 2
+
+
+class TransposeTransposed(Weight):
+    def transpose(self, A):
+        return super().transpose(A).transpose(0, 1)
+
+
+class SumsTheBatch(Weight):
+    """Shared coefficients come back shared, though every example has its own."""
+
+    def transpose(self, A):
+        return super().transpose(A) if A.shape[1] > 1 else super().transpose(A).expand(-1, 2, *self.shape)
+
+
+class InPlaceLinear(Linear):
+    op = TransposeInPlace
+
+
+class TransposedLinear(Linear):
+    op = TransposeTransposed
+
+
+class SharingLinear(Linear):
+    op = SumsTheBatch
+
+
 relu, tanh, linear, mul, neg = (
     honest.relu_call,
     honest.tanh_call,
@@ -372,6 +450,19 @@ RULES: dict[str, Fault] = {
     "shared inputs forgotten": Fault(BatchForgotten(), mul, ("runs",), "RuntimeError"),
     "nothing worth tightening": Fault(NothingLoose(), relu, ("loose",), "tighter box changes"),
     "reads what it does not need": Fault(NeedsNothing(), relu, ("runs",), "NoneType"),
+    "infinite interval": Fault(
+        InfiniteInterval(), relu, ("finite",), "upper end of the interval is infinite"
+    ),
+    "no Interval": Fault(PlainTuple(), relu, ("results",), "not an Interval"),
+    "no Relaxation": Fault(PlainTupleOfLines(), relu, ("purity", "results", "runs"), "Relaxation|tuple"),
+    "unknown mode": Fault(UnknownMode(), relu, ("declarations",), "modes must be"),
+    "is_affine is a tensor": Fault(AffineOnBatches(), relu, ("declarations",), "must return a bool"),
+    "needs of another operand": Fault(NeedsAsOne(), relu, ("declarations",), "needs_interval must return 1"),
+    "loose in floats": Fault(LooseAsFloats(), relu, ("declarations",), "loose of x0 must be bool"),
+    "mutates a constant": Fault(MutatesConstants(), linear, ("purity",), "constant 0 in place"),
+    "transpose in place": Fault(InPlaceLinear(), linear, ("purity",), "coefficients in place"),
+    "transpose with rows second": Fault(TransposedLinear(), linear, ("linear operator",), "transpose of"),
+    "transpose of shared rows": Fault(SharingLinear(), linear, ("linear operator",), "shared coefficients"),
     "a term missing": Fault(OneTermShort(), mul, ("results",), "1 terms for 2 operands"),
 }
 
@@ -467,6 +558,42 @@ class DenseOnly(PerturbationLpNorm):
         return super().concretize(x, A)
 
 
+class HullOfOneExample(PerturbationLpNorm):
+    def hull(self, x):
+        right = super().hull(x)
+        return Interval(right.lower[:1], right.upper[:1])
+
+
+class HullCrossed(PerturbationLpNorm):
+    def hull(self, x):
+        right = super().hull(x)
+        return Interval(right.upper, right.lower)
+
+
+class GeneratorIgnored(PerturbationLpNorm):
+    def sample(self, x, n, generator=None):
+        return super().sample(x, n)
+
+
+class ProjectsInPlace(PerturbationLpNorm):
+    def project(self, x, z):
+        return z.copy_(super().project(x, z))
+
+
+class SharedByAll(PerturbationLpNorm):
+    """Uses the first example's coefficients only where these are shared by mistake."""
+
+    def concretize(self, x, A):
+        return (
+            super().concretize(x, A) if A.batch > 1 else super().concretize(x[:1], A).expand(-1, x.shape[0])
+        )
+
+
+class AlwaysDouble64(PerturbationLpNorm):
+    def concretize(self, x, A):
+        return super().concretize(x, A).double()
+
+
 SETS: dict[str, tuple[Any, str, str]] = {
     "wrong dual norm": (WrongDualNorm(0.5, 1), "exact", "not attained"),
     "dual norm of infinity for 1": (
@@ -487,6 +614,12 @@ SETS: dict[str, tuple[Any, str, str]] = {
     "projection onto the hull": (ProjectsToTheBox(0.5, 2), "project", "a projected point is not contained"),
     "NaN for zero rows": (NanAtZeroRows(0.5, 2), "concretize", "not finite"),
     "NaN gradient for zero rows": (NanGradientAtZeroRows(0.5, 2), "gradients", "by A is not finite"),
+    "hull of one example": (HullOfOneExample(0.5, 1), "hull", "not like x"),
+    "hull crossed": (HullCrossed(0.5, 1), "hull", "exceeds the upper end"),
+    "generator ignored": (GeneratorIgnored(0.5, 2), "sample", "same generator"),
+    "projects in place": (ProjectsInPlace(0.5, 2), "project", "in place"),
+    "shared coefficients": (SharedByAll(0.5, 2), "structures", "shared coefficients"),
+    "always float64": (AlwaysDouble64(0.5, 2), "float32", "torch.float64"),
     "dense only": (DenseOnly(0.5, 2), "structures", "structured coefficients"),
 }
 

@@ -119,14 +119,14 @@ def add_rows(op: LinearOp, A: RowsMap) -> LinearMap:
 # ---------------------------------------------------------------------- by other operators
 
 
-def divide(self: Any, other: Any) -> Tensor:
+def divide(self: Tensor, other: Tensor | float) -> Tensor:
     """`self / other` as a product, which is linear where one of the two is constant."""
-    if isinstance(other, (int, float)):
-        return self * (1 / other) if other != 0 else self * math.copysign(math.inf, other)
+    if not isinstance(other, Tensor):
+        return self * (1 / other if other != 0 else math.copysign(math.inf, other))
     return self * torch.reciprocal(other)
 
 
-def lerp(self: Tensor, end: Tensor, weight: Any) -> Tensor:
+def lerp(self: Tensor, end: Tensor, weight: float) -> Tensor:
     """`self + weight · (end − self)`, each operand once where the weight is constant."""
     return self * (1 - weight) + end * weight
 

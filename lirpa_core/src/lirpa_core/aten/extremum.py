@@ -138,7 +138,7 @@ class _Along:
         if not dims:
             return x
         pick = torch.amax if self.sign == 1 else torch.amin
-        shape = (-1, *call.shape)
+        shape = (x.lower.shape[0], *call.shape)
         return Interval(pick(x.lower, dims).reshape(shape), pick(x.upper, dims).reshape(shape))
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
@@ -161,7 +161,7 @@ class _Along:
         at_center = (chord * (lower / 2 + upper / 2)).sum(along, keepdim=True) + bias
         constant = largest < at_center
         chord = torch.where(constant, 0, chord)
-        bias = self.sign * torch.where(constant, largest, bias).reshape(-1, *call.shape)
+        bias = self.sign * torch.where(constant, largest, bias).reshape(x.lower.shape[0], *call.shape)
         first = _largest(lower, dims)
         under = Affine((WeightedSum(first, dims, call.shape),))
         over = Affine((WeightedSum(chord, dims, call.shape),), bias)
@@ -203,8 +203,8 @@ def _lse_bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
     dims = [d + 1 for d in reduced_dims(call)]
     if not dims:
         return x
-    ends = [torch.logsumexp(end, dims).reshape(-1, *call.shape) for end in (x.lower, x.upper)]
-    return Interval(ends[0], ends[1])
+    shape = (x.lower.shape[0], *call.shape)
+    return Interval(torch.logsumexp(x.lower, dims).reshape(shape), torch.logsumexp(x.upper, dims).reshape(shape))
 
 
 def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
@@ -230,7 +230,7 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     s0 = middle.sum(along, keepdim=True)
     slope = slope / s0
     up = shift + s0.log() - (slope * center).sum(along, keepdim=True)
-    shape = (-1, *call.shape)
+    shape = (x.lower.shape[0], *call.shape)
     return Relaxation(
         Affine((WeightedSum(tangent, dims, call.shape),), low.reshape(shape)),
         Affine((WeightedSum(slope, dims, call.shape),), up.reshape(shape)),

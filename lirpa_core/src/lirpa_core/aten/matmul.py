@@ -67,9 +67,8 @@ class MatMul:
         product = _interval_matmul(
             align(a, 1, rank), align(b, 1, rank), align(c, 1, rank), align(d, 1, rank)
         )
-        return Interval(
-            product.lower.reshape(-1, *call.shape), product.upper.reshape(-1, *call.shape)
-        )
+        shape = (product.lower.shape[0], *call.shape)
+        return Interval(product.lower.reshape(shape), product.upper.reshape(shape))
 
     def weight(self, call: Call, slot: int, weight: Const) -> Tensor:
         """The fixed factor as a matrix, transposed where it is stored so: `[(B,) .., k, n]`."""
@@ -145,8 +144,8 @@ def _interval_matmul(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Interval:
 
 def matmul_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
     """Selected rows through a product with a fixed matrix on the right: its columns, without a product."""
-    if not isinstance(op, WeightedOp):
-        return None  # the bias, where it is what is perturbed
+    if not isinstance(op, WeightedOp):  # an additive operand
+        return None
     native = op.rule.native
     if not isinstance(native, MatMul) or op.name != op.rule.left or op.weight.batched or _rank(op.weight) != 2:
         return None

@@ -91,7 +91,7 @@ def row_bounds(
         memory_budget: Bytes that coefficients may take.
     """
     whole = rows is None
-    rows = rows or RowsMap.identity(problem.shape(target), dtype=problem.dtype, device=problem.device)
+    rows = rows or RowsMap.identity(problem.shape(target), dtype=problem.dtype_of(target), device=problem.device)
     simple = _from_interval(rows, inner.intervals[target])
     if method.final == "interval" and whole:
         return RowBounds(simple.lower if lower else None, simple.upper if upper else None)

@@ -131,7 +131,7 @@ def _minimum(problem: Problem, A: Tensor, shape: tuple[int, ...]) -> Tensor:
     for name, leaf in problem.leaves.items():
         size = math.prod(problem.shape(name))
         part = rows[:, :, start : start + size].reshape(*rows.shape[:2], *problem.shape(name))
-        value = value + leaf.concretize(DenseMap(part))
+        value = value + leaf.concretize(DenseMap(part.to(leaf.x.dtype)))
         start += size
     assert isinstance(value, Tensor)
     return value.T.reshape(-1, *shape)

@@ -64,7 +64,7 @@ def _tighten(
     shape = problem.shape(name)
     old = intervals[name]
     if name in problem.affine:  # rows are shared by all examples until the leaf: take them all
-        rows = RowsMap.identity(shape, dtype=problem.dtype, device=problem.device)
+        rows = RowsMap.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
         done[name] = None
     else:
         before = done.get(name)
@@ -73,7 +73,7 @@ def _tighten(
         index = _open_rows(todo.flatten(1))
         if index is None:
             return False
-        rows = RowsMap.select(index, shape, dtype=problem.dtype)
+        rows = RowsMap.select(index, shape, dtype=problem.dtype_of(name))
     lower, upper = bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
     assert lower is not None and upper is not None
     intervals[name] = old.intersect(_scatter(old, rows.index, lower, upper))
@@ -98,6 +98,6 @@ def _scatter(old: Interval, index: Tensor, lower: Tensor, upper: Tensor) -> Inte
 
     def place(into: Tensor, values: Tensor) -> Tensor:
         whole = into.expand(batch, *into.shape[1:])
-        return whole.flatten(1).scatter(1, index, values.T.expand(batch, -1)).reshape(whole.shape)
+        return whole.flatten(1).scatter(1, index, values.T.expand(batch, -1).to(into.dtype)).reshape(whole.shape)
 
     return Interval(place(old.lower, lower), place(old.upper, upper))

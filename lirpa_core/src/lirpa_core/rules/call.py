@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,9 @@ import torch
 from torch import Tensor
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Shape
+
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Call:
     operands: tuple[str, ...]
     shapes: tuple[Shape, ...]
     batch: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
     dtypes: tuple[torch.dtype, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
@@ -159,7 +163,7 @@ class Call:
             c.value.expand(*batch, *c.value.shape[1:]) if c.batched else c.value for c in self.constants
         ]
         if not self.has_batched_constants:
-            flat = [x.reshape(-1, *x.shape[lead:]) for x in operands]
+            flat = [x.reshape(math.prod(leading), *x.shape[lead:]) for x in operands]
             run: Callable[..., Tensor] = torch.vmap(lambda *xs: self.function(xs, constants))
             out = run(*flat)
         else:
@@ -169,7 +173,7 @@ class Call:
             )
             if lead == 1:
                 return run(*operands, *constants)
-            flat = [x.reshape(-1, *x.shape[lead - 1 :]) for x in operands]
+            flat = [x.reshape(math.prod(leading[:-1]), *x.shape[lead - 1 :]) for x in operands]
             run = torch.vmap(run, in_dims=(0,) * n + (None,) * len(constants))
             out = run(*flat, *constants)
             return out.reshape(*leading, *out.shape[2:])

@@ -16,7 +16,8 @@ from lirpa_core.errors import DomainError
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing import consistency, operator_checks, soundness
-from lirpa_core.testing.case import Case, describe, map_call
+from lirpa_core.testing.calls import describe, map_call
+from lirpa_core.testing.case import Case
 from lirpa_core.testing.report import RuleReport, RuleViolation
 from lirpa_core.testing.strategies import ANYWHERE, REGIMES, Domain, operand_boxes
 

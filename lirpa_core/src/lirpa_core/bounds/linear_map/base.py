@@ -116,6 +116,9 @@ def add(a: LinearMap, b: LinearMap) -> LinearMap:
 def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
     """`Σ_S A·value` for `[R, B, *S]` and `[B, *S]` with broadcasting leading ones: `[R, B]`."""
     flat, v = flatten(A, 2), flatten(value, 1)  # [R, B, n], [B, n]
+    if flat.dtype != v.dtype:  # products of matrices do not promote, as sums do
+        wide = torch.promote_types(flat.dtype, v.dtype)
+        flat, v = flat.to(wide), v.to(wide)
     if flat.shape[1] == 1 and v.shape[0] == 1:
         return flat @ v[0]
     if flat.shape[1] == 1:

@@ -84,7 +84,9 @@ class RowsMap(LinearMap):
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
         if weight is None:
             return self.scales.abs()
-        whole = torch.broadcast_to(weight, (weight.shape[0] if weight.dim() > len(self.size) else 1, *self.size))
+        whole = torch.broadcast_to(
+            weight, (weight.shape[0] if weight.dim() > len(self.size) else 1, *self.size)
+        )
         return (self.scale_ * self._gather(whole)).abs().expand(self.rows, -1)
 
     def scale(self, factor: Tensor) -> LinearMap:
@@ -98,9 +100,7 @@ class RowsMap(LinearMap):
         return RowsMap(self.index, -self.scale_, self.size)
 
     def with_negated(self) -> LinearMap:
-        return RowsMap(
-            torch.cat([self.index, self.index]), torch.cat([self.scales, -self.scales]), self.size
-        )
+        return RowsMap(torch.cat([self.index, self.index]), torch.cat([self.scales, -self.scales]), self.size)
 
     def take(self, start: int, stop: int) -> LinearMap:
         scale = self.scale_ if self.scale_.shape[0] == 1 else self.scale_[start:stop]
