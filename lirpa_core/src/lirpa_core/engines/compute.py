@@ -91,11 +91,13 @@ def row_bounds(
         forms: Whether the linear bounds are wanted too.
         memory_budget: Bytes that coefficients may take.
     """
-    whole = rows is None
-    rows = rows or RowsMap.identity(problem.shape(target), dtype=problem.dtype_of(target), device=problem.device)
-    simple = _from_interval(rows, inner.intervals[target])
-    if method.final == "interval" and whole:
-        return RowBounds(simple.lower if lower else None, simple.upper if upper else None)
+    if rows is None:
+        simple = _as_rows(inner.intervals[target], problem.batch)
+        if method.final == "interval":
+            return RowBounds(simple.lower if lower else None, simple.upper if upper else None)
+        rows = RowsMap.identity(problem.shape(target), dtype=problem.dtype_of(target), device=problem.device)
+    else:
+        simple = _from_interval(rows, inner.intervals[target])
     if method.final == "forward":
         assert inner.forms is not None
         low, up, lower_form, upper_form = _forward_rows(problem, inner.forms[target], rows)
@@ -121,6 +123,15 @@ def row_bounds(
         lower_form,
         upper_form,
     )
+
+
+def _as_rows(interval: Interval, batch: int) -> Interval:
+    """`[B, *S]` as the bounds of all elements, `[R, B]`."""
+
+    def lay_out(end: Tensor) -> Tensor:
+        return end.reshape(end.shape[0], -1).T.expand(-1, batch)
+
+    return Interval(lay_out(interval.lower), lay_out(interval.upper))
 
 
 def _from_interval(rows: LinearMap, interval: Interval) -> Interval:

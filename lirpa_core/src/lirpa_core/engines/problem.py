@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,6 +122,11 @@ class Problem:
         """Element type of a node's bounds: its own, or that of the inputs where it is a mask."""
         own = self.graph[name].dtype
         return own if own.is_floating_point else self.dtype
+
+    @cached_property
+    def widest(self) -> int:
+        """Elements of one example of the largest perturbed node."""
+        return max(math.prod(self.shape(name)) for name in (*self.calls, *self.leaves))
 
     @cached_property
     def dtype(self) -> torch.dtype:
