@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,10 +52,9 @@ class Folded:
         flat = fold(A, out_rank)
         image: Shape = call.shapes[slot][len(call.shapes[slot]) - self.rank(call) :]
         zero = A.new_zeros(1, *image).expand(flat.shape[0], *image)
-        _, pullback = torch.func.vjp(lambda x: self._images(call, x), zero)
+        pullback: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(lambda x: self._images(call, x), zero)[1]
         (pulled,) = pullback(flat.reshape(flat.shape[0], *call.shape[len(call.shape) - out_rank :]))
-        result: Tensor = pulled.reshape(*A.shape[:2], *call.shapes[slot])
-        return result
+        return pulled.reshape(*A.shape[:2], *call.shapes[slot])
 
     def _run(self, call: Call, x: Tensor, lead: int) -> Tensor:
         return self._images(call, fold(x, self.rank(call))).reshape(*x.shape[:lead], *call.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
-from lirpa_ops_vision import conv, patches, pooling
+from lirpa_ops_vision import conv, padding, patches, pooling, resize
 
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1
@@ -12,7 +12,7 @@ LIRPA_API_VERSION = 1
 @hookimpl
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the operators that this package bounds."""
-    for group in (conv, pooling, patches):
+    for group in (conv, pooling, resize, padding, patches):
         group.register(registry)
 
 

@@ -160,4 +160,4 @@ class WindowSum(LinearOp):
             part = flat[..., at] * weight[..., reader]
             total = part if total is None else total + part
         assert total is not None
-        return total.unflatten(-1, windows.size)
+        return total.reshape(*total.shape[:-1], *windows.size)

@@ -121,6 +121,18 @@ def cat_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
     return None
 
 
+def pad_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
+    """Patches through a constant border, or a crop: the same windows over another part of the plane."""
+    assert isinstance(op, StructuralOp)
+    given = op.call["pad"]
+    if op.call.arguments.get("mode", "constant") != "constant" or any(given[4:]) or not is_image(op.in_shape):
+        return None
+    left, _, top, _ = (*given, 0, 0, 0, 0)[:4]
+    offset = (A.place.offset[0] - top, A.place.offset[1] - left)
+    place = replace(A.place, offset=offset, size=_size(op))
+    return replace(A.cleaned(), place=place, size=op.in_shape, clean=place.inside)
+
+
 # ---------------------------------------------------------------------- average pooling
 
 
@@ -179,5 +191,7 @@ def register(registry: OperatorRegistry) -> None:
     ):  # fmt: skip
         registry.kernel(op, PatchesMap, add_patches)
     registry.kernel(aten.cat.default, PatchesMap, cat_patches)
+    registry.kernel(aten.pad.default, PatchesMap, pad_patches)
+    registry.kernel(aten.constant_pad_nd.default, PatchesMap, pad_patches)
     registry.kernel(aten.avg_pool2d.default, RowsMap, average_rows)
     registry.kernel(aten.avg_pool2d.default, PatchesMap, average_patches)

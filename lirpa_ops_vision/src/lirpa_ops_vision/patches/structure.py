@@ -56,7 +56,9 @@ class PatchesMap(LinearMap):
         values = values.expand(repeat, -1, batch, -1, -1)  # [n, R0, B, C, k]
         index = self._broadcast(pixels).flatten(-2).expand(values.shape)
         out = values.new_zeros(*values.shape[:4], math.prod(self.place.size))
-        return out.scatter_add(-1, index, values).reshape(self.rows, batch, *self.size[:-3], channels, *self.place.size)
+        return out.scatter_add(-1, index, values).reshape(
+            self.rows, batch, *self.size[:-3], channels, *self.place.size
+        )
 
     @property
     def repeat(self) -> int:
@@ -65,7 +67,7 @@ class PatchesMap(LinearMap):
 
     def _blocks(self, x: Tensor) -> Tensor:
         """`[R, ..]` to `[repeat, R0, ..]`."""
-        return x.unflatten(0, (self.repeat, self.place.rows))
+        return x.reshape(self.repeat, self.place.rows, *x.shape[1:])
 
     @staticmethod
     def _broadcast(x: Tensor) -> Tensor:
@@ -190,7 +192,9 @@ class PatchesMap(LinearMap):
         if place.covers:
             return None
         mine, yours = self.cleaned(), theirs.cleaned()
-        values = _padded(mine.values, self.place.margin(place)) + _padded(yours.values, theirs.place.margin(place))
+        values = _padded(mine.values, self.place.margin(place)) + _padded(
+            yours.values, theirs.place.margin(place)
+        )
         return PatchesMap(values, place, self.size, clean=True)
 
     def _fits(self, other: PatchesMap) -> bool:
