@@ -57,7 +57,9 @@ def test_two_dimensions(image: tuple[int, ...], weight: tuple[int, ...], options
         (aten.conv3d.padding, (1, 1, 2, 3, 2), (1, 1, 2, 2, 2), {"padding": "same"}),
     ],
 )
-def test_other_operators(op: Any, image: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]) -> None:
+def test_other_operators(
+    op: Any, image: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]
+) -> None:
     check_rule(CONV, conv(image, weight, options, op), examples=7)
 
 
@@ -75,7 +77,9 @@ def test_other_operators(op: Any, image: tuple[int, ...], weight: tuple[int, ...
         (aten.conv_transpose3d.input, (1, 1, 2, 2, 2), (1, 1, 2, 2, 2), {"stride": [2, 1, 1]}),
     ],
 )
-def test_transposed(op: Any, image: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]) -> None:
+def test_transposed(
+    op: Any, image: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]
+) -> None:
     call = Call.of(op, Operand(image), weights(*weight), None, **options)
     check_rule(CONV, call, examples=7)
 

@@ -68,7 +68,10 @@ def test_maximum_with_indices(op: Any) -> None:
 
 @pytest.mark.parametrize(
     ("op", "image", "size"),
-    [(aten.adaptive_max_pool1d.default, (1, 1, 7), [3]), (aten.adaptive_max_pool3d.default, (1, 1, 2, 3, 2), [1, 2, 2])],
+    [
+        (aten.adaptive_max_pool1d.default, (1, 1, 7), [3]),
+        (aten.adaptive_max_pool3d.default, (1, 1, 2, 3, 2), [1, 2, 2]),
+    ],
 )
 def test_adaptive_maximum(op: Any, image: tuple[int, ...], size: list[int]) -> None:
     check_rule(ADAPTIVE_MAXIMUM, Call.of(op, Operand(image), size, output=0), examples=14)

@@ -184,7 +184,7 @@ def average_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
 def register(registry: OperatorRegistry) -> None:
     """Register this file's kernels."""
     for op in CONVOLUTIONS:
-        registry.kernel(op, RowsMap, conv_rows)
+        registry.kernel(op, RowsMap, conv_rows, form="patches")
         registry.kernel(op, PatchesMap, conv_patches)
     for op in (
         aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar, aten.rsub.Scalar, aten.neg.default,
@@ -193,5 +193,5 @@ def register(registry: OperatorRegistry) -> None:
     registry.kernel(aten.cat.default, PatchesMap, cat_patches)
     registry.kernel(aten.pad.default, PatchesMap, pad_patches)
     registry.kernel(aten.constant_pad_nd.default, PatchesMap, pad_patches)
-    registry.kernel(aten.avg_pool2d.default, RowsMap, average_rows)
+    registry.kernel(aten.avg_pool2d.default, RowsMap, average_rows, form="patches")
     registry.kernel(aten.avg_pool2d.default, PatchesMap, average_patches)

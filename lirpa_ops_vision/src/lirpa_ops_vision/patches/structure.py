@@ -125,13 +125,17 @@ class PatchesMap(LinearMap):
         if _is_constant(image):
             sums = self.cleaned().values.sum((-2, -1))  # [R, B, C]
             return (sums * image[..., 0, 0]).sum(-1).expand(-1, max(self.batch, image.shape[0]))
-        return self._each([image], lambda a, v: (a * v).sum((-3, -2, -1)))
+        return self._each([image], _sum)
 
-    def split_dot(self, lower: Tensor, upper: Tensor) -> Tensor:
-        def minimum(a: Tensor, low: Tensor, up: Tensor) -> Tensor:
-            return (a * torch.where(a >= 0, low, up)).sum((-3, -2, -1))
-
-        return self._each([self._images(lower), self._images(upper)], minimum)
+    def split_dot(self, lower: Tensor | None, upper: Tensor | None) -> Tensor:
+        if lower is None:
+            assert upper is not None
+            return self._each([self._images(upper)], lambda a, up: _sum(a.clamp(max=0), up))
+        if upper is None:
+            return self._each([self._images(lower)], lambda a, low: _sum(torch.relu(a), low))
+        low, up = lower / 2, upper / 2  # divided first, so that nothing overflows
+        images = [self._images(low + up), self._images(up - low)]
+        return self._each(images, lambda a, center, radius: _sum(a, center) - _sum(a.abs(), radius))
 
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
         if weight is not None:
@@ -153,8 +157,7 @@ class PatchesMap(LinearMap):
 
     def relax(self, lower: Tensor, upper: Tensor) -> LinearMap:
         images = [self._images(lower), self._images(upper)]
-        values = self._each(images, lambda a, low, up: a * torch.where(a >= 0, low, up))
-        return self.with_values(values, clean=True)
+        return self.with_values(self._each(images, _relaxed), clean=True)
 
     # -------------------------------------------------------------- rearranging
 
@@ -204,6 +207,17 @@ class PatchesMap(LinearMap):
         if self.repeat != other.repeat:
             mine, yours = mine.repeated(self.repeat), yours.repeated(other.repeat)
         return mine.same_rows(yours)
+
+
+def _sum(a: Tensor, window: Tensor) -> Tensor:
+    """`Σ a·window` over channels and pixels: `[n, r, B, C, kh, kw]` to `[n, r, B]`."""
+    total: Tensor = torch.linalg.vecdot(a.flatten(-3), window.flatten(-3))
+    return total
+
+
+def _relaxed(a: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """`a⁺·lower + a⁻·upper`; written as the dense map does, with a gradient where `a` is zero."""
+    return torch.addcmul(torch.relu(a) * lower, a.clamp(max=0), upper)
 
 
 def _is_constant(image: Tensor) -> bool:
