@@ -282,7 +282,7 @@ class BoundedModule(nn.Module):
         return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None, "_lirpa_registry": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
 
 

@@ -98,6 +98,10 @@ def row_bounds(
         rows = RowsMap.identity(problem.shape(target), dtype=problem.dtype_of(target), device=problem.device)
     else:
         simple = _from_interval(rows, inner.intervals[target])
+    low: Tensor | None
+    up: Tensor | None
+    lower_form: LinearForm | None = None
+    upper_form: LinearForm | None = None
     if method.final == "forward":
         assert inner.forms is not None
         low, up, lower_form, upper_form = _forward_rows(problem, inner.forms[target], rows)
@@ -106,7 +110,6 @@ def row_bounds(
         low = None if lower_form is None else concretize(problem, lower_form)
         up = None if upper_form is None else -concretize(problem, upper_form)
     else:
-        lower_form = upper_form = None
         low, up = bound_rows(
             problem,
             target,
