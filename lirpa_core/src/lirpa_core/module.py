@@ -186,10 +186,10 @@ class BoundedModule(nn.Module):
             kwargs: Keyword inputs.
             C: Specification matrix `[B, K, out]`: bounds of `C @ output` are computed instead.
             method: `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
-                `"forward+backward"` = `"CROWN-forward"`.
+                `"forward+backward"` = `"CROWN-forward"`, `"CROWN-Optimized"` = `"alpha-CROWN"`.
             bound_lower: Whether lower bounds are wanted.
             bound_upper: Whether upper bounds are wanted.
-            return_A: Also return the linear bounds; the method must have them (all but IBP do).
+            return_A: Also return the linear bounds; the method must have them (all but IBP and CROWN-Optimized do).
             needed_A_dict: Which of them: `{output name: [input names]}`; default: all.
             interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
             output: Which output to bound, where the model has several; default: all.
@@ -205,8 +205,8 @@ class BoundedModule(nn.Module):
         chosen = find_method(method)
         if not (bound_lower or bound_upper):
             raise OptionError("bound_lower and bound_upper are both False, so there is nothing to compute.")
-        if return_A and chosen.final == "interval":
-            raise OptionError(f"return_A=True: method {chosen.name!r} has no linear bounds; use another method.")
+        if return_A and chosen.final in ("interval", "optimized"):
+            raise OptionError(f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method.")
         inputs = self._flatten(x, kwargs)
         graph = self._graph_for(inputs)
         targets = _targets(graph, output, C)
@@ -227,6 +227,7 @@ class BoundedModule(nn.Module):
             found = row_bounds(
                 problem, chosen, target, inner, rows,
                 lower=bound_lower, upper=bound_upper, forms=return_A, memory_budget=budget,
+                search=self._lirpa_options.optimize_bound_args,
             )  # fmt: skip
             check_bounds(problem, inner.intervals, found.lower, found.upper)
             lower[i], upper[i] = (_layout(v, graph, i, target, C) for v in (found.lower, found.upper))
@@ -283,7 +284,7 @@ class BoundedModule(nn.Module):
         return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None, "_lirpa_registry": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
 
 

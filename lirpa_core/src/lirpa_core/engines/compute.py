@@ -11,13 +11,16 @@ from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import DenseMap, LinearMap, RowsMap
+from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.engines.backward import LinearForm, bound_rows, concretize, linear_bounds
 from lirpa_core.engines.forward import Forms, forward_bounds
 from lirpa_core.engines.ibp import interval_bounds
 from lirpa_core.engines.intermediate import backward_intervals
 from lirpa_core.engines.methods import Method
+from lirpa_core.engines.optimized import optimized_rows
 from lirpa_core.engines.problem import Problem
 from lirpa_core.engines.relaxing import Relaxations
+from lirpa_core.options import SlopeSearch
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,7 @@ def row_bounds(
     upper: bool = True,
     forms: bool = False,
     memory_budget: int | None = None,
+    search: SlopeSearch | None = None,
 ) -> RowBounds:
     """Bounds of rows over a node, given the bounds of the nodes before it.
 
@@ -89,6 +93,7 @@ def row_bounds(
         upper: Whether upper bounds are wanted.
         forms: Whether the linear bounds are wanted too.
         memory_budget: Bytes that coefficients may take.
+        search: How the method that optimises slopes does so.
     """
     if rows is None:
         simple = _as_rows(inner.intervals[target], problem.batch)
@@ -97,6 +102,10 @@ def row_bounds(
         rows = RowsMap.identity(problem.shape(target), dtype=problem.dtype_of(target), device=problem.device)
     else:
         simple = _from_interval(rows, inner.intervals[target])
+    low: Tensor | None
+    up: Tensor | None
+    lower_form: LinearForm | None = None
+    upper_form: LinearForm | None = None
     if method.final == "forward":
         assert inner.forms is not None
         low, up, lower_form, upper_form = _forward_rows(problem, inner.forms[target], rows)
@@ -104,8 +113,12 @@ def row_bounds(
         lower_form, upper_form = _backward_forms(problem, target, rows, inner, lower=lower, upper=upper)
         low = None if lower_form is None else concretize(problem, lower_form)
         up = None if upper_form is None else -concretize(problem, upper_form)
+    elif method.final == "optimized":
+        low, up = optimized_rows(
+            problem, target, rows, inner.intervals, search or SlopeSearch(),
+            lower=lower, upper=upper, memory_budget=memory_budget,
+        )  # fmt: skip
     else:
-        lower_form = upper_form = None
         low, up = bound_rows(
             problem,
             target,
@@ -154,7 +167,7 @@ def _sides(lower: bool, upper: bool) -> list[str]:
 def _forward_rows(
     problem: Problem, forms: Forms, rows: LinearMap
 ) -> tuple[Tensor, Tensor, LinearForm, LinearForm]:
-    C = rows.to_dense().flatten(2)  # [R, B or 1, n]
+    C = flatten(rows.to_dense(), 2)  # [R, B or 1, n]
     lower = _combine(problem, C, forms, rows)
     upper = _combine(problem, -C, forms, rows)
     return concretize(problem, lower), -concretize(problem, upper), lower, upper
@@ -166,7 +179,7 @@ def _combine(problem: Problem, C: Tensor, forms: Forms, rows: LinearMap) -> Line
     positive, negative = C.clamp(min=0), C.clamp(max=0)
 
     def times(side: Tensor, A: Tensor) -> Tensor:
-        A = A.flatten(2).expand(-1, batch, -1)  # [N, B, n]
+        A = flatten(A, 2).expand(-1, batch, -1)  # [N, B, n]
         return torch.einsum("rbn,mbn->rbm", side.expand(-1, batch, -1), A)
 
     A = times(positive, forms.lower.A) + times(negative, forms.upper.A)  # [R, B, N]
