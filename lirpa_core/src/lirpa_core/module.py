@@ -94,6 +94,7 @@ class BoundedModule(nn.Module):
         args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
         args, kwargs = pytree.tree_map_only(Tensor, lambda t: _plain(t, device), (args, dict(kwargs or {})))
         self._lirpa_example = (args, kwargs)
+        self._lirpa_structure = pytree.tree_structure(self._lirpa_example)
         self._lirpa_batch_dims = batch_dims
         self._lirpa_graphs: dict[object, Graph] = {}
         self._lirpa_last: BoundsResult | None = None
@@ -265,7 +266,7 @@ class BoundedModule(nn.Module):
             raise InputError("compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...).")
         args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
         inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
-        _, expected = pytree.tree_flatten(self._lirpa_example)
+        expected = self._lirpa_structure
         if spec != expected:
             raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
         return inputs
