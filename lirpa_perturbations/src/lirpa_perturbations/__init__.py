@@ -1,9 +1,10 @@
-"""Threat models for lirpa: L0 perturbations, synonym substitution and other threat models.
+"""Threat models for lirpa beyond Lp balls.
 
-Nothing here needs to be imported: once the package is installed, `lirpa_core` finds `plugin` by
-its entry point.
+Importing is only needed for the classes themselves: once the package is installed, `lirpa_core` finds
+`plugin` by its entry point.
 """
 
 from lirpa_perturbations._version import __version__
+from lirpa_perturbations.l0 import PerturbationL0Norm
 
-__all__ = ["__version__"]
+__all__ = ["PerturbationL0Norm", "__version__"]
