@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, Perturbation
 from lirpa_core.bounds.linear_map import DenseMap
 from lirpa_core.engines.methods import METHODS
+from lirpa_core.errors import PerturbationError
 
 F64 = torch.float64
 
@@ -36,11 +39,15 @@ def assert_minimum(ptb: Perturbation, x: Tensor, members: Tensor, rows: int = 20
     torch.testing.assert_close(hull.upper, members.amax(0))
 
 
-def mlp(inputs: int, *, seed: int = 0, act: Callable[[], nn.Module] = nn.ReLU) -> nn.Module:
+@cache
+def model_of(shape: tuple[int, ...], act: type[nn.Module] = nn.ReLU) -> tuple[nn.Module, BoundedModule]:
+    """A small network for examples of a shape, plain and captured; the same one for all tests."""
+    inputs = torch.Size(shape).numel()
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layers = [nn.Flatten(), nn.Linear(inputs, 12), act(), nn.Linear(12, 9), act(), nn.Linear(9, 3)]
-        return nn.Sequential(*layers).double().eval()
+        torch.manual_seed(0)
+        layers = [nn.Flatten(), nn.Linear(inputs, 10), act(), nn.Linear(10, 8), act(), nn.Linear(8, 3)]
+    model = nn.Sequential(*layers).double().eval()
+    return model, BoundedModule(model, torch.zeros(1, *shape, dtype=F64))
 
 
 def attack(model: nn.Module, ptb: Perturbation, x: Tensor, steps: int = 12) -> tuple[Tensor, Tensor]:
@@ -61,10 +68,10 @@ def attack(model: nn.Module, ptb: Perturbation, x: Tensor, steps: int = 12) -> t
     return low, high
 
 
-def assert_attacks_stay_inside(model: nn.Module, ptb: Perturbation, x: Tensor) -> None:
+def assert_attacks_stay_inside(ptb: Perturbation, x: Tensor, act: type[nn.Module] = nn.ReLU) -> None:
     """Random and gradient attacks stay inside the bounds of all methods, and gradients are finite."""
+    model, bounded = model_of(tuple(x.shape[1:]), act)
     low, high = attack(model, ptb, x)
-    bounded = BoundedModule(model, x[:1])
     for method in METHODS:
         nominal = x.clone().requires_grad_()
         lb, ub = bounded.compute_bounds(x=(BoundedTensor(nominal, ptb),), method=method.name)
@@ -74,8 +81,15 @@ def assert_attacks_stay_inside(model: nn.Module, ptb: Perturbation, x: Tensor) -
         assert gradient.isfinite().all(), method.name
 
 
+def refuses(words: str, make: Callable[[], Any]) -> None:
+    """Making (and validating) a perturbation fails with a message that contains these words."""
+    with pytest.raises(PerturbationError) as caught:
+        make()
+    assert words in str(caught.value)
+
+
 @pytest.fixture(scope="session")
 def brute() -> SimpleNamespace:
     """The helpers above: test modules cannot import one another."""
-    helpers = (assert_minimum, assert_attacks_stay_inside, attack, mlp, rand, randn)
+    helpers = (assert_minimum, assert_attacks_stay_inside, model_of, rand, randn, refuses)
     return SimpleNamespace(**{helper.__name__: helper for helper in helpers})
