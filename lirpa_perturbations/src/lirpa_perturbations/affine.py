@@ -116,7 +116,8 @@ class PerturbationAffine(Perturbation):
         """Move candidates into the set: the nearest point where `base` is convex, up to iteration.
 
         Least squares give the parameters; where they are outside of `base`, or there are several, the
-        accelerated projected gradient of Beck and Teboulle (2009, FISTA) finds the nearest ones.
+        accelerated projected gradient of Beck and Teboulle (2009, FISTA), restarted wherever it goes uphill
+        (O'Donoghue and Candès 2015), finds the nearest ones.
         """
         centre, directions = self._centre(x), self._directions(x)
         difference = (z - x).flatten(2)
@@ -126,13 +127,19 @@ class PerturbationAffine(Perturbation):
         curvature = torch.linalg.eigvalsh(gram)[..., -1:]  # [B, 1]
         step = torch.where(curvature > 0, 1 / torch.where(curvature > 0, curvature, 1), 0)
         w = self.base.project(centre, start)
-        ahead, momentum = w, 1.0
+        size, tolerance = self.base.hull(centre).width, 8 * torch.finfo(w.dtype).eps
+        ahead, momentum = w, torch.ones_like(w[..., :1])
         for _ in range(_ITERATIONS):
             slope = torch.einsum("bpq,nbq->nbp", gram, ahead - centre) - target
             new = self.base.project(centre, ahead - step * slope)
-            following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-            ahead = new + (momentum - 1) / following * (new - w)
-            w, momentum = new, following
+            moved = new - w
+            uphill = ((ahead - new) * moved).sum(-1, keepdim=True) > 0
+            following = (1 + (1 + 4 * momentum**2).sqrt()) / 2
+            momentum = torch.where(uphill, 1, following)
+            ahead = new + torch.where(uphill, 0, (following - 1) / following) * moved
+            w = new
+            if bool((moved.abs() <= tolerance * (w.abs() + size)).all()):
+                break
         return self._apply(x, w)
 
     def _change(self, x: Tensor, rows: Tensor) -> Tensor:

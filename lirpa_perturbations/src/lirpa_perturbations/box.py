@@ -36,6 +36,11 @@ def align(limit: Limit, batch_dim: int | None, ndim: int) -> Limit:
     return examples_first(limit, batch_dim, ndim) if isinstance(limit, Tensor) else limit
 
 
+def like(limit: Limit, x: Tensor) -> Tensor:
+    """A limit in the precision and on the device of `x`: 0.1 in float64 is not 0.1 in float32."""
+    return torch.as_tensor(limit, dtype=x.dtype, device=x.device)
+
+
 def slack(*magnitudes: Tensor) -> Tensor:
     """What rounding may have done to a value, given all values that it came from."""
     largest = magnitudes[0].detach().abs()
@@ -57,7 +62,7 @@ def require_inside(x: Tensor, x_L: Limit, x_U: Limit) -> None:
                 f"tensor's {list(x.shape)} (examples first)"
             )
         centre = x.detach()
-        wall = torch.as_tensor(limit).to(centre).detach().expand_as(centre)
+        wall = like(limit, centre).detach().expand_as(centre)
         outside = side * (wall - centre) > slack(centre, wall)
         if bool(outside.any()):
             raise PerturbationError(
@@ -69,7 +74,7 @@ def require_inside(x: Tensor, x_L: Limit, x_U: Limit) -> None:
 
 def walls(x: Tensor, x_L: Limit, x_U: Limit) -> tuple[Tensor, Tensor]:
     """The box around `x` `[B, *S]`, widened to hold `x` where rounding has put it outside."""
-    lower, upper = torch.as_tensor(x_L).to(x), torch.as_tensor(x_U).to(x)
+    lower, upper = like(x_L, x), like(x_U, x)
     return torch.where(x < lower, x, lower), torch.where(x > upper, x, upper)
 
 

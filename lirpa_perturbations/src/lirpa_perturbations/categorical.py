@@ -15,7 +15,7 @@ from lirpa_core.bounds.linear_map import LinearMap
 from lirpa_core.errors import PerturbationError
 from lirpa_core.perturbations.arguments import broadcasts, parse_limit, show
 from lirpa_core.perturbations.base import examples_first, require_real_finite
-from lirpa_perturbations.box import slack
+from lirpa_perturbations.box import like, slack
 from lirpa_perturbations.budget import parse_count, require_count, show_count
 from lirpa_perturbations.choice import Alternatives
 
@@ -152,13 +152,13 @@ class PerturbationCategorical(Perturbation):
 
     def _radius(self, x: Tensor) -> Tensor:
         """How far each column moves as a number, `[B, n]`: zero for the categorical ones."""
-        eps = torch.as_tensor(self.eps).to(x).expand_as(x).reshape(x.shape[0], -1)
+        eps = like(self.eps, x).expand_as(x).reshape(x.shape[0], -1)
         return torch.where(self._grouped(x), 0, eps)
 
     def _categories(self, x: Tensor, g: int) -> Tensor:
         """The vectors `[S, columns]` that a group may change to."""
-        columns, targets = torch.tensor(self.groups[g]), torch.tensor(self.allowed[g])
-        return torch.where(columns == targets.unsqueeze(1), self.on, self.off).to(x)
+        columns, targets = (torch.tensor(c, device=x.device) for c in (self.groups[g], self.allowed[g]))
+        return torch.where(columns == targets.unsqueeze(1), x.new_tensor(self.on), x.new_tensor(self.off))
 
     def _shift(self, x: Tensor) -> Tensor:
         """What each change adds to an example: `[B, G, S, n]`, zero where there is no such change."""

@@ -15,7 +15,7 @@ from lirpa_core.bounds.norms import scaled_norm
 from lirpa_core.errors import PerturbationError
 from lirpa_core.perturbations.arguments import parse_limit, show
 from lirpa_core.perturbations.base import require_real_finite
-from lirpa_perturbations.box import ULPS
+from lirpa_perturbations.box import ULPS, like
 
 _BISECTIONS = 100
 
@@ -153,7 +153,7 @@ class PerturbationEllipsoid(Perturbation):
 
     def _radius(self, x: Tensor) -> Tensor:
         """`[B or 1, 1]`."""
-        return torch.as_tensor(self.eps).to(x).reshape(-1, 1)
+        return like(self.eps, x).reshape(-1, 1)
 
     @staticmethod
     def _whiten(factor: Tensor, d: Tensor) -> Tensor:

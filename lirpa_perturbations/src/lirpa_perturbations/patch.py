@@ -15,7 +15,7 @@ from lirpa_core.bounds.linear_map import LinearMap, RowsMap
 from lirpa_core.errors import PerturbationError
 from lirpa_core.perturbations.arguments import Limit, broadcasts, parse_limit, show
 from lirpa_core.perturbations.base import require_real_finite
-from lirpa_perturbations.box import align, parse_box, random_in, require_inside, slack, walls
+from lirpa_perturbations.box import align, like, parse_box, random_in, require_inside, slack, walls
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -172,7 +172,7 @@ class PerturbationPatch(Perturbation):
         return lower.expand_as(x), upper.expand_as(x)
 
     def _filled(self, x: Tensor) -> Tensor:
-        return torch.as_tensor(self.fill).to(x).expand_as(x)
+        return like(self.fill, x).expand_as(x)
 
     def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Least and largest value of a covered pixel, the untouched one included."""
