@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from lirpa_core.aten import activation, arithmetic, matmul, shape
+from lirpa_core.aten import (
+    activation,
+    arithmetic,
+    choice,
+    conversion,
+    decompositions,
+    extremum,
+    indexing,
+    matmul,
+    reduction,
+    scatter,
+    shape,
+)
 from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
 
@@ -12,7 +24,10 @@ LIRPA_API_VERSION = 1
 @hookimpl
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
-    for group in (activation, arithmetic, matmul, shape):
+    for group in (
+        activation, arithmetic, matmul, shape, reduction, indexing, scatter, choice, conversion, extremum,
+        decompositions,
+    ):  # fmt: skip
         group.register(registry)
 
 

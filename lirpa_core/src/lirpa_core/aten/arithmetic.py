@@ -1,7 +1,8 @@
-"""Rules of elementwise sums and products, with broadcasting."""
+"""Rules of elementwise sums, products and quotients, with broadcasting."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_map import LinearMap, RowsMap
 from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align, sum_to
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const, Slot
-from lirpa_core.rules.linear import Linear
+from lirpa_core.rules.linear import Linear, StructuralOp
 
 aten = torch.ops.aten
 
@@ -23,12 +25,12 @@ def factor(call: Call, name: str) -> float:
     """The number that `add`, `sub` and `rsub` multiply an argument by."""
     alpha = call.arguments.get("alpha", 1)
     op = call.node.target
+    if op is aten.neg.default:
+        return -1
     if op in (aten.sub.Tensor, aten.sub.Scalar):
         return -alpha if name == "other" else 1
     if op in (aten.rsub.Tensor, aten.rsub.Scalar):
         return -alpha if name == "self" else 1
-    if op is aten.neg.default:
-        return -1
     return alpha if name == "other" else 1
 
 
@@ -102,17 +104,80 @@ def diagonal(call: Call, slot: int, weight: Const) -> LinearOp:
     return Diagonal(slope.expand(slope.shape[0], *call.shape), call.shapes[slot])
 
 
+def add_rows(op: LinearOp, A: RowsMap) -> LinearMap:
+    """Selected rows through a sum: the same elements of the operand, broadcasting undone by look-up."""
+    assert isinstance(op, StructuralOp)
+    by = factor(op.call, _name_of(op.call, op.slot))
+    scale = A.scale_ if by == 1 else A.scale_ * by
+    if op.in_shape == A.size:
+        return RowsMap(A.index, scale, op.in_shape)
+    count = math.prod(op.in_shape)
+    positions = torch.arange(count, device=A.index.device).reshape(op.in_shape)
+    return RowsMap(positions.expand(A.size).flatten()[A.index], scale, op.in_shape)
+
+
+# ---------------------------------------------------------------------- by other operators
+
+
+def divide(self: Tensor, other: Tensor | float) -> Tensor:
+    """`self / other` as a product, which is linear where one of the two is constant."""
+    if not isinstance(other, Tensor):
+        return self * (1 / other if other != 0 else math.copysign(math.inf, other))
+    return self * torch.reciprocal(other)
+
+
+def lerp(self: Tensor, end: Tensor, weight: float) -> Tensor:
+    """`self + weight · (end − self)`, each operand once where the weight is constant."""
+    return self * (1 - weight) + end * weight
+
+
+def lerp_tensor(self: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    """`self + weight · (end − self)`: one product, as any of the three may be perturbed."""
+    return self + weight * (end - self)
+
+
+def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """`self + value · tensor1 · tensor2`."""
+    product = tensor1 * tensor2
+    return self + (product if value == 1 else product * value)
+
+
+def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """`self + value · tensor1 / tensor2`."""
+    quotient = tensor1 * torch.reciprocal(tensor2)
+    return self + (quotient if value == 1 else quotient * value)
+
+
+def hypot(self: Tensor, other: Tensor) -> Tensor:
+    """`√(self² + other²)`."""
+    return torch.sqrt(torch.square(self) + torch.square(other))
+
+
 ADD = Linear(("self", "other"), sign=_sign, native=Add())
 NEG = Linear(("self",), sign=_sign, native=Add(), selects=True)
 MUL = Bilinear("self", "other", native=Multiply(), fixed=diagonal)
 
 
 def register(registry: OperatorRegistry) -> None:
-    """Register this file's rules."""
+    """Register this file's rules, kernels and decompositions."""
     for op in (
         aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar, aten.rsub.Tensor, aten.rsub.Scalar
     ):  # fmt: skip
         registry.register(op, ADD)
+        registry.kernel(op, RowsMap, add_rows)
     registry.register(aten.neg.default, NEG)
+    registry.kernel(aten.neg.default, RowsMap, add_rows)
     registry.register(aten.mul.Tensor, MUL)
     registry.register(aten.mul.Scalar, MUL)
+    for op, function in (
+        (aten.div.Tensor, divide),
+        (aten.div.Scalar, divide),
+        (aten.true_divide.Tensor, divide),
+        (aten.true_divide.Scalar, divide),
+        (aten.lerp.Scalar, lerp),
+        (aten.lerp.Tensor, lerp_tensor),
+        (aten.addcmul.default, addcmul),
+        (aten.addcdiv.default, addcdiv),
+        (aten.hypot.default, hypot),
+    ):
+        registry.decompose(op, function)

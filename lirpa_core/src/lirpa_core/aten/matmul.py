@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,9 @@ _CHUNK = 2**24
 
 @dataclass(frozen=True)
 class MatMul:
-    """Native code of `left @ right` for operands of rank two and more.
+    """Native code of `left @ right`, with the rules of broadcasting that `torch.matmul` has.
+
+    A vector is treated as a matrix with one row (left) or one column (right).
 
     Attributes:
         left: Argument name of the left factor.
@@ -36,44 +39,86 @@ class MatMul:
     transposed: bool = False
 
     def apply(self, call: Call, slot: int, weight: Const, x: Tensor, lead: int) -> Tensor | None:
-        if not self._matrices(call, slot, weight):
-            return None
-        w = self._aligned(call, slot, weight)
-        if call.slot(self.left) == slot:
-            return x @ self._stored(w)
-        return w @ self._stored(x)
+        is_left = call.slot(self.left) == slot
+        x, w = self._matrices(call, slot, weight, x, lead)
+        out = times(x, w, lead - 1) if is_left else times_from_left(w, x, lead - 1)
+        return out.reshape(*out.shape[:lead], *call.shape)
 
     def transpose(self, call: Call, slot: int, weight: Const, A: Tensor) -> Tensor | None:
-        if not self._matrices(call, slot, weight):
-            return None
-        w = self._aligned(call, slot, weight)
-        if call.slot(self.left) == slot:
-            out = A @ self._stored(w).mT
-        else:
-            out = self._stored(w.mT @ A)
-        return sum_to(out, call.shapes[slot], lead=2)
+        is_left = call.slot(self.left) == slot
+        shape = call.shapes[slot]
+        dims = (len(shape), _rank(weight)) if is_left else (_rank(weight), len(shape))
+        if dims[1] == 1:
+            A = A.unsqueeze(-1)
+        if dims[0] == 1:
+            A = A.unsqueeze(-2)
+        w = self._weight(call, slot, weight)
+        out = times(A, w.mT, 1) if is_left else self._stored(times_from_left(w.mT, A, 1))
+        if len(shape) == 1:
+            return out.flatten(2).unflatten(-1, (-1, shape[0])).sum(2) if out.dim() > 4 else out.flatten(2)
+        return sum_to(out, shape, lead=2)
 
     def interval(self, call: Call, x: Interval, y: Interval) -> Interval | None:
         i, j = call.slot(self.left), call.slot(self.right)
         assert i is not None and j is not None
-        if min(len(call.shapes[i]), len(call.shapes[j])) < 2:
-            return None
-        rank = max(len(call.shapes[i]), len(call.shapes[j]))
-        a, b = align(x.lower, 1, rank), align(x.upper, 1, rank)
-        c, d = self._stored(align(y.lower, 1, rank)), self._stored(align(y.upper, 1, rank))
-        return _interval_matmul(a, b, c, d)
+        a, b = (self._as_matrix(end, 1, len(call.shapes[i]), is_left=True) for end in (x.lower, x.upper))
+        c, d = (self._as_matrix(end, 1, len(call.shapes[j]), is_left=False) for end in (y.lower, y.upper))
+        rank = max(a.dim(), c.dim()) - 1
+        product = _interval_matmul(
+            align(a, 1, rank), align(b, 1, rank), align(c, 1, rank), align(d, 1, rank)
+        )
+        shape = (product.lower.shape[0], *call.shape)
+        return Interval(product.lower.reshape(shape), product.upper.reshape(shape))
+
+    def weight(self, call: Call, slot: int, weight: Const) -> Tensor:
+        """The fixed factor as a matrix, transposed where it is stored so: `[(B,) .., k, n]`."""
+        return self._weight(call, slot, weight)
+
+    def _matrices(self, call: Call, slot: int, weight: Const, x: Tensor, lead: int) -> tuple[Tensor, Tensor]:
+        is_left = call.slot(self.left) == slot
+        x = self._as_matrix(x, lead, len(call.shapes[slot]), is_left)
+        w = self._weight(call, slot, weight)
+        return align(x, lead, w.dim() - weight.batched), w
+
+    def _weight(self, call: Call, slot: int, weight: Const) -> Tensor:
+        """The fixed factor as a matrix; where it has a batch, of the rank that broadcasting needs."""
+        is_left = call.slot(self.left) == slot
+        w = self._as_matrix(weight.value, int(weight.batched), _rank(weight), not is_left)
+        return align(w, 1, max(2, len(call.shapes[slot]))) if weight.batched else w
+
+    def _as_matrix(self, x: Tensor, lead: int, rank: int, is_left: bool) -> Tensor:
+        if rank == 1:
+            x = x.unsqueeze(-2 if is_left or self.transposed else -1)
+        return x if is_left else self._stored(x)
 
     def _stored(self, w: Tensor) -> Tensor:
         return w.mT if self.transposed else w
 
-    def _matrices(self, call: Call, slot: int, weight: Const) -> bool:
-        """Whether both factors have rank two or more, so that broadcasting of `@` applies."""
-        rank = weight.value.dim() - weight.batched
-        return rank >= 2 and len(call.shapes[slot]) >= 2
 
-    def _aligned(self, call: Call, slot: int, weight: Const) -> Tensor:
-        """The weight with singleton dimensions behind the batch, so that it broadcasts against x."""
-        return align(weight.value, 1, len(call.shapes[slot])) if weight.batched else weight.value
+def _rank(weight: Const) -> int:
+    return weight.value.dim() - weight.batched
+
+
+def times(x: Tensor, w: Tensor, extra: int) -> Tensor:
+    """`x @ w`, without a copy of `w` for each of the leading dimensions that only `x` has.
+
+    Args:
+        x: `[*E, .., m, k]`.
+        w: `[.., k, n]`, its leading dimensions broadcastable to those of `x` behind `E`.
+        extra: Number of dimensions `E`.
+    """
+    if w.dim() == 2 or extra == 0:
+        return x @ w
+    out = torch.einsum("r...mk,...kn->r...mn", x.flatten(0, extra - 1), w)
+    return out.reshape(*x.shape[:extra], *out.shape[1:])
+
+
+def times_from_left(w: Tensor, x: Tensor, extra: int) -> Tensor:
+    """`w @ x` for `w` `[.., m, k]` and `x` `[*E, .., k, n]`, like `times`."""
+    if w.dim() == 2 or extra == 0:
+        return w @ x
+    out = torch.einsum("...mk,r...kn->r...mn", w, x.flatten(0, extra - 1))
+    return out.reshape(*x.shape[:extra], *out.shape[1:])
 
 
 def _interval_matmul(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Interval:
@@ -97,39 +142,88 @@ def _interval_matmul(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Interval:
     return Interval(lower, upper)
 
 
-def linear_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
-    """Selected rows through a linear layer: rows of the weight, without a product."""
-    assert isinstance(op, WeightedOp)
-    if op.name != op.rule.left or op.weight.batched or op.weight.value.dim() != 2:
+def matmul_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
+    """Selected rows through a product with a fixed matrix on the right: its columns, without a product."""
+    if not isinstance(op, WeightedOp):  # an additive operand
         return None
-    W = op.weight.value  # [out, in]
+    native = op.rule.native
+    if not isinstance(native, MatMul) or op.name != op.rule.left or op.weight.batched or _rank(op.weight) != 2:
+        return None
+    W = native.weight(op.call, op.slot, op.weight).mT  # [n, k]: contiguous rows in a linear layer
+    n, k = W.shape
+    picked = W[A.index % n] * A.scale_.unsqueeze(-1)  # [R, B, k]
     tokens = math.prod(op.in_shape[:-1])
-    picked = W[A.index % W.shape[0]] * A.scale_.unsqueeze(-1)  # [R, B, in]
-    if tokens == 1:
-        return DenseMap(picked.reshape(*picked.shape[:2], *op.in_shape))
-    token = (A.index // W.shape[0]).expand(picked.shape[:2])
-    out = picked.new_zeros(*picked.shape[:2], tokens, W.shape[1])
-    place = token[..., None, None].expand(*token.shape, 1, W.shape[1])
-    return DenseMap(out.scatter(2, place, picked.unsqueeze(2)).reshape(*picked.shape[:2], *op.in_shape))
+    if tokens != 1:
+        token = (A.index // n).expand(picked.shape[:2])
+        out = picked.new_zeros(*picked.shape[:2], tokens, k)
+        picked = out.scatter(2, token[..., None, None].expand(*token.shape, 1, k), picked.unsqueeze(2))
+    return DenseMap(picked.reshape(*picked.shape[:2], *op.in_shape))
 
 
-LINEAR = Bilinear("input", "weight", ("bias",), native=MatMul("input", "weight", transposed=True))
+# ---------------------------------------------------------------------- sums of a product and a term
+
+
+def _scaled(x: Tensor, by: Any) -> Tensor:
+    return x if by == 1 else x * by
+
+
+def _plus(term: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
+    # With beta = 0 PyTorch does not even read the term.
+    return _scaled(product, alpha) if beta == 0 else _scaled(term, beta) + _scaled(product, alpha)
+
+
+def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta · self + alpha · mat1 @ mat2`; factors of any sign, as the parts have rules of their own."""
+    return _plus(self, mat1 @ mat2, beta, alpha)
+
+
+def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta · self + alpha · mat @ vec`."""
+    return _plus(self, mat @ vec, beta, alpha)
+
+
+def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta · self + alpha · batch1 @ batch2`."""
+    return _plus(self, torch.bmm(batch1, batch2), beta, alpha)
+
+
+def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta · self + alpha · Σ batch1 @ batch2`."""
+    return _plus(self, torch.bmm(batch1, batch2).sum(0), beta, alpha)
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input1ᵀ W input2 + bias`, the contraction with the weight first: it is linear."""
+    outputs, left, right = weight.shape
+    half = input1 @ weight.permute(1, 0, 2).reshape(left, outputs * right)
+    whole = half.reshape(*input1.shape[:-1], outputs, right) @ input2.unsqueeze(-1)
+    out = whole.squeeze(-1)
+    return out if bias is None else out + bias
+
+
+LINEAR = Bilinear(
+    "input", "weight", ("bias",), native=MatMul("input", "weight", transposed=True), trailing=True
+)
 MM = Bilinear("self", "mat2", native=MatMul("self", "mat2"))
 MATMUL = Bilinear("self", "other", native=MatMul("self", "other"))
-ADDMM = Bilinear("mat1", "mat2", ("self",))
-BADDBMM = Bilinear("batch1", "batch2", ("self",))
-MV = Bilinear("self", "vec")
-DOT = Bilinear("self", "tensor")
+MV = Bilinear("self", "vec", native=MatMul("self", "vec"))
+DOT = Bilinear("self", "tensor", native=MatMul("self", "tensor"))
 
 
 def register(registry: OperatorRegistry) -> None:
-    """Register this file's rules and kernels."""
-    registry.register(aten.linear.default, LINEAR)
-    registry.kernel(aten.linear.default, RowsMap, linear_rows)
-    registry.register(aten.mm.default, MM)
-    registry.register(aten.bmm.default, MM)
-    registry.register(aten.matmul.default, MATMUL)
-    registry.register(aten.addmm.default, ADDMM)
-    registry.register(aten.baddbmm.default, BADDBMM)
-    registry.register(aten.mv.default, MV)
-    registry.register(aten.dot.default, DOT)
+    """Register this file's rules, kernels and decompositions."""
+    for op, rule in (
+        (aten.linear.default, LINEAR),
+        (aten.mm.default, MM),
+        (aten.bmm.default, MM),
+        (aten.matmul.default, MATMUL),
+        (aten.mv.default, MV),
+        (aten.dot.default, DOT),
+    ):
+        registry.register(op, rule)
+        registry.kernel(op, RowsMap, matmul_rows)
+    registry.decompose(aten.addmm.default, addmm)
+    registry.decompose(aten.addmv.default, addmv)
+    registry.decompose(aten.baddbmm.default, baddbmm)
+    registry.decompose(aten.addbmm.default, addbmm)
+    registry.decompose(aten.bilinear.default, bilinear)

@@ -58,7 +58,7 @@ def _exact(
     problem: Problem, name: str, intervals: Mapping[str, Interval], memory_budget: int | None
 ) -> Interval:
     shape = problem.shape(name)
-    rows = RowsMap.identity(shape, dtype=problem.dtype, device=problem.device)
+    rows = RowsMap.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
     lower, upper = bound_rows(
         problem, name, rows, Relaxations(problem, intervals), memory_budget=memory_budget
     )

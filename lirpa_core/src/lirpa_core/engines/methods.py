@@ -52,7 +52,7 @@ def find_method(name: str) -> Method:
     Raises:
         OptionError: Listing the methods there are.
     """
-    method = _BY_NAME.get(name.strip().lower()) if isinstance(name, str) else None  # type: ignore[redundant-expr]
+    method = _BY_NAME.get(name.strip().lower()) if isinstance(name, str) else None
     if method is None:
         listed = ", ".join(repr("' = '".join((m.name, *m.aliases))).replace('"', "'") for m in METHODS)
         raise OptionError(f"unknown method {name!r}. The methods are {listed}.")

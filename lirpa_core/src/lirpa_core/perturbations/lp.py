@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -133,14 +133,14 @@ class PerturbationLpNorm(Perturbation):
             eps = eps.reshape(-1, *[1] * (ndim - 1))
         else:
             eps = move(eps)
-        return PerturbationLpNorm(eps, self.norm, move(self.x_L), move(self.x_U))
+        return replace(self, eps=eps, x_L=move(self.x_L), x_U=move(self.x_U))
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> PerturbationLpNorm:
         eps, x_L, x_U = (
             function(value) if isinstance(value, Tensor) else value
             for value in (self.eps, self.x_L, self.x_U)
         )
-        return PerturbationLpNorm(eps, self.norm, x_L, x_U)
+        return replace(self, eps=eps, x_L=x_L, x_U=x_U)
 
     def hull(self, x: Tensor) -> Interval:
         if self.eps is None:
@@ -224,7 +224,7 @@ class PerturbationLpNorm(Perturbation):
     def _radius(self, x: Tensor) -> Tensor:
         """`eps`, broadcastable to `x`, with the rank of `x`."""
         assert self.eps is not None
-        eps = torch.as_tensor(self.eps).to(x)
+        eps = torch.as_tensor(self.eps, dtype=x.dtype, device=x.device)
         if eps.dim() == 0:
             return eps.reshape([1] * x.dim())
         if eps.dim() == 1:
@@ -249,4 +249,4 @@ class PerturbationLpNorm(Perturbation):
 
 
 def _like(limit: Limit, x: Tensor) -> Tensor:
-    return torch.as_tensor(limit).to(x)
+    return torch.as_tensor(limit, dtype=x.dtype, device=x.device)

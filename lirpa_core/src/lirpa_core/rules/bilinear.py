@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,11 +11,11 @@ import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import LinearOp
+from lirpa_core.bounds.linear_op import LinearOp, align
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.capture.graph import Shape
 from lirpa_core.rules.call import Call, Const
-from lirpa_core.rules.linear import Linear, StructuralOp, refuse_slots_outside
+from lirpa_core.rules.linear import Broadcast, Linear, StructuralOp, refuse_because, refuse_slots_outside
 from lirpa_core.rules.transposition import linear_part, transpose
 
 
@@ -48,6 +49,9 @@ class Bilinear:
         right: Name of the second factor's argument.
         additive: Names of arguments that are added to the product.
         native: Hand-written code for speed.
+        refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
+        trailing: Whether the additive arguments broadcast to the output with their dimensions aligned at
+            the end, as in ordinary addition. Without it, they are evaluated through the operator.
         fixed: `(call, slot, weight) -> LinearOp`: the operator in `slot` with the other factor fixed
             at `weight`, where a more telling operator than `WeightedOp` exists (a `Diagonal`, say).
     """
@@ -57,6 +61,8 @@ class Bilinear:
     additive: tuple[str, ...] = ()
     native: BilinearNative | None = None
     fixed: Callable[[Call, int, Const], LinearOp] | None = None
+    trailing: bool = False
+    refuse: Callable[[Call], str | None] | None = None
 
     family = "bilinear"
     modes = ("interval", "backward", "forward")
@@ -64,6 +70,7 @@ class Bilinear:
     def check(self, call: Call) -> None:
         """See `Rule.check`."""
         refuse_slots_outside(call, (self.left, self.right, *self.additive))
+        refuse_because(call, self.refuse)
 
     def is_affine(self, call: Call) -> bool:
         """See `Rule.is_affine`."""
@@ -128,11 +135,11 @@ class Bilinear:
         i, j = self._factor_slots(call)
         x, y = inputs[i], inputs[j]
         assert x is not None and y is not None
-        of_x, of_y = self._fixed(call, i), self._fixed(call, j)
+        of_x = self._fixed(call, i)(y.center)
         # The mean of McCormick's two planes on each side: the same slopes below and above, the
         # smallest worst-case gap, and one pass over the coefficients instead of two.
-        terms[i], terms[j] = of_x(y.center), of_y(x.center)
-        center, radius = of_x(y.center).apply(x.center), of_x(y.radius).apply(x.radius)
+        terms[i], terms[j] = of_x, self._fixed(call, j)(x.center)
+        center, radius = of_x.apply(x.center), self._fixed(call, i)(y.radius).apply(x.radius)
         base = -center if bias is None else bias - center
         shared = tuple(terms)
         return Relaxation(Affine(shared, base - radius), Affine(shared, base + radius))
@@ -157,7 +164,8 @@ class Bilinear:
         return WeightedOp(call, slot, weight, self)
 
     def _joint(self, call: Call) -> Linear:
-        return Linear((self.left, self.right, *self.additive))
+        names = (self.left, self.right, *self.additive)
+        return Linear(names, native=Broadcast()) if self.trailing else Linear(names)
 
     def _additive_slots(self, call: Call) -> list[int]:
         slots = (call.slot(name) for name in self.additive)
@@ -172,12 +180,20 @@ class Bilinear:
         return None if lower is None or upper is None else Interval(lower, upper)
 
     def _bias(self, call: Call) -> Tensor | None:
-        """The constant additive arguments, broadcast to the output: `[1 or B, *S]`."""
-        names = [n for n in self.additive if isinstance(call[n], Const)]
-        if not names:
+        """What no slot enters, broadcast to the output: `[1 or B, *S]`."""
+        if call.slot(self.left) is None and call.slot(self.right) is None:
+            return call.evaluate(call.zeros())  # the product itself is constant
+        addends = [call[name] for name in self.additive if isinstance(call[name], Const)]
+        if not addends:
             return None
-        zeros = [torch.zeros(1, *s, dtype=call.dtype, device=call.device) for s in call.shapes]
-        return zero_factors(call, self.left, self.right).evaluate(zeros)
+        if not self.trailing:
+            return zero_factors(call, self.left, self.right).evaluate(call.zeros())
+        rank = len(call.shape)
+        values = [align(c.value, 1, rank) if c.batched else align(c.value[None], 1, rank) for c in addends]
+        total = values[0]
+        for value in values[1:]:
+            total = total + value
+        return total.expand(total.shape[0], *call.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,8 +229,7 @@ class WeightedOp(LinearOp):
         """The product alone as a call with one slot."""
         other = self.rule.right if self.name == self.rule.left else self.rule.left
         part = linear_part(self.call, self.slot, self.rule.additive)
-        arguments = {**part.arguments, other: weight}
-        return Call(part.node, arguments, part.operands, part.shapes, part.batch, part.device)
+        return dataclasses.replace(part, arguments={**part.arguments, other: weight})
 
     def _apply(self, weight: Const, x: Tensor, lead: int) -> Tensor:
         if self.rule.native is not None:
@@ -247,7 +262,7 @@ def zero_factors(call: Call, *names: str) -> Call:
             arguments[name] = Const(value.value.new_zeros(shape))
         elif isinstance(value, (int, float)):
             arguments[name] = 0
-    return Call(call.node, arguments, call.operands, call.shapes, call.batch, call.device)
+    return dataclasses.replace(call, arguments=arguments)
 
 
 def _constant(value: Any, call: Call) -> Const:

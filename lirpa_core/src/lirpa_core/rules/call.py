@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +13,9 @@ import torch
 from torch import Tensor
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Shape
+
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Call:
         shapes: Shape `S_i` of one example of each slot.
         batch: Number of examples `B`.
         device: Where the tensors live.
+        dtypes: Element type of each slot; empty where all are that of the output.
     """
 
     node: Node
@@ -52,7 +58,8 @@ class Call:
     operands: tuple[str, ...]
     shapes: tuple[Shape, ...]
     batch: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
+    dtypes: tuple[torch.dtype, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -71,6 +78,22 @@ class Call:
         """Index of the perturbed operand passed as argument `name`; None where it is constant."""
         value = self.arguments.get(name)
         return value.index if isinstance(value, Slot) else None
+
+    def slot_dtype(self, slot: int) -> torch.dtype:
+        """Element type in which a slot's bounds are kept.
+
+        Masks have no bounds of their own type: those of a boolean or integer operand are floating.
+        """
+        given = self.dtypes[slot] if self.dtypes else self.dtype
+        if given.is_floating_point:
+            return given
+        return self.dtype if self.dtype.is_floating_point else torch.get_default_dtype()
+
+    def zeros(self) -> list[Tensor]:
+        """A zero `[1, *S_i]` for every slot."""
+        return [
+            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device) for i, s in enumerate(self.shapes)
+        ]
 
     @cached_property
     def constants(self) -> tuple[Const, ...]:
@@ -110,8 +133,9 @@ class Call:
                 kwargs[argument.name] = value
             else:
                 args.append(value)
-        result = self.node.target(*args, **kwargs)
-        return result if self.node.output is None else result[self.node.output]
+        result: Any = self.node.target(*args, **kwargs)
+        output: Tensor = result if self.node.output is None else result[self.node.output]
+        return output
 
     def evaluate(self, operands: Sequence[Tensor], lead: int = 1) -> Tensor:
         """Run the operator on operands with leading dimensions, the last of which is the batch.
@@ -140,7 +164,7 @@ class Call:
             c.value.expand(*batch, *c.value.shape[1:]) if c.batched else c.value for c in self.constants
         ]
         if not self.has_batched_constants:
-            flat = [x.reshape(-1, *x.shape[lead:]) for x in operands]
+            flat = [x.reshape(math.prod(leading), *x.shape[lead:]) for x in operands]
             run: Callable[..., Tensor] = torch.vmap(lambda *xs: self.function(xs, constants))
             out = run(*flat)
         else:
@@ -150,7 +174,7 @@ class Call:
             )
             if lead == 1:
                 return run(*operands, *constants)
-            flat = [x.reshape(-1, *x.shape[lead - 1 :]) for x in operands]
+            flat = [x.reshape(math.prod(leading[:-1]), *x.shape[lead - 1 :]) for x in operands]
             run = torch.vmap(run, in_dims=(0,) * n + (None,) * len(constants))
             out = run(*flat, *constants)
             return out.reshape(*leading, *out.shape[2:])
@@ -166,11 +190,12 @@ class Call:
         return str(self.node)
 
     @classmethod
-    def of(cls, op: Any, *args: Any, batch: int = 1, **kwargs: Any) -> Call:
+    def of(cls, op: Any, *args: Any, batch: int = 1, output: int | None = None, **kwargs: Any) -> Call:
         """Build a call without a graph, for tests and for trying a rule.
 
         Positional and keyword arguments are those of `op` for one example, with an
-        `Operand(shape)` wherever a tensor is perturbed and a tensor (or `Const`) elsewhere.
+        `Operand(shape)` wherever a tensor is perturbed and a tensor (or `Const`) elsewhere. `output` picks
+        one of several outputs.
 
         >>> call = Call.of(torch.ops.aten.relu.default, Operand((1, 3)))
         >>> call.shape, call.shapes
@@ -179,6 +204,7 @@ class Call:
         names = [a.name for a in op._schema.arguments]  # the only access to argument names
         given = dict(zip(names, args, strict=False)) | kwargs
         shapes: list[Shape] = []
+        dtypes: list[torch.dtype] = []
         dtype = next(
             (x.dtype for x in _leaves(given.values()) if isinstance(x, Operand)), torch.get_default_dtype()
         )
@@ -186,6 +212,7 @@ class Call:
         def bind(value: Any) -> Any:
             if isinstance(value, Operand):
                 shapes.append(value.shape)
+                dtypes.append(value.dtype)
                 return Slot(len(shapes) - 1)
             if isinstance(value, Tensor):
                 return Const(value)
@@ -193,16 +220,16 @@ class Call:
                 return tuple(bind(v) for v in value)
             return value
 
-        arguments = {
-            a.name: bind(given.get(a.name, a.default_value)) for a in op._schema.arguments
-        }
+        arguments = {a.name: bind(given.get(a.name, a.default_value)) for a in op._schema.arguments}
         declared = tuple(Argument(a.name, None, a.kwarg_only) for a in op._schema.arguments)
-        probe = Node("call", NodeKind.OPERATOR, (), dtype, target=op, arguments=declared)
-        draft = cls(probe, arguments, tuple(f"x{i}" for i in range(len(shapes))), tuple(shapes), batch)
+        node = Node("call", NodeKind.OPERATOR, (), dtype, target=op, arguments=declared, output=output)
+        names = [f"x{i}" for i in range(len(shapes))]
+        call = cls(node, arguments, tuple(names), tuple(shapes), batch, dtypes=tuple(dtypes))
+        ones = [torch.ones(1, *s, dtype=d) for s, d in zip(shapes, dtypes, strict=True)]
         with torch.no_grad():
-            sample = draft.evaluate([torch.ones(1, *s, dtype=dtype) for s in shapes])
-        node = Node("call", NodeKind.OPERATOR, tuple(sample.shape[1:]), sample.dtype, target=op, arguments=declared)
-        return cls(node, arguments, draft.operands, draft.shapes, batch)
+            sample = call.evaluate(ones)
+        node = dataclasses.replace(node, shape=tuple(sample.shape[1:]), dtype=sample.dtype)
+        return dataclasses.replace(call, node=node)
 
 
 @dataclass(frozen=True)

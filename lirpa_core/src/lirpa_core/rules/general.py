@@ -10,7 +10,7 @@ from torch import Tensor
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.relaxation import Relaxation
 from lirpa_core.rules.call import Call
-from lirpa_core.rules.linear import refuse_slots_outside
+from lirpa_core.rules.linear import refuse_because, refuse_slots_outside
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,14 @@ class General:
         affine: `(call, inputs) -> Relaxation`, sound on the box of the inputs.
         loose_where: `(call, inputs) -> booleans`: which elements are worth tightening; default: all
             that are not single points.
+        refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
     """
 
     over: tuple[str, ...]
     bound: Callable[[Call, tuple[Interval, ...]], Interval]
     affine: Callable[[Call, tuple[Interval, ...]], Relaxation]
     loose_where: Callable[[Call, tuple[Interval, ...]], tuple[Tensor | None, ...]] | None = None
+    refuse: Callable[[Call], str | None] | None = None
 
     family = "general"
     modes = ("interval", "backward", "forward")
@@ -36,6 +38,7 @@ class General:
     def check(self, call: Call) -> None:
         """See `Rule.check`."""
         refuse_slots_outside(call, self.over)
+        refuse_because(call, self.refuse)
 
     def is_affine(self, call: Call) -> bool:
         """See `Rule.is_affine`."""

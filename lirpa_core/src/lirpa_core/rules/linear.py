@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import LinearOp
+from lirpa_core.bounds.linear_op import LinearOp, align, sum_to
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.capture.graph import Shape
 from lirpa_core.errors import UnsupportedOperandError
@@ -45,17 +45,19 @@ class Linear:
         sign: `(call, slot) -> +1 | -1 | None`: the sign that all coefficients of a slot share;
             None where they differ (intervals then write the matrix out, so give a sign if you can).
         offset: Whether the operator adds a constant although no argument in `over` is constant
-            (a padding value, say).
+            (a padding value, say), or how to tell from the call.
         selects: Whether every output element is one input element, no element used twice: views,
             permutations and slices. Elements that varied independently still do so then.
         native: Hand-written evaluation and transpose; default: `vmap` of the operator and its VJP.
+        refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
     """
 
     over: tuple[str, ...]
     sign: Callable[[Call, int], int | None] = positive
-    offset: bool = False
+    offset: bool | Callable[[Call], bool] = False
     selects: bool = False
     native: LinearNative | None = None
+    refuse: Callable[[Call], str | None] | None = None
 
     family = "linear"
     modes = ("interval", "backward", "forward")
@@ -63,6 +65,7 @@ class Linear:
     def check(self, call: Call) -> None:
         """See `Rule.check`."""
         refuse_slots_outside(call, self.over)
+        refuse_because(call, self.refuse)
 
     def is_affine(self, call: Call) -> bool:
         """See `Rule.is_affine`."""
@@ -80,7 +83,9 @@ class Linear:
         """See `Rule.interval`: exact for independent operands, one pass an end."""
         signs = [self.sign(call, i) for i in range(len(inputs))]
         if None not in signs:
-            ends = [(x.lower, x.upper) if s == 1 else (x.upper, x.lower) for x, s in zip(inputs, signs, strict=True)]
+            ends = [
+                (x.lower, x.upper) if s == 1 else (x.upper, x.lower) for x, s in zip(inputs, signs, strict=True)
+            ]
             return Interval(
                 self._evaluate(call, [low for low, _ in ends]), self._evaluate(call, [up for _, up in ends])
             )
@@ -101,11 +106,14 @@ class Linear:
             return self.native.evaluate(call, operands, 1)
         return call.evaluate(operands)
 
+    def has_offset(self, call: Call) -> bool:
+        """Whether the operator adds a constant of its own."""
+        return self.offset(call) if callable(self.offset) else self.offset
+
     def _bias(self, call: Call) -> Tensor | None:
-        if not self.offset and all(_only_slots(call[name]) for name in self.over):
+        if not self.has_offset(call) and all(_only_slots(call[name]) for name in self.over):
             return None
-        zeros = [torch.zeros(1, *s, dtype=call.dtype, device=call.device) for s in call.shapes]
-        return self._evaluate(call, zeros)
+        return self._evaluate(call, call.zeros())
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,14 +140,14 @@ class StructuralOp(LinearOp):
             return self.rule.native.part(self.call, self.slot, x, lead)
         part = self._part()
         out = part.evaluate([x], lead)
-        if self.rule.offset:
+        if self.rule.has_offset(self.call):
             out = out - part.evaluate([x.new_zeros(1, *self.in_shape)])
         return out
 
     def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
         sign = self.rule.sign(self.call, self.slot)
         if sign is None:
-            return dense_abs_apply(self._part(), x, lead)
+            return dense_abs_apply(lambda basis: self.apply(basis, 2), self.in_shape, x, lead)
         return self.apply(x, lead) if sign == 1 else -self.apply(x, lead)
 
     def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:
@@ -153,6 +161,30 @@ class StructuralOp(LinearOp):
         if self.rule.native is not None:
             return self.rule.native.transpose(self.call, self.slot, A)
         return transpose(self._part(), A)
+
+
+class Broadcast:
+    """Native code of what only broadcasts an operand to the output, dimensions aligned at the end."""
+
+    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
+        return self.part(call, 0, operands[0], lead)
+
+    def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
+        return align(x, lead, len(call.shape)).expand(*x.shape[:lead], *call.shape)
+
+    def transpose(self, call: Call, slot: int, A: Tensor) -> Tensor:
+        return sum_to(A, call.shapes[slot], lead=2)
+
+
+def refuse_because(call: Call, reason: Callable[[Call], str | None] | None) -> None:
+    """Refuse a call for the reason that a rule's `refuse` gives.
+
+    Raises:
+        UnsupportedOperandError: With the reason and the node.
+    """
+    because = None if reason is None else reason(call)
+    if because is not None:
+        raise UnsupportedOperandError(f"{call}: {because}")
 
 
 def refuse_slots_outside(call: Call, allowed: Sequence[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lirpa_core.capture.graph import Shape
 from lirpa_core.rules.call import Call, Const, Slot
 
 
@@ -24,14 +26,13 @@ def linear_part(call: Call, slot: int, zeroed: Collection[str]) -> Call:
     Returns:
         A call with one slot.
     """
-    dtype = call.dtype
 
     def replace(value: Any, zero: bool) -> Any:
         if isinstance(value, Slot):
             if value.index == slot:
                 return Slot(0)
             shape = call.shapes[value.index]
-            return Const(torch.zeros(shape, dtype=dtype, device=device))
+            return Const(torch.zeros(shape, dtype=call.slot_dtype(value.index), device=device))
         if isinstance(value, Const) and zero:
             shape = value.value.shape[1:] if value.batched else value.value.shape
             return Const(value.value.new_zeros(shape))
@@ -44,7 +45,11 @@ def linear_part(call: Call, slot: int, zeroed: Collection[str]) -> Call:
     device = call.device
     arguments = {name: replace(value, name in zeroed) for name, value in call.arguments.items()}
     return dataclasses.replace(
-        call, arguments=arguments, operands=(call.operands[slot],), shapes=(call.shapes[slot],)
+        call,
+        arguments=arguments,
+        operands=(call.operands[slot],),
+        shapes=(call.shapes[slot],),
+        dtypes=(call.slot_dtype(slot),),
     )
 
 
@@ -79,20 +84,20 @@ def transpose(call: Call, A: Tensor) -> Tensor:
     return outer(A, *values)
 
 
-def dense_abs_apply(call: Call, x: Tensor, lead: int) -> Tensor:
-    """Apply `|W|` of a linear call whose signs are unknown, by writing `W` out.
+def dense_abs_apply(apply: Callable[[Tensor], Tensor], in_shape: Shape, x: Tensor, lead: int) -> Tensor:
+    """Apply `|W|` of a linear function whose signs are unknown, by writing `W` out.
 
     Args:
-        call: As `linear_part` gives it.
+        apply: The function, `[n, 1, *S_in]` to `[n, B, *S_out]`.
+        in_shape: `S_in`.
         x: `[*L, B, *S_in]`.
         lead: Leading dimensions of `x`.
 
     Returns:
         `[*L, B, *S_out]`.
     """
-    n = x[(0,) * lead].numel()
-    basis = torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *call.shapes[0])
-    W = call.evaluate([basis], lead=2).abs().flatten(2)  # [n, B or 1, m]
-    flat = x.reshape(*x.shape[:lead], n).unsqueeze(-2)  # [*L, B, 1, n]
-    return (flat @ W.transpose(0, 1)).squeeze(-2).reshape(*torch.broadcast_shapes(
-        x.shape[:lead], (W.shape[1],)), *call.shape)
+    n = math.prod(in_shape)
+    basis = torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *in_shape)
+    W = apply(basis).abs()  # [n, B or 1, *S_out]
+    out = torch.einsum("...bn,nbm->...bm", x.reshape(*x.shape[:lead], n), W.reshape(*W.shape[:2], -1))
+    return out.reshape(*out.shape[:-1], *W.shape[2:])

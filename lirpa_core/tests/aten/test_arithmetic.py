@@ -1,0 +1,149 @@
+"""Sums, products and quotients: constants of every kind, broadcasting, both operands perturbed."""
+
+import pytest
+import torch
+
+from lirpa_core.aten import arithmetic
+from lirpa_core.registry import default_registry
+from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.call import Call, Const, Operand
+from lirpa_core.testing import check_rule
+
+aten = torch.ops.aten
+
+
+def X(*sizes: int) -> Operand:
+    return Operand(sizes)
+
+
+def C(*sizes: int) -> torch.Tensor:
+    return torch.linspace(-1.3, 1.7, max(1, int(torch.Size(sizes).numel())), dtype=torch.float64).reshape(sizes)
+
+
+def per_example(*sizes: int) -> Const:
+    return Const(C(3, *sizes).sin(), batched=True)
+
+
+AFFINE = {
+    "add": (aten.add.Tensor, (X(2, 3), X(2, 3)), {}),
+    "add broadcast": (aten.add.Tensor, (X(2, 1), X(4, 1, 3)), {}),
+    "add lower rank": (aten.add.Tensor, (X(3), X(2, 3)), {"alpha": 2}),
+    "add scalar operand": (aten.add.Tensor, (X(2, 3), X()), {"alpha": -0.5}),
+    "add constant": (aten.add.Tensor, (X(2, 3), C(3)), {"alpha": -2}),
+    "add larger constant": (aten.add.Tensor, (X(3), C(2, 3)), {}),
+    "add to constant": (aten.add.Tensor, (C(2, 3), X(3)), {"alpha": -2}),
+    "add batched": (aten.add.Tensor, (X(2, 3), per_example(3)), {"alpha": 3}),
+    "add larger batched": (aten.add.Tensor, (X(3), per_example(2, 3)), {}),
+    "add integers": (aten.add.Tensor, (X(2, 3), torch.tensor([1, 2, 3])), {}),
+    "add mask": (aten.add.Tensor, (X(3), torch.tensor([True, False, True])), {}),
+    "add number": (aten.add.Tensor, (X(2, 3), 2), {"alpha": 3}),
+    "add.Scalar": (aten.add.Scalar, (X(2, 3), 2.5), {}),
+    "sub": (aten.sub.Tensor, (X(2, 3), X(3)), {"alpha": 2}),
+    "sub negative": (aten.sub.Tensor, (X(2, 3), X(3)), {"alpha": -2}),
+    "sub from constant": (aten.sub.Tensor, (C(2, 3), X(3)), {}),
+    "sub.Scalar": (aten.sub.Scalar, (X(3), 1.5), {}),
+    "rsub": (aten.rsub.Tensor, (X(2, 3), X(3)), {"alpha": 2}),
+    "rsub.Scalar": (aten.rsub.Scalar, (X(3), 1.5), {"alpha": -2}),
+    "neg": (aten.neg.default, (X(2, 3),), {}),
+    "add zero times": (aten.add.Tensor, (X(3), X(3)), {"alpha": 0}),
+    "mul": (aten.mul.Tensor, (X(2, 3), C(2, 3)), {}),
+    "mul broadcast": (aten.mul.Tensor, (X(2, 3), C(4, 1, 3)), {}),
+    "mul smaller": (aten.mul.Tensor, (X(4, 2, 3), C(3)), {}),
+    "mul constant first": (aten.mul.Tensor, (C(3), X(2, 1)), {}),
+    "mul batched": (aten.mul.Tensor, (X(2, 3), per_example(3)), {}),
+    "mul larger batched": (aten.mul.Tensor, (X(3), per_example(2, 3)), {}),
+    "mul mask": (aten.mul.Tensor, (X(3), torch.tensor([True, False, True])), {}),
+    "mul integers": (aten.mul.Tensor, (X(3), torch.tensor([-1, 0, 3])), {}),
+    "mul number": (aten.mul.Tensor, (X(3), -2), {}),
+    "mul.Scalar": (aten.mul.Scalar, (X(3), -2.5), {}),
+}
+PRODUCTS = {
+    "same shape": (X(2, 2), X(2, 2)),
+    "broadcast": (X(2, 1), X(3)),
+    "lower rank": (X(2), X(3, 2)),
+    "scalar": (X(3), X()),
+}
+
+
+@pytest.mark.parametrize("name", AFFINE)
+def test_exact_in_every_mode(name, oracle):
+    op, args, kwargs = AFFINE[name]
+    call = Call.of(op, *args, batch=3, **kwargs)
+    registry = default_registry()
+    oracle.assert_affine(registry.rule_for(op), call, registry)
+
+
+@pytest.mark.parametrize("name", [n for n in AFFINE if not n.startswith("mul")])
+def test_native_sums_are_the_operator(name, oracle):
+    op, args, kwargs = AFFINE[name]
+    oracle.assert_native(default_registry().rule_for(op), Call.of(op, *args, batch=3, **kwargs))
+
+
+@pytest.mark.parametrize("name", [n for n in AFFINE if n.startswith("mul") and "Scalar" not in n])
+def test_native_products_are_the_operator(name, oracle):
+    op, args, kwargs = AFFINE[name]
+    rule = Bilinear("self", "other", native=arithmetic.Multiply())
+    oracle.assert_native(rule, Call.of(op, *args, batch=3, **kwargs))
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_of_two_perturbed_operands(name, oracle):
+    call = Call.of(aten.mul.Tensor, *PRODUCTS[name])
+    inputs = oracle.boxes(call, width=2.0)
+    oracle.assert_sound(arithmetic.MUL, call, inputs)
+    oracle.assert_tight(arithmetic.MUL, call, inputs)
+    generic = Bilinear("self", "other")
+    oracle.assert_sound(generic, call, inputs)
+    check_rule(arithmetic.MUL, call, examples=14, regimes=("wide", "kinks", "mixed"))
+
+
+def test_the_gap_of_a_product_is_that_of_mccormick(oracle):
+    """Half the width of the plane's gap: McCormick's two planes differ by 4 r_x r_y at the corners."""
+    call = Call.of(aten.mul.Tensor, X(3), X(3))
+    x, y = oracle.boxes(call)
+    relaxation = arithmetic.MUL.relax(call, (x, y))
+    oracle.close(relaxation.upper.bias - relaxation.lower.bias, 2 * x.radius * y.radius)
+    for u, v in ((x.lower, y.lower), (x.upper, y.upper)):
+        oracle.close(oracle.line(relaxation.lower, (u, v), call) + 2 * x.radius * y.radius, u * v)
+    for u, v in ((x.lower, y.upper), (x.upper, y.lower)):
+        oracle.close(oracle.line(relaxation.upper, (u, v), call) - 2 * x.radius * y.radius, u * v)
+
+
+def test_a_shared_box_and_one_of_each_example(oracle):
+    """A leading one in the interval of either factor means the same for every example."""
+    call = Call.of(aten.mul.Tensor, X(2, 3), X(3))
+    x, y = oracle.boxes(call)
+    one = type(x)(x.lower[:1], x.upper[:1])
+    all_ = type(x)(one.lower.expand(3, 2, 3), one.upper.expand(3, 2, 3))
+    for rule in (arithmetic.MUL, Bilinear("self", "other")):
+        a, b = rule.relax(call, (one, y)), rule.relax(call, (all_, y))
+        xs = [oracle.rand(3, 2, 3), oracle.rand(3, 3)]
+        oracle.close(oracle.line(a.lower, xs, call), oracle.line(b.lower, xs, call))
+        oracle.close(oracle.line(a.upper, xs, call), oracle.line(b.upper, xs, call))
+        oracle.close(rule.interval(call, (one, y)).lower, rule.interval(call, (all_, y)).lower)
+        oracle.assert_sound(rule, call, (all_, y))
+
+
+def _operands(*shapes):
+    return [C(*s) + 3 * (i > 0) for i, s in enumerate(shapes)]
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "args", "kwargs"),
+    [
+        (arithmetic.divide, torch.div, _operands((2, 3), (3,)), {}),
+        (arithmetic.divide, torch.div, [C(2, 3), 4], {}),
+        (arithmetic.divide, torch.div, [C(2, 3), 0], {}),
+        (arithmetic.divide, torch.div, [torch.tensor([1, 2]), torch.tensor([3, 4])], {}),
+        (arithmetic.lerp, torch.lerp, [C(3), C(3).cos(), 0.3], {}),
+        (arithmetic.lerp, torch.lerp, [C(3), C(3).cos(), 1.7], {}),
+        (arithmetic.lerp_tensor, torch.lerp, [C(3), C(3).cos(), C(3).sin()], {}),
+        (arithmetic.addcmul, torch.addcmul, _operands((2, 3), (3,), (2, 1)), {"value": -2}),
+        (arithmetic.addcmul, torch.addcmul, _operands((2, 3), (3,), (2, 1)), {}),
+        (arithmetic.addcdiv, torch.addcdiv, _operands((2, 3), (3,), (2, 1)), {"value": -2}),
+        (arithmetic.addcdiv, torch.addcdiv, _operands((2, 3), (3,), (2, 1)), {}),
+        (arithmetic.hypot, torch.hypot, _operands((2, 3), (3,)), {}),
+    ],
+)
+def test_decompositions_compute_the_same(mine, theirs, args, kwargs):
+    torch.testing.assert_close(mine(*args, **kwargs), theirs(*args, **kwargs))

@@ -1,0 +1,82 @@
+"""Look-ups at constant places, shared by all examples or each example's own; flips, tiles and borders."""
+
+import pytest
+import torch
+
+from lirpa_core.bounds.linear_map import RowsMap
+from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.registry import default_registry
+from lirpa_core.rules.call import Call, Const, Operand
+
+aten = torch.ops.aten
+
+
+def X(*sizes: int) -> Operand:
+    return Operand(sizes)
+
+
+def I(*values) -> torch.Tensor:  # noqa: E743
+    return torch.tensor(values)
+
+
+def each(*values) -> Const:
+    return Const(torch.tensor(values), batched=True)
+
+
+CASES = {
+    "index": (aten.index.Tensor, X(2, 4), [None, I(0, 2, 2)]),
+    "index two": (aten.index.Tensor, X(2, 4), [I(0, 1), I(3, -1)]),
+    "index matrix": (aten.index.Tensor, X(4), [I([0, 1], [2, 2])]),
+    "index mask": (aten.index.Tensor, X(2, 4), [None, I(True, False, True, True)]),
+    "index batched": (aten.index.Tensor, X(2, 4), [None, each([0, 2], [1, 1], [3, 0])]),
+    "index half batched": (aten.index.Tensor, X(2, 4), [I(0, 1), each([0, 2], [1, 1], [3, 0])]),
+    "index_select": (aten.index_select.default, X(2, 4), -1, I(1, 1, 3)),
+    "index_select batched": (aten.index_select.default, X(2, 4), 1, each([1, 1], [0, 3], [2, 1])),
+    "gather": (aten.gather.default, X(2, 4), 1, I([0, 1, 1], [3, 2, 0])),
+    "gather part": (aten.gather.default, X(3, 2), 0, I([0], [2], [1])),
+    "gather batched": (aten.gather.default, X(1, 4), 1, each([[0, 1]], [[3, 3]], [[2, 0]])),
+    "take": (aten.take.default, X(2, 3), I(5, 0, 5)),
+    "unfold": (aten.unfold.default, X(2, 5), 1, 3, 1),
+    "diagonal": (aten.diagonal.default, X(2, 3, 4), 1, -2, -1),
+    "diagonal first": (aten.diagonal.default, X(3, 3)),
+    "flip": (aten.flip.default, X(2, 3), [0, -1]),
+    "flip nothing": (aten.flip.default, X(2, 3), []),
+    "repeat": (aten.repeat.default, X(2, 3), [2, 1, 3]),
+    "repeat once": (aten.repeat.default, X(2), [1]),
+    "repeat number": (aten.repeat.default, X(), [2, 2]),
+    "pad": (aten.constant_pad_nd.default, X(2, 3), [1, 2, 0, 1]),
+    "pad with a value": (aten.constant_pad_nd.default, X(2, 3), [1, 0], 2.5),
+    "crop": (aten.constant_pad_nd.default, X(2, 4), [-1, 1], -1.0),
+}
+SEEDS = {"index": 1}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact_in_every_mode(name, oracle):
+    call = Call.of(*CASES[name], batch=3)
+    registry = default_registry()
+    rule = registry.rule_for(call.node.target)
+    oracle.assert_affine(rule, call, registry)
+    if name != "index mask":  # of unknown length to vmap
+        oracle.assert_native(rule, call)
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if "pad" not in n and n != "crop"])
+def test_selected_rows_stay_selected_rows(name):
+    call = Call.of(*CASES[name], batch=3)
+    registry = default_registry()
+    term = registry.rule_for(call.node.target).relax(call, (None,)).lower.terms[0]
+    rows = RowsMap.identity(call.shape, dtype=torch.float64, device="cpu")
+    assert isinstance(registry.find_kernel(term.key, RowsMap)(term, rows), RowsMap)
+
+
+def test_a_border_of_zeros_costs_no_bias():
+    rule = default_registry().rule_for(aten.constant_pad_nd.default)
+    bias = [rule.relax(Call.of(*CASES[n]), (None,)).lower.bias for n in ("pad", "pad with a value")]
+    assert bias[0] is None and bias[1].max() == 2.5
+
+
+def test_perturbed_places_are_refused():
+    call = Call.of(aten.gather.default, torch.zeros(1, 4), 1, Operand((1, 2), torch.int64))
+    with pytest.raises(UnsupportedOperandError, match="argument 'index'"):
+        default_registry().rule_for(aten.gather.default).check(call)
