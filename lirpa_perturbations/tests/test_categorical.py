@@ -33,7 +33,7 @@ def table(on: float = 1.0, off: float = 0.0) -> Tensor:
 
 def members(x: Tensor, options: dict[str, Any]) -> Tensor:
     on, off = options.get("on", 1.0), options.get("off", 0.0)
-    eps = torch.as_tensor(options.get("eps", 0.0)).to(x).expand(12)
+    eps = torch.as_tensor(options.get("eps", 0.0), dtype=x.dtype).expand(12)
     allowed = options.get("allowed", GROUPS)
     found = []
     for choice in product(*([None, *targets] for targets in allowed)):

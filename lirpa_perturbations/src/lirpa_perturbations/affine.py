@@ -135,8 +135,8 @@ class PerturbationAffine(Perturbation):
             moved = new - w
             uphill = ((ahead - new) * moved).sum(-1, keepdim=True) > 0
             following = (1 + (1 + 4 * momentum**2).sqrt()) / 2
+            ahead = new + torch.where(uphill, 0, (momentum - 1) / following) * moved
             momentum = torch.where(uphill, 1, following)
-            ahead = new + torch.where(uphill, 0, (following - 1) / following) * moved
             w = new
             if bool((moved.abs() <= tolerance * (w.abs() + size)).all()):
                 break

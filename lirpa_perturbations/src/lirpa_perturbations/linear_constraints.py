@@ -17,7 +17,7 @@ from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import ULPS, align, parse_box, random_in, require_inside, slack, walls
 from lirpa_perturbations.linear_program import bound, multipliers
 
-_PROJECTION_STEPS = 400
+_PROJECTION_STEPS = 300
 _TIGHTENINGS = 2
 
 
@@ -157,8 +157,8 @@ class PerturbationLinearConstraints(Perturbation):
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         """Move candidates into the set, to the nearest point up to iteration.
 
-        Accelerated gradient steps on the multipliers of the projection (Beck and Teboulle 2009), then as
-        far towards the nominal value as the constraints ask.
+        Accelerated gradient steps on the multipliers of the projection (Beck and Teboulle 2009), restarted
+        where they go downhill, then as far towards the nominal value as the constraints ask.
         """
         lower, upper = (end.expand_as(x).flatten(1) for end in walls(x, self.x_L, self.x_U))
         rows, b, v = self._rows(x), self._sides(x), z.flatten(2)
@@ -168,7 +168,8 @@ class PerturbationLinearConstraints(Perturbation):
         stretch = torch.linalg.matrix_norm(rows, 2).reshape(-1, 1) ** 2
         step = 1 / torch.where(stretch > 0, stretch, 1)
         weights = v.new_zeros(*v.shape[:2], rows.shape[1])
-        ahead, momentum = weights, 1.0
+        ahead, momentum = weights, torch.ones_like(weights[..., :1])
+        tolerance = 8 * torch.finfo(v.dtype).eps
 
         def point(weights: Tensor) -> Tensor:
             return (v - torch.einsum("nbm,bmi->nbi", weights, rows)).maximum(lower).minimum(upper)
@@ -176,9 +177,14 @@ class PerturbationLinearConstraints(Perturbation):
         for _ in range(_PROJECTION_STEPS):
             slope = torch.einsum("bmi,nbi->nbm", rows, point(ahead)) - b
             new = (ahead + step * slope).clamp(min=0)
-            following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-            ahead = new + (momentum - 1) / following * (new - weights)
-            weights, momentum = new, following
+            change = new - weights
+            downhill = ((ahead - new) * change).sum(-1, keepdim=True) > 0
+            following = (1 + (1 + 4 * momentum**2).sqrt()) / 2
+            ahead = new + torch.where(downhill, 0, (momentum - 1) / following) * change
+            momentum = torch.where(downhill, 1, following)
+            weights = new
+            if bool((change.abs() <= tolerance * weights.abs()).all()):
+                break
         moved = self._pulled_in(x, point(weights).reshape(z.shape))
         keep = self.contains(x, z).reshape(*z.shape[:2], *[1] * (x.dim() - 1))
         return torch.where(keep, z, moved)
