@@ -34,3 +34,18 @@ def _masked_softmax(self: Tensor, keep: Tensor) -> Tensor:
 #: `masked_softmax(scores, keep)`: softmax over the last dimension among the scores that are kept (`keep ≠ 0`,
 #: broadcastable); zero for the others, and for all where none is kept.
 masked_softmax = _define("masked_softmax(Tensor self, Tensor keep) -> Tensor", _masked_softmax)
+
+
+def _sigmoid_tanh(self: Tensor, other: Tensor) -> Tensor:
+    return torch.sigmoid(self) * torch.tanh(other)
+
+
+def _sigmoid_mul(self: Tensor, other: Tensor) -> Tensor:
+    return torch.sigmoid(self) * other
+
+
+#: `σ(self)·tanh(other)`, with broadcasting.
+sigmoid_tanh = _define("sigmoid_tanh(Tensor self, Tensor other) -> Tensor", _sigmoid_tanh)
+
+#: `σ(self)·other`, with broadcasting.
+sigmoid_mul = _define("sigmoid_mul(Tensor self, Tensor other) -> Tensor", _sigmoid_mul)

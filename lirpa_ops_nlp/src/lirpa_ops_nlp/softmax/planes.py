@@ -90,16 +90,16 @@ def _through_sigmoid(scores: Scores, chords: Tensor) -> Plane:
 
 def _through_exponentials(scores: Scores, chords: Tensor) -> Plane:
     """Tangent of the convex `exp(xᵢ) / Σⱼ chordⱼ(xⱼ)` (Wei et al. 2023, the lower LSE bound)."""
-    sums = [torch.logsumexp(_safe(e), scores.dim, keepdim=True) for e in (scores.low, scores.up)]
+    sums = [torch.logsumexp(_safe(e, scores.dim), scores.dim, keepdim=True) for e in (scores.low, scores.up)]
     log_sum = torch.logaddexp(sums[0], sums[1]) - math.log(2)
     value = (scores.filled(scores.center) - log_sum).exp()
     weight = value * (-log_sum).exp()
     return Plane(value, value - weight * chords, weight)
 
 
-def _safe(x: Tensor) -> Tensor:
+def _safe(x: Tensor, dim: int) -> Tensor:
     """Scores for `logsumexp`: a row that is left out altogether must not give NaN gradients."""
-    return torch.where((x > -math.inf).any(-1, keepdim=True), x, 0)
+    return torch.where((x > -math.inf).any(dim, keepdim=True), x, 0)
 
 
 def _through_reciprocal(scores: Scores) -> Plane:
@@ -159,7 +159,7 @@ def log_softmax_lower(scores: Scores) -> Affine:
     chords = scores.chords
     low, up = scores.advantage
     plane = constant(F.logsigmoid(low))
-    sums = [torch.logsumexp(_safe(e), scores.dim, keepdim=True) for e in (scores.low, scores.up)]
+    sums = [torch.logsumexp(_safe(e, scores.dim), scores.dim, keepdim=True) for e in (scores.low, scores.up)]
     log_sum = torch.logaddexp(sums[0], sums[1]) - math.log(2)
     weight = (-log_sum).exp().expand(low.shape)
     direct = Plane(scores.filled(scores.center) - log_sum, 1 - weight * chords, weight)
@@ -169,15 +169,15 @@ def log_softmax_lower(scores: Scores) -> Affine:
     rise = ((F.logsigmoid(up) - F.logsigmoid(low)).detach() / safe).clamp(0, 1)
     k = torch.where(width > 0, rise, torch.sigmoid(-low).detach())
     b = (F.logsigmoid(low) - k * low).minimum(F.logsigmoid(up) - k * up)
-    through = Plane(k * value + b, k + k * factor * chords, k * factor)
+    through = Plane(k * value + b, k, k * factor)
     return plane.better(direct, LOWER).better(through, LOWER).anchored(scores, chords, 0.0)
 
 
 def log_softmax_upper(scores: Scores) -> Affine:
     """The tangent of the concave `xᵢ − LSE` at the centre."""
     center = scores.center
-    log_sum = torch.logsumexp(_safe(center), scores.dim, keepdim=True)
-    log_p = scores.filled(center) - log_sum
-    rest = others(center, scores.dim, scores.live) - log_sum
+    log_sum = torch.logsumexp(_safe(center, scores.dim), scores.dim, keepdim=True)
+    log_p = scores.filled(scores.filled(center) - log_sum)
+    rest = scores.filled(others(center, scores.dim, scores.live) - log_sum)
     share = scores.filled(log_p.exp())
     return Plane(log_p, rest.exp(), torch.ones_like(share)).anchored(scores, share, 0.0)
