@@ -52,7 +52,7 @@ def both_planes(surface: Surface, box: Box, hints: tuple[tuple[Tensor, Tensor], 
     mirrored = Box(box.lx, box.ux, -box.uy, -box.ly)
     both = Box(*(torch.stack(pair) for pair in zip(box, mirrored, strict=True)))
     a, b = best_slopes(surface, Box(*(t.detach() for t in both)), hints)
-    c = surface.least(both, a, b).value
+    c = surface.least(both, a, b, steps=12).value
     return Planes(a[0], b[0], c[0]), Planes(-a[1], b[1], -c[1])
 
 

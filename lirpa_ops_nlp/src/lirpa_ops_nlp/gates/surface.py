@@ -48,8 +48,15 @@ class Surface(Protocol):
     def value(self, x: Tensor, y: Tensor) -> Tensor:
         """`f(x, y)`."""
 
-    def least(self, box: Box, a: Tensor, b: Tensor) -> Least:
-        """The minimum of `f(x, y) − ax − by` over the box, never overestimated, for any slopes."""
+    def least(self, box: Box, a: Tensor, b: Tensor, steps: int = 4) -> Least:
+        """The minimum of `f(x, y) − ax − by` over the box, never overestimated, for any slopes.
+
+        Args:
+            box: The box.
+            a: Slope by `x`.
+            b: Slope by `y`.
+            steps: Steps of any search; few for a rough idea of the minimum, a dozen for all digits.
+        """
 
     def slope_range(self, box: Box) -> tuple[Tensor, Tensor]:
         """Bounds of `|∂f/∂x|` and of `∂f/∂y ≥ 0` over the box; to keep slopes out of rounding's way."""
@@ -87,7 +94,7 @@ class GatedValue:
     def value(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.sigmoid(x) * y
 
-    def least(self, box: Box, a: Tensor, b: Tensor) -> Least:
+    def least(self, box: Box, a: Tensor, b: Tensor, steps: int = 4) -> Least:
         found = []
         for y in (box.ly, box.uy):
             value, x = edge(SIGMOID, y, a, box.lx, box.ux)
@@ -105,17 +112,12 @@ class GatedTanh:
     The Hessian is positive semidefinite only on `R = {y < 0, x ≥ φ(y)}` with `φ(y) = ln(1 + 1/(2 sinh² y))`,
     which is a convex set, because `φ″ = 4/cosh²(2y) + 2/sinh²(y) > 0`. So a minimum that is not on the edge of
     the box is in `R`, and there the function lies above its tangent plane at any point of `R`.
-
-    Attributes:
-        steps: Steps of the search for that point.
     """
-
-    steps: int = 6
 
     def value(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.sigmoid(x) * torch.tanh(y)
 
-    def least(self, box: Box, a: Tensor, b: Tensor) -> Least:
+    def least(self, box: Box, a: Tensor, b: Tensor, steps: int = 4) -> Least:
         best: Least | None = None
         for y in (box.ly, box.uy):
             value, x = edge(SIGMOID, torch.tanh(y), a, box.lx, box.ux)
@@ -126,17 +128,17 @@ class GatedTanh:
             found = Least(value - a * x, x.detach(), y)
             best = found if best is None else best.least(found)
         assert best is not None
-        return best.least(self._inside(Box(*(t.detach() for t in box)), a, b))
+        return best.least(self._inside(Box(*(t.detach() for t in box)), a, b, steps))
 
     def slope_range(self, box: Box) -> tuple[Tensor, Tensor]:
         return box.ly.abs().maximum(box.uy.abs()).tanh() / 4, torch.ones_like(box.lx)
 
-    def _inside(self, box: Box, a: Tensor, b: Tensor) -> Least:
+    def _inside(self, box: Box, a: Tensor, b: Tensor, steps: int) -> Least:
         """The minimum over the part of the box in `R`; infinite where there is none to be feared."""
         possible = (box.ly < 0) & (_edge_of_convexity(box.ly) < box.ux) & (a < 0) & (b > 0)
         lx, ux = torch.where(possible, box.lx, 1), torch.where(possible, box.ux, 3)
         ly, uy = torch.where(possible, box.ly, -3), torch.where(possible, box.uy, -1)
-        x, y = self._search(lx, ux, ly, uy, a, b)
+        x, y = self._search(lx, ux, ly, uy, a, b, steps)
         s, t = torch.sigmoid(x), torch.tanh(y)
         gx, gy = s * torch.sigmoid(-x) * t - a, s * TANH.slope(y) - b
         value = s * t - a * x - b * y
@@ -145,7 +147,7 @@ class GatedTanh:
         return Least(torch.where(possible, value, torch.inf), x, y)
 
     def _search(
-        self, lx: Tensor, ux: Tensor, ly: Tensor, uy: Tensor, a: Tensor, b: Tensor
+        self, lx: Tensor, ux: Tensor, ly: Tensor, uy: Tensor, a: Tensor, b: Tensor, steps: int
     ) -> tuple[Tensor, Tensor]:
         """About where the gradient is `(a, b)`: in `y` by Newton's method in a bracket, `x` following."""
         inverse = SIGMOID.arcs[1].inverse
@@ -153,7 +155,7 @@ class GatedTanh:
         # The largest y with φ(y) = x: sinh² y = 1 / (2 (eˣ − 1)).
         low, high = ly, uy.minimum(-torch.asinh((2 * torch.expm1(ux)).rsqrt())).maximum(ly)
         y = low / 2 + high / 2
-        for _ in range(self.steps):
+        for _ in range(steps):
             x = self._follow(inverse(a / torch.tanh(y)), y, lx, ux)
             s, r, t, q = torch.sigmoid(x), torch.sigmoid(-x), torch.tanh(y), TANH.slope(y)
             value = s * q - b
