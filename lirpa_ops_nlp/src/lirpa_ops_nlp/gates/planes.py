@@ -1,7 +1,7 @@
 """Planes under and over a surface on a box: slopes by column generation, intercepts exact for any slopes.
 
-The plane with the largest value at the centre of the box supports the convex envelope there. It is found
-by the simplex method: three points of the graph whose triangle contains the centre span a plane; the
+The plane with the largest value at the target (the centre, nearly) supports the convex envelope there. It is found
+by the simplex method: three points of the graph whose triangle contains the target span a plane; the
 point farthest below that plane replaces one of the three, and so on (cf. Ryou et al. 2021, PROVER, who
 solve the linear program of sampled points and then look for the largest violation). The planes of
 McCormick's envelope of the two factors, each bounded by itself, are candidates as well.
@@ -16,11 +16,14 @@ from torch import Tensor
 
 from lirpa_ops_nlp.gates.surface import Box, Surface, clearly_less
 
-#: How often a point is exchanged. Values at the centre settle to three digits or so after four.
+#: How often a point is exchanged. Values at the target settle to three digits or so after four.
 EXCHANGES = 6
 
-#: The centre is moved by so much of the radius, lest it lie on the side of a triangle.
-_ASIDE = (0.011, 0.004)
+#: Where in the box (from −1 to 1) the plane is to be high: next to the centre, where the value stands for the
+#: volume, and a trifle towards small `y`. Of planes that are equally high at the centre, as the two of
+#: McCormick are, that picks the one with the smaller slope by `y`: the state of a recurrent network, whose
+#: bounds that slope multiplies at every step.
+TARGET = (0.011, -0.05)
 
 
 class Planes(NamedTuple):
@@ -65,16 +68,17 @@ def stacked_with_mirror(box: Box) -> Box:
 def best_slopes(
     surface: Surface, box: Box, hints: tuple[tuple[Tensor, Tensor], ...]
 ) -> tuple[Tensor, Tensor]:
-    """Slopes of the plane below with the largest value at the centre, as far as found."""
+    """Slopes of the plane below with the largest value at the target, as far as found."""
     cx, cy = box.lx / 2 + box.ux / 2, box.ly / 2 + box.uy / 2
     rx, ry = box.ux / 2 - box.lx / 2, box.uy / 2 - box.ly / 2
     steep_x, steep_y = surface.slope_range(box)
+    qx, qy = (cx.new_tensor(t).expand_as(cx) for t in TARGET)
 
     def improve(best: _Search | None, a: Tensor, b: Tensor) -> tuple[_Search, Tensor, Tensor]:
         a = torch.where(a.isnan(), 0, a).maximum(-steep_x).minimum(steep_x)
         b = torch.where(b.isnan(), 0, b).maximum(torch.zeros_like(b)).minimum(steep_y)
         found = surface.least(box, a, b)
-        value = found.value + a * cx + b * cy
+        value = found.value + a * (cx + qx * rx) + b * (cy + qy * ry)
         if best is not None:
             take = clearly_less(best.value, value)
             best = _Search(*(torch.where(take, n, o) for n, o in zip((value, a, b), best, strict=True)))
@@ -83,8 +87,8 @@ def best_slopes(
     best: _Search | None = None
     for a, b in hints:
         best, _, _ = improve(best, a, b)
-    points = _first_triangle(surface, box)
-    shares = _barycentric(points, cx.new_tensor(_ASIDE[0]).expand_as(cx), cx.new_tensor(_ASIDE[1]).expand_as(cx))
+    points = _first_triangle(surface, box, qx, qy)
+    shares = _barycentric(points, qx, qy)
     heights = torch.stack([surface.value(cx + rx * p[0], cy + ry * p[1]) for p in points.unbind()])
     for step in range(EXCHANGES):
         p, q = _slopes(points, heights)
@@ -101,15 +105,16 @@ def _per_unit(x: Tensor, radius: Tensor) -> Tensor:
     return torch.where(radius > 0, x / torch.where(radius > 0, radius, 1), 0)
 
 
-def _first_triangle(surface: Surface, box: Box) -> Tensor:
-    """Both ends of the diagonal whose mean is lower, and the corner on the centre's side: `[3, 2, ..]`."""
+def _first_triangle(surface: Surface, box: Box, qx: Tensor, qy: Tensor) -> Tensor:
+    """Both ends of the diagonal whose mean is lower, and the corner on the target's side: `[3, 2, ..]`."""
     rising = surface.value(box.lx, box.ly) + surface.value(box.ux, box.uy)
     falling = surface.value(box.lx, box.uy) + surface.value(box.ux, box.ly)
     one = torch.ones_like(rising)
     first = torch.where(clearly_less(rising, falling), -one, one)
-    # (−1, first), (1, −first) and the third: right below for the rising diagonal, right above for the other.
+    # The diagonal from (−1, first) to (1, −first), and (side, side·first) on the side of the target.
+    side = torch.where(qx + first * qy > 0, one, -one)
     return torch.stack(
-        [torch.stack([-one, first]), torch.stack([one, -first]), torch.stack([one, first])]
+        [torch.stack([-one, first]), torch.stack([one, -first]), torch.stack([side, side * first])]
     )
 
 
@@ -139,7 +144,7 @@ def _slopes(points: Tensor, heights: Tensor) -> tuple[Tensor, Tensor]:
 def _exchange(
     points: Tensor, shares: Tensor, heights: Tensor, entering: Tensor, height: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Let a point in for the one that keeps the centre inside the triangle."""
+    """Let a point in for the one that keeps the target inside the triangle."""
     its = _barycentric(points, entering[0], entering[1])
     ratio = torch.where(its > 1e-9, shares / torch.where(its > 1e-9, its, 1), torch.inf)
     amount, leaving = ratio.min(0)
