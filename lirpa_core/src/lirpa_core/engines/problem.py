@@ -52,7 +52,9 @@ class Leaf:
 
     def concretize(self, A: LinearMap) -> Tensor:
         """Minimum over the set of every row, `[R, B]`; `A` is in the graph's layout."""
-        return self.perturbation.concretize(self.x, A if self.batch_dim is None else A.squeeze(self.batch_dim))
+        return self.perturbation.concretize(
+            self.x, A if self.batch_dim is None else A.squeeze(self.batch_dim)
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Shape
 
-
 _CPU = torch.device("cpu")
 
 
