@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -94,12 +93,12 @@ class Call:
             torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device) for i, s in enumerate(self.shapes)
         ]
 
-    @cached_property
+    @property
     def constants(self) -> tuple[Const, ...]:
         """All constant operands in the order of the arguments."""
         return tuple(v for v in _leaves(self.arguments.values()) if isinstance(v, Const))
 
-    @cached_property
+    @property
     def has_batched_constants(self) -> bool:
         """Whether a constant operand differs between examples."""
         return any(c.batched for c in self.constants)
