@@ -1,5 +1,6 @@
 """Guaranteed bounds on the output of PyTorch models: IBP, CROWN, forward bounds and their hybrids."""
 
+from lirpa_core._version import __version__
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.module import BoundedModule
 from lirpa_core.perturbations.base import Perturbation
@@ -7,7 +8,6 @@ from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.result import BoundsResult
 from lirpa_core.tensors import BoundedParameter, BoundedTensor
 
-__version__ = "0.1.0"
 
 __all__ = [
     "BoundedModule",
@@ -17,4 +17,5 @@ __all__ = [
     "Interval",
     "Perturbation",
     "PerturbationLpNorm",
+    "__version__",
 ]

@@ -18,6 +18,7 @@ from lirpa_core.capture.capture import AUTO, capture
 from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.graph import Graph, Node
 from lirpa_core.engines.compute import intermediate_bounds, row_bounds
+from lirpa_core.engines.memory import bytes_of_a_row
 from lirpa_core.engines.methods import find_method
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
@@ -77,7 +78,8 @@ class BoundedModule(nn.Module):
     ) -> None:
         super().__init__()
         self._lirpa_options = BoundOptions().updated(bound_opts)
-        self._lirpa_registry = registry or default_registry()
+        self._lirpa_plain_registry = registry or default_registry()
+        self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
         original = model.module() if isinstance(model, ExportedProgram) else model
         self._lirpa_fixed_batch = isinstance(model, ExportedProgram) and has_fixed_batch(model)
         self._lirpa_exported = isinstance(model, ExportedProgram)
@@ -121,6 +123,7 @@ class BoundedModule(nn.Module):
             OptionError: For an unknown name or a wrong value.
         """
         self._lirpa_options = self._lirpa_options.updated(new_opts)
+        self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
 
     # ------------------------------------------------------------------ the graph
 
@@ -206,8 +209,7 @@ class BoundedModule(nn.Module):
         inputs = self._flatten(x, kwargs)
         graph = self._graph_for(inputs)
         targets = _targets(graph, output, C)
-        registry = with_options(self._lirpa_registry, self._lirpa_options)
-        problem = assemble(graph, registry, self._lirpa_model, inputs, frozenset(targets.values()))
+        problem = assemble(graph, self._lirpa_registry, self._lirpa_model, inputs, frozenset(targets.values()))
         budget = self._budget(problem)
         given = _given_intervals(problem, interm_bounds)
         wanted = [t for t in targets.values() if problem.is_perturbed(t)]
@@ -268,11 +270,20 @@ class BoundedModule(nn.Module):
         return inputs
 
     def _budget(self, problem: Problem) -> int | None:
-        return self._lirpa_options.memory_budget
+        """Bytes for coefficients: the stated budget, or what the stated number of rows takes."""
+        options = self._lirpa_options
+        budgets = [] if options.memory_budget is None else [options.memory_budget]
+        if options.crown_batch_size is not None:
+            budgets.append(options.crown_batch_size * bytes_of_a_row(problem))
+        return min(budgets, default=None)
 
     def __getstate__(self) -> dict[str, Any]:
         # Graphs are captured anew when first needed: they refer to operators of this process.
-        return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None}
+        return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None, "_lirpa_registry": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
 
 
 def _plain(x: Tensor, device: torch.device | str | None = None) -> Tensor:

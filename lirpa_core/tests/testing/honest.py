@@ -33,7 +33,10 @@ def neg_call() -> Call:
 
 def linear_call() -> Call:
     generator = torch.Generator().manual_seed(0)
-    weight, bias = torch.randn(2, 3, dtype=torch.float64, generator=generator), torch.tensor([1.0, -2.0]).double()
+    weight, bias = (
+        torch.randn(2, 3, dtype=torch.float64, generator=generator),
+        torch.tensor([1.0, -2.0]).double(),
+    )
     return Call.of(aten.linear.default, Operand((1, 3)), weight, bias)
 
 
@@ -159,7 +162,9 @@ class Mul(Base):
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         x, y = inputs
-        corners = torch.stack(torch.broadcast_tensors(*(a * b for a in (x.lower, x.upper) for b in (y.lower, y.upper))))
+        corners = torch.stack(
+            torch.broadcast_tensors(*(a * b for a in (x.lower, x.upper) for b in (y.lower, y.upper)))
+        )
         return Interval(corners.amin(0), corners.amax(0))
 
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import DenseMap, LinearMap, RowsMap
+from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.engines.backward import LinearForm, bound_rows, concretize, linear_bounds
 from lirpa_core.engines.forward import Forms, forward_bounds
 from lirpa_core.engines.ibp import interval_bounds
@@ -90,11 +91,13 @@ def row_bounds(
         forms: Whether the linear bounds are wanted too.
         memory_budget: Bytes that coefficients may take.
     """
-    whole = rows is None
-    rows = rows or RowsMap.identity(problem.shape(target), dtype=problem.dtype_of(target), device=problem.device)
-    simple = _from_interval(rows, inner.intervals[target])
-    if method.final == "interval" and whole:
-        return RowBounds(simple.lower if lower else None, simple.upper if upper else None)
+    if rows is None:
+        simple = _as_rows(inner.intervals[target], problem.batch)
+        if method.final == "interval":
+            return RowBounds(simple.lower if lower else None, simple.upper if upper else None)
+        rows = RowsMap.identity(problem.shape(target), dtype=problem.dtype_of(target), device=problem.device)
+    else:
+        simple = _from_interval(rows, inner.intervals[target])
     if method.final == "forward":
         assert inner.forms is not None
         low, up, lower_form, upper_form = _forward_rows(problem, inner.forms[target], rows)
@@ -122,6 +125,15 @@ def row_bounds(
     )
 
 
+def _as_rows(interval: Interval, batch: int) -> Interval:
+    """`[B, *S]` as the bounds of all elements, `[R, B]`."""
+
+    def lay_out(end: Tensor) -> Tensor:
+        return end.reshape(end.shape[0], -1).T.expand(-1, batch)
+
+    return Interval(lay_out(interval.lower), lay_out(interval.upper))
+
+
 def _from_interval(rows: LinearMap, interval: Interval) -> Interval:
     lower = rows.split_dot(interval.lower, interval.upper)
     return Interval(lower, -rows.negate().split_dot(interval.lower, interval.upper))
@@ -143,7 +155,7 @@ def _sides(lower: bool, upper: bool) -> list[str]:
 def _forward_rows(
     problem: Problem, forms: Forms, rows: LinearMap
 ) -> tuple[Tensor, Tensor, LinearForm, LinearForm]:
-    C = rows.to_dense().flatten(2)  # [R, B or 1, n]
+    C = flatten(rows.to_dense(), 2)  # [R, B or 1, n]
     lower = _combine(problem, C, forms, rows)
     upper = _combine(problem, -C, forms, rows)
     return concretize(problem, lower), -concretize(problem, upper), lower, upper
@@ -155,7 +167,7 @@ def _combine(problem: Problem, C: Tensor, forms: Forms, rows: LinearMap) -> Line
     positive, negative = C.clamp(min=0), C.clamp(max=0)
 
     def times(side: Tensor, A: Tensor) -> Tensor:
-        A = A.flatten(2).expand(-1, batch, -1)  # [N, B, n]
+        A = flatten(A, 2).expand(-1, batch, -1)  # [N, B, n]
         return torch.einsum("rbn,mbn->rbm", side.expand(-1, batch, -1), A)
 
     A = times(positive, forms.lower.A) + times(negative, forms.upper.A)  # [R, B, N]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 
@@ -16,6 +15,8 @@ from lirpa_core.engines.problem import Problem
 _COPIES = 4
 #: Fraction of the free memory that the coefficients may take unless told otherwise.
 _FRACTION = 0.25
+#: Bytes that always fit, so that small problems need not ask the system what is free.
+_SMALL = 2**24
 
 
 def default_budget(device: torch.device) -> int:
@@ -29,16 +30,22 @@ def default_budget(device: torch.device) -> int:
     return int(free * _FRACTION)
 
 
+def bytes_of_a_row(problem: Problem) -> int:
+    """What one row, lower and upper bound together, takes at the widest node of the graph."""
+    return max(1, 2 * problem.batch * problem.widest * problem.dtype.itemsize * _COPIES)
+
+
 def rows_that_fit(problem: Problem, memory_budget: int | None = None) -> int:
     """How many rows, lower and upper bounds together, one backward pass may carry; at least one."""
     budget = default_budget(problem.device) if memory_budget is None else memory_budget
-    sizes = [math.prod(problem.shape(name)) for name in (*problem.calls, *problem.leaves)]
-    row = 2 * problem.batch * max(sizes, default=1) * problem.dtype.itemsize * _COPIES
-    return max(1, budget // max(1, row))
+    return max(1, budget // bytes_of_a_row(problem))
 
 
 def chunks_of_rows(problem: Problem, rows: LinearMap, memory_budget: int | None = None) -> Iterator[LinearMap]:
     """The rows in consecutive chunks that fit the budget."""
+    if memory_budget is None and rows.rows * bytes_of_a_row(problem) <= _SMALL:
+        yield rows
+        return
     size = rows_that_fit(problem, memory_budget)
     if rows.rows <= size:
         yield rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,21 +105,28 @@ class Problem:
 
         These are the box leaves, what merely rearranges them, and one linear operator behind that.
         """
-        independent = {name for name, leaf in self.leaves.items() if leaf.is_box}
-        exact = set(independent)
+        source = {name: name for name, leaf in self.leaves.items() if leaf.is_box}
+        exact = set(source)
         for name, call in self.calls.items():
-            distinct = len(set(call.operands)) == len(call.operands)
-            if not (self.rule(name).is_affine(call) and distinct and all(o in independent for o in call.operands)):
+            rule = self.rule(name)
+            leaves = [source.get(o) for o in call.operands]
+            # Two operands from one leaf vary together, which interval arithmetic does not know.
+            if None in leaves or len(set(leaves)) < len(leaves) or not rule.is_affine(call):
                 continue
             exact.add(name)
-            if getattr(self.rule(name), "selects", False) and len(call.operands) == 1:
-                independent.add(name)
+            if getattr(rule, "selects", False) and len(leaves) == 1:
+                source[name] = str(leaves[0])
         return frozenset(exact)
 
     def dtype_of(self, name: str) -> torch.dtype:
         """Element type of a node's bounds: its own, or that of the inputs where it is a mask."""
         own = self.graph[name].dtype
         return own if own.is_floating_point else self.dtype
+
+    @cached_property
+    def widest(self) -> int:
+        """Elements of one example of the largest perturbed node."""
+        return max(math.prod(self.shape(name)) for name in (*self.calls, *self.leaves))
 
     @cached_property
     def dtype(self) -> torch.dtype:

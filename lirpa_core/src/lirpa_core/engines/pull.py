@@ -34,7 +34,7 @@ def pull_relaxed(
         Coefficients by operand, and the bias `[R, B]`, None for zero.
     """
     lower, upper = relaxation.lower, relaxation.upper
-    bias = _split_bias(A, lower.bias, upper.bias)
+    bias = None if lower.bias is None and upper.bias is None else A.split_dot(lower.bias, upper.bias)
     if lower.terms is upper.terms:
         return [None if t is None else pull(t, A, registry) for t in lower.terms], bias
     terms: list[LinearMap | None] = []
@@ -54,13 +54,3 @@ def _sum(parts: list[LinearMap]) -> LinearMap | None:
         return None
     return parts[0] if len(parts) == 1 else add(parts[0], parts[1])
 
-
-def _split_bias(A: LinearMap, lower: Tensor | None, upper: Tensor | None) -> Tensor | None:
-    if lower is None and upper is None:
-        return None
-    if lower is None:
-        assert upper is not None
-        return A.split_dot(upper.new_zeros(()).expand_as(upper), upper)
-    if upper is None:
-        return A.split_dot(lower, lower.new_zeros(()).expand_as(lower))
-    return A.split_dot(lower, upper)

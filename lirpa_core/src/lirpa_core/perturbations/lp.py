@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -133,14 +133,14 @@ class PerturbationLpNorm(Perturbation):
             eps = eps.reshape(-1, *[1] * (ndim - 1))
         else:
             eps = move(eps)
-        return PerturbationLpNorm(eps, self.norm, move(self.x_L), move(self.x_U))
+        return replace(self, eps=eps, x_L=move(self.x_L), x_U=move(self.x_U))
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> PerturbationLpNorm:
         eps, x_L, x_U = (
             function(value) if isinstance(value, Tensor) else value
             for value in (self.eps, self.x_L, self.x_U)
         )
-        return PerturbationLpNorm(eps, self.norm, x_L, x_U)
+        return replace(self, eps=eps, x_L=x_L, x_U=x_U)
 
     def hull(self, x: Tensor) -> Interval:
         if self.eps is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
@@ -15,7 +15,8 @@ from torch import Tensor
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.rules.base import Rule
-from lirpa_core.rules.call import Call, Const, Slot
+from lirpa_core.rules.call import Call
+from lirpa_core.testing.calls import describe, show_box
 from lirpa_core.testing.report import RuleViolation
 from lirpa_core.testing.tolerance import allowance
 
@@ -23,8 +24,6 @@ from lirpa_core.testing.tolerance import allowance
 ALL_CORNERS = 10
 _RANDOM_CORNERS = 64
 _RANDOM_POINTS = 32
-_ATTACKED_ELEMENTS = 12
-_ATTACK_STEPS = 6
 
 Points = tuple[Tensor, ...]
 
@@ -130,7 +129,9 @@ class Case:
     @cached_property
     def points(self) -> Points:
         """All points looked at: the start points, and those that gradient ascent finds from them."""
-        attacked = self._attack()
+        from lirpa_core.testing.attack import attack  # which needs the case
+
+        attacked = attack(self)
         return tuple(torch.cat([s, a]) for s, a in zip(self.start_points, attacked, strict=True))
 
     @cached_property
@@ -146,8 +147,9 @@ class Case:
             return self.evaluate(self.start_points)
 
     def evaluate(self, points: Points) -> Tensor:
-        """The operator at points `[n, B, *S_i]`: `[n, B, *S]`."""
-        return self.call.evaluate(points, lead=2)
+        """The operator at points `[n, B, *S_i]`: `[n, B, *S]`, booleans and integers as floats."""
+        y = self.call.evaluate(points, lead=2)
+        return y if y.is_floating_point() else y.to(points[0].dtype)
 
     @cached_property
     def terms(self) -> int:
@@ -178,7 +180,7 @@ class Case:
         """Rounding allowed to each output, `[B, *S]`."""
         return allowance(self.scale, self.terms)
 
-    def _margins(self, points: Points) -> Tensor:
+    def margins(self, points: Points) -> Tensor:
         """How far outputs are outside of each bound, `[bounds, n, B, *S]`."""
         y = self.evaluate(points)
         margins = []
@@ -188,41 +190,6 @@ class Case:
             lower, upper = self.lines(points)
             margins += [lower - y, y - upper]
         return torch.stack([m.expand(y.shape) for m in margins])
-
-    def _attack(self) -> Points:
-        """Points found by a few steps of gradient ascent on the worst margins: `[n, B, *S_i]`."""
-        size = self.start_outputs[0, 0].numel()
-        with torch.no_grad():
-            margins = self._margins(self.start_points).flatten(3) if size else self.start_outputs.new_zeros(0)
-        if margins.numel() == 0 or not bool(margins.isfinite().all()):
-            return tuple(x[:0] for x in self.start_points)
-        margins = margins.reshape(margins.shape[0], margins.shape[1], self.batch, size)
-        worst, where = margins.max(1)  # [bounds, B, size]
-        slack = allowance(worst.abs(), self.terms)
-        element = (worst - slack).topk(min(size, _ATTACKED_ELEMENTS), dim=-1).indices  # [bounds, B, k]
-        start = where.gather(-1, element).movedim(-1, 1).flatten(0, 1)  # [bounds * k, B]
-        chosen = element.movedim(-1, 1).flatten(0, 1)  # [bounds * k, B]
-        bound = torch.arange(len(margins)).repeat_interleave(element.shape[-1]).reshape(-1, 1)
-        example = torch.arange(self.batch).reshape(1, -1)
-        points = tuple(x[start, example].detach() for x in self.start_points)
-        found = []
-        for step in range(_ATTACK_STEPS):
-            leaves = [x.clone().requires_grad_() for x in points]
-            with torch.enable_grad():
-                margin = self._margins(tuple(leaves))
-                margin = margin.reshape(len(margins), -1, self.batch, size)
-                goal = margin[bound, torch.arange(len(chosen)).reshape(-1, 1), example, chosen].sum()
-                if not goal.requires_grad:
-                    break
-                gradients: tuple[Tensor | None, ...] = torch.autograd.grad(goal, leaves, allow_unused=True)
-            points = tuple(
-                x if g is None else clamp(x + g.nan_to_num().sign() * box.width * 0.5 ** (step + 1), box)
-                for x, g, box in zip(points, gradients, self.inputs, strict=True)
-            )
-            found.append(points)
-        if not found:
-            return tuple(x[:0] for x in self.start_points)
-        return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
 
     def fail(
         self,
@@ -251,7 +218,7 @@ class Case:
         if example is not None:
             shown["example"] = f"{example} of {self.batch}"
         for i, x in enumerate(self.inputs):
-            shown[f"box of x{i}"] = _show_box(x, pick)
+            shown[f"box of x{i}"] = show_box(x, pick)
         if point is not None:
             points, index = point
             for i, at in enumerate(points):
@@ -310,46 +277,3 @@ def evaluate_affine(affine: Affine, points: Sequence[Tensor], lead: int) -> Tens
 def clamp(x: Tensor, box: Interval) -> Tensor:
     """The nearest point of the box."""
     return x.maximum(box.lower).minimum(box.upper)
-
-
-def map_call(call: Call, function: Callable[[Tensor], Tensor], *, batch: int, dtype: torch.dtype) -> Call:
-    """The call with another batch size and element type, and `function` applied to batched constants."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, Const):
-            tensor = function(value.value) if value.batched else value.value
-            return Const(tensor.to(dtype) if tensor.is_floating_point() else tensor, value.batched)
-        if isinstance(value, tuple):
-            return tuple(convert(v) for v in value)
-        return value
-
-    node = dataclasses.replace(
-        call.node, dtype=dtype if call.node.dtype.is_floating_point else call.node.dtype
-    )
-    arguments = {name: convert(value) for name, value in call.arguments.items()}
-    dtypes = tuple(dtype if d.is_floating_point else d for d in call.dtypes)
-    return dataclasses.replace(call, node=node, arguments=arguments, batch=batch, dtypes=dtypes)
-
-
-def describe(call: Call) -> str:
-    """Operator and arguments, tensors by shape."""
-
-    def short(value: Any) -> str:
-        if isinstance(value, Const):
-            batched = " batched" if value.batched else ""
-            return f"constant{batched} {list(value.value.shape)}"
-        if isinstance(value, tuple):
-            return "(" + ", ".join(short(v) for v in value) + ")"
-        if isinstance(value, Slot):
-            return f"x{value.index} {list(call.shapes[value.index])}"
-        return repr(value)
-
-    return f"{call.node.target}({', '.join(f'{k}={short(v)}' for k, v in call.arguments.items())})"
-
-
-def _show_box(x: Interval, pick: Any) -> str:
-    lower, upper = x.lower[pick], x.upper[pick]
-    if lower.numel() > 16:
-        return f"shape {list(lower.shape)} in [{lower.min().item():g}, {upper.max().item():g}]"
-    pairs = zip(lower.flatten().tolist(), upper.flatten().tolist(), strict=True)
-    return f"shape {list(lower.shape)}: " + ", ".join(f"[{a!r}, {b!r}]" for a, b in pairs)

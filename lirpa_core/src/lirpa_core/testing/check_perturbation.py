@@ -10,12 +10,11 @@ from torch import Tensor
 from lirpa_core.bounds.linear_map import DenseMap, RowsMap
 from lirpa_core.errors import PerturbationError
 from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.testing.attack_set import attack_set
 from lirpa_core.testing.report import PerturbationReport, PerturbationViolation
 from lirpa_core.testing.tolerance import allowance
 
 _SAMPLES = 256
-_STARTS = 16
-_STEPS = tuple(10.0**k for k in range(-1, 7))
 
 #: Largest gap, relative to how far a form moves over the hull, between a minimum and an attack's best.
 EXACT = 1e-4
@@ -160,7 +159,8 @@ class _Checker:
         allowed = allowance(size, 4 * self.size)
         span = self._sum(A.abs() * hull.width)
         best, where = torch.einsum("rbi,nbi->nrb", self._flat(A), self._flat(points)).min(0)
-        attacked, found = self.attack(A, points, span)
+        attacked, found, visited = attack_set(self.ptb, self.x, A, points)
+        self.require_members(visited, "project", "a projected point")
         better = (attacked < best).reshape(*best.shape, *[1] * (self.x.dim() - 1))
         example = torch.arange(self.x.shape[0], device=self.x.device)
         place = torch.where(better, found, points[where, example])
@@ -196,28 +196,6 @@ class _Checker:
                 place,
             )
         return gap.amax().item()
-
-    def attack(self, A: Tensor, points: Tensor, span: Tensor) -> tuple[Tensor, Tensor]:
-        """The least value of each form that projected steps find, and where: `[R, B]`, `[R, B, *S]`."""
-        x, R = self.x, A.shape[0]
-        flat = torch.einsum("rbi,nbi->nrb", self._flat(A), self._flat(points))
-        start = flat.topk(min(_STARTS, len(points)), dim=0, largest=False).indices  # [k, R, B]
-        z = points[start, torch.arange(x.shape[0], device=x.device)]  # [k, R, B, *S]
-        k = z.shape[0]
-        norm = self._sum(A * A)
-        unit = torch.where(norm > 0, span / torch.where(norm > 0, norm, 1), 0).reshape(
-            R, -1, *[1] * (x.dim() - 1)
-        )
-        candidates = []
-        for step in _STEPS:
-            z = self.ptb.project(x, (z - step * unit * A).flatten(0, 1)).reshape(z.shape)
-            candidates.append(z)
-        every = torch.cat(candidates)
-        self.require_members(every.flatten(0, 1)[:: max(1, k // 4)], "project", "a projected point")
-        values = (every * A).reshape(*every.shape[:3], -1).sum(-1)
-        best, where = values.min(0)
-        rows = torch.arange(R, device=x.device).reshape(-1, 1)
-        return best, every[where, rows, torch.arange(x.shape[0], device=x.device)]
 
     def require_not_positive(
         self, excess: Tensor, check: str, what: str, A: Tensor, place: Tensor | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import hypothesis
 import torch
@@ -16,7 +16,8 @@ from lirpa_core.errors import DomainError
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing import consistency, operator_checks, soundness
-from lirpa_core.testing.case import Case, describe, map_call
+from lirpa_core.testing.calls import describe, map_call
+from lirpa_core.testing.case import Case
 from lirpa_core.testing.report import RuleReport, RuleViolation
 from lirpa_core.testing.strategies import ANYWHERE, REGIMES, Domain, operand_boxes
 
@@ -40,7 +41,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
 }
 
 _BATCH = 3
-_SHRINKS = 60
+_SHRINKS = 40
 
 
 @runtime_checkable
@@ -55,7 +56,7 @@ def check_rule(
     rule: Rule | RuleSource,
     call: Call | Any,
     *,
-    boxes: st.SearchStrategy[tuple[Interval, ...]] | None = None,
+    boxes: st.SearchStrategy[tuple[Interval, ...]] | st.SearchStrategy[Interval] | None = None,
     examples: int = 28,
     seed: int = 0,
     kinks: Sequence[float] = (0.0,),
@@ -75,8 +76,8 @@ def check_rule(
         rule: The rule, or a registry to look it up in.
         call: The call to bound (see `Call.of`), or an operator of one tensor, which is then called on
             three elements.
-        boxes: Strategy for one interval an operand, `[B, *S_i]`; by default the regimes of
-            `strategies.edges` in turn.
+        boxes: Strategy for a tuple of one interval an operand, `[B, *S_i]` (or an interval, if there is one
+            operand); by default the regimes of `strategies.edges` in turn.
         examples: Number of boxes, all regimes together.
         seed: Seed of everything random.
         kinks: Where the operator or its curvature changes character; boxes are drawn around these.
@@ -95,9 +96,7 @@ def check_rule(
     if unknown:
         raise ValueError(f"unknown checks {sorted(unknown)}; there are: {', '.join(CHECKS)}")
     call = _prepare(call)
-    found = rule.rule_for(call.node.target) if not isinstance(rule, Rule) else rule
-    if found is None:
-        raise RuleViolation(str(call.node.target), "rule", "the registry has no rule for this operator")
+    found = _resolve(rule, call)
     subject = f"{call.node.target} ({_name(found)}, family {found.family})"
     report = RuleReport(subject, tuple(found.modes))
     found.check(call)
@@ -107,7 +106,9 @@ def check_rule(
     else:
         domains = _domains(domain, len(call.shapes))
         for k, regime in enumerate(regimes):
-            count = (examples + len(regimes) - 1 - k) // len(regimes)
+            count = 1 + (examples + len(regimes) - 1 - k) // len(
+                regimes
+            )  # the first box drawn is the simplest
             drawn = operand_boxes(call.shapes, batch=call.batch, regime=regime, kinks=kinks, domains=domains)
             _run(found, call, drawn, checks, count, seed, report, regime)
     if report.examples == 0:
@@ -132,6 +133,19 @@ def check_box(rule: Rule, call: Call, inputs: tuple[Interval, ...], *, seed: int
     _examine(Case(rule, call, inputs, subject, seed), CHECKS, RuleReport(subject, tuple(rule.modes)))
 
 
+def _resolve(rule: Rule | RuleSource, call: Call) -> Rule:
+    target = call.node.target
+    found: Any = rule.rule_for(target) if isinstance(rule, RuleSource) else rule
+    if found is None:
+        raise RuleViolation(str(target), "declarations", "the registry has no rule for this operator")
+    members = [name for name in vars(Rule) if not name.startswith("_")]
+    missing = [name for name in members if not hasattr(found, name)]
+    if missing or isinstance(found, type):
+        what = "is a class: pass an instance" if isinstance(found, type) else f"lacks {', '.join(missing)}"
+        raise RuleViolation(str(target), "declarations", f"the rule {found!r} {what}")
+    return cast(Rule, found)
+
+
 def _prepare(given: Any) -> Call:
     call: Call = given if isinstance(given, Call) else Call.of(given, Operand((3,)))
     batches = [c.value.shape[0] for c in call.constants if c.batched]
@@ -150,7 +164,7 @@ def _domains(domain: Domain | Sequence[Domain], operands: int) -> list[Domain]:
 def _run(
     rule: Rule,
     call: Call,
-    boxes: st.SearchStrategy[tuple[Interval, ...]],
+    boxes: st.SearchStrategy[tuple[Interval, ...]] | st.SearchStrategy[Interval],
     checks: dict[str, Callable[[Case], None]],
     examples: int,
     seed: int,
@@ -172,8 +186,9 @@ def _run(
         print_blob=False,
     )
     @hypothesis.given(boxes)
-    def examine(inputs: tuple[Interval, ...]) -> None:
+    def examine(drawn: tuple[Interval, ...] | Interval) -> None:
         nonlocal tries
+        inputs = (drawn,) if isinstance(drawn, Interval) else drawn
         key = b"".join(e.numpy(force=True).tobytes() for x in inputs for e in (x.lower, x.upper))
         wanted = checks
         if failing:

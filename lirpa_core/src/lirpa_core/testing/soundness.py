@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.testing.case import Case, evaluate_affine
+from lirpa_core.testing.case import Case, clamp, evaluate_affine
 
 
 def check_results(case: Case) -> None:
     """Bounds have the right types, shapes, dtypes and devices."""
-    like = case.outputs
+    like = case.start_outputs
     if case.has_interval:
         if not isinstance(case.interval, Interval):
             case.fail(
@@ -75,7 +76,7 @@ def check_finite(case: Case) -> None:
                 _require_finite(case, affine.bias, f"the bias of the {side} function", "relax")
             value = evaluate_affine(affine, case.start_points, lead=2)
             value = value.expand(case.start_outputs.shape)
-            bad = ~value.isfinite().flatten(2).all(-1)
+            bad = ~flatten(value.isfinite(), 2).all(-1)
             if bool(bad.any()):
                 n, b = (int(i) for i in bad.nonzero()[0])
                 kind = "NaN" if bool(value[n, b].isnan().any()) else "infinite"
@@ -184,7 +185,7 @@ def check_degenerate(case: Case) -> None:
     for box in case.inputs:
         t = torch.rand(box.lower.shape, dtype=box.lower.dtype, generator=generator)
         pick = torch.randint(3, box.lower.shape, generator=generator)
-        inner = (box.lower * (1 - t) + box.upper * t).maximum(box.lower).minimum(box.upper)
+        inner = clamp(box.lower * (1 - t) + box.upper * t, box)
         points.append(torch.where(pick == 0, box.lower, torch.where(pick == 1, box.upper, inner)))
     point = case.with_inputs([Interval(x, x) for x in points])
     if not bool(point.start_outputs.isfinite().all()):
@@ -233,6 +234,7 @@ def inside(box: Interval, generator: torch.Generator) -> Interval:
     """A random part of a box."""
     t, s = torch.rand(2, *box.lower.shape, dtype=box.lower.dtype, generator=generator) / 2
     cut = torch.rand(box.lower.shape, generator=generator) < 0.7
-    lower = torch.where(cut, (box.lower * (1 - t) + box.upper * t).maximum(box.lower), box.lower)
-    upper = torch.where(cut, (box.upper * (1 - s) + box.lower * s).minimum(box.upper), box.upper)
-    return Interval(lower.minimum(upper), upper.maximum(lower))
+    a, b = box.lower * (1 - t) + box.upper * t, box.upper * (1 - s) + box.lower * s
+    lower = torch.where(cut, clamp(a.minimum(b), box), box.lower)
+    upper = torch.where(cut, clamp(a.maximum(b), box), box.upper)
+    return Interval(lower, upper)

@@ -47,14 +47,15 @@ def edges(
     base = low if math.isfinite(low) else min(high, 0.0)
     usual = _floats(max(low, -10.0), min(high, 10.0), base)
     if regime == "wide":
-        drawn = st.tuples(usual, usual)
+        drawn = st.sampled_from([(-1.0, 1.0), (0.0, 0.0), (1.0, 2.0), (-2.0, -1.0)]) | st.tuples(usual, usual)
     elif regime == "thin":
         drawn = st.tuples(usual, st.sampled_from([1.0, 2.0, 0.5])).map(lambda p: (p[0], p[0] + 1e-12 * p[1]))
     elif regime == "degenerate":
         drawn = st.one_of(usual, st.sampled_from(kinks)).map(lambda c: (c, c))
     elif regime == "huge":
-        far = st.one_of(st.sampled_from([1e6, -1e6, 1e5, -1e5, 1e3, -1e3]), _floats(-1e6, 1e6, 0.0), usual)
-        drawn = st.tuples(far, far)
+        far = st.sampled_from([0.0, 1.0, 1e3, 1e5, 1e6]) | _floats(0.0, 1e6, 0.0)
+        drawn = st.tuples(far, far, st.sampled_from([-1.0, 1.0])).map(lambda p: (-p[0], -p[1] * p[2]))
+        drawn = st.tuples(drawn, st.sampled_from([1.0, -1.0])).map(lambda p: (p[0][0] * p[1], p[0][1] * p[1]))
     elif regime == "tiny":
         small = st.tuples(st.sampled_from(_TINY), st.sampled_from([1.0, -1.0])).map(
             lambda p: p[0] * p[1] + 0.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map.base import LinearMap
+from lirpa_core.bounds.linear_map.base import LinearMap, flatten
 from lirpa_core.capture.graph import Shape
 
 
@@ -63,7 +63,7 @@ class RowsMap(LinearMap):
 
     def _gather(self, value: Tensor) -> Tensor:
         """Elements of `[B, *S]` at the rows' positions: `[R, B]`."""
-        flat = value.flatten(1)  # [B, n]
+        flat = flatten(value, 1)  # [B, n]
         if flat.shape[0] == 1:
             return flat[0][self.index]
         if self.index.shape[1] == 1:
@@ -73,13 +73,20 @@ class RowsMap(LinearMap):
     def dot(self, value: Tensor) -> Tensor:
         return self.scale_ * self._gather(value)
 
-    def split_dot(self, lower: Tensor, upper: Tensor) -> Tensor:
+    def split_dot(self, lower: Tensor | None, upper: Tensor | None) -> Tensor:
+        if lower is None:
+            assert upper is not None
+            return self.scale_.clamp(max=0) * self._gather(upper)
+        if upper is None:
+            return torch.relu(self.scale_) * self._gather(lower)
         return self.scale_ * torch.where(self.scale_ >= 0, self._gather(lower), self._gather(upper))
 
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
         if weight is None:
             return self.scales.abs()
-        whole = torch.broadcast_to(weight, (weight.shape[0] if weight.dim() > len(self.size) else 1, *self.size))
+        whole = torch.broadcast_to(
+            weight, (weight.shape[0] if weight.dim() > len(self.size) else 1, *self.size)
+        )
         return (self.scale_ * self._gather(whole)).abs().expand(self.rows, -1)
 
     def scale(self, factor: Tensor) -> LinearMap:
@@ -93,9 +100,7 @@ class RowsMap(LinearMap):
         return RowsMap(self.index, -self.scale_, self.size)
 
     def with_negated(self) -> LinearMap:
-        return RowsMap(
-            torch.cat([self.index, self.index]), torch.cat([self.scales, -self.scales]), self.size
-        )
+        return RowsMap(torch.cat([self.index, self.index]), torch.cat([self.scales, -self.scales]), self.size)
 
     def take(self, start: int, stop: int) -> LinearMap:
         scale = self.scale_ if self.scale_.shape[0] == 1 else self.scale_[start:stop]

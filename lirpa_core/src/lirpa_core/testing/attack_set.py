@@ -1,0 +1,45 @@
+"""The least value of linear forms over a perturbation set, as far as projected steps find it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lirpa_core.perturbations.base import Perturbation
+
+_STARTS = 16
+_STEPS = tuple(10.0**k for k in range(-1, 7))
+
+
+def attack_set(ptb: Perturbation, x: Tensor, A: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Minimise forms over the set by projected steps of growing length.
+
+    On a convex set a step of length t along the form ends within `diameter^2 / 2t` of the minimum.
+
+    Args:
+        ptb: The perturbation.
+        x: Nominal value, `[B, *S]`.
+        A: Forms, `[R, B, *S]`.
+        points: Members of the set, `[n, B, *S]`; each form starts from the best ones.
+
+    Returns:
+        Least value `[R, B]`, where it was found `[R, B, *S]`, and some of the points visited `[m, B, *S]`.
+    """
+    R, B = A.shape[:2]
+    hull = ptb.hull(x)
+    ones = [1] * (x.dim() - 1)
+    values = torch.einsum("rbi,nbi->nrb", A.reshape(R, B, -1), points.reshape(len(points), B, -1))
+    start = values.topk(min(_STARTS, len(points)), dim=0, largest=False).indices  # [k, R, B]
+    example = torch.arange(B, device=x.device)
+    z = points[start, example]  # [k, R, B, *S]
+    span = (A.abs() * hull.width).reshape(R, B, -1).sum(-1)
+    norm = (A * A).reshape(R, B, -1).sum(-1)
+    unit = torch.where(norm > 0, span / torch.where(norm > 0, norm, 1), 0).reshape(R, B, *ones)
+    candidates = []
+    for step in _STEPS:
+        z = ptb.project(x, (z - step * unit * A).flatten(0, 1)).reshape(z.shape)
+        candidates.append(z)
+    every = torch.cat(candidates)
+    best, where = (every * A).reshape(*every.shape[:3], -1).sum(-1).min(0)
+    rows = torch.arange(R, device=x.device).reshape(-1, 1)
+    return best, every[where, rows, example], every.flatten(0, 1)[:: max(1, len(z) // 4)]

@@ -1,0 +1,138 @@
+"""The digits demo: it runs, writes what it promises, and its numbers are in the order they must be."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "examples" / "digits"
+MODULES = ("demo", "model", "attack", "report", "train")
+
+for needed in ("matplotlib", "rich", "sklearn"):
+    pytest.importorskip(needed)
+
+
+@pytest.fixture(scope="module")
+def example():
+    """The example's modules by name, imported the way `python demo.py` does."""
+    before = {name: sys.modules.pop(name, None) for name in MODULES}
+    sys.path.insert(0, str(FOLDER))
+    try:
+        yield {name: importlib.import_module(name) for name in MODULES}
+    finally:
+        sys.path.remove(str(FOLDER))
+        for name in MODULES:
+            sys.modules.pop(name, None)
+        sys.modules.update({name: module for name, module in before.items() if module is not None})
+
+
+@pytest.fixture(scope="module")
+def run(example, tmp_path_factory):
+    """The numbers of one short run and the folder it wrote to."""
+    folder = tmp_path_factory.mktemp("digits")
+    status = example["demo"].main(["--samples", "8", "--eps", "0.01,0.05", "--out", str(folder)])
+    assert status == 0
+    return json.loads((folder / "digits.json").read_text()), folder
+
+
+def test_writes_plot_and_numbers(run):
+    numbers, folder = run
+    assert (folder / "digits.png").read_bytes().startswith(b"\x89PNG")
+    with (folder / "digits.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == [n["method"] for n in numbers]
+    assert len(numbers) == 2 * 2 * 5  # norms, radii, methods
+
+
+def test_nothing_certified_beyond_what_survives(run):
+    for n in run[0]:
+        assert 0 <= n["certified"] <= n["attacked"] <= n["clean"] <= 1
+
+
+def test_tighter_methods_certify_no_less(run):
+    by = {(n["norm"], n["eps"], n["method"]): n for n in run[0]}
+    order = ("IBP", "CROWN-IBP", "CROWN")
+    for norm, eps in {(n["norm"], n["eps"]) for n in run[0]}:
+        certified = [by[norm, eps, method]["certified"] for method in order]
+        widths = [by[norm, eps, method]["width"] for method in order]
+        assert certified == sorted(certified)
+        assert widths == sorted(widths, reverse=True)
+        assert by[norm, eps, "forward+backward"]["width"] <= by[norm, eps, "forward"]["width"] * (1 + 1e-5)
+
+
+def test_smaller_radius_certifies_no_less(run):
+    by = {(n["norm"], n["eps"], n["method"]): n for n in run[0]}
+    for norm, eps, method in by:
+        if eps == 0.05:
+            assert by[norm, eps, method]["certified"] <= by[norm, 0.01, method]["certified"]
+
+
+def test_shipped_weights(example):
+    model, path = example["model"], example["model"].WEIGHTS
+    assert path.stat().st_size < 60_000
+    x, labels = model.digits(held_out=True)
+    assert float(x.min()) >= 0 and float(x.max()) <= 1
+    correct = (model.load()(x).argmax(1) == labels).double().mean()
+    assert correct > 0.9
+
+
+def test_held_out_images_are_not_trained_on(example):
+    train, test = (example["model"].digits(held_out=h)[0] for h in (False, True))
+    assert len(test) == example["model"].HELD_OUT
+    assert len(train) + len(test) == 1797
+
+
+def test_margins(example):
+    C = example["demo"].margins(torch.tensor([0, 3]), classes=4)
+    logits = torch.tensor([[1.0, 2.0, 3.0, 5.0]]).expand(2, -1)
+    assert torch.einsum("bko,bo->bk", C, logits).tolist() == [[-1, -2, -4], [4, 3, 2]]
+
+
+def test_missing_weights(example, tmp_path, capsys):
+    assert example["demo"].main(["--weights", str(tmp_path / "none.pt")]) == 1
+    assert "train.py" in capsys.readouterr().err
+
+
+def test_missing_data_set(example, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert example["demo"].main(["--samples", "8", "--out", str(tmp_path)]) == 1
+    assert "pip install scikit-learn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--samples", "0"], ["--samples", "x"], ["--eps", "a"], ["--eps", "-1"], ["--norms", "l7"]]
+)
+def test_bad_arguments(example, arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        example["demo"].main(arguments)
+    assert caught.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_unknown_method_lists_the_methods(example, capsys, tmp_path):
+    assert example["demo"].main(["--samples", "1", "--methods", "CRAWN", "--out", str(tmp_path)]) == 1
+    assert "CROWN-IBP" in capsys.readouterr().err
+
+
+def test_a_wrong_certificate_stops_the_demo(example, monkeypatch, capsys, tmp_path):
+    demo = example["demo"]
+
+    def always(bounded, x, C, ptb, method):
+        return torch.ones(len(x), dtype=torch.bool), 0.0, 0.0
+
+    monkeypatch.setattr(demo, "certify", always)
+    status = demo.main(["--samples", "40", "--eps", "0.3", "--norms", "linf", "--out", str(tmp_path)])
+    assert status == 1
+    assert "fell to the attack" in capsys.readouterr().err
+
+
+def test_training_runs(example, tmp_path):
+    path = tmp_path / "weights.pt"
+    assert example["train"].main(["--epochs", "1", "--out", str(path)]) == 0
+    assert example["model"].load(path)(torch.zeros(1, 64)).shape == (1, 10)

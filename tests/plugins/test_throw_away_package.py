@@ -1,0 +1,152 @@
+"""A package of somebody else's, installed by pip, brings rules: for its own operator and for a known one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "throw-away"
+version = "9.9"
+
+[project.entry-points.lirpa]
+throw_away = "throw_away"
+"""
+
+PLUGIN = '''
+"""Rules for an operator of one's own, and for one that the core breaks down."""
+
+import torch
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import Diagonal
+from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.registry import hookimpl
+from lirpa_core.rules.general import General
+
+LIRPA_API_VERSION = 1
+
+
+@torch.library.custom_op("throw_away::double", mutates_args=())
+def double(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
+
+
+@double.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+def constant_lines(call, lower, upper):
+    zero = lower.new_zeros(1, *call.shape)
+    term = (Diagonal(zero, call.shapes[0]),)
+    return Relaxation(Affine(term, zero + lower), Affine(term, zero + upper))
+
+
+DOUBLE = General(
+    ("x",),
+    lambda call, inputs: Interval(2 * inputs[0].lower, 2 * inputs[0].upper),
+    lambda call, inputs: Relaxation.exactly(
+        Affine((Diagonal(inputs[0].lower.new_full((1, *call.shape), 2.0), call.shapes[0]),))
+    ),
+)
+
+# Deliberately loose, so that one sees which rule was used: a softmax lies between 0 and 1.
+SOFTMAX = General(
+    ("self",),
+    lambda call, inputs: Interval(torch.zeros_like(inputs[0].lower), torch.ones_like(inputs[0].upper)),
+    lambda call, inputs: constant_lines(call, torch.zeros_like(inputs[0].lower), torch.ones_like(inputs[0].upper)),
+)
+
+
+@hookimpl
+def lirpa_register_operators(registry):
+    registry.register(double, DOUBLE)
+    registry.register("aten.softmax.int", SOFTMAX, override=True)
+'''
+
+USE = """
+import json, sys
+import torch
+import throw_away
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.registry import default_registry
+
+class Model(torch.nn.Module):
+    def forward(self, x):
+        return throw_away.double(x), torch.softmax(x, -1)
+
+x = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+bounded = BoundedModule(Model(), x)
+point = BoundedTensor(x, PerturbationLpNorm(eps=0.1))
+lower, upper = bounded.compute_bounds(x=point, method=sys.argv[1])
+print(json.dumps({
+    "operators": [str(n.target) for n in bounded.graph.nodes if n.target is not None],
+    "double": [lower[0].tolist(), upper[0].tolist()],
+    "softmax": [lower[1].tolist(), upper[1].tolist()],
+    "plugins": [p.name for p in default_registry().plugins],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, installed by pip into a folder of its own."""
+    source = tmp_path_factory.mktemp("source")
+    (source / "pyproject.toml").write_text(PYPROJECT)
+    package = source / "src" / "throw_away"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(PLUGIN)
+    target = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--target", str(target), str(source)], check=True)
+    return target
+
+
+def run(site: Path, method: str, **environment: str) -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, "-c", USE, method],
+        env={**os.environ, "PYTHONPATH": str(site), **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+@pytest.mark.parametrize("method", ["IBP", "CROWN", "forward"])
+def test_both_rules_are_picked_up(installed: Path, method: str) -> None:
+    found = run(installed, method)
+    assert found["operators"] == ["throw_away.double.default", "aten.softmax.int"]
+    assert found["softmax"] == [[[0.0, 0.0]], [[1.0, 1.0]]]
+    lower, upper = found["double"]  # type: ignore[misc]
+    assert lower[0] == pytest.approx([-0.2, 1.8]) and upper[0] == pytest.approx([0.2, 2.2])
+
+
+def test_a_disabled_plugin_leaves_the_decomposition(installed: Path) -> None:
+    site = installed
+    code = USE.replace("return throw_away.double(x), torch", "return x, torch")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "CROWN"],
+        env={**os.environ, "PYTHONPATH": str(site), "LIRPA_DISABLE_PLUGINS": "throw_away,nlp"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert "aten.softmax.int" not in found["operators"]
+    (lower,), (upper,) = found["softmax"]
+    assert all(0 < a < b < 1 for a, b in zip(lower, upper, strict=True))
