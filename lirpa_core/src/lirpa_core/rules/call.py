@@ -6,14 +6,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Shape
-
 
 _CPU = torch.device("cpu")
 
@@ -92,15 +90,16 @@ class Call:
     def zeros(self) -> list[Tensor]:
         """A zero `[1, *S_i]` for every slot."""
         return [
-            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device) for i, s in enumerate(self.shapes)
+            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device)
+            for i, s in enumerate(self.shapes)
         ]
 
-    @cached_property
+    @property  # not cached: Dynamo cannot trace the lock that cached_property takes in Python 3.11
     def constants(self) -> tuple[Const, ...]:
         """All constant operands in the order of the arguments."""
         return tuple(v for v in _leaves(self.arguments.values()) if isinstance(v, Const))
 
-    @cached_property
+    @property
     def has_batched_constants(self) -> bool:
         """Whether a constant operand differs between examples."""
         return any(c.batched for c in self.constants)
@@ -134,7 +133,8 @@ class Call:
             else:
                 args.append(value)
         result = self.node.target(*args, **kwargs)
-        return result if self.node.output is None else result[self.node.output]
+        value: Tensor = result if self.node.output is None else result[self.node.output]
+        return value
 
     def evaluate(self, operands: Sequence[Tensor], lead: int = 1) -> Tensor:
         """Run the operator on operands with leading dimensions, the last of which is the batch.
@@ -168,9 +168,7 @@ class Call:
             out = run(*flat)
         else:
             n = len(operands)
-            run = torch.vmap(
-                lambda *xs: self.function(xs[:n], xs[n:]), in_dims=(0,) * n + constant_dims
-            )
+            run = torch.vmap(lambda *xs: self.function(xs[:n], xs[n:]), in_dims=(0,) * n + constant_dims)
             if lead == 1:
                 return run(*operands, *constants)
             flat = [x.reshape(math.prod(leading[:-1]), *x.shape[lead - 1 :]) for x in operands]
