@@ -94,6 +94,7 @@ class BoundedModule(nn.Module):
         args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
         args, kwargs = pytree.tree_map_only(Tensor, lambda t: _plain(t, device), (args, dict(kwargs or {})))
         self._lirpa_example = (args, kwargs)
+        self._lirpa_structure = pytree.tree_structure(self._lirpa_example)
         self._lirpa_batch_dims = batch_dims
         self._lirpa_graphs: dict[object, Graph] = {}
         self._lirpa_last: BoundsResult | None = None
@@ -185,10 +186,10 @@ class BoundedModule(nn.Module):
             kwargs: Keyword inputs.
             C: Specification matrix `[B, K, out]`: bounds of `C @ output` are computed instead.
             method: `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
-                `"forward+backward"` = `"CROWN-forward"`.
+                `"forward+backward"` = `"CROWN-forward"`, `"CROWN-Optimized"` = `"alpha-CROWN"`.
             bound_lower: Whether lower bounds are wanted.
             bound_upper: Whether upper bounds are wanted.
-            return_A: Also return the linear bounds; the method must have them (all but IBP do).
+            return_A: Also return the linear bounds; the method must have them (all but IBP and CROWN-Optimized do).
             needed_A_dict: Which of them: `{output name: [input names]}`; default: all.
             interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
             output: Which output to bound, where the model has several; default: all.
@@ -204,8 +205,8 @@ class BoundedModule(nn.Module):
         chosen = find_method(method)
         if not (bound_lower or bound_upper):
             raise OptionError("bound_lower and bound_upper are both False, so there is nothing to compute.")
-        if return_A and chosen.final == "interval":
-            raise OptionError(f"return_A=True: method {chosen.name!r} has no linear bounds; use another method.")
+        if return_A and chosen.final in ("interval", "optimized"):
+            raise OptionError(f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method.")
         inputs = self._flatten(x, kwargs)
         graph = self._graph_for(inputs)
         targets = _targets(graph, output, C)
@@ -226,6 +227,7 @@ class BoundedModule(nn.Module):
             found = row_bounds(
                 problem, chosen, target, inner, rows,
                 lower=bound_lower, upper=bound_upper, forms=return_A, memory_budget=budget,
+                search=self._lirpa_options.optimize_bound_args,
             )  # fmt: skip
             check_bounds(problem, inner.intervals, found.lower, found.upper)
             lower[i], upper[i] = (_layout(v, graph, i, target, C) for v in (found.lower, found.upper))
@@ -264,7 +266,7 @@ class BoundedModule(nn.Module):
             raise InputError("compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...).")
         args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
         inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
-        _, expected = pytree.tree_flatten(self._lirpa_example)
+        expected = self._lirpa_structure
         if spec != expected:
             raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
         return inputs
@@ -282,7 +284,7 @@ class BoundedModule(nn.Module):
         return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None, "_lirpa_registry": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
 
 

@@ -39,7 +39,7 @@ class LinearOp(ABC):
 
     def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:
         """`(W⁺·lower + W⁻·upper, W⁺·upper + W⁻·lower)`, in two passes over `W` rather than four."""
-        middle = (lower + upper) / 2
+        middle = torch.lerp(lower, upper, 0.5)
         center, radius = self.apply(middle, lead), self.apply_abs(upper - middle, lead)
         return center - radius, center + radius
 

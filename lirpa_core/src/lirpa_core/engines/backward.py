@@ -85,7 +85,7 @@ def linear_bounds(
         new = _Pending(coefficients, mirrored)
         pending[name] = pending[name].plus(new) if name in pending else new
 
-    for name in reversed(problem.calls):
+    for name in reversed(list(problem.calls)):
         here = pending.pop(name, None)
         if here is None:
             continue

@@ -90,6 +90,14 @@ class Problem:
         """Shape of one example of a node."""
         return self.graph[name].shape
 
+    def ancestors(self, name: str) -> frozenset[str]:
+        """A perturbed node and all perturbed nodes that it depends on."""
+        found = {name}
+        for node, call in reversed(list(self.calls.items())):
+            if node in found:
+                found.update(call.operands)
+        return frozenset(found)
+
     @cached_property
     def affine(self) -> frozenset[str]:
         """Nodes whose value is an affine function of the perturbed leaves."""

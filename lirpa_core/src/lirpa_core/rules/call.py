@@ -132,9 +132,9 @@ class Call:
                 kwargs[argument.name] = value
             else:
                 args.append(value)
-        result = self.node.target(*args, **kwargs)
-        value: Tensor = result if self.node.output is None else result[self.node.output]
-        return value
+        result: Any = self.node.target(*args, **kwargs)
+        output: Tensor = result if self.node.output is None else result[self.node.output]
+        return output
 
     def evaluate(self, operands: Sequence[Tensor], lead: int = 1) -> Tensor:
         """Run the operator on operands with leading dimensions, the last of which is the batch.
