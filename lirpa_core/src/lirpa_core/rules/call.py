@@ -90,10 +90,11 @@ class Call:
     def zeros(self) -> list[Tensor]:
         """A zero `[1, *S_i]` for every slot."""
         return [
-            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device) for i, s in enumerate(self.shapes)
+            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device)
+            for i, s in enumerate(self.shapes)
         ]
 
-    @property
+    @property  # not cached: Dynamo cannot trace the lock that cached_property takes in Python 3.11
     def constants(self) -> tuple[Const, ...]:
         """All constant operands in the order of the arguments."""
         return tuple(v for v in _leaves(self.arguments.values()) if isinstance(v, Const))
@@ -167,9 +168,7 @@ class Call:
             out = run(*flat)
         else:
             n = len(operands)
-            run = torch.vmap(
-                lambda *xs: self.function(xs[:n], xs[n:]), in_dims=(0,) * n + constant_dims
-            )
+            run = torch.vmap(lambda *xs: self.function(xs[:n], xs[n:]), in_dims=(0,) * n + constant_dims)
             if lead == 1:
                 return run(*operands, *constants)
             flat = [x.reshape(math.prod(leading[:-1]), *x.shape[lead - 1 :]) for x in operands]
