@@ -49,3 +49,7 @@ sigmoid_tanh = _define("sigmoid_tanh(Tensor self, Tensor other) -> Tensor", _sig
 
 #: `σ(self)·other`, with broadcasting.
 sigmoid_mul = _define("sigmoid_mul(Tensor self, Tensor other) -> Tensor", _sigmoid_mul)
+
+#: `mix(weights, value)`: `weights @ value`, where the rows of `weights` are probabilities: not negative, with sum
+#: one, or zero throughout. The rule relies on that, so the decompositions use it behind softmax only.
+mix = _define("mix(Tensor weights, Tensor value) -> Tensor", torch.matmul)
