@@ -272,3 +272,15 @@ class TestIntermediate:
     def test_intermediate_type(self, x: Tensor) -> None:
         inner = BoundedModule(mlp(), x).compute_bounds(x=ball(x)).intermediate
         assert all(isinstance(v, Interval) for v in inner.values()) and len(inner) == len(list(inner))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_without_any_batch_may_return_a_number(method: str) -> None:
+    class Score(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(x).sum().relu()
+
+    x = torch.tensor([0.3, 0.2, -0.1], dtype=torch.float64)
+    bounded = BoundedModule(Score(), x, batch_dims=None)
+    lower, upper = bounded.compute_bounds(x=ball(x), method=method)
+    assert lower.shape == () and float(lower) <= float(Score()(x)) <= float(upper)

@@ -176,6 +176,40 @@ def test_one_box() -> None:
         check_box(wrong.InflectionForgotten(), call, (box([-1.0, 0.0] * 3, [3.0, 0.0] * 3, 2),))
 
 
+def test_scalar_outputs() -> None:
+    class Ones(honest.Weight):
+        def apply(self, x: torch.Tensor, lead: int = 1) -> torch.Tensor:
+            return x.flatten(lead).sum(-1)
+
+        apply_abs = apply
+
+        def transpose(self, A: torch.Tensor) -> torch.Tensor:
+            return A[..., None, None].expand(*A.shape, *self.shape)
+
+    class Sum(honest.Neg):
+        def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+            return Interval(inputs[0].lower.flatten(1).sum(1), inputs[0].upper.flatten(1).sum(1))
+
+        def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+            return Relaxation.exactly(Affine((Ones(torch.ones(()), call.shapes[0]),)))
+
+    assert check_rule(Sum(), Call.of(aten.sum.default, Operand((2, 3)))).examples >= 28
+
+
+def test_boolean_outputs_are_bounded_by_floats() -> None:
+    class Positive(honest.Base):
+        modes = ("interval",)
+
+        def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+            return Interval(*((e > 0).to(e.dtype) for e in (inputs[0].lower, inputs[0].upper)))
+
+        def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+            raise NotImplementedError
+
+    call = Call.of(aten.gt.Scalar, Operand((3,)), 0.0)
+    assert check_rule(Positive(), call).examples >= 28
+
+
 def test_same_seed_same_finding() -> None:
     found = []
     for _ in range(2):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import DenseMap, LinearMap, RowsMap
+from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.engines.backward import LinearForm, bound_rows, concretize, linear_bounds
 from lirpa_core.engines.forward import Forms, forward_bounds
 from lirpa_core.engines.ibp import interval_bounds
@@ -143,7 +144,7 @@ def _sides(lower: bool, upper: bool) -> list[str]:
 def _forward_rows(
     problem: Problem, forms: Forms, rows: LinearMap
 ) -> tuple[Tensor, Tensor, LinearForm, LinearForm]:
-    C = rows.to_dense().flatten(2)  # [R, B or 1, n]
+    C = flatten(rows.to_dense(), 2)  # [R, B or 1, n]
     lower = _combine(problem, C, forms, rows)
     upper = _combine(problem, -C, forms, rows)
     return concretize(problem, lower), -concretize(problem, upper), lower, upper
@@ -155,7 +156,7 @@ def _combine(problem: Problem, C: Tensor, forms: Forms, rows: LinearMap) -> Line
     positive, negative = C.clamp(min=0), C.clamp(max=0)
 
     def times(side: Tensor, A: Tensor) -> Tensor:
-        A = A.flatten(2).expand(-1, batch, -1)  # [N, B, n]
+        A = flatten(A, 2).expand(-1, batch, -1)  # [N, B, n]
         return torch.einsum("rbn,mbn->rbm", side.expand(-1, batch, -1), A)
 
     A = times(positive, forms.lower.A) + times(negative, forms.upper.A)  # [R, B, N]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.bounds.linear_op import LinearOp
 from lirpa_core.bounds.relaxation import Relaxation
 from lirpa_core.engines.problem import Problem
@@ -125,7 +126,7 @@ def concretize_forms(problem: Problem, forms: Forms, shape: tuple[int, ...]) -> 
 
 
 def _minimum(problem: Problem, A: Tensor, shape: tuple[int, ...]) -> Tensor:
-    rows = A.flatten(2).permute(2, 1, 0)  # [R, B, N], R = elements of the node
+    rows = flatten(A, 2).permute(2, 1, 0)  # [R, B, N], R = elements of the node
     value: Tensor | float = 0.0
     start = 0
     for name, leaf in problem.leaves.items():

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import RowsMap
+from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.engines.backward import bound_rows
 from lirpa_core.engines.problem import Problem, iter_needed
 from lirpa_core.engines.relaxing import Relaxations
@@ -70,7 +71,7 @@ def _tighten(
         before = done.get(name)
         todo = mask if before is None else mask & ~before
         done[name] = mask if before is None else mask | before
-        index = _open_rows(todo.flatten(1))
+        index = _open_rows(flatten(todo, 1))
         if index is None:
             return False
         rows = RowsMap.select(index, shape, dtype=problem.dtype_of(name))
@@ -98,6 +99,6 @@ def _scatter(old: Interval, index: Tensor, lower: Tensor, upper: Tensor) -> Inte
 
     def place(into: Tensor, values: Tensor) -> Tensor:
         whole = into.expand(batch, *into.shape[1:])
-        return whole.flatten(1).scatter(1, index, values.T.expand(batch, -1).to(into.dtype)).reshape(whole.shape)
+        return flatten(whole, 1).scatter(1, index, values.T.expand(batch, -1).to(into.dtype)).reshape(whole.shape)
 
     return Interval(place(old.lower, lower), place(old.upper, upper))

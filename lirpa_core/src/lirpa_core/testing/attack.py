@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.testing.case import Case, Points, clamp
 from lirpa_core.testing.tolerance import allowance
 
@@ -16,7 +17,7 @@ def attack(case: Case) -> Points:
     """Points found by a few steps of gradient ascent on the worst margins: `[n, B, *S_i]`."""
     size = case.start_outputs[0, 0].numel()
     with torch.no_grad():
-        margins = case.margins(case.start_points).flatten(3) if size else case.start_outputs.new_zeros(0)
+        margins = flatten(case.margins(case.start_points), 3) if size else case.start_outputs.new_zeros(0)
     if margins.numel() == 0 or not bool(margins.isfinite().all()):
         return tuple(x[:0] for x in case.start_points)
     margins = margins.reshape(margins.shape[0], margins.shape[1], case.batch, size)

@@ -147,8 +147,9 @@ class Case:
             return self.evaluate(self.start_points)
 
     def evaluate(self, points: Points) -> Tensor:
-        """The operator at points `[n, B, *S_i]`: `[n, B, *S]`."""
-        return self.call.evaluate(points, lead=2)
+        """The operator at points `[n, B, *S_i]`: `[n, B, *S]`, booleans and integers as floats."""
+        y = self.call.evaluate(points, lead=2)
+        return y if y.is_floating_point() else y.to(points[0].dtype)
 
     @cached_property
     def terms(self) -> int:

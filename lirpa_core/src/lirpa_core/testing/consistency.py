@@ -184,7 +184,7 @@ def _smooth_at_the_ends(case: Case) -> bool:
     for side in ("lower", "upper"):
         ends = [getattr(x, side).detach().clone().requires_grad_() for x in case.inputs]
         with torch.enable_grad():
-            y = case.call.evaluate(ends, lead=1)
+            y = case.evaluate(tuple(e.unsqueeze(0) for e in ends))
             if not y.requires_grad:
                 return True
             gradients: tuple[Tensor | None, ...] = torch.autograd.grad(y.sum(), ends, allow_unused=True)

@@ -7,6 +7,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.bounds.linear_op import LinearOp
 from lirpa_core.testing.case import Case
 from lirpa_core.testing.tolerance import allowance
@@ -83,8 +84,8 @@ def _check_op(case: Case, op: LinearOp, slot: int, name: str) -> None:
         fail(f"transpose of {[_ROWS, B, *S_out]} gives {list(pulled.shape)}, not {[_ROWS, B, *S_in]}")
     if pulled.dtype != A.dtype:
         fail(f"transpose of {A.dtype} gives {pulled.dtype}")
-    inner = (A.unsqueeze(1) * y).flatten(3).sum(-1) if S_out else A.unsqueeze(1) * y  # [R, 2, B]
-    outer = (pulled.unsqueeze(1) * x).flatten(3).sum(-1) if S_in else pulled.unsqueeze(1) * x
+    inner = flatten(A.unsqueeze(1) * y, 3).sum(-1)  # [R, 2, B]
+    outer = flatten(pulled.unsqueeze(1) * x, 3).sum(-1)
     magnitude = (A.abs().unsqueeze(1) * y_abs).reshape(_ROWS, 2, B, -1).sum(-1)
     require(
         outer,

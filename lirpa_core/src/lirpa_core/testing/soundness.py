@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.testing.case import Case, clamp, evaluate_affine
 
@@ -75,7 +76,7 @@ def check_finite(case: Case) -> None:
                 _require_finite(case, affine.bias, f"the bias of the {side} function", "relax")
             value = evaluate_affine(affine, case.start_points, lead=2)
             value = value.expand(case.start_outputs.shape)
-            bad = ~value.isfinite().flatten(2).all(-1)
+            bad = ~flatten(value.isfinite(), 2).all(-1)
             if bool(bad.any()):
                 n, b = (int(i) for i in bad.nonzero()[0])
                 kind = "NaN" if bool(value[n, b].isnan().any()) else "infinite"
