@@ -277,6 +277,11 @@ def _declared(op: Any) -> tuple[Any, list[_Parameter], dict[str, Tensor]]:
         found = [_Parameter(p.name, None if p.default is empty else p.default, True) for p in parameters]
         return op, found, op.state()
     op = getattr(op, "_opoverload", op)  # torch offers no public way from a custom_op to its overload
+    if not hasattr(op, "_schema"):
+        raise TypeError(
+            f"expected an operator such as torch.ops.aten.relu.default, a torch.library.custom_op, a module or a "
+            f"function written in Python, got {op!r}"
+        )
     schema = op._schema.arguments  # the only access to argument names
     return op, [_Parameter(a.name, a.default_value, a.kwarg_only) for a in schema], {}
 

@@ -36,6 +36,16 @@ def positive(call: Call, slot: int) -> int | None:
     return 1
 
 
+def negative(call: Call, slot: int) -> int | None:
+    """Sign of operators all of whose coefficients are non-positive."""
+    return -1
+
+
+def mixed(call: Call, slot: int) -> int | None:
+    """Sign of operators with coefficients of both signs, or of unknown sign."""
+    return None
+
+
 @dataclass(frozen=True)
 class Linear:
     """Rule of an operator that is affine in the arguments named by `over`, jointly.
@@ -147,7 +157,7 @@ class StructuralOp(LinearOp):
     def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
         sign = self.rule.sign(self.call, self.slot)
         if sign is None:
-            return dense_abs_apply(self._part(), x, lead)
+            return dense_abs_apply(self._part(), x, lead, self.rule.has_offset(self.call))
         return self.apply(x, lead) if sign == 1 else -self.apply(x, lead)
 
     def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:

@@ -82,20 +82,24 @@ def transpose(call: Call, A: Tensor) -> Tensor:
     return outer(A, *values)
 
 
-def dense_abs_apply(call: Call, x: Tensor, lead: int) -> Tensor:
+def dense_abs_apply(call: Call, x: Tensor, lead: int, offset: bool = False) -> Tensor:
     """Apply `|W|` of a linear call whose signs are unknown, by writing `W` out.
 
     Args:
         call: As `linear_part` gives it.
         x: `[*L, B, *S_in]`.
         lead: Leading dimensions of `x`.
+        offset: Whether the call adds a constant nevertheless.
 
     Returns:
         `[*L, B, *S_out]`.
     """
     n = x[(0,) * lead].numel()
     basis = torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *call.shapes[0])
-    W = call.evaluate([basis], lead=2).abs().flatten(2)  # [n, B or 1, m]
+    columns = call.evaluate([basis], lead=2)
+    if offset:
+        columns = columns - call.evaluate([torch.zeros_like(basis[:1])], lead=2)
+    W = columns.abs().flatten(2)  # [n, B or 1, m]
     flat = x.reshape(*x.shape[:lead], n)  # [*L, B, n]
     out = torch.einsum("...bn,nbm->...bm", flat, W)
     return out.reshape(*out.shape[:-1], *call.shape)

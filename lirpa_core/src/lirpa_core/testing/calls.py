@@ -28,7 +28,8 @@ def map_call(call: Call, function: Callable[[Tensor], Tensor], *, batch: int, dt
         call.node, dtype=dtype if call.node.dtype.is_floating_point else call.node.dtype
     )
     arguments = {name: convert(value) for name, value in call.arguments.items()}
-    return dataclasses.replace(call, node=node, arguments=arguments, batch=batch)
+    dtypes = tuple(dtype if d.is_floating_point else d for d in call.dtypes)
+    return dataclasses.replace(call, node=node, arguments=arguments, batch=batch, dtypes=dtypes)
 
 
 def describe(call: Call) -> str:
