@@ -258,7 +258,9 @@ class TestIntermediate:
         loose = bounded.compute_bounds(x=ball(x), method="CROWN-IBP")
         given = {"0": tight["0"], "2": (tight["2"].lower, tight["2"].upper)}
         better = bounded.compute_bounds(x=ball(x), method="CROWN-IBP", interm_bounds=given)
-        assert float((better.upper - better.lower).detach().mean()) < float((loose.upper - loose.lower).detach().mean())
+        assert float((better.upper - better.lower).detach().mean()) < float(
+            (loose.upper - loose.lower).detach().mean()
+        )
         crown = bounded.compute_bounds(x=ball(x), method="CROWN")
         assert torch.allclose(better.lower, crown.lower)
 

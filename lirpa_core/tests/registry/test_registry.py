@@ -52,7 +52,7 @@ def alpha(make_plugin: Callable[..., ModuleType], fake_rule: Callable[..., Any])
         registry.register(RELU, fake_rule("relu"))
         registry.decompose(NEG, torch.neg)
         registry.kernel(RELU, LinearMap, general_kernel)
-        registry.kernel(RELU, DenseMap, dense_kernel)
+        registry.kernel(RELU, DenseMap, dense_kernel, form="special")
 
     return make_plugin("alpha", operators, lambda r: r.register("ball", dict))
 
@@ -176,6 +176,13 @@ def test_without_removes_a_plugin(registry: Registry) -> None:
         registry.without("beta")
     with pytest.raises(PluginError, match="loaded are: none"):
         empty.without("alpha")
+
+
+def test_without_form_removes_the_kernels_of_that_form(registry: Registry) -> None:
+    plain = registry.without_form("special")
+    assert plain.find_kernel(RELU, DenseMap) is general_kernel
+    assert registry.find_kernel(RELU, DenseMap) is dense_kernel
+    assert registry.without_form("another").kernels.keys() == registry.kernels.keys()
 
 
 def test_copies_are_the_same_object(registry: Registry) -> None:

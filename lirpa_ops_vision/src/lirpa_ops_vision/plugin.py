@@ -1,8 +1,9 @@
-"""What this package registers with lirpa. So far nothing: the package only reserves its place."""
+"""What this package registers with lirpa."""
 
 from __future__ import annotations
 
 from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_ops_vision import conv, padding, patches, pooling, resize
 
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1
@@ -11,6 +12,8 @@ LIRPA_API_VERSION = 1
 @hookimpl
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the operators that this package bounds."""
+    for group in (conv, pooling, resize, padding, patches):
+        group.register(registry)
 
 
 @hookimpl

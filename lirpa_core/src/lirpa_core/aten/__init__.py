@@ -1,1 +1,1 @@
-
+"""The core's own rules, in files by the kind of operator."""

@@ -142,7 +142,7 @@ class _Along:
         return Interval(pick(x.lower, dims).reshape(shape), pick(x.upper, dims).reshape(shape))
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-        """Below: the element with the largest lower bound `m`. Above: `m + Σ relu(x − m)` with chords.
+        """Below: an element with the largest lower bound `m`. Above: `m + Σ relu(x − m)` with chords.
 
         Where the constant `max u` is lower at the centre of the box than that sum, it is taken.
         """
@@ -162,24 +162,27 @@ class _Along:
         constant = largest < at_center
         chord = torch.where(constant, 0, chord)
         bias = self.sign * torch.where(constant, largest, bias).reshape(x.lower.shape[0], *call.shape)
-        first = _largest(lower, dims)
+        first = _best(lower, upper, m, dims)
         under = Affine((WeightedSum(first, dims, call.shape),))
         over = Affine((WeightedSum(chord, dims, call.shape),), bias)
         return Relaxation(under, over) if self.sign == 1 else Relaxation(over, under)
 
     def loose(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
-        """Elements that may be the extreme one, where more than one may."""
+        """Elements that may be the extreme one, unless one of them is it for sure."""
         (x,) = inputs
         dims = [d + 1 for d in reduced_dims(call)]
         if not dims:
             return (None,)
         lower, upper = (x.lower, x.upper) if self.sign == 1 else (-x.upper, -x.lower)
-        candidate = upper > lower.amax(dims, keepdim=True)
-        return (candidate & (candidate.sum(dims, keepdim=True) > 1),)
+        m = lower.amax(dims, keepdim=True)
+        first = _best(lower, upper, m, reduced_dims(call))
+        candidate = upper > m
+        return (candidate & (candidate & (first == 0)).any(dims, keepdim=True),)
 
 
-def _largest(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """One where the largest element along the dimensions of `S` is, the first of several; else zero."""
+def _best(lower: Tensor, upper: Tensor, m: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """One at the element that starts at `m` and, of several, reaches furthest; else zero: `[B, *S]`."""
+    x = torch.where(lower == m, upper, -torch.inf)
     along = [d + 1 for d in dims]
     order = [d for d in range(x.dim()) if d not in along] + along
     moved = x.permute(order)

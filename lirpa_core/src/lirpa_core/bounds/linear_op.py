@@ -39,7 +39,8 @@ class LinearOp(ABC):
 
     def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:
         """`(W⁺·lower + W⁻·upper, W⁺·upper + W⁻·lower)`, in two passes over `W` rather than four."""
-        center, radius = self.apply((lower + upper) / 2, lead), self.apply_abs((upper - lower) / 2, lead)
+        middle = torch.lerp(lower, upper, 0.5)
+        center, radius = self.apply(middle, lead), self.apply_abs(upper - middle, lead)
         return center - radius, center + radius
 
 

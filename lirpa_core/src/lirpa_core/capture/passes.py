@@ -68,7 +68,7 @@ def clean(nodes: Sequence[Node], outputs: Sequence[str | None]) -> tuple[tuple[N
         if source is not None:
             alias[node.name] = source
             continue
-        by_name[node.name] = _square(_fold_getitem(node, by_name))
+        by_name[node.name] = _reshape(_square(_fold_getitem(node, by_name)))
     renamed = tuple(None if o is None else alias.get(o, o) for o in outputs)
     return _alive(by_name, renamed), renamed
 
@@ -120,6 +120,15 @@ def _square(node: Node) -> Node:
         arguments = (Argument("self", Ref(node.inputs[0])), Argument("exponent", 2))
         return dataclasses.replace(node, target=aten.pow.Tensor_Scalar, arguments=arguments)
     return node
+
+
+def _reshape(node: Node) -> Node:
+    """`view` becomes `reshape`: without the `clone` before it, its operand may have any strides."""
+    if node.target not in (aten.view.default, aten._unsafe_view.default):
+        return node
+    source, size = (a.value for a in node.arguments)
+    arguments = (Argument("self", source), Argument("shape", size))
+    return dataclasses.replace(node, target=aten.reshape.default, arguments=arguments)
 
 
 def _alive(by_name: Mapping[str, Node], outputs: Sequence[str | None]) -> tuple[Node, ...]:

@@ -6,7 +6,7 @@ the first relaxation the two are mirror images, and one set of rows stands for b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -85,7 +85,7 @@ def linear_bounds(
         new = _Pending(coefficients, mirrored)
         pending[name] = pending[name].plus(new) if name in pending else new
 
-    for name in reversed(problem.calls):
+    for name in reversed(list(problem.calls)):
         here = pending.pop(name, None)
         if here is None:
             continue
@@ -98,15 +98,32 @@ def linear_bounds(
         else:
             _pull_split(problem, name, here.stacked(), relaxation, wait, biases)
     maps.update(pending)
-    total = rows.rows * (2 if both else 1)
-    bias = torch.zeros(total, 1, dtype=problem.dtype, device=problem.device)
-    for value, mirrored in biases:
-        bias = bias + (torch.cat([value, -value]) if mirrored else value)
+    bias = _total(biases)
+    if bias is None:
+        total = rows.rows * (2 if both else 1)
+        bias = torch.zeros(total, 1, dtype=problem.dtype, device=problem.device)
     return LinearForm({name: p.stacked() for name, p in maps.items()}, bias)
 
 
+def _total(biases: Sequence[tuple[Tensor, bool]]) -> Tensor | None:
+    """Sum of the biases, those of mirrored rows first, so that their negation is appended only once."""
+    total: Tensor | None = None
+    for value in [v for v, mirrored in biases if mirrored]:
+        total = value if total is None else total + value
+    if total is not None:
+        total = torch.cat([total, -total])
+    for value in [v for v, mirrored in biases if not mirrored]:
+        total = value if total is None else total + value
+    return total
+
+
 def _pull_exact(
-    problem: Problem, name: str, here: _Pending, affine: Affine, wait: _Wait, biases: list[tuple[Tensor, bool]]
+    problem: Problem,
+    name: str,
+    here: _Pending,
+    affine: Affine,
+    wait: _Wait,
+    biases: list[tuple[Tensor, bool]],
 ) -> None:
     kernels = problem.plan.registry
     operands = problem.calls[name].operands
@@ -182,5 +199,3 @@ def bound_rows(
         if upper:
             uppers.append(-value[-part.rows :])
     return (torch.cat(lowers) if lower else None), (torch.cat(uppers) if upper else None)
-
-

@@ -99,6 +99,10 @@ def _scatter(old: Interval, index: Tensor, lower: Tensor, upper: Tensor) -> Inte
 
     def place(into: Tensor, values: Tensor) -> Tensor:
         whole = into.expand(batch, *into.shape[1:])
-        return flatten(whole, 1).scatter(1, index, values.T.expand(batch, -1).to(into.dtype)).reshape(whole.shape)
+        return (
+            flatten(whole, 1)
+            .scatter(1, index, values.T.expand(batch, -1).to(into.dtype))
+            .reshape(whole.shape)
+        )
 
     return Interval(place(old.lower, lower), place(old.upper, upper))

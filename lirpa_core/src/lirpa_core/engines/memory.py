@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 
@@ -16,6 +15,8 @@ from lirpa_core.engines.problem import Problem
 _COPIES = 4
 #: Fraction of the free memory that the coefficients may take unless told otherwise.
 _FRACTION = 0.25
+#: Bytes that always fit, so that small problems need not ask the system what is free.
+_SMALL = 2**24
 
 
 def default_budget(device: torch.device) -> int:
@@ -31,8 +32,7 @@ def default_budget(device: torch.device) -> int:
 
 def bytes_of_a_row(problem: Problem) -> int:
     """What one row, lower and upper bound together, takes at the widest node of the graph."""
-    sizes = [math.prod(problem.shape(name)) for name in (*problem.calls, *problem.leaves)]
-    return max(1, 2 * problem.batch * max(sizes, default=1) * problem.dtype.itemsize * _COPIES)
+    return max(1, 2 * problem.batch * problem.widest * problem.dtype.itemsize * _COPIES)
 
 
 def rows_that_fit(problem: Problem, memory_budget: int | None = None) -> int:
@@ -41,8 +41,13 @@ def rows_that_fit(problem: Problem, memory_budget: int | None = None) -> int:
     return max(1, budget // bytes_of_a_row(problem))
 
 
-def chunks_of_rows(problem: Problem, rows: LinearMap, memory_budget: int | None = None) -> Iterator[LinearMap]:
+def chunks_of_rows(
+    problem: Problem, rows: LinearMap, memory_budget: int | None = None
+) -> Iterator[LinearMap]:
     """The rows in consecutive chunks that fit the budget."""
+    if memory_budget is None and rows.rows * bytes_of_a_row(problem) <= _SMALL:
+        yield rows
+        return
     size = rows_that_fit(problem, memory_budget)
     if rows.rows <= size:
         yield rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,7 +52,9 @@ class Leaf:
 
     def concretize(self, A: LinearMap) -> Tensor:
         """Minimum over the set of every row, `[R, B]`; `A` is in the graph's layout."""
-        return self.perturbation.concretize(self.x, A if self.batch_dim is None else A.squeeze(self.batch_dim))
+        return self.perturbation.concretize(
+            self.x, A if self.batch_dim is None else A.squeeze(self.batch_dim)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,14 @@ class Problem:
         """Shape of one example of a node."""
         return self.graph[name].shape
 
+    def ancestors(self, name: str) -> frozenset[str]:
+        """A perturbed node and all perturbed nodes that it depends on."""
+        found = {name}
+        for node, call in reversed(list(self.calls.items())):
+            if node in found:
+                found.update(call.operands)
+        return frozenset(found)
+
     @cached_property
     def affine(self) -> frozenset[str]:
         """Nodes whose value is an affine function of the perturbed leaves."""
@@ -121,6 +132,11 @@ class Problem:
         """Element type of a node's bounds: its own, or that of the inputs where it is a mask."""
         own = self.graph[name].dtype
         return own if own.is_floating_point else self.dtype
+
+    @cached_property
+    def widest(self) -> int:
+        """Elements of one example of the largest perturbed node."""
+        return max(math.prod(self.shape(name)) for name in (*self.calls, *self.leaves))
 
     @cached_property
     def dtype(self) -> torch.dtype:

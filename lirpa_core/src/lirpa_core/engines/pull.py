@@ -34,12 +34,13 @@ def pull_relaxed(
         Coefficients by operand, and the bias `[R, B]`, None for zero.
     """
     lower, upper = relaxation.lower, relaxation.upper
-    bias = _split_bias(A, lower.bias, upper.bias)
-    if lower.terms is upper.terms:
-        return [None if t is None else pull(t, A, registry) for t in lower.terms], bias
+    bias = None if lower.bias is None and upper.bias is None else A.split_dot(lower.bias, upper.bias)
     terms: list[LinearMap | None] = []
     halves: tuple[LinearMap, LinearMap] | None = None
     for low, up in zip(lower.terms, upper.terms, strict=True):
+        if low is up:  # the same slopes below and above, as for products: signs need no split
+            terms.append(None if low is None else pull(low, A, registry))
+            continue
         if isinstance(low, Diagonal) and isinstance(up, Diagonal):
             terms.append(A.relax(low.slope, up.slope).sum_to(low.shape))
             continue
@@ -53,14 +54,3 @@ def _sum(parts: list[LinearMap]) -> LinearMap | None:
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else add(parts[0], parts[1])
-
-
-def _split_bias(A: LinearMap, lower: Tensor | None, upper: Tensor | None) -> Tensor | None:
-    if lower is None and upper is None:
-        return None
-    if lower is None:
-        assert upper is not None
-        return A.split_dot(upper.new_zeros(()).expand_as(upper), upper)
-    if upper is None:
-        return A.split_dot(lower, lower.new_zeros(()).expand_as(lower))
-    return A.split_dot(lower, upper)

@@ -62,8 +62,8 @@ class PerturbationLpNorm(Perturbation):
         if self.eps is None and (self.x_L is None or self.x_U is None):
             raise PerturbationError("give eps, or both x_L and x_U, or eps together with a box")
         if self.eps is not None:
-            eps = torch.as_tensor(self.eps).detach()
-            if not bool((eps >= 0).all() & torch.isfinite(eps).all()):
+            eps = self.eps.detach() if isinstance(self.eps, Tensor) else torch.tensor(self.eps)
+            if not bool(((eps >= 0) & (eps < math.inf)).all()):
                 raise PerturbationError(f"eps must be finite and not negative, but is {show(self.eps)}")
         for name, open_end in (("x_L", -math.inf), ("x_U", math.inf)):
             limit = getattr(self, name)
@@ -125,6 +125,9 @@ class PerturbationLpNorm(Perturbation):
         raise PerturbationError(f"eps has shape {list(eps.shape)}, but must {wanted}")
 
     def aligned(self, batch_dim: int | None, ndim: int) -> PerturbationLpNorm:
+        if not any(isinstance(value, Tensor) for value in (self.eps, self.x_L, self.x_U)):
+            return self
+
         def move(value: Limit | None) -> Limit | None:
             return examples_first(value, batch_dim, ndim) if isinstance(value, Tensor) else value
 
@@ -224,7 +227,7 @@ class PerturbationLpNorm(Perturbation):
     def _radius(self, x: Tensor) -> Tensor:
         """`eps`, broadcastable to `x`, with the rank of `x`."""
         assert self.eps is not None
-        eps = torch.as_tensor(self.eps).to(x)
+        eps = torch.as_tensor(self.eps, dtype=x.dtype, device=x.device)
         if eps.dim() == 0:
             return eps.reshape([1] * x.dim())
         if eps.dim() == 1:
@@ -249,4 +252,4 @@ class PerturbationLpNorm(Perturbation):
 
 
 def _like(limit: Limit, x: Tensor) -> Tensor:
-    return torch.as_tensor(limit).to(x)
+    return torch.as_tensor(limit, dtype=x.dtype, device=x.device)

@@ -132,12 +132,17 @@ class DecompositionEntry:
 
 @dataclass(frozen=True, eq=False)
 class KernelEntry:
-    """How coefficients of one structure are pulled through one operator, and whose kernel it is."""
+    """How coefficients of one structure are pulled through one operator, and whose kernel it is.
+
+    Attributes:
+        form: The word by which an option leaves the kernel out, such as `"patches"`; None: always used.
+    """
 
     op_key: Any
     structure: type[LinearMap]
     kernel: Kernel
     plugin: str
+    form: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

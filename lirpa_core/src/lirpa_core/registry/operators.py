@@ -141,6 +141,7 @@ class OperatorRegistry(Collector):
         kernel: Kernel,
         *,
         override: bool = False,
+        form: str | None = None,
     ) -> None:
         """Say how structured coefficients are pulled through a linear operator.
 
@@ -149,6 +150,7 @@ class OperatorRegistry(Collector):
             structure: The structure that the kernel accepts; subclasses are offered to it too.
             kernel: `(op, map) -> map`, or None where it cannot.
             override: Replace the kernel that another plugin registers without `override`.
+            form: A word for what the kernel makes, such as `"patches"`, by which an option can do without.
 
         Raises:
             PluginError: A part is not what it should be, or the pair is registered twice.
@@ -164,7 +166,7 @@ class OperatorRegistry(Collector):
             self._refuse(what, f"expected a LinearMap type as structure, got {_describe(structure)}")
         if not callable(kernel):
             self._refuse(what, f"expected a function (op, map) -> map, got {_describe(kernel)}")
-        entry = KernelEntry(key, structure, kernel, self.plugin)
+        entry = KernelEntry(key, structure, kernel, self.plugin, form)
         what = f"{what} for {structure.__name__}"
         self._add(self._kernels, what, Claim((key, structure), entry, override))
 

@@ -208,6 +208,13 @@ class Registry:
         kept = tuple(c for c in self._contributions if c.plugin.name != plugin_name)
         return self._derived(kept, methodcaller("without", plugin_name))
 
+    def without_form(self, form: str) -> Registry:
+        """A registry without the kernels of one form, so that their coefficients stay dense."""
+        kept = tuple(
+            replace(c, kernels=tuple(k for k in c.kernels if k.entry.form != form)) for c in self._contributions
+        )
+        return self._derived(kept, methodcaller("without_form", form))
+
     def made_by(self, origin: Callable[[], Registry]) -> Registry:
         """The same registry, which unpickling makes by calling `origin`."""
         return replace(self, _origin=origin)

@@ -94,6 +94,8 @@ class Bilinear:
         """See `Rule.interval`."""
         if self.is_affine(call):
             affine = self.relax(call, inputs).lower
+            if len(inputs) == 1 and isinstance(affine.terms[0], WeightedOp):
+                return affine.terms[0].interval(inputs[0], affine.bias)
             lower = upper = affine.bias
             for term, x in zip(affine.terms, inputs, strict=True):
                 if term is None:
@@ -243,6 +245,13 @@ class WeightedOp(LinearOp):
 
     def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._apply(Const(self.weight.value.abs(), self.weight.batched), x, lead)
+
+    def interval(self, x: Interval, bias: Tensor | None) -> Interval:
+        """Bounds of the operator plus a bias, which is added to the centre: once, not at either end."""
+        middle = torch.lerp(x.lower, x.upper, 0.5)
+        center, radius = self.apply(middle), self.apply_abs(x.upper - middle)
+        center = center if bias is None else center + bias
+        return Interval(center - radius, center + radius)
 
     def transpose(self, A: Tensor) -> Tensor:
         if self.rule.native is not None:

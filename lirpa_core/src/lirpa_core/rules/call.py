@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Shape
 from lirpa_core.rules.whole import Whole
 
-
 _CPU = torch.device("cpu")
 
 
@@ -136,8 +135,9 @@ class Call:
                 kwargs[argument.name] = value
             else:
                 args.append(value)
-        result = self.node.target(*args, **kwargs)
-        return result if self.node.output is None else result[self.node.output]
+        result: Any = self.node.target(*args, **kwargs)
+        output: Tensor = result if self.node.output is None else result[self.node.output]
+        return output
 
     def evaluate(self, operands: Sequence[Tensor], lead: int = 1) -> Tensor:
         """Run the operator on operands with leading dimensions, the last of which is the batch.

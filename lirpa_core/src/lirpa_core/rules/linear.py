@@ -157,7 +157,7 @@ class StructuralOp(LinearOp):
     def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
         sign = self.rule.sign(self.call, self.slot)
         if sign is None:
-            return dense_abs_apply(self._part(), x, lead, self.rule.has_offset(self.call))
+            return dense_abs_apply(lambda basis: self.apply(basis, 2), self.in_shape, x, lead)
         return self.apply(x, lead) if sign == 1 else -self.apply(x, lead)
 
     def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:

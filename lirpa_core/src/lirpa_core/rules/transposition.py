@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lirpa_core.capture.graph import Shape
 from lirpa_core.rules.call import Call, Const, Slot
 
 
@@ -82,24 +84,20 @@ def transpose(call: Call, A: Tensor) -> Tensor:
     return outer(A, *values)
 
 
-def dense_abs_apply(call: Call, x: Tensor, lead: int, offset: bool = False) -> Tensor:
-    """Apply `|W|` of a linear call whose signs are unknown, by writing `W` out.
+def dense_abs_apply(apply: Callable[[Tensor], Tensor], in_shape: Shape, x: Tensor, lead: int) -> Tensor:
+    """Apply `|W|` of a linear function whose signs are unknown, by writing `W` out.
 
     Args:
-        call: As `linear_part` gives it.
+        apply: The function, `[n, 1, *S_in]` to `[n, B, *S_out]`.
+        in_shape: `S_in`.
         x: `[*L, B, *S_in]`.
         lead: Leading dimensions of `x`.
-        offset: Whether the call adds a constant nevertheless.
 
     Returns:
         `[*L, B, *S_out]`.
     """
-    n = x[(0,) * lead].numel()
-    basis = torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *call.shapes[0])
-    columns = call.evaluate([basis], lead=2)
-    if offset:
-        columns = columns - call.evaluate([torch.zeros_like(basis[:1])], lead=2)
-    W = columns.abs().flatten(2)  # [n, B or 1, m]
-    flat = x.reshape(*x.shape[:lead], n)  # [*L, B, n]
-    out = torch.einsum("...bn,nbm->...bm", flat, W)
-    return out.reshape(*out.shape[:-1], *call.shape)
+    n = math.prod(in_shape)
+    basis = torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *in_shape)
+    W = apply(basis).abs()  # [n, B or 1, *S_out]
+    out = torch.einsum("...bn,nbm->...bm", x.reshape(*x.shape[:lead], n), W.reshape(*W.shape[:2], -1))
+    return out.reshape(*out.shape[:-1], *W.shape[2:])

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from lirpa_core.aten import activation
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.rules.unary import Unary
-from torch import Tensor
 
 aten = torch.ops.aten
 inf = math.inf
@@ -147,7 +148,12 @@ CASES = [
     Case("clamp-low", aten.clamp.default, (0.5,), special=(0.5,)),
     Case("clamp-high", aten.clamp.default, (None, 0.5), special=(0.5,)),
     Case("clamp-crossed", aten.clamp.default, (2.0, -1.0), special=(-1.0, 2.0)),
-    Case("clamp.Tensor", aten.clamp.Tensor, (torch.tensor([[-1.0]]), torch.tensor([[0.5]])), special=(-1.0, 0.5)),
+    Case(
+        "clamp.Tensor",
+        aten.clamp.Tensor,
+        (torch.tensor([[-1.0]]), torch.tensor([[0.5]])),
+        special=(-1.0, 0.5),
+    ),
     Case("clamp.Tensor-high", aten.clamp.Tensor, (None, torch.tensor(0.5)), special=(0.5,)),
     _case("clamp_min", 0.3, special=(0.3,)),
     _case("clamp_max", 0.3, special=(0.3,)),
@@ -217,7 +223,12 @@ CASES = [
     _case("sin", special=(0.0, math.pi / 2, -math.pi / 2, math.pi, 3 * math.pi / 2)),
     _case("cos", special=(0.0, math.pi / 2, -math.pi / 2, math.pi, 3 * math.pi / 2)),
     _case("tan", domain=(-1.57, 1.57), special=(0.0, 1.57, -1.57)),
-    Case("tan-shifted", aten.tan.default, domain=(-1.57 + 5 * math.pi, 1.57 + 5 * math.pi), special=(5 * math.pi,)),
+    Case(
+        "tan-shifted",
+        aten.tan.default,
+        domain=(-1.57 + 5 * math.pi, 1.57 + 5 * math.pi),
+        special=(5 * math.pi,),
+    ),
     _case("floor", special=(0.0, -1.0, 1.0, 3.0)),
     _case("ceil", special=(0.0, -1.0, 1.0, 3.0)),
     _case("round", special=(-0.5, 0.5, 1.5, 2.5)),

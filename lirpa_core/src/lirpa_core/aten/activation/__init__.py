@@ -10,10 +10,10 @@ from lirpa_core.aten.activation import (
     s_shaped,
     steps,
 )
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register every rule of this package."""
     for group in (piecewise_linear, elementary, exponential, power, s_shaped, gated, periodic, steps):
         group.register(registry)

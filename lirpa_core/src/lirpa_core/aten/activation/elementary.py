@@ -7,7 +7,7 @@ import math
 import torch
 
 from lirpa_core.aten.activation.domains import unless_above, unless_from, unless_one_sign
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary
 
 
@@ -88,7 +88,7 @@ COSH = Curve(
 )
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.log.default, Unary(LOG))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Jump, Unary
 
@@ -118,7 +118,7 @@ def _elu(alpha: float, scale: float, rate: float, steep: float | None = None) ->
 SELU = _elu(1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0)
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.exp.default, Unary(EXP))

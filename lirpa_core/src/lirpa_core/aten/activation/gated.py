@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary
 from lirpa_core.rules.unary.curve import Jet, Map
@@ -29,9 +29,9 @@ def _gated(f: Map, jet: Jet, inflections: tuple[float, float], minimum: float) -
         f=f,
         df=lambda x: jet(x)[0],
         arcs=(
-            Arc(CONCAVE, end=low, jet=jet, anchor=low - 1),
+            Arc(CONCAVE, end=low, jet=jet, anchor=low - 1, limit=0.0),
             Arc(CONVEX, low, high, jet=jet, anchor=0.0),
-            Arc(CONCAVE, start=high, jet=jet, anchor=high + 1),
+            Arc(CONCAVE, start=high, jet=jet, anchor=high + 1, limit=1.0),
         ),
         extrema=(minimum,),
         inside=0.0,
@@ -99,7 +99,7 @@ def gelu(call: Call) -> Curve:
     return GELU_TANH if call["approximate"] == "tanh" else GELU
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.gelu.default, Unary(gelu))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.unary import CONCAVE, CONVEX, LOWER, UPPER, Curve, Point, Span, Unary, clip
 
 _PERIOD = 2 * math.pi
@@ -28,6 +28,10 @@ class Wave(Curve):
 
     def dips(self, lo: Tensor, hi: Tensor, k: Tensor, side: int) -> tuple[Point, ...]:
         return self._touching(lo, hi, k.detach(), side)
+
+    @property
+    def polygonal(self) -> bool:
+        return False
 
     def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
         m = (lo / 2 + hi / 2).detach()
@@ -91,6 +95,10 @@ COS = Wave(f=torch.cos, df=lambda x: -x.sin(), inside=0.0, phase=math.pi / 2)
 class Tangent(Curve):
     """`tan(x)` between two poles: concave up to the middle of the period, convex after."""
 
+    @property
+    def polygonal(self) -> bool:
+        return False
+
     def spans(self, lo: Tensor, hi: Tensor, side: int) -> tuple[Span, ...]:
         middle = _middle(lo, hi)
         center = clip(middle, lo, hi)
@@ -99,7 +107,7 @@ class Tangent(Curve):
         def touch(k: Tensor) -> Tensor:
             return middle + side * (k - 1).clamp(min=0).sqrt().atan()
 
-        return (Span(start, end, touch, self._jet, None, side == CONVEX, side == CONCAVE),)
+        return (Span(start, end, touch, self._jet, from_left=side == CONVEX, from_right=side == CONCAVE),)
 
     def bent(self, lo: Tensor, hi: Tensor) -> Tensor:
         return lo < hi
@@ -119,7 +127,7 @@ def _across_pole(lo: Tensor, hi: Tensor) -> Tensor:
 TAN = Tangent(f=torch.tan, df=lambda x: 1 + x.tan().square(), monotone=1, outside=_across_pole, inside=0.0)
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.sin.default, Unary(SIN))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Curve, Jump, Unary, parameter
 
@@ -146,7 +146,7 @@ def threshold(call: Call) -> Curve:
     )
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.relu.default, Unary(RELU))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.aten.activation.domains import unless_above, unless_from, unless_one_sign
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary
 
@@ -84,7 +84,7 @@ def _odd_power(p: float) -> Curve:
     )
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.square.default, Unary(SQUARE))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.aten.activation.domains import unless_strictly_within, unless_within
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary
 
 
@@ -109,7 +109,7 @@ ATANH = _s_shape(
 )
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.sigmoid.default, Unary(SIGMOID))

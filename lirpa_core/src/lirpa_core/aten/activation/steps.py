@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.activation.registrar import Registrar
+from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.unary import Curve, Jump, Point, Position, Unary, clip, parameter
 from lirpa_core.rules.unary.curve import Map
@@ -33,6 +33,10 @@ class Staircase(Curve):
     upward: Map = torch.ceil
     height: float = 1.0
     landings: tuple[float, ...] = ()
+
+    @property
+    def jumps(self) -> bool:
+        return True
 
     def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
         bottom, top = self.f(lo).detach(), self.f(hi).detach()
@@ -113,7 +117,7 @@ def _comparison(name: str) -> Callable[[Call], Curve]:
     return curve
 
 
-def register(registry: Registrar) -> None:
+def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.floor.default, Unary(FLOOR))

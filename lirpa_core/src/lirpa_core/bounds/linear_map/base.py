@@ -50,8 +50,11 @@ class LinearMap(ABC):
         """`Σ A·value`: `[R, B]` for a value `[B, *S]`."""
         return self.dense().dot(value)
 
-    def split_dot(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """`Σ A⁺·lower + A⁻·upper`: `[R, B]` for values `[B, *S]`; the minimum over a box."""
+    def split_dot(self, lower: Tensor | None, upper: Tensor | None) -> Tensor:
+        """`Σ A⁺·lower + A⁻·upper`: `[R, B]` for values `[B, *S]`; the minimum over a box.
+
+        None stands for zero, and saves the pass over that half; not both.
+        """
         return self.dense().split_dot(lower, upper)
 
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
@@ -122,7 +125,8 @@ def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
         return flat[:, 0] @ v.T
     if v.shape[0] == 1:
         return flat @ v[0]
-    return torch.einsum("rbn,bn->rb", flat, v)
+    dot: Tensor = torch.linalg.vecdot(flat, v)  # several times faster than einsum, which calls bmm here
+    return dot
 
 
 def flatten(x: Tensor, lead: int) -> Tensor:

@@ -73,7 +73,12 @@ class RowsMap(LinearMap):
     def dot(self, value: Tensor) -> Tensor:
         return self.scale_ * self._gather(value)
 
-    def split_dot(self, lower: Tensor, upper: Tensor) -> Tensor:
+    def split_dot(self, lower: Tensor | None, upper: Tensor | None) -> Tensor:
+        if lower is None:
+            assert upper is not None
+            return self.scale_.clamp(max=0) * self._gather(upper)
+        if upper is None:
+            return torch.relu(self.scale_) * self._gather(lower)
         return self.scale_ * torch.where(self.scale_ >= 0, self._gather(lower), self._gather(upper))
 
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:

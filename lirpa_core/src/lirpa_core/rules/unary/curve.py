@@ -45,6 +45,8 @@ class Arc:
             only for them to be tight.
         jet: First and second derivative at once, for the search that replaces a missing `inverse`.
         anchor: A point of the arc where the curvature is large, at which that search begins.
+        limit: Slope at the infinite end of an arc that flattens out exponentially, where Newton's
+            method for the slope would crawl; the search then solves for its logarithm.
         alone: Whether no box reaches beyond this arc, because a pole is there.
     """
 
@@ -54,6 +56,7 @@ class Arc:
     inverse: Map | None = None
     jet: Jet | None = None
     anchor: float | None = None
+    limit: float | None = None
     alone: bool = False
 
 
@@ -80,6 +83,7 @@ class Span:
         touch: From a slope to the point of the arc with that slope; None to search for it.
         jet: First and second derivative, for the search.
         anchor: Where the search begins.
+        limit: As in `Arc`.
         from_left: Whether a tangent from the left end of the box may touch this arc.
         from_right: Whether a tangent from the right end of the box may touch this arc.
     """
@@ -89,6 +93,7 @@ class Span:
     touch: Map | None
     jet: Jet
     anchor: float | None = None
+    limit: float | None = None
     from_left: bool = True
     from_right: bool = True
 
@@ -109,8 +114,8 @@ class Curve:
         homogeneous: Whether `f(cx) = cf(x)` for all `c >= 0`, so that some lines pass through zero.
         outside: From `(lo, hi)` to where the box is not in the domain; None if that cannot be.
         inside: Some point of the domain at which everything is finite.
-        singular: Points of the domain where the derivative (or the second) is infinite. A box that
-            ends there gives no gradient to that end.
+        singular: Points of the domain where the derivative (or the second) is infinite. An end
+            of a box that is there, or all but there, gets no gradient.
     """
 
     f: Map
@@ -125,6 +130,16 @@ class Curve:
     inside: float = 1.0
     singular: tuple[float, ...] = ()
 
+    @property
+    def jumps(self) -> bool:
+        """Whether the curve has a jump among its corners."""
+        return any(isinstance(corner, Jump) for corner in self.corners)
+
+    @property
+    def polygonal(self) -> bool:
+        """Whether the curve is continuous and straight between its corners."""
+        return len(self.arcs) == 0 and not self.jumps
+
     def slope(self, x: Tensor) -> Tensor:
         """`f'(x)`, with the shape of `f(x)`."""
         if self.df is not None:
@@ -134,7 +149,7 @@ class Curve:
 
     def finite_slope(self, x: Tensor) -> Tensor:
         """`f'(x)`, or zero where that is not finite; its gradient is finite too."""
-        if not self.arcs:
+        if len(self.arcs) == 0:
             return self.slope(x)
         finite = self.slope(x.detach()).isfinite()
         slope = self.slope(torch.where(finite, x, self.inside))
@@ -168,6 +183,7 @@ class Curve:
                 arc.inverse,
                 arc.jet or self._jet,
                 arc.anchor,
+                arc.limit,
                 arc.start is not None and not arc.alone,
                 arc.end is not None and not arc.alone,
             )
@@ -198,7 +214,7 @@ class Curve:
                 bent = bent | ((lo <= corner.at) & (corner.at <= hi) & (lo < hi))
             else:
                 bent = bent | ((lo < corner) & (corner < hi))
-        for side in {arc.bend for arc in self.arcs}:
+        for side in (LOWER, UPPER):
             for span in self.spans(lo, hi, side):
                 bent = bent | (span.start < span.end)
         return bent

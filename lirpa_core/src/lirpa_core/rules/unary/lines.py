@@ -7,7 +7,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from lirpa_core.rules.unary.curve import LOWER, UPPER, Curve, Jump, Point, Span
+from lirpa_core.rules.unary.curve import LOWER, UPPER, Curve, Point, Span
 from lirpa_core.rules.unary.tangent import chord, point_of_slope, tangent_point
 
 
@@ -28,7 +28,7 @@ def intercept(curve: Curve, lo: Tensor, hi: Tensor, k: Tensor, side: int) -> Ten
     the right way. The derivative by `k` is minus the touching point.
     """
     best = _extreme(curve.f(lo) - k * lo, curve.f(hi) - k * hi, side)
-    if curve.shape != -side or any(isinstance(c, Jump) for c in curve.corners):
+    if curve.shape != -side or curve.jumps:
         for x, y in curve.vertices(lo, hi):
             best = _extreme(best, y - k * x, side)
     dips = curve.dips(lo, hi, k, side)
@@ -48,7 +48,9 @@ def _arc_intercept(curve: Curve, span: Span, k: Tensor, side: int) -> Tensor:
     value there by at most the difference of slopes times the distance to an end of the arc. That
     term is zero at the exact point and of the order of a rounding error otherwise.
     """
-    x = point_of_slope(span, k, side).maximum(span.start).minimum(span.end)
+    x = point_of_slope(span, k, side)
+    # At an end, the point moves with the end; elsewhere it is stationary and needs no gradient.
+    x = torch.where(x <= span.start, span.start, torch.where(x >= span.end, span.end, x))
     at, start, end = x.detach(), span.start.detach(), span.end.detach()
     excess = side * (curve.slope(at) - k.detach())
     limit = torch.finfo(at.dtype).max  # infinite slopes occur at the ends, times a distance of zero
@@ -82,9 +84,16 @@ def _best_pair(curve: Curve, ends: tuple[Point, Point], m: Tensor, tangent: Tens
     # A trifle to the right, lest a corner at the very midpoint make a tie of all that ends there.
     middle = (m + (hi / 2 - lo / 2) * torch.finfo(m.dtype).eps ** 0.5).detach()
     vertices = curve.vertices(lo, hi)
-    pairs = list(combinations((ends[0], *vertices, ends[1]), 2))
-    sources = vertices if any(isinstance(c, Jump) for c in curve.corners) else ()
-    on_arc = torch.zeros_like(middle, dtype=torch.bool)
+    points = (ends[0], *vertices, ends[1])
+    if curve.polygonal:
+        # The edge at the midpoint is the tangent, whether it supports the envelope or not.
+        pairs = [(p, q) for i, p in enumerate(points) for q in points[i + 2 :]]
+        slope = curve.slope(middle)
+    else:
+        pairs = list(combinations(points, 2))
+        slope = tangent
+    sources = vertices if curve.jumps else ()
+    on_arc = torch.full_like(middle, curve.polygonal, dtype=torch.bool)
     for span in curve.spans(lo, hi, side):
         on_arc = on_arc | ((span.start < middle) & (middle < span.end))
         for p in (ends[0], *sources) if span.from_left else ():
@@ -93,7 +102,7 @@ def _best_pair(curve: Curve, ends: tuple[Point, Point], m: Tensor, tangent: Tens
         for p in (*sources, ends[1]) if span.from_right else ():
             x = tangent_point(curve, span, p, False, side)
             pairs.append(((x, curve.f(x)), p))
-    best, slope = torch.where(on_arc, curve.f(middle), side * torch.inf), tangent
+    best = torch.where(on_arc, curve.f(middle), side * torch.inf)
     for p, q in pairs:
         k, valid = chord(p, q)
         left, right = (middle - p[0]).detach(), (q[0] - middle).detach()

@@ -143,8 +143,14 @@ def _box(call: Call, curve: Curve, box: Interval | None) -> tuple[Tensor, Tensor
     if outside is not None:
         lo, hi = torch.where(outside, curve.inside, lo), torch.where(outside, curve.inside, hi)
     for point in curve.singular:
-        lo, hi = torch.where(lo == point, lo.detach(), lo), torch.where(hi == point, hi.detach(), hi)
+        lo, hi = _without_gradient_near(point, lo), _without_gradient_near(point, hi)
     return lo, hi, outside
+
+
+def _without_gradient_near(point: float, x: Tensor) -> Tensor:
+    """Cut the gradient at a singular point, and where the square of the distance to it underflows."""
+    near = (x.detach() - point).abs() <= torch.finfo(x.dtype).tiny ** 0.5
+    return torch.where(near, x.detach(), x)
 
 
 def _lines(

@@ -13,22 +13,25 @@ from torch import Tensor
 
 from lirpa_core.rules.unary.curve import Curve, Point, Span
 
-#: Steps of the searches; both converge quadratically, the guarded one after a few halvings.
-NEWTON_STEPS = 12
-TANGENT_STEPS = 7
+#: Steps of the searches. They converge quadratically, from an anchor at once, else after a few
+#: halvings of the bracket; slowly only where the point sought is an inflection. On boxes up to 2000
+#: wide what is left after the anchored search is below 1e-8 of a bound, and mostly rounding.
+TANGENT_STEPS = 5
+ANCHORED_STEPS = 9
+BRACKETED_STEPS = 16
 
 
 def chord(p: Point, q: Point) -> tuple[Tensor, Tensor]:
     """Slope of the line from `p` to `q`, and whether there is one.
 
-    There is none (the slope is zero then) where `q` is not to the right of `p`, or so near that the
-    quotient or its derivatives might overflow. Differences are halved so that they do not.
+    There is none (the slope means nothing then) where `q` is not to the right of `p`, or so near
+    that the quotient or its derivatives overflow.
     """
-    run = q[0] / 2 - p[0] / 2
-    valid = run >= 4 * torch.finfo(run.dtype).tiny
-    rise = q[1] / 2 - p[1] / 2
-    slope = rise / torch.where(valid, run, 1)
-    return torch.where(valid, slope, 0), valid
+    run, rise = q[0] - p[0], q[1] - p[1]
+    limits = torch.finfo(run.dtype)
+    distance = run.detach().clamp(min=4 * limits.tiny)
+    valid = (run >= distance) & (rise.detach().abs() / distance <= distance * (limits.max / 4))
+    return rise / torch.where(valid, run, 1), valid
 
 
 def point_of_slope(span: Span, k: Tensor, side: int) -> Tensor:
@@ -72,15 +75,22 @@ def _search(
     """Solve `f'(x) = slope_at(x)` on the span by Newton's method inside a shrinking bracket."""
 
     def residual(x: Tensor) -> tuple[Tensor, Tensor]:
+        """Difference of slopes, and the Newton step that should remove it."""
         first, second = span.jet(x)
-        return side * (first - slope_at(x)), side * second
+        k = slope_at(x)
+        excess = first - k
+        if span.limit is not None:
+            rest = first - span.limit
+            ratio = rest / (k - span.limit)
+            return excess, torch.where(ratio > 0, rest * ratio.log(), excess) / second
+        return excess, excess / second
 
-    at_start, at_end = residual(start)[0] >= 0, residual(end)[0] <= 0
+    at_start, at_end = side * residual(start)[0] >= 0, side * residual(end)[0] <= 0
     low, high = start, end
     x = start / 2 + end / 2 if span.anchor is None else start.clamp(min=span.anchor).minimum(end)
-    for _ in range(NEWTON_STEPS):
-        value, growth = residual(x)
-        low, high = torch.where(value <= 0, x, low), torch.where(value >= 0, x, high)
-        newton = x - value / growth
+    for _ in range(BRACKETED_STEPS if span.anchor is None else ANCHORED_STEPS):
+        excess, step = residual(x)
+        low, high = torch.where(side * excess <= 0, x, low), torch.where(side * excess >= 0, x, high)
+        newton = x - step
         x = torch.where((newton >= low) & (newton <= high), newton, low / 2 + high / 2)
     return torch.where(at_start, start, torch.where(at_end, end, x))

@@ -1,4 +1,4 @@
-"""Rules that options exchange for others."""
+"""Rules and kernels that options exchange for others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ class LowerSlope(Unary):
 
 
 def with_options(registry: Registry, options: BoundOptions) -> Registry:
-    """The registry with the rules that the options ask for."""
+    """The registry with the rules and the forms of coefficients that the options ask for."""
+    if options.conv_mode == "matrix":
+        registry = registry.without_form("patches")
     rule = registry.rule_for(aten.relu.default)
     if options.relu == "adaptive" or not isinstance(rule, Unary):
         return registry

@@ -1,0 +1,176 @@
+"""Maxima and minima of two operands and along dimensions, and logsumexp."""
+
+import pytest
+import torch
+
+from lirpa_core.aten import extremum
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.registry import default_registry
+from lirpa_core.rules.call import Call, Const, Operand
+from lirpa_core.testing import check_rule
+
+aten = torch.ops.aten
+
+
+def X(*sizes: int) -> Operand:
+    return Operand(sizes)
+
+
+def C(*sizes: int) -> torch.Tensor:
+    return torch.randn(sizes, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+PAIRS = {
+    "both": (X(2, 2), X(2, 2)),
+    "broadcast": (X(2, 1), X(3)),
+    "constant": (X(2, 3), C(3)),
+    "constant first": (C(2, 3), X(3)),
+    "batched constant": (X(3), Const(C(3, 2, 3), batched=True)),
+    "number": (X(3), torch.tensor(0.5).double()),
+}
+ALONG = {
+    "all": ((X(5),), {"values": "default"}),
+    "dim": ((X(2, 4), 1), {"values": "dim"}),
+    "dim kept": ((X(3, 2), 0, True), {"values": "dim"}),
+    "dims": ((X(2, 2, 2), [0, -1]), {"values": "amax"}),
+    "no dims": ((X(4), []), {"values": "amax"}),
+    "number": ((X(),), {"values": "default"}),
+}
+OPS = {
+    ("max", "default"): aten.max.default,
+    ("max", "dim"): aten.max.dim,
+    ("max", "amax"): aten.amax.default,
+    ("min", "default"): aten.min.default,
+    ("min", "dim"): aten.min.dim,
+    ("min", "amax"): aten.amin.default,
+}
+
+
+def _along(which: str, name: str) -> Call:
+    args, kind = ALONG[name]
+    op = OPS[which, kind["values"]]
+    return Call.of(op, *args, output=0 if kind["values"] == "dim" else None)
+
+
+@pytest.mark.parametrize("op", [aten.maximum.default, aten.minimum.default, aten.fmax.default, aten.fmin.default])
+@pytest.mark.parametrize("name", PAIRS)
+def test_of_two(op, name, oracle):
+    call = Call.of(op, *PAIRS[name], batch=3)
+    rule = default_registry().rule_for(op)
+    for width in (0.3, 3.0):
+        inputs = oracle.boxes(call, width=width)
+        oracle.assert_sound(rule, call, inputs)
+        oracle.assert_tight(rule, call, inputs)
+
+
+@pytest.mark.parametrize("op", [aten.maximum.default, aten.minimum.default])
+def test_the_kit_finds_nothing_wrong_with_two(op):
+    call = Call.of(op, X(2), X(2))
+    check_rule(default_registry(), call, examples=14)
+
+
+def test_an_infinite_constant_leaves_the_operand():
+    for op, bound in ((aten.maximum.default, -torch.inf), (aten.minimum.default, torch.inf)):
+        call = Call.of(op, X(2), torch.tensor(bound).double())
+        x = Interval(-torch.ones(1, 2).double(), torch.ones(1, 2).double())
+        relaxation = default_registry().rule_for(op).relax(call, (x,))
+        for side in (relaxation.lower, relaxation.upper):
+            assert (side.terms[0].slope == 1).all() and (side.bias == 0).all()
+
+
+@pytest.mark.parametrize("which", ["max", "min"])
+@pytest.mark.parametrize("name", ALONG)
+def test_along_dimensions(which, name, oracle):
+    call = _along(which, name)
+    rule = default_registry().rule_for(call.node.target)
+    rule.check(call)
+    for width in (0.0, 0.3, 3.0):
+        inputs = oracle.boxes(call, width=width)
+        oracle.assert_sound(rule, call, inputs)
+        oracle.assert_tight(rule, call, inputs)
+
+
+@pytest.mark.parametrize("which", ["max", "min"])
+def test_the_kit_finds_nothing_wrong_along_dimensions(which):
+    check_rule(default_registry(), _along(which, "dim"), examples=14)
+
+
+def test_a_dominating_element_is_the_maximum(oracle):
+    call = _along("max", "dim")
+    lower = torch.tensor([[[0.0, 5, 1, 2], [0, 0, 0, 9]]]).double()
+    x = Interval(lower, lower + 1)
+    rule = default_registry().rule_for(call.node.target)
+    relaxation = rule.relax(call, (x,))
+    one_hot = torch.tensor([[[0.0, 1, 0, 0], [0, 0, 0, 1]]]).double()
+    for side in (relaxation.lower, relaxation.upper):
+        oracle.close(side.terms[0].weight, one_hot)
+    oracle.close(relaxation.upper.bias, torch.zeros(1, 2).double())
+    assert not rule.loose(call, (x,))[0].any()
+
+
+def test_the_upper_bound_is_the_better_of_two(oracle):
+    """Many equal boxes: the constant wins over the sum of chords. Two: the chords win."""
+    for n, slope in ((40, 0.0), (2, 0.5)):
+        call = Call.of(aten.amax.default, X(n), [0])
+        lower = torch.linspace(-1e-3, 0, n, dtype=torch.float64)[None]
+        relaxation = default_registry().rule_for(aten.amax.default).relax(call, (Interval(lower, lower + 1),))
+        weight = relaxation.upper.terms[0].weight
+        assert (weight == 0).all() if slope == 0 else (weight >= slope).all()
+
+
+def test_positions_are_refused():
+    call = Call.of(aten.max.dim, X(2, 3), 1, output=1)
+    with pytest.raises(UnsupportedOperandError, match="position"):
+        default_registry().rule_for(aten.max.dim).check(call)
+
+
+LSE = {"one": (X(4), [0]), "kept": (X(2, 3), [-1], True), "two": (X(2, 2, 2), [0, 2]), "number": (X(), [])}
+
+
+@pytest.mark.parametrize("name", LSE)
+def test_logsumexp(name, oracle):
+    call = Call.of(aten.logsumexp.default, *LSE[name])
+    rule = default_registry().rule_for(aten.logsumexp.default)
+    for width in (0.0, 0.3, 6.0):
+        inputs = oracle.boxes(call, width=width)
+        oracle.assert_sound(rule, call, inputs)
+        oracle.assert_tight(rule, call, inputs)
+
+
+def test_the_kit_finds_nothing_wrong_with_logsumexp():
+    check_rule(default_registry(), Call.of(aten.logsumexp.default, X(3), [0], True), examples=21)
+
+
+def test_logsumexp_of_huge_and_far_apart_numbers(oracle):
+    call = Call.of(aten.logsumexp.default, X(3), [0])
+    rule = default_registry().rule_for(aten.logsumexp.default)
+    lower = torch.tensor([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [900.0, 900.0, 0.0]]).double()
+    width = torch.tensor([[0.0, 1, 5e3], [1e-9, 2e4, 0], [1e-12, 2.0, 1e3]]).double()
+    x = Interval(lower, lower + width)
+    relaxation = rule.relax(call, (x,))
+    for side in (relaxation.lower, relaxation.upper):
+        assert side.terms[0].weight.isfinite().all() and side.bias.isfinite().all()
+    oracle.assert_sound(rule, call, (x,), tolerance=1e-7)
+
+
+def test_logsumexp_of_a_point_is_its_tangent(oracle):
+    call = Call.of(aten.logsumexp.default, X(4), [0])
+    x = C(3, 4)
+    relaxation = default_registry().rule_for(aten.logsumexp.default).relax(call, (Interval(x, x),))
+    for side in (relaxation.lower, relaxation.upper):
+        oracle.close(side.terms[0].weight, x.softmax(-1))
+        oracle.close(oracle.line(side, [x], call), x.logsumexp(-1))
+
+
+def test_weighted_sum_is_a_matrix(oracle):
+    weight = C(3, 2, 4)
+    op = extremum.WeightedSum(weight, (1,), (2,))
+    J = torch.zeros(3, 2, 2, 4).double()
+    J[:, 0, 0], J[:, 1, 1] = weight[:, 0], weight[:, 1]
+    oracle.assert_transposes(op, J.reshape(3, 2, 8), (2,))
+
+
+def test_logaddexp(oracle):
+    x, y = C(2, 3), C(3)
+    oracle.close(extremum.logaddexp(x, y), torch.logaddexp(x, y))

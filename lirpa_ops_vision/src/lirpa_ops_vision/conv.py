@@ -1,0 +1,158 @@
+"""Rules of convolutions and transposed convolutions in one, two and three dimensions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.registry import OperatorRegistry
+from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.call import Call, Const
+from lirpa_ops_vision.folding import fold, spatial
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """The options of a convolution, one number for each spatial dimension.
+
+    Attributes:
+        stride: Step between neighbouring windows.
+        before: Zero padding before the first element.
+        after: Zero padding behind the last element; differs from `before` for `'same'` and even kernels.
+        dilation: Step between neighbouring elements of the kernel.
+        groups: Number of channel groups.
+        transposed: Whether this is the transpose of a convolution.
+        output_padding: What a transposed convolution adds behind the last element.
+    """
+
+    stride: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    transposed: bool = False
+    output_padding: tuple[int, ...] = ()
+
+    @property
+    def dims(self) -> int:
+        """Number of spatial dimensions."""
+        return len(self.stride)
+
+    @classmethod
+    def of(cls, call: Call) -> ConvGeometry:
+        """Read the geometry from a call of any convolution."""
+        weight = call["weight"]
+        shape = weight.value.shape if isinstance(weight, Const) else call.shapes[weight.index]
+        dims = len(shape) - 2
+        stride, dilation = spatial(call["stride"], dims), spatial(call["dilation"], dims)
+        before, after = _padding(call["padding"], tuple(shape[2:]), dilation)
+        transposed = "output_padding" in call.arguments and call.arguments.get("transposed", True)
+        extra = spatial(call.arguments.get("output_padding", 0), dims)
+        return cls(stride, before, after, dilation, int(call["groups"]), bool(transposed), extra)
+
+    def run(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution of `[N, C, *space]` with `[C_out, C / groups, *kernel]`, without bias."""
+        if self.before != self.after:
+            x = torch.constant_pad_nd(x, _border(self.before, self.after))
+        padding = (0,) * self.dims if self.before != self.after else self.before
+        out: Tensor = aten.convolution.default(
+            x,
+            weight,
+            None,
+            self.stride,
+            padding,
+            self.dilation,
+            self.transposed,
+            self.output_padding,
+            self.groups,
+        )
+        return out
+
+    def pull(self, A: Tensor, weight: Tensor, size: Sequence[int]) -> Tensor:
+        """The transpose of `run`: `[N, C_out, *space_out]` to `[N, C, *size]`."""
+        if self.transposed:
+            zeros = (0,) * self.dims
+            out: Tensor = aten.convolution.default(
+                A, weight, None, self.stride, self.before, self.dilation, False, zeros, self.groups
+            )
+            # A large output padding leaves room for windows that the operator does not have.
+            return out[(slice(None), slice(None), *(slice(n) for n in size))]
+        uneven = self.before != self.after
+        padding = (0,) * self.dims if uneven else self.before
+        whole = [n + a + b for n, a, b in zip(size, self.before, self.after, strict=True)]
+        covered = [
+            (n - 1) * s + d * (k - 1) + 1
+            for n, s, d, k in zip(A.shape[2:], self.stride, self.dilation, weight.shape[2:], strict=True)
+        ]
+        # What the last window leaves over on the right, because the stride does not divide the rest.
+        left_over = [n - c for n, c in zip(whole, covered, strict=True)]
+        out = aten.convolution.default(
+            A, weight, None, self.stride, padding, self.dilation, True, left_over, self.groups
+        )
+        if uneven:
+            out = torch.constant_pad_nd(out, [-n for n in _border(self.before, self.after)])
+        return out
+
+
+def _padding(
+    given: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if given == "valid":
+        return (0,) * len(kernel), (0,) * len(kernel)
+    if given == "same":
+        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        return tuple(n // 2 for n in total), tuple(n - n // 2 for n in total)
+    both = spatial(given, len(kernel))
+    return both, both
+
+
+def _border(before: Sequence[int], after: Sequence[int]) -> list[int]:
+    """Paddings in the order of `constant_pad_nd`: last dimension first."""
+    return list(itertools.chain.from_iterable(zip(reversed(before), reversed(after), strict=True)))
+
+
+class ConvNative:
+    """Native code of a convolution of a perturbed image with fixed weights."""
+
+    def apply(self, call: Call, slot: int, weight: Const, x: Tensor, lead: int) -> Tensor | None:
+        if weight.batched or call.slot("input") != slot:
+            return None
+        geometry = ConvGeometry.of(call)
+        out = geometry.run(fold(x, geometry.dims + 1), weight.value)
+        return out.reshape(*x.shape[:lead], *call.shape)
+
+    def transpose(self, call: Call, slot: int, weight: Const, A: Tensor) -> Tensor | None:
+        if weight.batched or call.slot("input") != slot:
+            return None
+        geometry = ConvGeometry.of(call)
+        shape = call.shapes[slot]
+        out = geometry.pull(fold(A, geometry.dims + 1), weight.value, shape[len(shape) - geometry.dims :])
+        return out.reshape(*A.shape[:2], *shape)
+
+    def interval(self, call: Call, x: Interval, y: Interval) -> Interval | None:
+        return None
+
+
+CONV = Bilinear("input", "weight", ("bias",), native=ConvNative())
+
+#: Convolutions as they are exported, and the general form that decomposition makes of them.
+CONVOLUTIONS = (
+    aten.conv1d.default, aten.conv2d.default, aten.conv3d.default,
+    aten.conv1d.padding, aten.conv2d.padding, aten.conv3d.padding,
+    aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input,
+    aten.convolution.default,
+)  # fmt: skip
+
+
+def register(registry: OperatorRegistry) -> None:
+    """Register this file's rules."""
+    for op in CONVOLUTIONS:
+        registry.register(op, CONV)

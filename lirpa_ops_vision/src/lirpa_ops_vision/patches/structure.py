@@ -1,0 +1,274 @@
+"""Patches: coefficients that are zero outside a window of the image, a window for each row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.linear_map import LinearMap, RowsMap
+from lirpa_core.bounds.norms import scaled_norm
+from lirpa_core.capture.graph import Shape
+from lirpa_ops_vision.patches.placement import Placement
+
+#: Elements of the windows that one step works on, so that temporaries stay small and in the cache.
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class PatchesMap(LinearMap):
+    """Rows whose coefficients vanish outside a window (cf. Xu et al. 2020, "patches mode").
+
+    Rows may repeat the placement: rows `i`, `i + R0`, `i + 2 R0`, .. share one window. What lies
+    outside the image counts as zero, whatever is stored there, unless `clean` says it is zero.
+
+    Attributes:
+        values: `[R, B, C, kh, kw]`, `R` a multiple of the placement's `R0`; `B` of one is shared.
+        place: The windows.
+        size: `S`: `(1, .., 1, C, H, W)`.
+        clean: Whether the values outside the image are known to be zero.
+    """
+
+    values: Tensor
+    place: Placement
+    size: Shape
+    clean: bool = False
+
+    @property
+    def rows(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def batch(self) -> int:
+        return max(self.values.shape[1], self.place.anchor.shape[1])
+
+    @property
+    def shape(self) -> Shape:
+        return self.size
+
+    def to_dense(self) -> Tensor:
+        pixels, valid = self.place.pixels()  # [R0, B, kh, kw]
+        repeat, batch, channels = self.repeat, self.batch, self.size[-3]
+        values = torch.where(self._broadcast(valid), self._blocks(self.values), 0).flatten(-2)
+        values = values.expand(repeat, -1, batch, -1, -1)  # [n, R0, B, C, k]
+        index = self._broadcast(pixels).flatten(-2).expand(values.shape)
+        out = values.new_zeros(*values.shape[:4], math.prod(self.place.size))
+        return out.scatter_add(-1, index, values).reshape(
+            self.rows, batch, *self.size[:-3], channels, *self.place.size
+        )
+
+    @property
+    def repeat(self) -> int:
+        """How many rows share a window."""
+        return self.rows // self.place.rows
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        """`[R, ..]` to `[repeat, R0, ..]`."""
+        return x.reshape(self.repeat, self.place.rows, *x.shape[1:])
+
+    @staticmethod
+    def _broadcast(x: Tensor) -> Tensor:
+        """`[R0, B, kh, kw]` to `[1, R0, B, 1, kh, kw]`."""
+        return x.unsqueeze(2).unsqueeze(0)
+
+    def with_values(self, values: Tensor, *, clean: bool) -> PatchesMap:
+        """Other values in the same windows."""
+        return replace(self, values=values, clean=clean)
+
+    def cleaned(self) -> PatchesMap:
+        """The same map with zeros outside the image."""
+        if self.clean or self.place.inside:
+            return self
+        _, valid = self.place.pixels()
+        values = self._blocks(self.values) * self._broadcast(valid).to(self.values.dtype)
+        return self.with_values(values.flatten(0, 1), clean=True)
+
+    # -------------------------------------------------------------- products with values [B, *S]
+
+    def _images(self, value: Tensor) -> Tensor:
+        """A value that broadcasts against `[B, *S]`, as `[B, C, H, W]`."""
+        rank = len(self.size)
+        value = value.reshape(*([1] * max(0, rank + 1 - value.dim())), *value.shape)
+        value = value.expand(value.shape[0], *self.size)
+        return value.reshape(value.shape[0], *self.size[-3:])
+
+    def _each(self, images: list[Tensor], function: Callable[..., Tensor]) -> Tensor:
+        """Apply a function of the values and of the images' windows, some rows at a time.
+
+        Args:
+            images: Each `[B, C, H, W]`.
+            function: From `[n, r, B, C, kh, kw]` and one window `[r, B, C, kh, kw]` an image to a
+                tensor `[n, r, B, ..]`.
+
+        Returns:
+            `[R, B, ..]`.
+        """
+        windows = [self.place.windows(image) for image in images]
+        wide = max(self.batch, *(image.shape[0] for image in images))
+        size = self.repeat * wide * math.prod(self.values.shape[2:])
+        if self.place.rows >= math.prod(self.place.space):  # each is read about once or more
+            windows = [w.contiguous() for w in windows]
+        step = max(1, _CHUNK // max(1, size))
+        blocks = self._blocks(self.values)
+        parts = []
+        for start in range(0, self.place.rows, step):
+            stop = min(start + step, self.place.rows)
+            picked = [self.place.pick(w, start, stop) for w in windows]
+            parts.append(function(blocks[:, start:stop], *picked))
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).flatten(0, 1)
+
+    def dot(self, value: Tensor) -> Tensor:
+        image = self._images(value)
+        if _is_constant(image):
+            sums = self.cleaned().values.sum((-2, -1))  # [R, B, C]
+            return (sums * image[..., 0, 0]).sum(-1).expand(-1, max(self.batch, image.shape[0]))
+        return self._each([image], _sum)
+
+    def split_dot(self, lower: Tensor | None, upper: Tensor | None) -> Tensor:
+        if lower is None:
+            assert upper is not None
+            return self._each([self._images(upper)], lambda a, up: _sum(a.clamp(max=0), up))
+        if upper is None:
+            return self._each([self._images(lower)], lambda a, low: _sum(torch.relu(a), low))
+        low, up = lower / 2, upper / 2  # divided first, so that nothing overflows
+        images = [self._images(low + up), self._images(up - low)]
+        return self._each(images, lambda a, center, radius: _sum(a, center) - _sum(a.abs(), radius))
+
+    def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
+        if weight is not None:
+            return self.scale(weight).dual_norm(q)
+        flat = self.cleaned().values.flatten(2)
+        if q == math.inf:
+            norm = flat.abs().amax(-1)
+        elif q in (1, 2):
+            norm = torch.linalg.vector_norm(flat, q, dim=-1)
+        else:
+            norm = scaled_norm(flat, q)
+        return norm.expand(-1, self.batch)
+
+    def scale(self, factor: Tensor) -> LinearMap:
+        image = self._images(factor)
+        if _is_constant(image):
+            return self.with_values(self.values * image[..., :1, :1], clean=self.clean)
+        return self.with_values(self._each([image], lambda a, f: a * f), clean=True)
+
+    def relax(self, lower: Tensor, upper: Tensor) -> LinearMap:
+        images = [self._images(lower), self._images(upper)]
+        return self.with_values(self._each(images, _relaxed), clean=True)
+
+    # -------------------------------------------------------------- rearranging
+
+    def split(self) -> tuple[LinearMap, LinearMap]:
+        return (
+            self.with_values(self.values.clamp(min=0), clean=self.clean),
+            self.with_values(self.values.clamp(max=0), clean=self.clean),
+        )
+
+    def negate(self) -> LinearMap:
+        return self.with_values(-self.values, clean=self.clean)
+
+    def with_negated(self) -> LinearMap:
+        return self.with_values(torch.cat([self.values, -self.values]), clean=self.clean)
+
+    def take(self, start: int, stop: int) -> LinearMap:
+        place = self.place.repeated(self.repeat).take(start, stop)
+        return replace(self, values=self.values[start:stop], place=place)
+
+    def squeeze(self, dim: int) -> LinearMap:
+        if dim >= len(self.size) - 3:
+            return super().squeeze(dim)
+        return replace(self, size=self.size[:dim] + self.size[dim + 1 :])
+
+    def channels(self, start: int, stop: int) -> PatchesMap:
+        """The coefficients of channels `start` to `stop`, as a map over those channels."""
+        size = (*self.size[:-3], stop - start, *self.size[-2:])
+        return replace(self, values=self.values[:, :, start:stop], size=size)
+
+    def add(self, other: LinearMap) -> LinearMap | None:
+        theirs = _ADDENDS.get(type(other), _none)(other)
+        if theirs is None or not self._fits(theirs):
+            return None
+        place = self.place.union(theirs.place)
+        if place.covers:
+            return None
+        mine, yours = self.cleaned(), theirs.cleaned()
+        values = _padded(mine.values, self.place.margin(place)) + _padded(
+            yours.values, theirs.place.margin(place)
+        )
+        return PatchesMap(values, place, self.size, clean=True)
+
+    def _fits(self, other: PatchesMap) -> bool:
+        mine, yours = self.place, other.place
+        if self.size != other.size or self.rows != other.rows or mine.stride != yours.stride:
+            return False
+        if self.repeat != other.repeat:
+            mine, yours = mine.repeated(self.repeat), yours.repeated(other.repeat)
+        return mine.same_rows(yours)
+
+
+def _sum(a: Tensor, window: Tensor) -> Tensor:
+    """`Σ a·window` over channels and pixels: `[n, r, B, C, kh, kw]` to `[n, r, B]`."""
+    total: Tensor = torch.linalg.vecdot(a.flatten(-3), window.flatten(-3))
+    return total
+
+
+def _relaxed(a: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """`a⁺·lower + a⁻·upper`; written as the dense map does, with a gradient where `a` is zero."""
+    return torch.addcmul(torch.relu(a) * lower, a.clamp(max=0), upper)
+
+
+def _is_constant(image: Tensor) -> bool:
+    """Whether each channel holds one number, as what was expanded over space does."""
+    return image.stride(-1) == 0 and image.stride(-2) == 0
+
+
+def _padded(values: Tensor, margin: tuple[int, int, int, int]) -> Tensor:
+    return torch.constant_pad_nd(values, margin) if any(margin) else values
+
+
+def single_pixels(rows: RowsMap) -> PatchesMap | None:
+    """Selected rows of an image as patches of one pixel; None where the value is no image."""
+    if not is_image(rows.shape):
+        return None
+    channels, *space = rows.shape[-3:]
+    area = space[0] * space[1]
+    index = rows.index
+    one_hot = torch.nn.functional.one_hot(index // area, channels)  # [R, B, C]
+    values = (one_hot.to(rows.scale_.dtype) * rows.scale_.unsqueeze(-1))[..., None, None]
+    return PatchesMap(values, placement_of(rows), rows.shape, clean=True)
+
+
+def placement_of(rows: RowsMap) -> Placement:
+    """Windows of one pixel at the rows' own positions."""
+    height, width = rows.shape[-2:]
+    anchor = rows.index % (height * width)
+    return Placement(anchor, (height, width), (1, 1), (0, 0), (1, 1), (height, width))
+
+
+def is_image(shape: Shape) -> bool:
+    """Whether a value is one image with channels: `(1, .., 1, C, H, W)`."""
+    return len(shape) >= 3 and math.prod(shape[:-3]) == 1
+
+
+def _none(other: LinearMap) -> PatchesMap | None:
+    return None
+
+
+def _itself(other: LinearMap) -> PatchesMap | None:
+    assert isinstance(other, PatchesMap)
+    return other
+
+
+def _from_rows(other: LinearMap) -> PatchesMap | None:
+    assert isinstance(other, RowsMap)
+    return single_pixels(other)
+
+
+#: How to see another structure as patches, so that it can be added.
+_ADDENDS: dict[type[LinearMap], Callable[[LinearMap], PatchesMap | None]] = {
+    PatchesMap: _itself,
+    RowsMap: _from_rows,
+}

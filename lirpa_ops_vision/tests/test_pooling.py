@@ -1,0 +1,107 @@
+"""Pooling: averages are exact, maxima are sound and exact where one element dominates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.rules.call import Call, Operand
+from lirpa_core.testing import check_rule
+from lirpa_ops_vision.pooling import ADAPTIVE_MAXIMUM, AVERAGE, MAXIMUM
+
+aten = torch.ops.aten
+
+
+@pytest.mark.parametrize(
+    ("op", "image", "options"),
+    [
+        (aten.avg_pool1d.default, (1, 2, 5), ([2],)),
+        (aten.avg_pool2d.default, (1, 2, 4, 4), ([2, 2],)),
+        (aten.avg_pool2d.default, (1, 1, 5, 4), ([3, 2], [1, 2], [1, 1])),
+        (aten.avg_pool2d.default, (1, 1, 5, 4), ([2, 3], [2, 2], [1, 1], True, False)),
+        (aten.avg_pool2d.default, (1, 1, 5, 4), ([2, 3], [2, 2], [1, 1], True, True)),
+        (aten.avg_pool2d.default, (1, 1, 4, 4), ([2, 2], [2, 2], [0, 0], False, True, 3)),
+        (aten.avg_pool2d.default, (1, 1, 4, 4), ([2, 2], [2, 2], [0, 0], False, True, -3)),
+        (aten.avg_pool2d.default, (2, 4, 4), ([2, 2],)),
+        (aten.avg_pool3d.default, (1, 1, 3, 2, 2), ([2, 2, 2], [1, 1, 1])),
+        (aten.adaptive_avg_pool1d.default, (1, 1, 7), ([3],)),
+        (aten.adaptive_avg_pool2d.default, (1, 2, 3, 4), ([1, 1],)),
+        (aten._adaptive_avg_pool2d.default, (1, 1, 5, 4), ([2, 3],)),
+        (aten._adaptive_avg_pool3d.default, (1, 1, 2, 3, 2), ([1, 2, 1],)),
+    ],
+)
+def test_average(op: Any, image: tuple[int, ...], options: tuple[Any, ...]) -> None:
+    check_rule(AVERAGE, Call.of(op, Operand(image), *options), examples=7)
+
+
+@pytest.mark.parametrize(
+    ("op", "image", "options"),
+    [
+        (aten.max_pool1d.default, (1, 1, 5), ([2],)),
+        (aten.max_pool2d.default, (1, 2, 2, 2), ([2, 2],)),
+        (aten.max_pool2d.default, (1, 1, 4, 3), ([2, 2], [1, 1])),  # overlapping
+        (aten.max_pool2d.default, (1, 1, 5, 5), ([2, 2], [3, 3])),  # elements that nobody reads
+        (aten.max_pool2d.default, (1, 1, 3, 3), ([3, 3], [2, 2], [1, 1])),
+        (aten.max_pool2d.default, (1, 1, 5, 4), ([2, 2], [2, 2], [0, 0], [1, 1], True)),
+        (aten.max_pool2d.default, (1, 1, 4, 5), ([2, 2], [1, 2], [1, 1], [2, 3], True)),
+        (aten.max_pool2d.default, (2, 2, 2), ([2, 2],)),
+        (aten.max_pool2d.default, (1, 1, 2, 2), ([1, 1],)),
+        (aten.max_pool3d.default, (1, 1, 2, 2, 3), ([2, 2, 2],)),
+    ],
+)
+def test_maximum(op: Any, image: tuple[int, ...], options: tuple[Any, ...]) -> None:
+    check_rule(MAXIMUM, Call.of(op, Operand(image), *options), examples=14)
+
+
+@pytest.mark.parametrize("op", [aten.max_pool2d_with_indices.default, aten.adaptive_max_pool2d.default])
+def test_maximum_with_indices(op: Any) -> None:
+    rule = {aten.adaptive_max_pool2d.default: ADAPTIVE_MAXIMUM}.get(op, MAXIMUM)
+    call = Call.of(op, Operand((1, 1, 4, 3)), [2, 2], output=0)
+    check_rule(rule, call, examples=14)
+    with pytest.raises(UnsupportedOperandError, match="indices"):
+        rule.check(Call.of(op, Operand((1, 1, 4, 3)), [2, 2], output=1))
+
+
+@pytest.mark.parametrize(
+    ("op", "image", "size"),
+    [
+        (aten.adaptive_max_pool1d.default, (1, 1, 7), [3]),
+        (aten.adaptive_max_pool3d.default, (1, 1, 2, 3, 2), [1, 2, 2]),
+    ],
+)
+def test_adaptive_maximum(op: Any, image: tuple[int, ...], size: list[int]) -> None:
+    check_rule(ADAPTIVE_MAXIMUM, Call.of(op, Operand(image), size, output=0), examples=14)
+
+
+def _relax(low: list[float], up: list[float]) -> tuple[torch.Tensor, ...]:
+    """Weights and bias of the two lines of a maximum of four numbers."""
+    call = Call.of(aten.max_pool1d.default, Operand((1, 1, len(low))), [len(low)])
+    box = Interval(*(torch.tensor(v, dtype=torch.float64).reshape(1, 1, 1, -1) for v in (low, up)))
+    lines = MAXIMUM.relax(call, (box,))
+    one = torch.ones(1, 1, *call.shape, dtype=torch.float64)
+    below, above = (side.terms[0].transpose(one).flatten() for side in (lines.lower, lines.upper))  # type: ignore[union-attr]
+    assert lines.upper.bias is not None
+    return below, above, lines.upper.bias.flatten()
+
+
+def test_an_element_that_dominates_is_taken_as_it_is() -> None:
+    below, above, bias = _relax([0.0, 2.0, -1.0], [1.0, 3.0, 2.0])
+    assert below.tolist() == above.tolist() == [0.0, 1.0, 0.0]
+    assert bias.item() == 0
+
+
+def test_upper_line_is_never_above_the_constant_at_the_centre() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        ends = torch.randn(2, 5, generator=generator, dtype=torch.float64).sort(0).values
+        low, up = ends[0], ends[1]
+        _, above, bias = _relax(low.tolist(), up.tolist())
+        centre = above @ ((low + up) / 2) + bias
+        assert centre <= up.max() + 1e-12
+        m = low.max()
+        slopes = (up - m).clamp(min=0) / (up - low)
+        assert centre <= m + slopes @ ((low + up) / 2 - low) + 1e-12
