@@ -16,6 +16,7 @@ from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.graph import Graph
 from lirpa_core.capture.replay import other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
+from lirpa_core.capture.whole import keeping_whole
 from lirpa_core.errors import CaptureError, InputError
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def capture(
     single = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
     _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
-    program = export(model, one_args, one_kwargs, registry)
-    nodes, outputs = read_nodes(program)
+    with keeping_whole(model, registry) as kept:
+        program = export(model, one_args, one_kwargs, registry)
+    nodes, outputs = read_nodes(program, kept.sites)
     refuse_random_nodes(nodes)
     if not any(o is not None for o in outputs):
         raise CaptureError("the model returns no tensor, so there is nothing to bound.")

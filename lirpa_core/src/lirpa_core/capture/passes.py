@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref
+from lirpa_core.rules.whole import Whole
 
 aten = torch.ops.aten
 
@@ -103,8 +104,13 @@ def _fold_getitem(node: Node, by_name: Mapping[str, Node]) -> Node:
         return node
     source, index = (a.value for a in node.arguments)
     producer = by_name[source.name]
+    only = isinstance(producer.target, Whole) and producer.target.single
     return dataclasses.replace(
-        node, target=producer.target, arguments=producer.arguments, output=index, source=producer.source
+        node,
+        target=producer.target,
+        arguments=producer.arguments,
+        output=None if only else index,
+        source=producer.source,
     )
 
 

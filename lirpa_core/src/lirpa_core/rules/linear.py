@@ -36,6 +36,16 @@ def positive(call: Call, slot: int) -> int | None:
     return 1
 
 
+def negative(call: Call, slot: int) -> int | None:
+    """Sign of operators all of whose coefficients are non-positive."""
+    return -1
+
+
+def mixed(call: Call, slot: int) -> int | None:
+    """Sign of operators with coefficients of both signs, or of unknown sign."""
+    return None
+
+
 @dataclass(frozen=True)
 class Linear:
     """Rule of an operator that is affine in the arguments named by `over`, jointly.
