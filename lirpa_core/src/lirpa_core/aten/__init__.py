@@ -1,1 +1,1 @@
-"""Rules of ATen operators, grouped as users look for them."""
+"""The core's own rules, in files by the kind of operator."""

@@ -1,1 +1,1 @@
-"""Intervals, linear operators, relaxations, and structured coefficients."""
+"""What bounds are made of: intervals, affine relaxations, linear operators and structured coefficients."""

@@ -54,4 +54,3 @@ def _sum(parts: list[LinearMap]) -> LinearMap | None:
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else add(parts[0], parts[1])
-
