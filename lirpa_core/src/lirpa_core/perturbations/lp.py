@@ -224,7 +224,7 @@ class PerturbationLpNorm(Perturbation):
     def _radius(self, x: Tensor) -> Tensor:
         """`eps`, broadcastable to `x`, with the rank of `x`."""
         assert self.eps is not None
-        eps = torch.as_tensor(self.eps).to(x)
+        eps = torch.as_tensor(self.eps, dtype=x.dtype, device=x.device)  # a float would be rounded to float32
         if eps.dim() == 0:
             return eps.reshape([1] * x.dim())
         if eps.dim() == 1:
@@ -249,4 +249,4 @@ class PerturbationLpNorm(Perturbation):
 
 
 def _like(limit: Limit, x: Tensor) -> Tensor:
-    return torch.as_tensor(limit).to(x)
+    return torch.as_tensor(limit, dtype=x.dtype, device=x.device)
