@@ -12,7 +12,18 @@ from torch import Tensor
 from lirpa_core.aten.activation.gated import SILU
 from lirpa_core.aten.activation.s_shaped import TANH
 from lirpa_core.errors import OptionError
-from lirpa_core.rules import CONCAVE, CONVEX, Arc, Call, Curve, Operand, Unary, line_bounds, smooth, smooth_curve
+from lirpa_core.rules import (
+    CONCAVE,
+    CONVEX,
+    Arc,
+    Call,
+    Curve,
+    Operand,
+    Unary,
+    line_bounds,
+    smooth,
+    smooth_curve,
+)
 from lirpa_core.rules.unary import default_slopes
 from lirpa_core.testing import RuleViolation, check_rule
 
