@@ -146,7 +146,7 @@ class TestBounds:
     def test_linear_bounds_hold_and_concretize(self, x: Tensor, method: str, norm: float) -> None:
         bounded = BoundedModule(mlp(), x)
         point = ball(x, norm=norm)
-        lower, upper, A = bounded.compute_bounds(x=point, method=method, return_A=True)
+        lower, _, A = bounded.compute_bounds(x=point, method=method, return_A=True)
         found = A[bounded.output_name[0]][bounded.input_name[0]]
         assert found["lA"].shape == found["uA"].shape == (4, 2, 3)
         assert found["lbias"].shape == found["ubias"].shape == (4, 2)

@@ -154,7 +154,10 @@ SEQUENCE, VECTOR = (2, 3, 4), (3, 4)
 MODELS = {
     "encoder layer": (lambda: nn.TransformerEncoderLayer(4, 2, 6, batch_first=True), SEQUENCE),
     "encoder without norm": (Encoder, SEQUENCE),
-    "attention, with weights": (lambda: Apply(_attention, nn.MultiheadAttention(4, 2, batch_first=True)), SEQUENCE),
+    "attention, with weights": (
+        lambda: Apply(_attention, nn.MultiheadAttention(4, 2, batch_first=True)),
+        SEQUENCE,
+    ),
     "attention, causal": (lambda: Apply(_causal, nn.MultiheadAttention(4, 2, batch_first=True)), SEQUENCE),
     "attention, padded": (lambda: Apply(_padded, nn.MultiheadAttention(4, 2, batch_first=True)), SEQUENCE),
     "lstm": (lambda: Apply(_first, nn.LSTM(4, 3, batch_first=True)), SEQUENCE),
@@ -184,7 +187,10 @@ MODELS = {
     ),
     "quotient": (lambda: Apply(lambda x: x / (x.flip(1).abs() + 1) + 3 / (x + 9)), VECTOR),
     "product": (lambda: Apply(lambda x: x.prod(-1) + x.cumsum(-1).norm(dim=-1)), VECTOR),
-    "tri": (lambda: Apply(lambda x: x.tril() @ x.triu().mT + torch.diag_embed(x.diagonal(dim1=1, dim2=2))), (2, 3, 3)),
+    "tri": (
+        lambda: Apply(lambda x: x.tril() @ x.triu().mT + torch.diag_embed(x.diagonal(dim1=1, dim2=2))),
+        (2, 3, 3),
+    ),
 }
 
 

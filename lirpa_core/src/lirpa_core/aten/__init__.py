@@ -1,1 +1,1 @@
-"""The core's own rules, in files by the kind of operator."""
+"""Rules of ATen operators, grouped as users look for them."""

@@ -1,1 +1,1 @@
-"""What bounds are made of: intervals, affine relaxations, linear operators and structured coefficients."""
+"""Intervals, linear operators, relaxations, and structured coefficients."""

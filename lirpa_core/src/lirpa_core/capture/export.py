@@ -13,6 +13,7 @@ from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref, SourceLocation
+from lirpa_core.capture.masks import fuse_masked_softmax
 from lirpa_core.capture.passes import clean
 from lirpa_core.capture.source import raised_at, source_of, user_frame
 from lirpa_core.capture.whole import WHOLE, Site, fill
@@ -66,6 +67,7 @@ def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
         table.pop(op, None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+        fuse_masked_softmax(program)
         decomposed: ExportedProgram = program.run_decompositions(table)
         return decomposed
 

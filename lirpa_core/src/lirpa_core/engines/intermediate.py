@@ -37,7 +37,7 @@ def backward_intervals(
     relaxations = Relaxations(problem, intervals)
     done: dict[str, Tensor | None] = {}
     for name, call in problem.calls.items():
-        inputs = {i: operand for i, operand in iter_needed(problem, name)}
+        inputs = dict(iter_needed(problem, name))
         for slot, operand in inputs.items():
             if operand in problem.leaves or operand in problem.interval_exact or operand in given:
                 continue

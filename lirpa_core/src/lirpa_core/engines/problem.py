@@ -103,11 +103,7 @@ class Problem:
     @cached_property
     def affine(self) -> frozenset[str]:
         """Nodes whose value is an affine function of the perturbed leaves."""
-        found = set(self.leaves)
-        for name, call in self.calls.items():
-            if self.rule(name).is_affine(call) and all(o in found for o in call.operands):
-                found.add(name)
-        return frozenset(found)
+        return affine_nodes(self)
 
     @cached_property
     def interval_exact(self) -> frozenset[str]:
@@ -133,20 +129,29 @@ class Problem:
         own = self.graph[name].dtype
         return own if own.is_floating_point else self.dtype
 
-    @cached_property
+    @property
     def widest(self) -> int:
         """Elements of one example of the largest perturbed node."""
         return max(math.prod(self.shape(name)) for name in (*self.calls, *self.leaves))
 
-    @cached_property
+    @property
     def dtype(self) -> torch.dtype:
         """Element type of the bounds of the inputs."""
         return next(iter(self.leaves.values())).x.dtype
 
-    @cached_property
+    @property
     def device(self) -> torch.device:
         """Device of the bounds."""
         return next(iter(self.leaves.values())).x.device
+
+
+def affine_nodes(problem: Problem) -> frozenset[str]:
+    """`Problem.affine` without the cache, whose lock (in Python 3.11) cannot be compiled."""
+    found = set(problem.leaves)
+    for name, call in problem.calls.items():
+        if problem.rule(name).is_affine(call) and all(o in found for o in call.operands):
+            found.add(name)
+    return frozenset(found)
 
 
 def bind(plan: Plan, leaves: Mapping[str, Leaf], values: Mapping[str, Const], batch: int) -> Problem:

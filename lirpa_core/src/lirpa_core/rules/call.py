@@ -7,7 +7,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from types import FunctionType
 from typing import Any
 
@@ -94,15 +93,16 @@ class Call:
     def zeros(self) -> list[Tensor]:
         """A zero `[1, *S_i]` for every slot."""
         return [
-            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device) for i, s in enumerate(self.shapes)
+            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device)
+            for i, s in enumerate(self.shapes)
         ]
 
-    @cached_property
+    @property  # not cached: Dynamo cannot trace the lock that cached_property takes in Python 3.11
     def constants(self) -> tuple[Const, ...]:
         """All constant operands in the order of the arguments."""
         return tuple(v for v in _leaves(self.arguments.values()) if isinstance(v, Const))
 
-    @cached_property
+    @property
     def has_batched_constants(self) -> bool:
         """Whether a constant operand differs between examples."""
         return any(c.batched for c in self.constants)
@@ -171,9 +171,7 @@ class Call:
             out = run(*flat)
         else:
             n = len(operands)
-            run = torch.vmap(
-                lambda *xs: self.function(xs[:n], xs[n:]), in_dims=(0,) * n + constant_dims
-            )
+            run = torch.vmap(lambda *xs: self.function(xs[:n], xs[n:]), in_dims=(0,) * n + constant_dims)
             if lead == 1:
                 return run(*operands, *constants)
             flat = [x.reshape(math.prod(leading[:-1]), *x.shape[lead - 1 :]) for x in operands]

@@ -94,7 +94,8 @@ class Linear:
         signs = [self.sign(call, i) for i in range(len(inputs))]
         if None not in signs:
             ends = [
-                (x.lower, x.upper) if s == 1 else (x.upper, x.lower) for x, s in zip(inputs, signs, strict=True)
+                (x.lower, x.upper) if s == 1 else (x.upper, x.lower)
+                for x, s in zip(inputs, signs, strict=True)
             ]
             return Interval(
                 self._evaluate(call, [low for low, _ in ends]), self._evaluate(call, [up for _, up in ends])
