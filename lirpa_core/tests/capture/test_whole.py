@@ -188,9 +188,9 @@ def test_subclasses_and_refused_instances_are_taken_apart() -> None:
 
     registry = default_registry().with_rules({Steep: lambda m: None if m.rate > 1 else steep_rule(m)})
     model = nn.Sequential(Other(), Steep(2.0), Steep(0.5)).eval()
-    assert targets(BoundedModule(model, X, registry=registry)) == ["default", "Tensor", "default", "Tensor"][:0] or (
-        targets(BoundedModule(model, X, registry=registry)).count("Steep") == 1
-    )
+    assert targets(BoundedModule(model, X, registry=registry)) == ["default", "Tensor", "default", "Tensor"][
+        :0
+    ] or (targets(BoundedModule(model, X, registry=registry)).count("Steep") == 1)
 
 
 def test_several_outputs_and_lists_of_tensors() -> None:
@@ -277,7 +277,9 @@ def test_arguments_that_a_rule_cannot_have() -> None:
             return self.takes({"x": x})
 
     registry = default_registry().with_rules({Takes: Linear(("inputs",))})
-    with pytest.raises(CaptureError, match=r"argument 'inputs' of module .*Takes is a dict with tensors in it"):
+    with pytest.raises(
+        CaptureError, match=r"argument 'inputs' of module .*Takes is a dict with tensors in it"
+    ):
         BoundedModule(Model(), X, registry=registry)
 
 
@@ -291,7 +293,9 @@ def test_what_is_no_module_or_function() -> None:
         collected.function(squeeze, 3)  # type: ignore[arg-type]
     with pytest.raises(PluginError, match=r"module Steep: expected a rule, or a function from the module"):
         collected.module(Steep, 3)  # type: ignore[arg-type]
-    with pytest.raises(PluginError, match=r"got the class .*Linear; pass an instance|or a function from the module"):
+    with pytest.raises(
+        PluginError, match=r"got the class .*Linear; pass an instance|or a function from the module"
+    ):
         collected.module(Steep, Linear)  # type: ignore[arg-type]
     collected.module(Steep, steep_rule)
     with pytest.raises(PluginError, match="registered twice"):
@@ -317,7 +321,9 @@ class Plugin:
 
 
 def test_two_plugins_with_a_rule_for_one_class() -> None:
-    with pytest.raises(PluginConflictError, match=r"'one' and 'two' both register a rule for .*(Steep|squeeze)"):
+    with pytest.raises(
+        PluginConflictError, match=r"'one' and 'two' both register a rule for .*(Steep|squeeze)"
+    ):
         build_registry([Plugin("one"), Plugin("two")], entry_points=False)
 
 

@@ -30,7 +30,9 @@ _LEAF_KINDS = {
 }
 
 
-def export(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: Registry) -> ExportedProgram:
+def export(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: Registry
+) -> ExportedProgram:
     """Export one example and decompose everything that has no rule of its own.
 
     Raises:

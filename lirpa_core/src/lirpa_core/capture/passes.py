@@ -50,7 +50,9 @@ CONVERSIONS = frozenset(
 )
 
 
-def clean(nodes: Sequence[Node], outputs: Sequence[str | None]) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
+def clean(
+    nodes: Sequence[Node], outputs: Sequence[str | None]
+) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
     """Fold and drop what carries no mathematics; keep the order.
 
     Args:
@@ -136,6 +138,4 @@ def _alive(by_name: Mapping[str, Node], outputs: Sequence[str | None]) -> tuple[
     for node in reversed(list(by_name.values())):
         if node.name in needed:
             needed.update(node.inputs)
-    return tuple(
-        n for n in by_name.values() if n.name in needed or n.kind is NodeKind.INPUT
-    )
+    return tuple(n for n in by_name.values() if n.name in needed or n.kind is NodeKind.INPUT)

@@ -174,7 +174,9 @@ def call_covered(key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
 
 def _cover_function(function: FunctionType) -> Callable[[], None]:
     code, key = function.__code__, f"{function.__module__}.{function.__qualname__} at {id(function)}"
-    original = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    original = FunctionType(
+        code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
     original.__kwdefaults__ = function.__kwdefaults__
     original.__annotations__ = function.__annotations__
     _covered[key] = function, original

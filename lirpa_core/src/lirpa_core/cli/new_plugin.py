@@ -95,7 +95,9 @@ def template_folder() -> Path:
     for place in (package, package.parents[2]):
         if (place / "plugins_template" / "cookiecutter.json").is_file():
             return place / "plugins_template"
-    raise OptionError("this installation of lirpa-core lacks the template of plugins; install it from a wheel")
+    raise OptionError(
+        "this installation of lirpa-core lacks the template of plugins; install it from a wheel"
+    )
 
 
 def render(template: Path, values: Mapping[str, str]) -> dict[str, str]:

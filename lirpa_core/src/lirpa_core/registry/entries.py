@@ -175,7 +175,7 @@ class Contribution:
 
     plugin: PluginInfo
     operators: tuple[Claim[Operator, OperatorEntry], ...] = ()
-    wholes: tuple[Claim[WholeKey, WholeEntry], ...] = ()
+    wholes: tuple[Claim[Any, WholeEntry], ...] = ()
     decompositions: tuple[Claim[Operator, DecompositionEntry], ...] = ()
     kernels: tuple[Claim[tuple[Any, type[LinearMap]], KernelEntry], ...] = ()
     perturbations: tuple[Claim[str, PerturbationEntry], ...] = ()

@@ -25,7 +25,6 @@ from lirpa_core.registry.entries import (
 )
 from lirpa_core.registry.resolve import Operator, OperatorLike, is_operator_like, key_label, resolve_operator
 from lirpa_core.rules.base import MODES, Rule
-from lirpa_core.rules.whole import WholeKey
 
 _RULE_MEMBERS = tuple(name for name in vars(Rule) if not name.startswith("_"))
 _RULE_METHODS = tuple(name for name in _RULE_MEMBERS if name not in ("family", "modes"))
@@ -42,7 +41,7 @@ class OperatorRegistry(Collector):
     def __init__(self, plugin: str) -> None:
         super().__init__(plugin)
         self._operators: dict[Operator, Claim[Operator, OperatorEntry]] = {}
-        self._wholes: dict[WholeKey, Claim[WholeKey, WholeEntry]] = {}
+        self._wholes: dict[Any, Claim[Any, WholeEntry]] = {}
         self._decompositions: dict[Operator, Claim[Operator, DecompositionEntry]] = {}
         self._kernels: dict[tuple[Any, type[LinearMap]], Claim[tuple[Any, type[LinearMap]], KernelEntry]] = {}
 
@@ -86,7 +85,9 @@ class OperatorRegistry(Collector):
         what = f"module {cls.__qualname__}"
         if isinstance(rule, type) or lacking(rule):
             if not callable(rule) or (isinstance(rule, type) and not lacking(rule)):
-                self._refuse(what, f"expected a rule, or a function from the module to one, got {_describe(rule)}")
+                self._refuse(
+                    what, f"expected a rule, or a function from the module to one, got {_describe(rule)}"
+                )
         else:
             self._check_rule(what, rule)
         self._add(self._wholes, what, Claim(cls, WholeEntry(cls, rule, self.plugin), override))

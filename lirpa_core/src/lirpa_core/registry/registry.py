@@ -36,7 +36,7 @@ class _Tables:
     """Plain dicts, because Dynamo does not trace look-ups in a mapping proxy keyed by operators."""
 
     operators: dict[Operator, OperatorEntry]
-    wholes: dict[WholeKey, WholeEntry]
+    wholes: dict[Any, WholeEntry]
     decompositions: dict[Operator, DecompositionEntry]
     kernels: dict[tuple[Any, type[LinearMap]], KernelEntry]
     perturbations: dict[str, PerturbationEntry]
@@ -211,7 +211,8 @@ class Registry:
     def without_form(self, form: str) -> Registry:
         """A registry without the kernels of one form, so that their coefficients stay dense."""
         kept = tuple(
-            replace(c, kernels=tuple(k for k in c.kernels if k.entry.form != form)) for c in self._contributions
+            replace(c, kernels=tuple(k for k in c.kernels if k.entry.form != form))
+            for c in self._contributions
         )
         return self._derived(kept, methodcaller("without_form", form))
 

@@ -233,7 +233,9 @@ class Call:
 
         unknown = [name for name in given if name not in {p.name for p in parameters} | set(state)]
         if unknown or len(args) > len(parameters):
-            raise TypeError(f"{op} takes {', '.join([p.name for p in parameters] + list(state))}; got {unknown or args}")
+            raise TypeError(
+                f"{op} takes {', '.join([p.name for p in parameters] + list(state))}; got {unknown or args}"
+            )
         arguments = {p.name: bind(given.get(p.name, p.default)) for p in parameters}
         for name, value in state.items():
             converted = value.detach().to(dtype) if value.is_floating_point() else value.detach()

@@ -73,7 +73,9 @@ class Whole:
         bound = inspect.BoundArguments(signature, given)
         if self.module is None:
             return self.function(*bound.args, **bound.kwargs)
-        state = {f"module.{name}": values[argument] for argument, name, _ in self._state() if argument in values}
+        state = {
+            f"module.{name}": values[argument] for argument, name, _ in self._state() if argument in values
+        }
         caller = _Forward(self.module, self.function)
         return torch.func.functional_call(caller, state, bound.args, dict(bound.kwargs))
 

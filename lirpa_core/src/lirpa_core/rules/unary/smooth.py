@@ -96,7 +96,13 @@ def smooth_curve(
     slope, singular = _at_the_ends(f, slope, (low, bends[0]), (high, -bends[-1]))
     jet = _with_difference(slope)
     arcs = [
-        Arc(bend, None if start == low else start, None if end == high else end, jet=jet, anchor=_anchor(start, end))
+        Arc(
+            bend,
+            None if start == low else start,
+            None if end == high else end,
+            jet=jet,
+            anchor=_anchor(start, end),
+        )
         for bend, (start, end) in zip(bends, pieces, strict=True)
         if bend
     ]
@@ -154,9 +160,8 @@ def _derivative(f: Map) -> Map:
 
     def derivative(x: Tensor) -> Tensor:
         x = x.expand_as(f(x))
-        value, pull = torch.func.vjp(f, x)
-        slope: Tensor = pull(torch.ones_like(value))[0]
-        return slope
+        pull: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(f, x)[1]
+        return pull(torch.ones_like(x))[0]
 
     return derivative
 
@@ -166,8 +171,8 @@ def _with_difference(slope: Map) -> Jet:
 
     def jet(x: Tensor) -> tuple[Tensor, Tensor]:
         step = (1 + x.abs()) * torch.finfo(x.dtype).eps ** (1 / 3)
-        at, right, left = slope(torch.stack([x, x + step, x - step]))
-        return at, (right - left) / (2 * step)
+        slopes = slope(torch.stack([x, x + step, x - step]))
+        return slopes[0], (slopes[1] - slopes[2]) / (2 * step)
 
     return jet
 
@@ -180,7 +185,9 @@ def _at_the_ends(
     Each end comes with the sign of the limit. Differentiation itself may give the wrong one: that of
     the square root is minus infinity at -0.0.
     """
-    limits = [(x, sign) for x, sign in (low, high) if math.isfinite(x) and _finite(f, x) and not _finite(slope, x)]
+    limits = [
+        (x, sign) for x, sign in (low, high) if math.isfinite(x) and _finite(f, x) and not _finite(slope, x)
+    ]
     if not limits:
         return slope, ()
 
