@@ -87,7 +87,8 @@ class Bilinear:
         """See `Rule.loose`: a factor that is a single point cannot be tightened."""
         needed = self.needs_interval(call)
         return tuple(
-            x.upper > x.lower if x is not None and need else None for x, need in zip(inputs, needed, strict=True)
+            x.upper > x.lower if x is not None and need else None
+            for x, need in zip(inputs, needed, strict=True)
         )
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
@@ -119,7 +120,9 @@ class Bilinear:
         f = self._fixed(call, i)
         center = f(y.center).apply(x.center)
         radius = (
-            f(y.radius).apply(x.center.abs()) + f(y.center.abs()).apply(x.radius) + f(y.radius).apply(x.radius)
+            f(y.radius).apply(x.center.abs())
+            + f(y.center.abs()).apply(x.radius)
+            + f(y.radius).apply(x.radius)
         )
         return Interval(center - radius, center + radius)
 
@@ -248,8 +251,8 @@ class WeightedOp(LinearOp):
 
     def interval(self, x: Interval, bias: Tensor | None) -> Interval:
         """Bounds of the operator plus a bias, which is added to the centre: once, not at either end."""
-        middle = torch.lerp(x.lower, x.upper, 0.5)
-        center, radius = self.apply(middle), self.apply_abs(x.upper - middle)
+        middle, spread = x.ball()
+        center, radius = self.apply(middle), self.apply_abs(spread)
         center = center if bias is None else center + bias
         return Interval(center - radius, center + radius)
 
