@@ -152,6 +152,8 @@ class PerturbationLpNorm(Perturbation):
             return Interval(_like(self.x_L, x).expand_as(x), _like(self.x_U, x).expand_as(x))
         eps = self._radius(x)
         lower, upper = x - eps, x + eps
+        if not self._has_walls:
+            return Interval(lower, upper, (x, _spread(eps, x)))
         if self.x_L is not None:  # widened to hold the centre, which rounding may have put outside
             wall = _like(self.x_L, x)
             lower = lower.maximum(torch.where(x < wall, x, wall))
@@ -161,6 +163,8 @@ class PerturbationLpNorm(Perturbation):
         return Interval(lower, upper)
 
     def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+        if self.is_box and self.eps is not None and not self._has_walls:
+            return A.dot(x) - A.dual_norm(1, _spread(self._radius(x), x))
         if self.is_box:
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
@@ -250,6 +254,11 @@ class PerturbationLpNorm(Perturbation):
         parts = [f"norm={self.norm:g}"]
         parts += [f"{n}={show(v)}" for n in ("eps", "x_L", "x_U") if (v := getattr(self, n)) is not None]
         return f"PerturbationLpNorm({', '.join(parts)})"
+
+
+def _spread(radius: Tensor, x: Tensor) -> Tensor:
+    """A radius with the rank of `x`, at its shape but for a leading one where the examples share it."""
+    return radius.expand(radius.shape[0], *x.shape[1:])
 
 
 def _like(limit: Limit, x: Tensor) -> Tensor:
