@@ -78,7 +78,7 @@ class _Mlp:
 
         def work() -> object:
             with torch.no_grad():
-                _, pull = torch.func.vjp(part, self.x)
+                pull = torch.func.vjp(part, self.x)[1]
                 return torch.vmap(pull)(A)
 
         return work

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import lirpa_perturbations
+from lirpa_core import Perturbation
+from lirpa_core.registry import PerturbationRegistry
 from lirpa_perturbations import plugin
 
 
@@ -9,6 +12,12 @@ def test_states_the_interface_version_it_was_written_for() -> None:
     assert plugin.LIRPA_API_VERSION == 1
 
 
-def test_offers_both_hooks() -> None:
-    assert callable(plugin.lirpa_register_operators)
-    assert callable(plugin.lirpa_register_perturbations)
+def test_registers_every_threat_model_by_name() -> None:
+    registry = PerturbationRegistry("perturbations")
+    plugin.lirpa_register_perturbations(registry)
+    registered = {claim.entry.name: claim.entry.cls for claim in registry.claims()}
+    public = (getattr(lirpa_perturbations, name) for name in lirpa_perturbations.__all__)
+    sets = {c for c in public if isinstance(c, type) and issubclass(c, Perturbation)}
+    assert set(registered.values()) == sets
+    assert registered["l0"] is lirpa_perturbations.PerturbationL0Norm
+    assert registered["synonym"] is lirpa_perturbations.PerturbationSynonym

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.assemble import assemble
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.capture.batching import from_batch_first
 from lirpa_core.capture.capture import AUTO, capture
@@ -22,13 +21,14 @@ from lirpa_core.engines.memory import bytes_of_a_row
 from lirpa_core.engines.methods import find_method
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
-from lirpa_core.linear_bounds_dict import linear_bounds_dict
+from lirpa_core.facade.assemble import assemble
+from lirpa_core.facade.linear_bounds_dict import linear_bounds_dict
+from lirpa_core.facade.result import BoundsResult, NodeBounds
+from lirpa_core.facade.specification import specification_rows
+from lirpa_core.facade.variants import with_options
+from lirpa_core.facade.verdict import check_bounds, check_domains
 from lirpa_core.options import BoundOptions
 from lirpa_core.registry import Registry, default_registry
-from lirpa_core.result import BoundsResult, NodeBounds
-from lirpa_core.specification import specification_rows
-from lirpa_core.variants import with_options
-from lirpa_core.verdict import check_bounds, check_domains
 
 
 class BoundedModule(nn.Module):
@@ -94,6 +94,7 @@ class BoundedModule(nn.Module):
         args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
         args, kwargs = pytree.tree_map_only(Tensor, lambda t: _plain(t, device), (args, dict(kwargs or {})))
         self._lirpa_example = (args, kwargs)
+        self._lirpa_structure = pytree.tree_structure(self._lirpa_example)
         self._lirpa_batch_dims = batch_dims
         self._lirpa_graphs: dict[object, Graph] = {}
         self._lirpa_last: BoundsResult | None = None
@@ -110,7 +111,9 @@ class BoundedModule(nn.Module):
         """Set the original model's mode; bounds then are those of the model in that mode."""
         if self._lirpa_exported:  # torch leaves an exported program in the mode it was exported in
             if mode:
-                raise OptionError("an exported program cannot be put in training mode; give the nn.Module instead.")
+                raise OptionError(
+                    "an exported program cannot be put in training mode; give the nn.Module instead."
+                )
             return self
         self._lirpa_model.train(mode)
         self.training = self._lirpa_model.training
@@ -185,10 +188,10 @@ class BoundedModule(nn.Module):
             kwargs: Keyword inputs.
             C: Specification matrix `[B, K, out]`: bounds of `C @ output` are computed instead.
             method: `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
-                `"forward+backward"` = `"CROWN-forward"`.
+                `"forward+backward"` = `"CROWN-forward"`, `"CROWN-Optimized"` = `"alpha-CROWN"`.
             bound_lower: Whether lower bounds are wanted.
             bound_upper: Whether upper bounds are wanted.
-            return_A: Also return the linear bounds; the method must have them (all but IBP do).
+            return_A: Also return the linear bounds; the method must have them (all but IBP and CROWN-Optimized do).
             needed_A_dict: Which of them: `{output name: [input names]}`; default: all.
             interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
             output: Which output to bound, where the model has several; default: all.
@@ -204,12 +207,16 @@ class BoundedModule(nn.Module):
         chosen = find_method(method)
         if not (bound_lower or bound_upper):
             raise OptionError("bound_lower and bound_upper are both False, so there is nothing to compute.")
-        if return_A and chosen.final == "interval":
-            raise OptionError(f"return_A=True: method {chosen.name!r} has no linear bounds; use another method.")
+        if return_A and chosen.final in ("interval", "optimized"):
+            raise OptionError(
+                f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method."
+            )
         inputs = self._flatten(x, kwargs)
         graph = self._graph_for(inputs)
         targets = _targets(graph, output, C)
-        problem = assemble(graph, self._lirpa_registry, self._lirpa_model, inputs, frozenset(targets.values()))
+        problem = assemble(
+            graph, self._lirpa_registry, self._lirpa_model, inputs, frozenset(targets.values())
+        )
         budget = self._budget(problem)
         given = _given_intervals(problem, interm_bounds)
         wanted = [t for t in targets.values() if problem.is_perturbed(t)]
@@ -226,6 +233,7 @@ class BoundedModule(nn.Module):
             found = row_bounds(
                 problem, chosen, target, inner, rows,
                 lower=bound_lower, upper=bound_upper, forms=return_A, memory_budget=budget,
+                search=self._lirpa_options.optimize_bound_args,
             )  # fmt: skip
             check_bounds(problem, inner.intervals, found.lower, found.upper)
             lower[i], upper[i] = (_layout(v, graph, i, target, C) for v in (found.lower, found.upper))
@@ -264,7 +272,7 @@ class BoundedModule(nn.Module):
             raise InputError("compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...).")
         args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
         inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
-        _, expected = pytree.tree_flatten(self._lirpa_example)
+        expected = self._lirpa_structure
         if spec != expected:
             raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
         return inputs
@@ -282,7 +290,7 @@ class BoundedModule(nn.Module):
         return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None, "_lirpa_registry": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
 
 
@@ -312,7 +320,7 @@ def _given_intervals(problem: Problem, given: Mapping[str, Any] | None) -> dict[
                 f"{[n.name for n in problem.graph.nodes]}."
             )
         lower, upper = (bounds.lower, bounds.upper) if isinstance(bounds, Interval) else bounds
-        found[node.name] = Interval(*(_given_side(problem, node, side) for side in (lower, upper)))
+        found[node.name] = Interval(_given_side(problem, node, lower), _given_side(problem, node, upper))
     return found
 
 

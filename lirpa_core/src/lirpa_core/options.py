@@ -15,6 +15,21 @@ ConvMode: TypeAlias = Literal["patches", "matrix"]
 
 
 @dataclass(frozen=True)
+class SlopeSearch:
+    """How slopes are optimised, under the names that users of the reference system know.
+
+    Attributes:
+        iteration: Steps of the optimiser (Adam).
+        lr_alpha: Its step size, in units of slope.
+        lr_decay: Factor on the step size after every step.
+    """
+
+    iteration: int = 20
+    lr_alpha: float = 0.1
+    lr_decay: float = 0.98
+
+
+@dataclass(frozen=True)
 class BoundOptions:
     """Options of `BoundedModule(..., bound_opts={...})`.
 
@@ -25,18 +40,22 @@ class BoundOptions:
             plugins that have a choice.
         crown_batch_size: At most so many rows in one backward pass; None: as many as fit.
         memory_budget: Bytes that coefficients may take; None: a quarter of the free memory.
+        optimize_bound_args: How CROWN-Optimized searches: a `SlopeSearch`, or a mapping with some of
+            its fields (`iteration`, `lr_alpha`, `lr_decay`).
     """
 
     relu: ReluSlope = "adaptive"
     conv_mode: ConvMode = "patches"
     crown_batch_size: int | None = None
     memory_budget: int | None = None
+    optimize_bound_args: SlopeSearch = SlopeSearch()
 
     def __post_init__(self) -> None:
         _one_of("relu", self.relu, get_args(ReluSlope))
         _one_of("conv_mode", self.conv_mode, get_args(ConvMode))
         _positive("crown_batch_size", self.crown_batch_size)
         _positive("memory_budget", self.memory_budget)
+        _positive("optimize_bound_args.iteration", self.optimize_bound_args.iteration)
 
     def updated(self, changes: Mapping[str, Any] | None) -> BoundOptions:
         """These options with some changed.
@@ -50,13 +69,20 @@ class BoundOptions:
         changes = dict(changes or {})
         if "activation_bound_option" in changes:
             changes["relu"] = changes.pop("activation_bound_option")
-        known = [f.name for f in dataclasses.fields(self)]
-        for name in changes:
-            if name not in known:
-                close = difflib.get_close_matches(str(name), [*known, "activation_bound_option"], n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
-                raise OptionError(f"unknown option {name!r}.{hint} The options are: {', '.join(known)}.")
+        _refuse_unknown(changes, [f.name for f in dataclasses.fields(self)], "activation_bound_option")
+        search = changes.get("optimize_bound_args")
+        if isinstance(search, Mapping):
+            _refuse_unknown(search, [f.name for f in dataclasses.fields(SlopeSearch)])
+            changes["optimize_bound_args"] = dataclasses.replace(self.optimize_bound_args, **search)
         return dataclasses.replace(self, **changes)
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: list[str], *aliases: str) -> None:
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), [*known, *aliases], n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise OptionError(f"unknown option {name!r}.{hint} The options are: {', '.join(known)}.")
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -1,8 +1,11 @@
-"""What this package registers with lirpa. So far nothing: the package only reserves its place."""
+"""What this package registers with lirpa."""
 
 from __future__ import annotations
 
 from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_ops_nlp import attention, mixing, normalization, recurrent
+from lirpa_ops_nlp.gates import rules as gates
+from lirpa_ops_nlp.softmax import rules as softmax
 
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1
@@ -11,6 +14,8 @@ LIRPA_API_VERSION = 1
 @hookimpl
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the operators that this package bounds."""
+    for module in (softmax, gates, recurrent, mixing, attention, normalization):
+        module.register(registry)
 
 
 @hookimpl

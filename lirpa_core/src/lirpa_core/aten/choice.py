@@ -160,7 +160,9 @@ def logic(over: tuple[str, ...], combine: Callable[..., Truth]) -> General:
 
 
 def _refuse_numbers(call: Call) -> str | None:
-    return None if call.dtype == torch.bool else "it works on the bits of numbers; only masks can be perturbed"
+    return (
+        None if call.dtype == torch.bool else "it works on the bits of numbers; only masks can be perturbed"
+    )
 
 
 def _not(a: Truth) -> Truth:

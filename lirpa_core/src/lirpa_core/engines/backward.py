@@ -85,7 +85,7 @@ def linear_bounds(
         new = _Pending(coefficients, mirrored)
         pending[name] = pending[name].plus(new) if name in pending else new
 
-    for name in reversed(problem.calls):
+    for name in reversed(list(problem.calls)):
         here = pending.pop(name, None)
         if here is None:
             continue
@@ -118,7 +118,12 @@ def _total(biases: Sequence[tuple[Tensor, bool]]) -> Tensor | None:
 
 
 def _pull_exact(
-    problem: Problem, name: str, here: _Pending, affine: Affine, wait: _Wait, biases: list[tuple[Tensor, bool]]
+    problem: Problem,
+    name: str,
+    here: _Pending,
+    affine: Affine,
+    wait: _Wait,
+    biases: list[tuple[Tensor, bool]],
 ) -> None:
     kernels = problem.plan.registry
     operands = problem.calls[name].operands
@@ -194,5 +199,3 @@ def bound_rows(
         if upper:
             uppers.append(-value[-part.rows :])
     return (torch.cat(lowers) if lower else None), (torch.cat(uppers) if upper else None)
-
-

@@ -17,8 +17,10 @@ from lirpa_core.engines.forward import Forms, forward_bounds
 from lirpa_core.engines.ibp import interval_bounds
 from lirpa_core.engines.intermediate import backward_intervals
 from lirpa_core.engines.methods import Method
+from lirpa_core.engines.optimized import optimized_rows
 from lirpa_core.engines.problem import Problem
 from lirpa_core.engines.relaxing import Relaxations
+from lirpa_core.options import SlopeSearch
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +79,7 @@ def row_bounds(
     upper: bool = True,
     forms: bool = False,
     memory_budget: int | None = None,
+    search: SlopeSearch | None = None,
 ) -> RowBounds:
     """Bounds of rows over a node, given the bounds of the nodes before it.
 
@@ -90,6 +93,7 @@ def row_bounds(
         upper: Whether upper bounds are wanted.
         forms: Whether the linear bounds are wanted too.
         memory_budget: Bytes that coefficients may take.
+        search: How the method that optimises slopes does so.
     """
     if rows is None:
         simple = _as_rows(inner.intervals[target], problem.batch)
@@ -98,6 +102,10 @@ def row_bounds(
         rows = RowsMap.identity(problem.shape(target), dtype=problem.dtype_of(target), device=problem.device)
     else:
         simple = _from_interval(rows, inner.intervals[target])
+    low: Tensor | None
+    up: Tensor | None
+    lower_form: LinearForm | None = None
+    upper_form: LinearForm | None = None
     if method.final == "forward":
         assert inner.forms is not None
         low, up, lower_form, upper_form = _forward_rows(problem, inner.forms[target], rows)
@@ -105,8 +113,12 @@ def row_bounds(
         lower_form, upper_form = _backward_forms(problem, target, rows, inner, lower=lower, upper=upper)
         low = None if lower_form is None else concretize(problem, lower_form)
         up = None if upper_form is None else -concretize(problem, upper_form)
+    elif method.final == "optimized":
+        low, up = optimized_rows(
+            problem, target, rows, inner.intervals, search or SlopeSearch(),
+            lower=lower, upper=upper, memory_budget=memory_budget,
+        )  # fmt: skip
     else:
-        lower_form = upper_form = None
         low, up = bound_rows(
             problem,
             target,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import RowsMap
 from lirpa_core.engines.backward import bound_rows
-from lirpa_core.engines.problem import Problem
+from lirpa_core.engines.problem import Problem, affine_nodes
 from lirpa_core.engines.relaxing import Relaxations
 
 
@@ -49,7 +49,7 @@ def _to_bound_exactly(problem: Problem, wanted: Collection[str]) -> frozenset[st
     """Affine nodes behind a set that is not a box, where somebody needs their interval."""
     if all(leaf.is_box for leaf in problem.leaves.values()):
         return frozenset()
-    affine = problem.affine - problem.leaves.keys()
+    affine = affine_nodes(problem) - problem.leaves.keys()
     users = {o for name, call in problem.calls.items() if name not in affine for o in call.operands}
     return frozenset(affine & (users | set(wanted)))
 

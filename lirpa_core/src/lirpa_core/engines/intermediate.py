@@ -37,7 +37,7 @@ def backward_intervals(
     relaxations = Relaxations(problem, intervals)
     done: dict[str, Tensor | None] = {}
     for name, call in problem.calls.items():
-        inputs = {i: operand for i, operand in iter_needed(problem, name)}
+        inputs = dict(iter_needed(problem, name))
         for slot, operand in inputs.items():
             if operand in problem.leaves or operand in problem.interval_exact or operand in given:
                 continue
@@ -99,6 +99,10 @@ def _scatter(old: Interval, index: Tensor, lower: Tensor, upper: Tensor) -> Inte
 
     def place(into: Tensor, values: Tensor) -> Tensor:
         whole = into.expand(batch, *into.shape[1:])
-        return flatten(whole, 1).scatter(1, index, values.T.expand(batch, -1).to(into.dtype)).reshape(whole.shape)
+        return (
+            flatten(whole, 1)
+            .scatter(1, index, values.T.expand(batch, -1).to(into.dtype))
+            .reshape(whole.shape)
+        )
 
     return Interval(place(old.lower, lower), place(old.upper, upper))

@@ -41,7 +41,9 @@ def rows_that_fit(problem: Problem, memory_budget: int | None = None) -> int:
     return max(1, budget // bytes_of_a_row(problem))
 
 
-def chunks_of_rows(problem: Problem, rows: LinearMap, memory_budget: int | None = None) -> Iterator[LinearMap]:
+def chunks_of_rows(
+    problem: Problem, rows: LinearMap, memory_budget: int | None = None
+) -> Iterator[LinearMap]:
     """The rows in consecutive chunks that fit the budget."""
     if memory_budget is None and rows.rows * bytes_of_a_row(problem) <= _SMALL:
         yield rows

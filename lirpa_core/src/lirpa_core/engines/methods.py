@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from lirpa_core.errors import OptionError
 
-Engine: TypeAlias = Literal["interval", "forward", "backward"]
+Engine: TypeAlias = Literal["interval", "forward", "backward", "optimized"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,17 @@ METHODS: tuple[Method, ...] = (
     Method("IBP", "interval", "interval", (), "interval arithmetic; cheapest, loosest"),
     Method("forward", "forward", "forward", (), "affine functions of the input, carried forwards"),
     Method("CROWN-IBP", "interval", "backward", ("IBP+backward",), "intermediate IBP, final backward pass"),
-    Method("CROWN-forward", "forward", "backward", ("forward+backward",), "intermediate forward, final backward"),
-    Method("CROWN", "backward", "backward", ("backward",), "backward passes everywhere; tightest"),
+    Method(
+        "CROWN-forward", "forward", "backward", ("forward+backward",), "intermediate forward, final backward"
+    ),
+    Method("CROWN", "backward", "backward", ("backward",), "backward passes everywhere"),
+    Method(
+        "CROWN-Optimized",
+        "backward",
+        "optimized",
+        ("alpha-CROWN",),
+        "CROWN, then slopes by gradient; tightest",
+    ),
 )
 
 _BY_NAME: Mapping[str, Method] = {
@@ -52,7 +61,7 @@ def find_method(name: str) -> Method:
     Raises:
         OptionError: Listing the methods there are.
     """
-    method = _BY_NAME.get(name.strip().lower()) if isinstance(name, str) else None  # type: ignore[redundant-expr]
+    method = _BY_NAME.get(name.strip().lower()) if isinstance(name, str) else None
     if method is None:
         listed = ", ".join(repr("' = '".join((m.name, *m.aliases))).replace('"', "'") for m in METHODS)
         raise OptionError(f"unknown method {name!r}. The methods are {listed}.")

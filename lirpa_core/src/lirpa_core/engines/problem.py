@@ -48,11 +48,16 @@ class Leaf:
         if self.batch_dim is None:
             return hull
         dim = self.batch_dim + 1
-        return Interval(hull.lower.unsqueeze(dim), hull.upper.unsqueeze(dim))
+        around = (
+            None if hull.around is None else (hull.around[0].unsqueeze(dim), hull.around[1].unsqueeze(dim))
+        )
+        return Interval(hull.lower.unsqueeze(dim), hull.upper.unsqueeze(dim), around)
 
     def concretize(self, A: LinearMap) -> Tensor:
         """Minimum over the set of every row, `[R, B]`; `A` is in the graph's layout."""
-        return self.perturbation.concretize(self.x, A if self.batch_dim is None else A.squeeze(self.batch_dim))
+        return self.perturbation.concretize(
+            self.x, A if self.batch_dim is None else A.squeeze(self.batch_dim)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +95,18 @@ class Problem:
         """Shape of one example of a node."""
         return self.graph[name].shape
 
+    def ancestors(self, name: str) -> frozenset[str]:
+        """A perturbed node and all perturbed nodes that it depends on."""
+        found = {name}
+        for node, call in reversed(list(self.calls.items())):
+            if node in found:
+                found.update(call.operands)
+        return frozenset(found)
+
     @cached_property
     def affine(self) -> frozenset[str]:
         """Nodes whose value is an affine function of the perturbed leaves."""
-        found = set(self.leaves)
-        for name, call in self.calls.items():
-            if self.rule(name).is_affine(call) and all(o in found for o in call.operands):
-                found.add(name)
-        return frozenset(found)
+        return affine_nodes(self)
 
     @cached_property
     def interval_exact(self) -> frozenset[str]:
@@ -123,20 +132,29 @@ class Problem:
         own = self.graph[name].dtype
         return own if own.is_floating_point else self.dtype
 
-    @cached_property
+    @property
     def widest(self) -> int:
         """Elements of one example of the largest perturbed node."""
         return max(math.prod(self.shape(name)) for name in (*self.calls, *self.leaves))
 
-    @cached_property
+    @property
     def dtype(self) -> torch.dtype:
         """Element type of the bounds of the inputs."""
         return next(iter(self.leaves.values())).x.dtype
 
-    @cached_property
+    @property
     def device(self) -> torch.device:
         """Device of the bounds."""
         return next(iter(self.leaves.values())).x.device
+
+
+def affine_nodes(problem: Problem) -> frozenset[str]:
+    """`Problem.affine` without the cache, whose lock (in Python 3.11) cannot be compiled."""
+    found = set(problem.leaves)
+    for name, call in problem.calls.items():
+        if problem.rule(name).is_affine(call) and all(o in found for o in call.operands):
+            found.add(name)
+    return frozenset(found)
 
 
 def bind(plan: Plan, leaves: Mapping[str, Leaf], values: Mapping[str, Const], batch: int) -> Problem:

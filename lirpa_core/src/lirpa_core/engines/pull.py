@@ -35,11 +35,12 @@ def pull_relaxed(
     """
     lower, upper = relaxation.lower, relaxation.upper
     bias = None if lower.bias is None and upper.bias is None else A.split_dot(lower.bias, upper.bias)
-    if lower.terms is upper.terms:
-        return [None if t is None else pull(t, A, registry) for t in lower.terms], bias
     terms: list[LinearMap | None] = []
     halves: tuple[LinearMap, LinearMap] | None = None
     for low, up in zip(lower.terms, upper.terms, strict=True):
+        if low is up:  # the same slopes below and above, as for products: signs need no split
+            terms.append(None if low is None else pull(low, A, registry))
+            continue
         if isinstance(low, Diagonal) and isinstance(up, Diagonal):
             terms.append(A.relax(low.slope, up.slope).sum_to(low.shape))
             continue
@@ -53,4 +54,3 @@ def _sum(parts: list[LinearMap]) -> LinearMap | None:
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else add(parts[0], parts[1])
-

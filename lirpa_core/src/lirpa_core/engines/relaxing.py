@@ -26,14 +26,20 @@ class Relaxations:
     def __getitem__(self, name: str) -> Relaxation:
         """Relaxation of an operator node on the current intervals of its operands."""
         if name not in self._known:
-            call = self.problem.calls[name]
-            rule = self.problem.rule(name)
-            needed = rule.needs_interval(call)
-            inputs = tuple(
-                self.intervals[o] if need else None for o, need in zip(call.operands, needed, strict=True)
-            )
-            self._known[name] = rule.relax(call, inputs)
+            self._known[name] = self.relax(name)
         return self._known[name]
+
+    def relax(self, name: str) -> Relaxation:
+        """Ask the rule of a node."""
+        return self.problem.rule(name).relax(self.problem.calls[name], self.inputs(name))
+
+    def inputs(self, name: str) -> tuple[Interval | None, ...]:
+        """The intervals that the rule of a node reads, one entry an operand."""
+        call = self.problem.calls[name]
+        needed = self.problem.rule(name).needs_interval(call)
+        return tuple(
+            self.intervals[o] if need else None for o, need in zip(call.operands, needed, strict=True)
+        )
 
     def forget(self, names: frozenset[str]) -> None:
         """Drop relaxations whose intervals have become tighter."""

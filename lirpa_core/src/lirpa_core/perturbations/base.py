@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lirpa_core.bounds.finite import all_finite
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import LinearMap
 from lirpa_core.errors import PerturbationError
@@ -122,8 +123,8 @@ def require_real_finite(x: Tensor, what: str = "x") -> None:
         raise PerturbationError(
             f"{what} has dtype {x.dtype}, but only floating point tensors can be perturbed"
         )
-    finite = torch.isfinite(x.detach())
-    if not bool(finite.all()):
+    if not all_finite(x):
+        finite = torch.isfinite(x.detach())
         bad = x.detach()[~finite][0].item()
         raise PerturbationError(
             f"{what} must be finite, but holds {bad} ({int((~finite).sum())} such elements)"

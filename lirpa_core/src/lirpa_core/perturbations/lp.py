@@ -62,8 +62,8 @@ class PerturbationLpNorm(Perturbation):
         if self.eps is None and (self.x_L is None or self.x_U is None):
             raise PerturbationError("give eps, or both x_L and x_U, or eps together with a box")
         if self.eps is not None:
-            eps = torch.as_tensor(self.eps).detach()
-            if not bool((eps >= 0).all() & torch.isfinite(eps).all()):
+            eps = self.eps.detach() if isinstance(self.eps, Tensor) else torch.tensor(self.eps)
+            if not bool(((eps >= 0) & (eps < math.inf)).all()):
                 raise PerturbationError(f"eps must be finite and not negative, but is {show(self.eps)}")
         for name, open_end in (("x_L", -math.inf), ("x_U", math.inf)):
             limit = getattr(self, name)
@@ -125,6 +125,9 @@ class PerturbationLpNorm(Perturbation):
         raise PerturbationError(f"eps has shape {list(eps.shape)}, but must {wanted}")
 
     def aligned(self, batch_dim: int | None, ndim: int) -> PerturbationLpNorm:
+        if not any(isinstance(value, Tensor) for value in (self.eps, self.x_L, self.x_U)):
+            return self
+
         def move(value: Limit | None) -> Limit | None:
             return examples_first(value, batch_dim, ndim) if isinstance(value, Tensor) else value
 
@@ -149,6 +152,8 @@ class PerturbationLpNorm(Perturbation):
             return Interval(_like(self.x_L, x).expand_as(x), _like(self.x_U, x).expand_as(x))
         eps = self._radius(x)
         lower, upper = x - eps, x + eps
+        if not self._has_walls:
+            return Interval(lower, upper, (x, _spread(eps, x)))
         if self.x_L is not None:  # widened to hold the centre, which rounding may have put outside
             wall = _like(self.x_L, x)
             lower = lower.maximum(torch.where(x < wall, x, wall))
@@ -158,6 +163,8 @@ class PerturbationLpNorm(Perturbation):
         return Interval(lower, upper)
 
     def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+        if self.is_box and self.eps is not None and not self._has_walls:
+            return A.dot(x) - A.dual_norm(1, _spread(self._radius(x), x))
         if self.is_box:
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
@@ -224,6 +231,7 @@ class PerturbationLpNorm(Perturbation):
     def _radius(self, x: Tensor) -> Tensor:
         """`eps`, broadcastable to `x`, with the rank of `x`."""
         assert self.eps is not None
+        # Without a dtype a number would be rounded to float32 first.
         eps = torch.as_tensor(self.eps, dtype=x.dtype, device=x.device)
         if eps.dim() == 0:
             return eps.reshape([1] * x.dim())
@@ -246,6 +254,11 @@ class PerturbationLpNorm(Perturbation):
         parts = [f"norm={self.norm:g}"]
         parts += [f"{n}={show(v)}" for n in ("eps", "x_L", "x_U") if (v := getattr(self, n)) is not None]
         return f"PerturbationLpNorm({', '.join(parts)})"
+
+
+def _spread(radius: Tensor, x: Tensor) -> Tensor:
+    """A radius with the rank of `x`, at its shape but for a leading one where the examples share it."""
+    return radius.expand(radius.shape[0], *x.shape[1:])
 
 
 def _like(limit: Limit, x: Tensor) -> Tensor:

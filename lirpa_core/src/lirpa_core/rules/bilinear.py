@@ -87,13 +87,16 @@ class Bilinear:
         """See `Rule.loose`: a factor that is a single point cannot be tightened."""
         needed = self.needs_interval(call)
         return tuple(
-            x.upper > x.lower if x is not None and need else None for x, need in zip(inputs, needed, strict=True)
+            x.upper > x.lower if x is not None and need else None
+            for x, need in zip(inputs, needed, strict=True)
         )
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """See `Rule.interval`."""
         if self.is_affine(call):
             affine = self.relax(call, inputs).lower
+            if len(inputs) == 1 and isinstance(affine.terms[0], WeightedOp):
+                return affine.terms[0].interval(inputs[0], affine.bias)
             lower = upper = affine.bias
             for term, x in zip(affine.terms, inputs, strict=True):
                 if term is None:
@@ -117,7 +120,9 @@ class Bilinear:
         f = self._fixed(call, i)
         center = f(y.center).apply(x.center)
         radius = (
-            f(y.radius).apply(x.center.abs()) + f(y.center.abs()).apply(x.radius) + f(y.radius).apply(x.radius)
+            f(y.radius).apply(x.center.abs())
+            + f(y.center.abs()).apply(x.radius)
+            + f(y.radius).apply(x.radius)
         )
         return Interval(center - radius, center + radius)
 
@@ -243,6 +248,13 @@ class WeightedOp(LinearOp):
 
     def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._apply(Const(self.weight.value.abs(), self.weight.batched), x, lead)
+
+    def interval(self, x: Interval, bias: Tensor | None) -> Interval:
+        """Bounds of the operator plus a bias, which is added to the centre: once, not at either end."""
+        middle, spread = x.ball()
+        center, radius = self.apply(middle), self.apply_abs(spread)
+        center = center if bias is None else center + bias
+        return Interval(center - radius, center + radius)
 
     def transpose(self, A: Tensor) -> Tensor:
         if self.rule.native is not None:

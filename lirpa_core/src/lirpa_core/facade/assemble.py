@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from lirpa_core.bounds.finite import all_finite
 from lirpa_core.capture.batching import batch_size, to_batch_first
 from lirpa_core.capture.evaluate import parameter_leaves
 from lirpa_core.capture.graph import Graph, NodeKind
@@ -101,5 +101,5 @@ def _check_input(graph: Graph, name: str, x: Any, dim: int | None) -> None:
             f"input '{name}' has shape {given}; the model was captured for [{', '.join(map(str, wanted))}] "
             "(B: any number of examples). Make a BoundedModule with an example of the new shape."
         )
-    if x.is_floating_point() and not bool(torch.isfinite(x.as_subclass(Tensor)).all()):
+    if x.is_floating_point() and not all_finite(x.as_subclass(Tensor)):
         raise InputError(f"input '{name}' contains NaN or infinite values, for which no bound exists.")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lirpa_core.bounds.finite import all_finite
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import DomainError, NonFiniteBoundError, SoundnessError
@@ -25,7 +26,9 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     found: dict[str, Tensor] = {}
     for name, call in problem.calls.items():
         violation = getattr(problem.rule(name), "domain_violation", None)
-        outside = violation(call, tuple(intervals[o] for o in call.operands)) if violation is not None else None
+        outside = (
+            violation(call, tuple(intervals[o] for o in call.operands)) if violation is not None else None
+        )
         if outside is not None:
             found[name] = outside
     if not found or not bool(torch.stack([v.any() for v in found.values()]).any()):
@@ -41,7 +44,9 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     )
 
 
-def check_bounds(problem: Problem, intervals: Mapping[str, Interval], lower: Tensor | None, upper: Tensor | None) -> None:
+def check_bounds(
+    problem: Problem, intervals: Mapping[str, Interval], lower: Tensor | None, upper: Tensor | None
+) -> None:
     """Refuse bounds that are not finite or not ordered.
 
     Raises:
@@ -49,7 +54,7 @@ def check_bounds(problem: Problem, intervals: Mapping[str, Interval], lower: Ten
         SoundnessError: Naming the first node whose lower bound exceeds its upper bound.
     """
     given = [b for b in (lower, upper) if b is not None]
-    if not all(bool(torch.isfinite(b).all()) for b in given):
+    if not all(all_finite(b) for b in given):
         raise NonFiniteBoundError(
             f"a bound is infinite or NaN{_first(problem, intervals, _not_finite)}. The box is too large for the "
             "dtype or for a function on the way: use a smaller perturbation, a tighter method, or float64."

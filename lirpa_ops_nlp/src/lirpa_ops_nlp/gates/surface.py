@@ -1,0 +1,177 @@
+"""Functions of two variables, with the exact minimum of their difference to any plane over a box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from lirpa_core.aten.activation.s_shaped import SIGMOID, TANH
+from lirpa_core.rules.unary import Curve
+
+
+class Box(NamedTuple):
+    """A box of two variables; all tensors of one shape."""
+
+    lx: Tensor
+    ux: Tensor
+    ly: Tensor
+    uy: Tensor
+
+
+class Least(NamedTuple):
+    """A certified lower bound of a minimum, and where about it is attained."""
+
+    value: Tensor
+    x: Tensor
+    y: Tensor
+
+    def least(self, other: Least) -> Least:
+        """The smaller of two, element by element; in a tie (up to rounding) the point of the first."""
+        take = clearly_less(other.value, self.value)
+        return Least(
+            self.value.minimum(other.value), torch.where(take, other.x, self.x), torch.where(take, other.y, self.y)
+        )
+
+
+def clearly_less(a: Tensor, b: Tensor) -> Tensor:
+    """Whether `a < b` by more than rounding, so that choices do not hang on the last digit."""
+    slack = 64 * torch.finfo(a.dtype).eps * (a.abs() + b.abs())
+    return a.detach() < (b - torch.where(slack.isfinite(), slack, 0)).detach()
+
+
+class Surface(Protocol):
+    """A function of two variables that is odd in the second: `f(x, −y) = −f(x, y)`."""
+
+    def value(self, x: Tensor, y: Tensor) -> Tensor:
+        """`f(x, y)`."""
+
+    def least(self, box: Box, a: Tensor, b: Tensor, steps: int = 4) -> Least:
+        """The minimum of `f(x, y) − ax − by` over the box, never overestimated, for any slopes.
+
+        Args:
+            box: The box.
+            a: Slope by `x`.
+            b: Slope by `y`.
+            steps: Steps of any search; few for a rough idea of the minimum, a dozen for all digits.
+        """
+
+    def slope_range(self, box: Box) -> tuple[Tensor, Tensor]:
+        """Bounds of `|∂f/∂x|` and of `∂f/∂y ≥ 0` over the box; to keep slopes out of rounding's way."""
+
+
+def edge(curve: Curve, c: Tensor, k: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    """The minimum of `c·f(x) − kx` over an interval, for an S-shaped `f` that bends at zero.
+
+    `c·f` is convex on one side of zero, where the minimum may be inside; elsewhere it is at an end. At the
+    point found the function lies above its tangent, so that an inaccurate point costs no soundness.
+
+    Returns:
+        The minimum, never overestimated, and where about it is.
+    """
+    start = torch.where(c > 0, lo, hi.minimum(lo.clamp(min=0))).detach()
+    end = torch.where(c > 0, lo.maximum(hi.clamp(max=0)), hi).detach()
+    negative, positive = curve.arcs[0].inverse, curve.arcs[1].inverse
+    assert negative is not None and positive is not None
+    ratio = (k / torch.where(c == 0, 1, c)).detach()
+    x = torch.where(c > 0, negative(ratio), positive(ratio))
+    x = torch.where(x.isnan(), start, x.maximum(start).minimum(end))
+    growth = (c * curve.slope(x) - k).detach()
+    margin = growth.clamp(min=0) * (x - start) + (-growth).clamp(min=0) * (end - x)
+    value = c * curve.f(x) - k * x - margin
+    for point in (lo, hi):
+        at = c * curve.f(point) - k * point
+        x, value = torch.where(clearly_less(at, value), point.detach(), x), value.minimum(at)
+    return value, x
+
+
+@dataclass(frozen=True)
+class GatedValue:
+    """`σ(x)·y`: linear in `y`, so that every minimum is at an end of `y`."""
+
+    def value(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.sigmoid(x) * y
+
+    def least(self, box: Box, a: Tensor, b: Tensor, steps: int = 4) -> Least:
+        found = []
+        for y in (box.ly, box.uy):
+            value, x = edge(SIGMOID, y, a, box.lx, box.ux)
+            found.append(Least(value - b * y, x, y.detach()))
+        return found[0].least(found[1])
+
+    def slope_range(self, box: Box) -> tuple[Tensor, Tensor]:
+        return box.ly.abs().maximum(box.uy.abs()) / 4, torch.ones_like(box.lx)
+
+
+@dataclass(frozen=True)
+class GatedTanh:
+    """`σ(x)·tanh(y)`.
+
+    The Hessian is positive semidefinite only on `R = {y < 0, x ≥ φ(y)}` with `φ(y) = ln(1 + 1/(2 sinh² y))`,
+    which is a convex set, because `φ″ = 4/cosh²(2y) + 2/sinh²(y) > 0`. So a minimum that is not on the edge of
+    the box is in `R`, and there the function lies above its tangent plane at any point of `R`.
+    """
+
+    def value(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.sigmoid(x) * torch.tanh(y)
+
+    def least(self, box: Box, a: Tensor, b: Tensor, steps: int = 4) -> Least:
+        best: Least | None = None
+        for y in (box.ly, box.uy):
+            value, x = edge(SIGMOID, torch.tanh(y), a, box.lx, box.ux)
+            found = Least(value - b * y, x, y.detach())
+            best = found if best is None else best.least(found)
+        for x in (box.lx, box.ux):
+            value, y = edge(TANH, torch.sigmoid(x), b, box.ly, box.uy)
+            found = Least(value - a * x, x.detach(), y)
+            best = found if best is None else best.least(found)
+        assert best is not None
+        return best.least(self._inside(Box(*(t.detach() for t in box)), a, b, steps))
+
+    def slope_range(self, box: Box) -> tuple[Tensor, Tensor]:
+        return box.ly.abs().maximum(box.uy.abs()).tanh() / 4, torch.ones_like(box.lx)
+
+    def _inside(self, box: Box, a: Tensor, b: Tensor, steps: int) -> Least:
+        """The minimum over the part of the box in `R`; infinite where there is none to be feared."""
+        possible = (box.ly < 0) & (_edge_of_convexity(box.ly) < box.ux) & (a < 0) & (b > 0)
+        lx, ux = torch.where(possible, box.lx, 1), torch.where(possible, box.ux, 3)
+        ly, uy = torch.where(possible, box.ly, -3), torch.where(possible, box.uy, -1)
+        x, y = self._search(lx, ux, ly, uy, a, b, steps)
+        s, t = torch.sigmoid(x), torch.tanh(y)
+        gx, gy = s * torch.sigmoid(-x) * t - a, s * TANH.slope(y) - b
+        value = s * t - a * x - b * y
+        value = value - gx.clamp(min=0) * (x - lx) - (-gx).clamp(min=0) * (ux - x)
+        value = value - gy.clamp(min=0) * (y - ly) - (-gy).clamp(min=0) * (uy - y)
+        return Least(torch.where(possible, value, torch.inf), x, y)
+
+    def _search(
+        self, lx: Tensor, ux: Tensor, ly: Tensor, uy: Tensor, a: Tensor, b: Tensor, steps: int
+    ) -> tuple[Tensor, Tensor]:
+        """About where the gradient is `(a, b)`: in `y` by Newton's method in a bracket, `x` following."""
+        inverse = SIGMOID.arcs[1].inverse
+        assert inverse is not None
+        # The largest y with φ(y) = x: sinh² y = 1 / (2 (eˣ − 1)).
+        low, high = ly, uy.minimum(-torch.asinh((2 * torch.expm1(ux)).rsqrt())).maximum(ly)
+        y = low / 2 + high / 2
+        for _ in range(steps):
+            x = self._follow(inverse(a / torch.tanh(y)), y, lx, ux)
+            s, r, t, q = torch.sigmoid(x), torch.sigmoid(-x), torch.tanh(y), TANH.slope(y)
+            value = s * q - b
+            free = s * r * (r - s) * t
+            growth = -2 * s * t * q - (s * r * q).square() / torch.where(free > 0, free, 1)
+            low, high = torch.where(value <= 0, y, low), torch.where(value >= 0, y, high)
+            newton = y - value / growth
+            y = torch.where((newton > low) & (newton < high), newton, low / 2 + high / 2)
+        return self._follow(inverse(a / torch.tanh(y)), y, lx, ux), y
+
+    @staticmethod
+    def _follow(x: Tensor, y: Tensor, lx: Tensor, ux: Tensor) -> Tensor:
+        x = torch.where(x.isnan(), ux, x)
+        return x.maximum(lx).maximum(_edge_of_convexity(y)).minimum(ux)
+
+
+def _edge_of_convexity(y: Tensor) -> Tensor:
+    """`φ(y)`, infinite at zero."""
+    return (1 / (2 * torch.sinh(y).square())).log1p()

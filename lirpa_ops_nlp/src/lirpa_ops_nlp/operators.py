@@ -1,0 +1,66 @@
+"""Operators that the decompositions of this package are made of, each with a rule of its own.
+
+They are composed of PyTorch's own operators, so that they run, differentiate, compile and `vmap` like
+any function; capture keeps them whole because they have rules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_LIBRARY = torch.library.Library("lirpa_nlp", "DEF")
+
+
+def _define(schema: str, function: Callable[..., Tensor]) -> Any:
+    """Define `lirpa_nlp::name` from its schema; returns the overload."""
+    name = schema.partition("(")[0]
+    _LIBRARY.define(schema)
+    for key in ("CompositeImplicitAutograd", "FuncTorchBatchedDecomposition"):  # the latter for `vmap`
+        _LIBRARY.impl(name, function, key)
+    return getattr(torch.ops.lirpa_nlp, name).default
+
+
+def _masked_softmax(self: Tensor, keep: Tensor) -> Tensor:
+    none = (keep != 0).any(-1, keepdim=True).logical_not()
+    scores = torch.where((keep != 0) | none, self, -math.inf)
+    return torch.where(keep != 0, torch.softmax(scores, -1), 0)
+
+
+#: `masked_softmax(scores, keep)`: softmax over the last dimension among the scores that are kept (`keep ≠ 0`,
+#: broadcastable); zero for the others, and for all where none is kept.
+masked_softmax = _define("masked_softmax(Tensor self, Tensor keep) -> Tensor", _masked_softmax)
+
+
+def _sigmoid_tanh(self: Tensor, other: Tensor) -> Tensor:
+    return torch.sigmoid(self) * torch.tanh(other)
+
+
+def _sigmoid_mul(self: Tensor, other: Tensor) -> Tensor:
+    return torch.sigmoid(self) * other
+
+
+#: `σ(self)·tanh(other)`, with broadcasting.
+sigmoid_tanh = _define("sigmoid_tanh(Tensor self, Tensor other) -> Tensor", _sigmoid_tanh)
+
+#: `σ(self)·other`, with broadcasting.
+sigmoid_mul = _define("sigmoid_mul(Tensor self, Tensor other) -> Tensor", _sigmoid_mul)
+
+#: `mix(weights, value)`: `weights @ value`, where the rows of `weights` are probabilities: not negative, with sum
+#: one, or zero throughout. The rule relies on that, so the decompositions use it behind softmax only.
+mix = _define("mix(Tensor weights, Tensor value) -> Tensor", torch.matmul)
+
+
+def _normalized(self: Tensor, other: Tensor, dims: int, eps: float, centered: bool) -> Tensor:
+    return self * other
+
+
+#: `normalized(self, other, dims, eps, centered)`: `self · other`, where `other` is `1 / √(mean of self² + eps)` over
+#: the last `dims` dimensions, and `self` sums to zero over them where `centered`. The rule relies on that.
+normalized = _define(
+    "normalized(Tensor self, Tensor other, int dims, float eps, bool centered) -> Tensor", _normalized
+)

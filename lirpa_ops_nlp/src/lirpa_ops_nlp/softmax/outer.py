@@ -1,0 +1,55 @@
+"""The matrix of a plane under or over softmax: what a score does to its own output and to all others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lirpa_core.bounds.linear_op import LinearOp
+from lirpa_core.capture.graph import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class OwnMinusOthers(LinearOp):
+    """`yᵢ = dᵢ xᵢ − wᵢ Σ_{j≠i} mⱼ xⱼ` along one dimension, with `w, m ≥ 0`; never written out as a matrix.
+
+    Attributes:
+        diagonal: `d`, `[B, *S]`.
+        weight: `w`, `[B, *S]`, not negative.
+        vector: `m`, `[B, *S]`, not negative.
+        dim: The dimension along which the elements are mixed, counted from the end (negative).
+    """
+
+    diagonal: Tensor
+    weight: Tensor
+    vector: Tensor
+    dim: int
+
+    @property
+    def in_shape(self) -> Shape:
+        return tuple(self.diagonal.shape[1:])
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self.diagonal * x - self.weight * self._others(self.vector * x)
+
+    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self.diagonal.abs() * x + self.weight * self._others(self.vector * x)
+
+    def transpose(self, A: Tensor) -> Tensor:
+        return A * self.diagonal - self.vector * self._others(A * self.weight)
+
+    @cached_property
+    def _top(self) -> Tensor:
+        """Where the largest element of `m` is."""
+        place = self.vector.detach().argmax(self.dim, keepdim=True)
+        return torch.zeros_like(self.vector, dtype=torch.bool).scatter(self.dim, place, True)
+
+    def _others(self, x: Tensor) -> Tensor:
+        """Sums of all elements but one, so that the one whose own part is largest loses no digits."""
+        rest = torch.where(self._top, 0, x)
+        total = rest.sum(self.dim, keepdim=True)
+        leader = torch.where(self._top, x, 0).sum(self.dim, keepdim=True)
+        return torch.where(self._top, total, leader + (total - rest))

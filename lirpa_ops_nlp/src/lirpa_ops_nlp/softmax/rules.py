@@ -1,0 +1,98 @@
+"""Rules of softmax, masked softmax and log-softmax."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import align
+from lirpa_core.bounds.relaxation import Relaxation
+from lirpa_core.registry import OperatorRegistry
+from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules.general import General
+from lirpa_ops_nlp.operators import masked_softmax
+from lirpa_ops_nlp.softmax import planes
+from lirpa_ops_nlp.softmax.scores import Scores
+
+aten = torch.ops.aten
+
+
+def scores_of(call: Call, box: Interval) -> Scores:
+    """The box of a call's scores, a vector where the operand is a single number."""
+    rank = max(len(call.shape), 1)
+    lower, upper = (end if call.shape else end.unsqueeze(-1) for end in (box.lower, box.upper))
+    return Scores.of(lower, upper, _keep(call), int(call.arguments.get("dim", -1)) % rank - rank)
+
+
+def _keep(call: Call) -> Tensor | None:
+    keep = call.arguments.get("keep")
+    if not isinstance(keep, Const):
+        return None
+    value = keep.value != 0
+    return align(value if keep.batched else value[None], 1, len(call.shape))
+
+
+def softmax_interval(call: Call, inputs: tuple[Interval, ...]) -> Interval:
+    """The exact range of every element: its own score at one end, all others at the other."""
+    scores = scores_of(call, inputs[0])
+    low, up = scores.advantage
+    fixed = scores.alone.to(low.dtype)
+    lower = torch.where(scores.live, torch.sigmoid(low), fixed)
+    upper = torch.where(scores.live, torch.sigmoid(up), fixed)
+    return Interval(lower.reshape(-1, *call.shape), upper.reshape(-1, *call.shape))
+
+
+def log_softmax_interval(call: Call, inputs: tuple[Interval, ...]) -> Interval:
+    """The logarithm of softmax's exact range, without a detour through numbers that underflow."""
+    scores = scores_of(call, inputs[0])
+    low, up = scores.advantage
+    fixed = torch.where(scores.alone, 0.0, -math.inf).to(low.dtype)
+    lower = torch.where(scores.live, F.logsigmoid(low), fixed)
+    upper = torch.where(scores.live, F.logsigmoid(up), fixed)
+    return Interval(lower.reshape(-1, *call.shape), upper.reshape(-1, *call.shape))
+
+
+def softmax_planes(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
+    """See `planes`."""
+    scores = scores_of(call, inputs[0])
+    return Relaxation(planes.softmax_lower(scores), planes.softmax_upper(scores))
+
+
+def log_softmax_planes(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
+    """See `planes`."""
+    scores = scores_of(call, inputs[0])
+    return Relaxation(planes.log_softmax_lower(scores), planes.log_softmax_upper(scores))
+
+
+def loose(call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
+    """Scores that move, and take part."""
+    (x,) = inputs
+    if not call.shape:
+        return (None,)
+    return (scores_of(call, x).live & (x.upper > x.lower),)
+
+
+def refuse(call: Call) -> str | None:
+    """Scores in another precision than the result, and numbers that are no vector."""
+    if not call.shape:
+        return "softmax of a single number is one; leave it out"
+    given = call.slot_dtype(0)
+    if given != call.dtype:
+        return f"it converts {given} to {call.dtype} on the way; call .to({call.dtype}) on the scores before it"
+    return None
+
+
+SOFTMAX = General(("self",), softmax_interval, softmax_planes, loose, refuse)
+LOG_SOFTMAX = General(("self",), log_softmax_interval, log_softmax_planes, loose, refuse)
+
+
+def register(registry: OperatorRegistry) -> None:
+    """Register this file's rules."""
+    for op in (aten.softmax.int, aten._softmax.default, aten._safe_softmax.default, masked_softmax):
+        registry.register(op, SOFTMAX)
+    registry.register(aten.log_softmax.int, LOG_SOFTMAX)
+    registry.register(aten._log_softmax.default, LOG_SOFTMAX)

@@ -1,0 +1,69 @@
+"""Ellipsoids: known values, the kit, and their refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lirpa_core import PerturbationLpNorm
+from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.testing import check_perturbation
+from lirpa_perturbations import PerturbationEllipsoid
+
+
+def covariance(brute: Any, *shape: int) -> Tensor:
+    factor = brute.randn(*shape)
+    return factor @ factor.mT + 0.01 * torch.eye(shape[-1])
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.7, torch.tensor([0.0, 1.0, 2.0])])
+@pytest.mark.parametrize("shared", [False, True])
+def test_conforms(brute: Any, eps: Any, shared: bool) -> None:
+    matrix = covariance(brute, 6, 6) if shared else covariance(brute, 3, 6, 6)
+    check_perturbation(PerturbationEllipsoid(matrix, eps), brute.randn(3, 2, 3))
+
+
+def test_the_identity_is_a_ball(brute: Any) -> None:
+    x, A = brute.randn(3, 6), DenseMap(brute.randn(5, 3, 6))
+    ball = PerturbationLpNorm(eps=0.4, norm=2).concretize(x, A)
+    torch.testing.assert_close(PerturbationEllipsoid(torch.eye(6), 0.4).concretize(x, A), ball)
+
+
+def test_axes_by_hand() -> None:
+    x, A = torch.zeros(1, 2), DenseMap(torch.tensor([[[1.0, 0.0]], [[3.0, 4.0]]]))
+    ptb = PerturbationEllipsoid(torch.diag(torch.tensor([4.0, 0.25])), 0.5)
+    assert ptb.concretize(x, A).flatten().tolist() == pytest.approx([-1.0, -0.5 * (36 + 4) ** 0.5])
+    assert ptb.hull(x).upper.tolist() == [[1.0, 0.25]]
+
+
+def test_attacks_stay_inside(brute: Any) -> None:
+    brute.assert_attacks_stay_inside(
+        PerturbationEllipsoid(covariance(brute, 12, 12), 0.1), brute.randn(2, 12)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"eps": -1.0}, "eps must be finite, not negative"),
+        ({"eps": None}, "eps must be finite, not negative"),
+        ({"eps": torch.zeros(3)}, "eps has 3 elements for 2 examples"),
+        ({"covariance": 1.0}, "covariance must be a tensor"),
+        ({"covariance": torch.zeros(3, 2)}, "covariance must be a tensor [n, n]"),
+        ({"covariance": torch.eye(4)}, "covariance has shape [4, 4]"),
+        ({"covariance": torch.zeros(3, 3)}, "covariance must be positive definite"),
+        ({"covariance": -torch.eye(3)}, "covariance must be positive definite"),
+        ({"covariance": torch.ones(3, 3).triu()}, "covariance must be symmetric"),
+        ({"covariance": torch.full((3, 3), torch.nan)}, "covariance must be finite"),
+    ],
+)
+def test_refusals_name_the_argument(brute: Any, options: dict[str, Any], words: str) -> None:
+    arguments = {"covariance": torch.eye(3)} | options
+    brute.refuses(words, lambda: PerturbationEllipsoid(**arguments).validate(torch.zeros(2, 3)))
+
+
+def test_repr_shows_the_arguments() -> None:
+    assert repr(PerturbationEllipsoid(torch.eye(3))) == "PerturbationEllipsoid(covariance=[3, 3], eps=1)"

@@ -1,0 +1,115 @@
+"""The engines under `torch.compile(fullgraph=True)`: no graph break, and the bounds of eager execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.engines.backward import concretize, linear_bounds
+from lirpa_core.engines.ibp import interval_bounds
+from lirpa_core.engines.plan import Plan, make_plan
+from lirpa_core.engines.problem import Leaf, Problem, bind
+from lirpa_core.engines.relaxing import Relaxations
+from lirpa_core.registry import default_registry
+from lirpa_core.rules.call import Const
+
+pytestmark = pytest.mark.slow
+
+BATCH = 3
+
+
+class Mlp:
+    """A small network, its plan, and its parameters by node name."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 4))
+        self.x = torch.rand(BATCH, 5)
+        self.bounded = BoundedModule(self.model, self.x)
+        graph = self.bounded.graph
+        (self.input,), (self.output,) = graph.inputs, graph.outputs
+        self.plan: Plan = make_plan(
+            graph, default_registry(), frozenset({self.input}), frozenset({self.output})
+        )
+        live = dict(self.model.named_parameters())
+        self.weights = {n.name: live[n.path].detach() for n in graph.nodes if n.path in live}
+
+    def problem(self, x: Tensor, weights: dict[str, Tensor], ptb: PerturbationLpNorm) -> Problem:
+        leaf = Leaf(self.input, x, ptb, batch_dim=0)
+        return bind(self.plan, {self.input: leaf}, {n: Const(w) for n, w in weights.items()}, BATCH)
+
+
+@pytest.fixture(scope="module")
+def mlp() -> Mlp:
+    return Mlp()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def whole(function: Callable[..., object]) -> Callable[..., object]:
+    """Compiled as one graph; the backend runs it as it is, so that no C++ compiler is needed."""
+    return torch.compile(function, fullgraph=True, backend="aot_eager", dynamic=False)
+
+
+@pytest.mark.parametrize("norm", [float("inf"), 2.0])
+def test_interval_bounds(mlp, norm):
+    ptb = PerturbationLpNorm(eps=0.1, norm=norm)
+
+    def ibp(x, weights):
+        found = interval_bounds(mlp.problem(x, weights, ptb), (mlp.output,))[mlp.output]
+        return found.lower, found.upper
+
+    compiled = whole(ibp)(mlp.x, mlp.weights)
+    torch.testing.assert_close(compiled, ibp(mlp.x, mlp.weights))
+    facade = mlp.bounded.compute_bounds(x=(BoundedTensor(mlp.x, ptb),), method="IBP")
+    torch.testing.assert_close(compiled[0].flatten(1), facade.lower.detach())
+    torch.testing.assert_close(compiled[1].flatten(1), facade.upper.detach())
+
+
+@pytest.mark.parametrize("norm", [float("inf"), 2.0])
+def test_final_backward_pass(mlp, norm):
+    ptb = PerturbationLpNorm(eps=0.1, norm=norm)
+    C = torch.randn(BATCH, 2, 4)
+
+    def backward(x, weights, C, lower, upper):
+        problem = mlp.problem(x, weights, ptb)
+        inner = {name: Interval(lower[name], upper[name]) for name in lower}
+        rows = DenseMap(C.transpose(0, 1).reshape(2, BATCH, 1, 4))
+        form = linear_bounds(problem, mlp.output, rows, Relaxations(problem, inner))
+        value = concretize(problem, form)
+        return value[:2].T, -value[2:].T
+
+    inner = interval_bounds(mlp.problem(mlp.x, mlp.weights, ptb))
+    lower = {name: interval.lower for name, interval in inner.items()}
+    upper = {name: interval.upper for name, interval in inner.items()}
+    compiled = whole(backward)(mlp.x, mlp.weights, C, lower, upper)
+    torch.testing.assert_close(compiled, backward(mlp.x, mlp.weights, C, lower, upper))
+    facade = mlp.bounded.compute_bounds(x=(BoundedTensor(mlp.x, ptb),), C=C, method="CROWN-IBP")
+    # The façade also intersects with interval bounds.
+    assert bool((facade.lower >= compiled[0] - 1e-5).all())
+    assert bool((facade.upper <= compiled[1] + 1e-5).all())
+
+
+def test_gradient_of_compiled_bounds(mlp):
+    ptb = PerturbationLpNorm(eps=0.1)
+
+    def width(x, weights):
+        found = interval_bounds(mlp.problem(x, weights, ptb), (mlp.output,))[mlp.output]
+        return (found.upper - found.lower).sum()
+
+    weights = {name: w.clone().requires_grad_() for name, w in mlp.weights.items()}
+    expected = torch.autograd.grad(width(mlp.x, weights), list(weights.values()), allow_unused=True)
+    found = torch.autograd.grad(whole(width)(mlp.x, weights), list(weights.values()), allow_unused=True)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(torch.zeros(()) if a is None else a, torch.zeros(()) if b is None else b)
