@@ -27,7 +27,7 @@ def _extremes(model: nn.Module, x: Tensor, eps: float) -> Tensor:
             z = x
             for _ in range(2):
                 z = z.detach().requires_grad_()
-                (sign * model(z).flatten(1)[:, k]).sum().backward()
+                (sign * model(z).reshape(len(x), -1)[:, k]).sum().backward()
                 z = x + eps * z.grad.sign()
             points.append(z)
     with torch.no_grad():

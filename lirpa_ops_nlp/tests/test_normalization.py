@@ -16,7 +16,12 @@ METHODS = ("IBP", "CROWN-IBP", "forward", "CROWN")
 
 @pytest.mark.parametrize(
     "layer",
-    [nn.LayerNorm(4), nn.LayerNorm((3, 4), elementwise_affine=False), nn.LayerNorm(4, bias=False), nn.RMSNorm(4)],
+    [
+        nn.LayerNorm(4),
+        nn.LayerNorm((3, 4), elementwise_affine=False),
+        nn.LayerNorm(4, bias=False),
+        nn.RMSNorm(4),
+    ],
     ids=["layer", "two dimensions", "no bias", "rms"],
 )
 @pytest.mark.parametrize("eps", [1e-12, 0.05, 1e3])
@@ -47,5 +52,8 @@ def test_never_looser_than_the_decomposition(layer) -> None:
     for eps in (0.01, 0.1, 1.0):
         ball = BoundedTensor(x, PerturbationLpNorm(eps=eps))
         for method in METHODS:
-            widths = [float((ub - lb).sum()) for lb, ub in (b.compute_bounds(x=(ball,), method=method) for b in (ours, plain))]
+            widths = [
+                float((ub - lb).sum())
+                for lb, ub in (b.compute_bounds(x=(ball,), method=method) for b in (ours, plain))
+            ]
             assert widths[0] <= widths[1] * (1 + 1e-9), (eps, method, widths)

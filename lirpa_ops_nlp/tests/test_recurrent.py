@@ -79,7 +79,14 @@ def test_joint_planes_beat_separate_ones(make) -> None:
     for registry in (default_registry(), default_registry().without("nlp")):
         bounded = BoundedModule(model, x, registry=registry)
         ball = BoundedTensor(x, PerturbationLpNorm(eps=0.1))
-        widths.append([float((ub - lb).detach().sum()) for lb, ub in (bounded.compute_bounds(x=(ball,), method=m) for m in ("CROWN-IBP", "forward", "CROWN"))])
+        widths.append(
+            [
+                float((ub - lb).detach().sum())
+                for lb, ub in (
+                    bounded.compute_bounds(x=(ball,), method=m) for m in ("CROWN-IBP", "forward", "CROWN")
+                )
+            ]
+        )
     assert all(joint < apart for joint, apart in zip(*widths, strict=True)), widths
 
 

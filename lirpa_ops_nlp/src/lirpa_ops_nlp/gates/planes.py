@@ -41,7 +41,9 @@ class _Search(NamedTuple):
     b: Tensor
 
 
-def both_planes(surface: Surface, box: Box, hints: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Planes, Planes]:
+def both_planes(
+    surface: Surface, box: Box, hints: tuple[tuple[Tensor, Tensor], ...]
+) -> tuple[Planes, Planes]:
     """Planes below and above, the upper one as the lower one of the box mirrored in `y`.
 
     Args:
