@@ -87,7 +87,9 @@ def _cheapest(p: Interval, cost: Tensor) -> Tensor:
     rank = max(p.lower.dim(), cost.dim()) - 1
     low, up, cost = align(p.lower, 1, rank), align(p.upper, 1, rank), align(cost, 1, rank)
     ordered, order = cost.mT.sort(-1)  # [B, .., d, n]
-    outer = math.prod(torch.broadcast_shapes(low.shape[:-2], cost.shape[:-2])) * cost.shape[-1] * cost.shape[-2]
+    outer = (
+        math.prod(torch.broadcast_shapes(low.shape[:-2], cost.shape[:-2])) * cost.shape[-1] * cost.shape[-2]
+    )
     step = max(1, _CHUNK // max(1, outer))
     parts = [
         _fill(low[..., k : k + step, :], up[..., k : k + step, :], ordered, order)
@@ -148,5 +150,3 @@ MIX = Mix("weights", "value", native=MatMul("weights", "value"))
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rule."""
     registry.register(mix, MIX)
-
-

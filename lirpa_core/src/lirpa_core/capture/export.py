@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref, SourceLocation
 from lirpa_core.capture.masks import fuse_masked_softmax
@@ -50,6 +52,11 @@ def export(
         except CaptureError:
             raise
         except Exception as error:
+            if _meets_packed_sequence(error):
+                raise CaptureError(
+                    "packed sequences cannot be bounded: the examples of a batch share steps there. Give the "
+                    "recurrent layer padded sequences, and pick each example's last step with torch.gather."
+                ) from error
             if "data-dependent" in str(error).lower():
                 raise _branch_error(error) from error
             where = user_frame(str(error)) or raised_at(error)
@@ -59,6 +66,15 @@ def export(
                 "torch.export.export(model, args, strict=False) by itself to see its full report."
             ) from error
         return decompose(program, registry)
+
+
+def _meets_packed_sequence(error: BaseException) -> bool:
+    """Whether an error arose below a call with a packed sequence among its arguments."""
+    return any(
+        isinstance(value, PackedSequence)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        for value in frame.f_locals.values()
+    )
 
 
 def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
