@@ -63,7 +63,7 @@ def test_ball_of_an_interval():
     assert center.tolist() == [2.0, 2.0, 3.5]
     assert radius.tolist() == [3.0, 0.0, 0.5]
     known = (torch.ones(2, 3), torch.ones(1, 3))
-    assert Interval(low, up, known).ball() == known
+    assert Interval(low, up, around=known).ball() == known
 
 
 class _Moved(torch.nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ class Interval:
 
     lower: Tensor
     upper: Tensor
-    around: tuple[Tensor, Tensor] | None = None
+    around: tuple[Tensor, Tensor] | None = field(default=None, kw_only=True)
 
     @property
     def center(self) -> Tensor:

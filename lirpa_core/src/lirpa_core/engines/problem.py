@@ -51,7 +51,7 @@ class Leaf:
         around = (
             None if hull.around is None else (hull.around[0].unsqueeze(dim), hull.around[1].unsqueeze(dim))
         )
-        return Interval(hull.lower.unsqueeze(dim), hull.upper.unsqueeze(dim), around)
+        return Interval(hull.lower.unsqueeze(dim), hull.upper.unsqueeze(dim), around=around)
 
     def concretize(self, A: LinearMap) -> Tensor:
         """Minimum over the set of every row, `[R, B]`; `A` is in the graph's layout."""

@@ -153,7 +153,7 @@ class PerturbationLpNorm(Perturbation):
         eps = self._radius(x)
         lower, upper = x - eps, x + eps
         if not self._has_walls:
-            return Interval(lower, upper, (x, _spread(eps, x)))
+            return Interval(lower, upper, around=(x, _spread(eps, x)))
         if self.x_L is not None:  # widened to hold the centre, which rounding may have put outside
             wall = _like(self.x_L, x)
             lower = lower.maximum(torch.where(x < wall, x, wall))

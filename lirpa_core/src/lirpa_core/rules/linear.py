@@ -99,7 +99,7 @@ class Linear:
             ]
             lower = self._evaluate(call, [low for low, _ in ends])
             upper = self._evaluate(call, [up for _, up in ends])
-            return Interval(lower, upper, self._moved(call, inputs))
+            return Interval(lower, upper, around=self._moved(call, inputs))
         bias = self._bias(call)
         lower = upper = torch.zeros((), dtype=call.dtype, device=call.device) if bias is None else bias
         for i, x in enumerate(inputs):
