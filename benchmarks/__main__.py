@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +40,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="do not measure peak memory (which takes two processes a case)",
     )
+    add(
+        "--cpu-time",
+        action="store_true",
+        help="count the time that the processor worked, not the time that passed: on a busy machine",
+    )
     add("--compare", action="store_true", help="show the change against the previous run on an equal machine")
     add("--no-save", action="store_true", help="do not add this run to the history")
     add("--history", type=Path, default=history.DEFAULT, help="file of the history (default: %(default)s)")
@@ -61,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"--device {options.device}: {error}")
     if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
         return _fail(f"--device {options.device}: there is no such device here")
+    if options.cpu_time and device.type != "cpu":
+        return _fail("--cpu-time does not see what a GPU does")
     if options.peak_of:
         name, side = options.peak_of
         return _print_peak(name, side, device)
@@ -74,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(_case_table(chosen))
         return 0
     results = _run(chosen, device, options, console)
-    entry = history.record(results, device, options.repeat)
+    entry = history.record(results, device, options.repeat, "cpu" if options.cpu_time else "wall")
     earlier = history.before(entry, history.load(options.history)) if options.compare else None
     console.print(_table(chosen, results, entry["machine"], earlier))
     if not options.no_save:
@@ -98,6 +106,7 @@ def _run(
                     repeat=options.repeat,
                     threads=options.threads,
                     memory=not options.no_memory,
+                    clock=time.process_time if options.cpu_time else time.perf_counter,
                     after_each=lambda: progress.advance(task),
                 )
             )

@@ -19,7 +19,9 @@ from benchmarks.measure import Result
 DEFAULT = Path(__file__).with_name("history.jsonl")
 
 
-def record(results: Sequence[Result], device: torch.device, repeat: int) -> dict[str, Any]:
+def record(
+    results: Sequence[Result], device: torch.device, repeat: int, clock: str = "wall"
+) -> dict[str, Any]:
     """One run as a line of the history."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -31,6 +33,7 @@ def record(results: Sequence[Result], device: torch.device, repeat: int) -> dict
             "lirpa-core": _version("lirpa-core"),
         },
         "repeat": repeat,
+        "clock": clock,
         "results": [asdict(result) for result in results],
     }
 

@@ -117,11 +117,12 @@ def run_case(
     repeat: int,
     threads: int | None = None,
     memory: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
     after_each: Callable[[], object] | None = None,
 ) -> Result:
     """Time a case, and measure its memory in fresh processes."""
     synchronize = torch.cuda.synchronize if device.type == "cuda" else None
-    timing = interleaved(case.make(device), repeat, synchronize, after_each=after_each)
+    timing = interleaved(case.make(device), repeat, synchronize, clock, after_each)
     values = timing.ratios if case.measure == "ratio" else timing.overheads
     best = Timing((min(timing.subject),), (min(timing.plain),))
     of_minima = (best.ratios if case.measure == "ratio" else best.overheads)[0]

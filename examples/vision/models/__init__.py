@@ -3,7 +3,7 @@
 from models.cnn import cnn_7layer_bn, small_cnn
 from models.densenet import densenet
 from models.mobilenet import mobilenet_v2
-from models.resnet import resnet18, resnext, wide_resnet
+from models.resnet import resnet18, resnet_4b, resnext, wide_resnet
 
 #: Every model of the zoo by name; each takes `classes`, `size` (of the square image) and `width`.
 ZOO = {
@@ -21,6 +21,7 @@ __all__ = [
     "densenet",
     "mobilenet_v2",
     "resnet18",
+    "resnet_4b",
     "resnext",
     "small_cnn",
     "wide_resnet",

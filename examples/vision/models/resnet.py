@@ -59,3 +59,24 @@ def wide_resnet(classes: int = 10, size: int = 32, width: float = 1.0, widen: in
         layers.append(_basic(channels, outputs, 1 if stage == 0 else 2))
         channels = outputs
     return nn.Sequential(*layers, *head(channels, classes))
+
+
+def _plain(inputs: int, outputs: int, stride: int) -> nn.Module:
+    body = nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, 1, 1)
+    )
+    same = inputs == outputs and stride == 1
+    return Residual(body, None if same else nn.Conv2d(inputs, outputs, 1, stride))
+
+
+def resnet_4b(classes: int = 10, size: int = 32, width: float = 1.0) -> nn.Module:
+    """The larger residual network of VNN-COMP 2021: four blocks, no normalisation."""
+    channels = scaled(16, width)
+    layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, 2, 1), nn.ReLU()]
+    for stride in (2, 1, 2, 1):
+        outputs = scaled(32, width)
+        layers.append(_plain(channels, outputs, stride))
+        channels = outputs
+    left = size // 8
+    linear = [nn.Flatten(), nn.Linear(channels * left * left, 100), nn.ReLU(), nn.Linear(100, classes)]
+    return nn.Sequential(*layers, *linear)

@@ -320,7 +320,7 @@ def _given_intervals(problem: Problem, given: Mapping[str, Any] | None) -> dict[
                 f"{[n.name for n in problem.graph.nodes]}."
             )
         lower, upper = (bounds.lower, bounds.upper) if isinstance(bounds, Interval) else bounds
-        found[node.name] = Interval(*(_given_side(problem, node, side) for side in (lower, upper)))
+        found[node.name] = Interval(_given_side(problem, node, lower), _given_side(problem, node, upper))
     return found
 
 

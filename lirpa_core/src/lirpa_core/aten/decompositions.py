@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.capture import masks as _masks  # defines lirpa::masked_softmax  # noqa: F401
+import lirpa_core.capture.masks  # noqa: F401  (defines lirpa::masked_softmax)
 from lirpa_core.errors import TrainingModeError
 from lirpa_core.registry import OperatorRegistry
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -14,10 +15,13 @@ class Interval:
     Attributes:
         lower: `[B, *S]`; a leading size of one means the same for every example.
         upper: `[B, *S]`.
+        around: Centre `[B, *S]` and radius `[1 or B, *S]`, where they are known and need not be computed
+            from the ends. A radius that all examples share saves a linear operator most of its work.
     """
 
     lower: Tensor
     upper: Tensor
+    around: tuple[Tensor, Tensor] | None = None
 
     @property
     def center(self) -> Tensor:
@@ -28,6 +32,13 @@ class Interval:
     def radius(self) -> Tensor:
         """Half width `[B, *S]`, never negative for an ordered interval."""
         return self.upper / 2 - self.lower / 2
+
+    def ball(self) -> tuple[Tensor, Tensor]:
+        """Centre and radius, the known ones where there are such; a radius may have a leading one."""
+        if self.around is not None:
+            return self.around
+        middle = torch.lerp(self.lower, self.upper, 0.5)
+        return middle, self.upper - middle
 
     @property
     def width(self) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lirpa_core.bounds.interval import Interval
 from lirpa_core.capture.graph import Shape
 
 
@@ -39,8 +40,8 @@ class LinearOp(ABC):
 
     def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:
         """`(W⁺·lower + W⁻·upper, W⁺·upper + W⁻·lower)`, in two passes over `W` rather than four."""
-        middle = torch.lerp(lower, upper, 0.5)
-        center, radius = self.apply(middle, lead), self.apply_abs(upper - middle, lead)
+        middle, spread = Interval(lower, upper).ball()
+        center, radius = self.apply(middle, lead), self.apply_abs(spread, lead)
         return center - radius, center + radius
 
 

@@ -18,22 +18,24 @@ from torch.fx import Node
 aten = torch.ops.aten
 
 
-@torch.library.custom_op("lirpa::masked_softmax", mutates_args=())
-def masked_softmax(scores: Tensor, masked: Tensor, dim: int) -> Tensor:
+def _masked_softmax(self: Tensor, masked: Tensor, dim: int) -> Tensor:
     """Softmax of the scores that are not masked; zero for the others.
 
     Args:
-        scores: The scores.
+        self: The scores.
         masked: True where a score is left out; broadcasts to the scores.
         dim: The dimension that sums to one.
     """
-    out = scores.masked_fill(masked, -math.inf).softmax(dim)
-    return out.masked_fill(masked.expand_as(scores).all(dim, keepdim=True), 0.0)
+    masked = masked.expand(self.shape)
+    nothing_left = masked.all(dim, keepdim=True)
+    out = self.masked_fill(masked & ~nothing_left, -math.inf).softmax(dim)
+    return out.masked_fill(masked, 0.0)
 
 
-@masked_softmax.register_fake
-def _(scores: Tensor, masked: Tensor, dim: int) -> Tensor:
-    return torch.empty_like(scores, memory_format=torch.contiguous_format)
+_LIBRARY = torch.library.Library("lirpa", "DEF")
+_LIBRARY.define("masked_softmax(Tensor self, Tensor masked, int dim) -> Tensor")
+for _key in ("CompositeImplicitAutograd", "FuncTorchBatchedDecomposition"):  # the latter for `vmap`
+    _LIBRARY.impl("masked_softmax", _masked_softmax, _key)
 
 
 def fuse_masked_softmax(program: ExportedProgram) -> None:
@@ -55,7 +57,9 @@ def fuse_masked_softmax(program: ExportedProgram) -> None:
             mask = masks[0]
             for other in masks[1:]:
                 mask = graph.call_function(aten.logical_or.default, (mask, other))
-        node.target = torch.ops.lirpa.masked_softmax.default  # the node keeps its name, which may be an output's
+        node.target = (
+            torch.ops.lirpa.masked_softmax.default
+        )  # the node keeps its name, which may be an output's
         node.args = (scores, mask, node.args[1])
         node.kwargs = {}
     graph.eliminate_dead_code()

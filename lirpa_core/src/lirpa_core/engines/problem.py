@@ -48,7 +48,10 @@ class Leaf:
         if self.batch_dim is None:
             return hull
         dim = self.batch_dim + 1
-        return Interval(hull.lower.unsqueeze(dim), hull.upper.unsqueeze(dim))
+        around = (
+            None if hull.around is None else (hull.around[0].unsqueeze(dim), hull.around[1].unsqueeze(dim))
+        )
+        return Interval(hull.lower.unsqueeze(dim), hull.upper.unsqueeze(dim), around)
 
     def concretize(self, A: LinearMap) -> Tensor:
         """Minimum over the set of every row, `[R, B]`; `A` is in the graph's layout."""

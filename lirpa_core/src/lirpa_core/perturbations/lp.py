@@ -152,6 +152,8 @@ class PerturbationLpNorm(Perturbation):
             return Interval(_like(self.x_L, x).expand_as(x), _like(self.x_U, x).expand_as(x))
         eps = self._radius(x)
         lower, upper = x - eps, x + eps
+        if not self._has_walls:
+            return Interval(lower, upper, (x, _spread(eps, x)))
         if self.x_L is not None:  # widened to hold the centre, which rounding may have put outside
             wall = _like(self.x_L, x)
             lower = lower.maximum(torch.where(x < wall, x, wall))
@@ -161,6 +163,8 @@ class PerturbationLpNorm(Perturbation):
         return Interval(lower, upper)
 
     def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+        if self.is_box and self.eps is not None and not self._has_walls:
+            return A.dot(x) - A.dual_norm(1, _spread(self._radius(x), x))
         if self.is_box:
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
@@ -227,6 +231,7 @@ class PerturbationLpNorm(Perturbation):
     def _radius(self, x: Tensor) -> Tensor:
         """`eps`, broadcastable to `x`, with the rank of `x`."""
         assert self.eps is not None
+        # Without a dtype a number would be rounded to float32 first.
         eps = torch.as_tensor(self.eps, dtype=x.dtype, device=x.device)
         if eps.dim() == 0:
             return eps.reshape([1] * x.dim())
@@ -249,6 +254,11 @@ class PerturbationLpNorm(Perturbation):
         parts = [f"norm={self.norm:g}"]
         parts += [f"{n}={show(v)}" for n in ("eps", "x_L", "x_U") if (v := getattr(self, n)) is not None]
         return f"PerturbationLpNorm({', '.join(parts)})"
+
+
+def _spread(radius: Tensor, x: Tensor) -> Tensor:
+    """A radius with the rank of `x`, at its shape but for a leading one where the examples share it."""
+    return radius.expand(radius.shape[0], *x.shape[1:])
 
 
 def _like(limit: Limit, x: Tensor) -> Tensor:

@@ -251,8 +251,8 @@ class WeightedOp(LinearOp):
 
     def interval(self, x: Interval, bias: Tensor | None) -> Interval:
         """Bounds of the operator plus a bias, which is added to the centre: once, not at either end."""
-        middle = torch.lerp(x.lower, x.upper, 0.5)
-        center, radius = self.apply(middle), self.apply_abs(x.upper - middle)
+        middle, spread = x.ball()
+        center, radius = self.apply(middle), self.apply_abs(spread)
         center = center if bias is None else center + bias
         return Interval(center - radius, center + radius)
 

@@ -97,9 +97,9 @@ class Linear:
                 (x.lower, x.upper) if s == 1 else (x.upper, x.lower)
                 for x, s in zip(inputs, signs, strict=True)
             ]
-            return Interval(
-                self._evaluate(call, [low for low, _ in ends]), self._evaluate(call, [up for _, up in ends])
-            )
+            lower = self._evaluate(call, [low for low, _ in ends])
+            upper = self._evaluate(call, [up for _, up in ends])
+            return Interval(lower, upper, self._moved(call, inputs))
         bias = self._bias(call)
         lower = upper = torch.zeros((), dtype=call.dtype, device=call.device) if bias is None else bias
         for i, x in enumerate(inputs):
@@ -111,6 +111,13 @@ class Linear:
         """See `Rule.relax`: the operator itself."""
         terms = tuple(StructuralOp(call, i, self) for i in range(len(call.shapes)))
         return Relaxation.exactly(Affine(terms, self._bias(call)))
+
+    def _moved(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor, Tensor] | None:
+        """Centre and radius behind an operator that merely moves elements, where the operand has them."""
+        if not self.selects or len(inputs) != 1 or inputs[0].around is None:
+            return None
+        center, radius = inputs[0].around
+        return self._evaluate(call, [center]), StructuralOp(call, 0, self).apply_abs(radius)
 
     def _evaluate(self, call: Call, operands: Sequence[Tensor]) -> Tensor:
         if self.native is not None:

@@ -56,6 +56,9 @@ class DenseMap(LinearMap):
         return bilinear_sum(self.A, low + up) - bilinear_sum(self.A.abs(), up - low)
 
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
+        if q == 1 and weight is not None:
+            lead = weight.shape[0] if weight.dim() > len(self.shape) else 1
+            return bilinear_sum(self.A.abs(), weight.abs().broadcast_to(lead, *self.shape))
         A = self.A if weight is None else self.A * weight
         flat = flatten(A, 2)
         if q == math.inf:
