@@ -31,7 +31,10 @@ class Model(nn.Module):
         return pairwise(bump(h), length(h, x)).flatten(-2)
 
 
-@pytest.mark.parametrize("method", ["IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN"])
+METHODS = ["IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN", "CROWN-Optimized"]
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("perturbation", [PerturbationLpNorm(eps=0.2), PerturbationBrightness(0.2)])
 def test_bounds_hold(method: str, perturbation: Perturbation) -> None:
     torch.manual_seed(0)
