@@ -100,7 +100,9 @@ class Where:
                 slope = _full(call, where.to(call.dtype))
                 terms[value.index] = Diagonal(slope, call.shapes[value.index])
             else:
-                part = huge_for_infinite(torch.where(where, _aligned(value, len(call.shape)), 0).to(call.dtype))
+                part = huge_for_infinite(
+                    torch.where(where, _aligned(value, len(call.shape)), 0).to(call.dtype)
+                )
                 bias = part if bias is None else bias + part
         if self.is_affine(call):
             return Relaxation.exactly(Affine(tuple(terms), None if bias is None else _full(call, bias)))
