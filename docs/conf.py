@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -79,6 +80,42 @@ def prose_to_rst(app: Sphinx, what: str, name: str, obj: object, options: object
         lines[number] = "".join(pieces)
 
 
+OPERATORS = """# Operators
+
+What the plugins of the workspace bound, as their registry has it. `lirpa ops` prints the same for what is
+installed where you are. A mode that an operator lacks is an error that names the operator. Operators marked
+*falls apart* have no rule; capture replaces them by others. So it does with many more, by PyTorch's own
+decompositions.
+
+"""
+MODES = {"interval": "intervals", "backward": "backward", "forward": "forward"}
+
+
+def write_operators(app: Sphinx) -> None:
+    """A table of every operator, its rule's family and modes, and its plugin, made anew at each build."""
+    from lirpa_core.cli.ops import operator_rows
+    from lirpa_core.registry import default_registry
+
+    registry = default_registry()
+    lines = [
+        f"| operator | family | {' | '.join(MODES.values())} | plugin |",
+        f"|---|---|{'---|' * len(MODES)}---|",
+    ]
+    for row in operator_rows(registry):
+        apart = not row.modes
+        modes = ["*falls apart*" if apart else "✓" if mode in row.modes else "–" for mode in MODES]
+        lines.append(f"| `{row.operator}` | {row.family} | {' | '.join(modes)} | {row.plugin} |")
+    lines += ["", "## Perturbations", "", "| name | class | plugin |", "|---|---|---|"]
+    for name, entry in sorted(registry.perturbations.items()):
+        lines.append(
+            f"| `{name}` | `{entry.cls.__module__.partition('.')[0]}.{entry.cls.__name__}` | {entry.plugin} |"
+        )
+    target = Path(app.srcdir) / "api" / "generated" / "operators.md"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(OPERATORS + "\n".join(lines) + "\n", encoding="utf-8")
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
+    app.connect("builder-inited", write_operators)
     app.connect("autodoc-process-docstring", prose_to_rst, priority=400)

@@ -14,6 +14,7 @@ import importlib.util
 import math
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -53,8 +54,16 @@ def check_command(expected: list[str]) -> None:
         assert done.returncode == 0, output
         missing = [name for name in expected if name not in done.stdout]
         assert not missing, f"`lirpa plugins` does not list {missing}:\n{output}"
+        check_new_plugin(command[0])
     else:
         assert "lirpa-core[cli]" in output, output
+
+
+def check_new_plugin(lirpa: str) -> None:
+    """The wheel carries the template of plugins."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([lirpa, "new-plugin", "lirpa-ops-smoke", "--output", folder], check=True)
+        assert (Path(folder) / "lirpa-ops-smoke" / "src" / "lirpa_ops_smoke" / "rules.py").is_file()
 
 
 def check_bounds() -> None:

@@ -80,7 +80,7 @@ def boxes(call: Call, seed: int = 3, width: float = 1.0) -> tuple[Interval, ...]
     return tuple(found)
 
 
-def points(inputs: Sequence[Interval], count: int = 20, corners: int = 8) -> list[list[Tensor]]:
+def points(inputs: Sequence[Interval], count: int = 20, corners: int = 7) -> list[list[Tensor]]:
     """Points of a box: random ones, its corners (all of them in low dimension)."""
     generator = torch.Generator().manual_seed(5)
 
@@ -154,7 +154,10 @@ def assert_transposes(op: LinearOp, J: Tensor, shape: tuple[int, ...]) -> None:
     close(low, times(J.clamp(min=0), flat) + times(J.clamp(max=0), flat + width))
     close(up, times(J.clamp(min=0), flat + width) + times(J.clamp(max=0), flat))
     A = rand(ROWS, BATCH, *shape, seed=23)
-    close(op.transpose(A), torch.einsum("rbo,boi->rbi", A.reshape(ROWS, BATCH, -1), J).reshape(ROWS, BATCH, *op.in_shape))
+    close(
+        op.transpose(A),
+        torch.einsum("rbo,boi->rbi", A.reshape(ROWS, BATCH, -1), J).reshape(ROWS, BATCH, *op.in_shape),
+    )
     shared = A[:, :1]  # rows that are the same for all examples
     expected = torch.einsum("rbo,boi->rbi", shared.expand(-1, BATCH, *shape).reshape(ROWS, BATCH, -1), J)
     close(op.transpose(shared).expand(-1, BATCH, *op.in_shape), expected.reshape(ROWS, BATCH, *op.in_shape))
@@ -191,7 +194,10 @@ def assert_affine(rule: Any, call: Call, kernels: Registry | None = None) -> Non
     close(interval.upper.expand(BATCH, *call.shape), upper.reshape(BATCH, *call.shape))
     one = tuple(Interval(x.lower[:1], x.upper[:1]) for x in inputs)  # the same box for every example
     alone = rule.interval(call, one)
-    all_ = tuple(Interval(x.lower.expand_as(y.lower), x.upper.expand_as(y.upper)) for x, y in zip(one, inputs, strict=True))
+    all_ = tuple(
+        Interval(x.lower.expand_as(y.lower), x.upper.expand_as(y.upper))
+        for x, y in zip(one, inputs, strict=True)
+    )
     repeated = rule.interval(call, all_)
     close(alone.lower.expand(BATCH, *call.shape), repeated.lower.expand(BATCH, *call.shape))
     close(alone.upper.expand(BATCH, *call.shape), repeated.upper.expand(BATCH, *call.shape))
@@ -201,7 +207,13 @@ def assert_rows(kernel: Callable[[LinearOp, Any], LinearMap | None], op: LinearO
     """A kernel for selected rows gives what the transpose gives for the same rows written out."""
     size = call_size(call)
     generator = torch.Generator().manual_seed(9)
-    for batch, scales in ((1, (1, 1)), (BATCH, (1, 1)), (BATCH, (ROWS, BATCH)), (1, (ROWS, 1)), (1, (ROWS, BATCH))):
+    for batch, scales in (
+        (1, (1, 1)),
+        (BATCH, (1, 1)),
+        (BATCH, (ROWS, BATCH)),
+        (1, (ROWS, 1)),
+        (1, (ROWS, BATCH)),
+    ):
         index = torch.randint(size, (ROWS, batch), generator=generator)
         rows = RowsMap(index, rand(*scales, seed=41), call.shape)
         result = kernel(op, rows)

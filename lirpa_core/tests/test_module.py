@@ -146,7 +146,7 @@ class TestBounds:
     def test_linear_bounds_hold_and_concretize(self, x: Tensor, method: str, norm: float) -> None:
         bounded = BoundedModule(mlp(), x)
         point = ball(x, norm=norm)
-        lower, upper, A = bounded.compute_bounds(x=point, method=method, return_A=True)
+        lower, _, A = bounded.compute_bounds(x=point, method=method, return_A=True)
         found = A[bounded.output_name[0]][bounded.input_name[0]]
         assert found["lA"].shape == found["uA"].shape == (4, 2, 3)
         assert found["lbias"].shape == found["ubias"].shape == (4, 2)
@@ -258,7 +258,9 @@ class TestIntermediate:
         loose = bounded.compute_bounds(x=ball(x), method="CROWN-IBP")
         given = {"0": tight["0"], "2": (tight["2"].lower, tight["2"].upper)}
         better = bounded.compute_bounds(x=ball(x), method="CROWN-IBP", interm_bounds=given)
-        assert float((better.upper - better.lower).detach().mean()) < float((loose.upper - loose.lower).detach().mean())
+        assert float((better.upper - better.lower).detach().mean()) < float(
+            (loose.upper - loose.lower).detach().mean()
+        )
         crown = bounded.compute_bounds(x=ball(x), method="CROWN")
         assert torch.allclose(better.lower, crown.lower)
 

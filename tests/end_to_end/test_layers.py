@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.end_to_end.attack import worst_escape
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.registry import build_registry
-from tests.end_to_end.attack import worst_escape
 
 METHODS = ("IBP", "forward", "CROWN-IBP", "forward+backward", "CROWN")
 

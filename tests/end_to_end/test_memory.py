@@ -16,7 +16,9 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 @pytest.mark.parametrize("option", [{"memory_budget": 1}, {"memory_budget": 20_000}, {"crown_batch_size": 3}])
 def test_chunks_change_nothing(option: dict[str, int], norm: float) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 7)).double()
+    model = nn.Sequential(
+        nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 7)
+    ).double()
     x = torch.randn(3, 6, dtype=torch.float64)
     point = BoundedTensor(x, PerturbationLpNorm(norm=norm, eps=0.2))
     whole = BoundedModule(model, x).compute_bounds(x=point)
@@ -42,7 +44,9 @@ class Largest(TorchDispatchMode):
 
 def test_a_large_layer_stays_within_its_budget() -> None:
     # All 2048 rows, lower and upper, over 2048 elements of 4 examples would be 134 MB.
-    model = nn.Sequential(nn.Linear(16, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 2))
+    model = nn.Sequential(
+        nn.Linear(16, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 2)
+    )
     x = torch.randn(4, 16)
     budget = 32 * 2**20
     bounded = BoundedModule(model, x, bound_opts={"memory_budget": budget})

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.end_to_end.attack import worst_escape
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from tests.end_to_end.attack import worst_escape
 
 METHODS = ("IBP", "forward", "CROWN-IBP", "forward+backward", "CROWN")
 #: Total functions of one variable, as a user writes them.
@@ -32,7 +32,17 @@ FUNCTIONS: dict[str, Any] = {
     "exp": lambda t: torch.exp(t / 4),
     "clamp": lambda t: t.clamp(-0.5, 0.7),
 }
-STEPS = ("function", "linear", "residual", "product", "quotient", "concatenate", "split", "maximum", "normalize")
+STEPS = (
+    "function",
+    "linear",
+    "residual",
+    "product",
+    "quotient",
+    "concatenate",
+    "split",
+    "maximum",
+    "normalize",
+)
 
 
 class RandomNetwork(nn.Module):
@@ -78,7 +88,9 @@ class RandomNetwork(nn.Module):
 networks = st.builds(
     RandomNetwork,
     steps=st.lists(
-        st.tuples(st.sampled_from(STEPS), st.sampled_from(sorted(FUNCTIONS)), st.integers(0, 3)), min_size=1, max_size=5
+        st.tuples(st.sampled_from(STEPS), st.sampled_from(sorted(FUNCTIONS)), st.integers(0, 3)),
+        min_size=1,
+        max_size=5,
     ),
     width=st.integers(2, 4),
     seed=st.integers(0, 10**6),

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.assemble import assemble
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.capture.batching import from_batch_first
 from lirpa_core.capture.capture import AUTO, capture
@@ -22,13 +21,14 @@ from lirpa_core.engines.memory import bytes_of_a_row
 from lirpa_core.engines.methods import find_method
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
-from lirpa_core.linear_bounds_dict import linear_bounds_dict
+from lirpa_core.facade.assemble import assemble
+from lirpa_core.facade.linear_bounds_dict import linear_bounds_dict
+from lirpa_core.facade.result import BoundsResult, NodeBounds
+from lirpa_core.facade.specification import specification_rows
+from lirpa_core.facade.variants import with_options
+from lirpa_core.facade.verdict import check_bounds, check_domains
 from lirpa_core.options import BoundOptions
 from lirpa_core.registry import Registry, default_registry
-from lirpa_core.result import BoundsResult, NodeBounds
-from lirpa_core.specification import specification_rows
-from lirpa_core.variants import with_options
-from lirpa_core.verdict import check_bounds, check_domains
 
 
 class BoundedModule(nn.Module):
@@ -111,7 +111,9 @@ class BoundedModule(nn.Module):
         """Set the original model's mode; bounds then are those of the model in that mode."""
         if self._lirpa_exported:  # torch leaves an exported program in the mode it was exported in
             if mode:
-                raise OptionError("an exported program cannot be put in training mode; give the nn.Module instead.")
+                raise OptionError(
+                    "an exported program cannot be put in training mode; give the nn.Module instead."
+                )
             return self
         self._lirpa_model.train(mode)
         self.training = self._lirpa_model.training
@@ -206,11 +208,15 @@ class BoundedModule(nn.Module):
         if not (bound_lower or bound_upper):
             raise OptionError("bound_lower and bound_upper are both False, so there is nothing to compute.")
         if return_A and chosen.final in ("interval", "optimized"):
-            raise OptionError(f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method.")
+            raise OptionError(
+                f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method."
+            )
         inputs = self._flatten(x, kwargs)
         graph = self._graph_for(inputs)
         targets = _targets(graph, output, C)
-        problem = assemble(graph, self._lirpa_registry, self._lirpa_model, inputs, frozenset(targets.values()))
+        problem = assemble(
+            graph, self._lirpa_registry, self._lirpa_model, inputs, frozenset(targets.values())
+        )
         budget = self._budget(problem)
         given = _given_intervals(problem, interm_bounds)
         wanted = [t for t in targets.values() if problem.is_perturbed(t)]

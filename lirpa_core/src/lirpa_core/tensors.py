@@ -28,6 +28,8 @@ class BoundedTensor(Tensor):
     Raises:
         PerturbationError: `x` is no floating point tensor, or `ptb` is no `Perturbation`.
 
+    >>> import torch
+    >>> from lirpa_core import BoundedTensor, PerturbationLpNorm
     >>> x = BoundedTensor(torch.zeros(1, 3), PerturbationLpNorm(norm=float("inf"), eps=0.1))
     """
 

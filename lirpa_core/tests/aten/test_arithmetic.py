@@ -17,7 +17,9 @@ def X(*sizes: int) -> Operand:
 
 
 def C(*sizes: int) -> torch.Tensor:
-    return torch.linspace(-1.3, 1.7, max(1, int(torch.Size(sizes).numel())), dtype=torch.float64).reshape(sizes)
+    return torch.linspace(-1.3, 1.7, max(1, int(torch.Size(sizes).numel())), dtype=torch.float64).reshape(
+        sizes
+    )
 
 
 def per_example(*sizes: int) -> Const:

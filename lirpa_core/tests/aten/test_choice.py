@@ -125,7 +125,14 @@ def test_logic_of_two(op, first, second):
 
 @pytest.mark.parametrize(
     ("box", "expected"),
-    [((0, 0), (1, 1)), ((0, 1), (0, 1)), ((1, 1), (0, 0)), ((-2, 3), (0, 1)), ((-2, -1), (0, 0)), ((0.5, 2), (0, 0))],
+    [
+        ((0, 0), (1, 1)),
+        ((0, 1), (0, 1)),
+        ((1, 1), (0, 0)),
+        ((-2, 3), (0, 1)),
+        ((-2, -1), (0, 0)),
+        ((0.5, 2), (0, 0)),
+    ],
 )
 def test_not_of_a_mask_or_a_number(box, expected):
     call = Call.of(aten.logical_not.default, X(1))

@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm, plugin
 from lirpa_core.aten import decompositions
 from lirpa_core.errors import TrainingModeError
+from lirpa_core.registry import build_registry
 
 aten = torch.ops.aten
+#: The core alone: plugins know better than to take these operators apart.
+CORE = build_registry([plugin], entry_points=False)
 
 
 def T(*sizes: int, seed: int = 1) -> torch.Tensor:
@@ -30,6 +33,17 @@ def test_softmax(shape, dim, oracle):
     oracle.close(decompositions.core_log_softmax(x, dim, False), x.log_softmax(dim))
     assert decompositions.softmax(x.float(), dim, torch.float64).dtype == torch.float64
     assert decompositions.log_softmax(x.float(), dim, torch.float64).dtype == torch.float64
+
+
+def test_masked_softmax(oracle):
+    x, masked = T(3, 4, 5), T(4, 5) > 0.3
+    masked[0] = True  # nothing is left in this row
+    for dim in (-1, 1):
+        want = torch.ops.lirpa.masked_softmax.default(x, masked, dim)
+        oracle.close(decompositions.masked_softmax(x, masked, dim), want)
+        plain = x.masked_fill(masked, -math.inf).softmax(dim)
+        oracle.close(want, torch.where(plain.isnan(), 0.0, plain))
+    assert (torch.ops.lirpa.masked_softmax.default(x, masked, -1)[:, 0] == 0).all()
 
 
 def _masks(n, m):
@@ -150,13 +164,32 @@ def _first(module, x):
     return module(x)[0]
 
 
+class Masked(nn.Module):
+    """Attention as many write it: forbidden scores are set to -inf, twice over."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("future", torch.ones(3, 3).triu(1).bool())
+
+    def forward(self, x):
+        scores = x @ x.mT
+        padding = torch.tensor([False, True, False])
+        both = scores.masked_fill(self.future, -math.inf).masked_fill(padding, float("-inf"))
+        columns = torch.where(self.future, -math.inf, scores).softmax(1)
+        return both.softmax(-1) @ x + columns @ x
+
+
 SEQUENCE, VECTOR = (2, 3, 4), (3, 4)
 MODELS = {
     "encoder layer": (lambda: nn.TransformerEncoderLayer(4, 2, 6, batch_first=True), SEQUENCE),
     "encoder without norm": (Encoder, SEQUENCE),
-    "attention, with weights": (lambda: Apply(_attention, nn.MultiheadAttention(4, 2, batch_first=True)), SEQUENCE),
+    "attention, with weights": (
+        lambda: Apply(_attention, nn.MultiheadAttention(4, 2, batch_first=True)),
+        SEQUENCE,
+    ),
     "attention, causal": (lambda: Apply(_causal, nn.MultiheadAttention(4, 2, batch_first=True)), SEQUENCE),
     "attention, padded": (lambda: Apply(_padded, nn.MultiheadAttention(4, 2, batch_first=True)), SEQUENCE),
+    "attention, masked by hand": (Masked, SEQUENCE),
     "lstm": (lambda: Apply(_first, nn.LSTM(4, 3, batch_first=True)), SEQUENCE),
     "gru": (lambda: Apply(_first, nn.GRU(4, 3, batch_first=True, bidirectional=True)), SEQUENCE),
     "rnn": (lambda: Apply(_first, nn.RNN(4, 3, batch_first=True)), SEQUENCE),
@@ -184,7 +217,10 @@ MODELS = {
     ),
     "quotient": (lambda: Apply(lambda x: x / (x.flip(1).abs() + 1) + 3 / (x + 9)), VECTOR),
     "product": (lambda: Apply(lambda x: x.prod(-1) + x.cumsum(-1).norm(dim=-1)), VECTOR),
-    "tri": (lambda: Apply(lambda x: x.tril() @ x.triu().mT + torch.diag_embed(x.diagonal(dim1=1, dim2=2))), (2, 3, 3)),
+    "tri": (
+        lambda: Apply(lambda x: x.tril() @ x.triu().mT + torch.diag_embed(x.diagonal(dim1=1, dim2=2))),
+        (2, 3, 3),
+    ),
 }
 
 
@@ -193,7 +229,7 @@ def test_modules_are_bounded_soundly(name):
     torch.manual_seed(0)
     build, shape = MODELS[name]
     model, x, eps = build().double().eval(), T(*shape), 0.03
-    bounded = BoundedModule(model, x)
+    bounded = BoundedModule(model, x, registry=CORE)
     widths = {}
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -218,7 +254,7 @@ def test_an_unperturbed_position_of_a_causal_layer_has_exact_bounds():
     eps = torch.zeros_like(x)
     eps[:, 2] = 10.0
     box = BoundedTensor(x, PerturbationLpNorm(norm=math.inf, x_L=x - eps, x_U=x + eps))
-    lower, upper = BoundedModule(model, x).compute_bounds(x=(box,), method="IBP")
+    lower, upper = BoundedModule(model, x, registry=CORE).compute_bounds(x=(box,), method="IBP")
     torch.testing.assert_close(lower[:, :2], model(x)[:, :2])
     torch.testing.assert_close(upper[:, :2], model(x)[:, :2])
 
@@ -226,7 +262,7 @@ def test_an_unperturbed_position_of_a_causal_layer_has_exact_bounds():
 def test_softmax_intervals_are_exact():
     x = T(2, 5)
     box = BoundedTensor(x, PerturbationLpNorm(norm=math.inf, eps=0.7))
-    lower, upper = BoundedModule(nn.Softmax(-1), x).compute_bounds(x=(box,), method="IBP")
+    lower, upper = BoundedModule(nn.Softmax(-1), x, registry=CORE).compute_bounds(x=(box,), method="IBP")
     for i in range(5):
         worst = x + 0.7
         worst[:, i] -= 1.4
@@ -239,7 +275,7 @@ def test_batch_norm_is_affine():
     module.running_mean, module.running_var = T(4), T(4).abs()
     x = T(3, 4)
     box = BoundedTensor(x, PerturbationLpNorm(norm=2, eps=0.5))
-    lower, upper = BoundedModule(module, x).compute_bounds(x=(box,), method="CROWN")
+    lower, upper = BoundedModule(module, x, registry=CORE).compute_bounds(x=(box,), method="CROWN")
     radius = 0.5 * (module.running_var + module.eps).rsqrt()
     torch.testing.assert_close(upper - lower, (2 * radius).expand(3, 4))
 
@@ -247,4 +283,4 @@ def test_batch_norm_is_affine():
 def test_dropout_in_attention_is_refused():
     model = Apply(lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.1))
     with pytest.raises(TrainingModeError, match="drops out"):
-        BoundedModule(model, T(2, 3, 4))
+        BoundedModule(model, T(2, 3, 4), registry=CORE)

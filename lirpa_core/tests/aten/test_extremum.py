@@ -53,7 +53,9 @@ def _along(which: str, name: str) -> Call:
     return Call.of(op, *args, output=0 if kind["values"] == "dim" else None)
 
 
-@pytest.mark.parametrize("op", [aten.maximum.default, aten.minimum.default, aten.fmax.default, aten.fmin.default])
+@pytest.mark.parametrize(
+    "op", [aten.maximum.default, aten.minimum.default, aten.fmax.default, aten.fmin.default]
+)
 @pytest.mark.parametrize("name", PAIRS)
 def test_of_two(op, name, oracle):
     call = Call.of(op, *PAIRS[name], batch=3)

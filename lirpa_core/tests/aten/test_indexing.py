@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lirpa_core.aten import indexing
 from lirpa_core.bounds.linear_map import RowsMap
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.registry import default_registry
@@ -35,7 +36,6 @@ CASES = {
     "gather": (aten.gather.default, X(2, 4), 1, I([0, 1, 1], [3, 2, 0])),
     "gather part": (aten.gather.default, X(3, 2), 0, I([0], [2], [1])),
     "gather batched": (aten.gather.default, X(1, 4), 1, each([[0, 1]], [[3, 3]], [[2, 0]])),
-    "take": (aten.take.default, X(2, 3), I(5, 0, 5)),
     "unfold": (aten.unfold.default, X(2, 5), 1, 3, 1),
     "diagonal": (aten.diagonal.default, X(2, 3, 4), 1, -2, -1),
     "diagonal first": (aten.diagonal.default, X(3, 3)),
@@ -48,7 +48,6 @@ CASES = {
     "pad with a value": (aten.constant_pad_nd.default, X(2, 3), [1, 0], 2.5),
     "crop": (aten.constant_pad_nd.default, X(2, 4), [-1, 1], -1.0),
 }
-SEEDS = {"index": 1}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -74,6 +73,11 @@ def test_a_border_of_zeros_costs_no_bias():
     rule = default_registry().rule_for(aten.constant_pad_nd.default)
     bias = [rule.relax(Call.of(*CASES[n]), (None,)).lower.bias for n in ("pad", "pad with a value")]
     assert bias[0] is None and bias[1].max() == 2.5
+
+
+def test_elements_of_the_flattened_tensor():
+    x, index = torch.arange(6.0).reshape(2, 3), I([5, 0], [-1, 3])
+    assert torch.equal(indexing.take(x, index % 6), x.take(index))
 
 
 def test_perturbed_places_are_refused():

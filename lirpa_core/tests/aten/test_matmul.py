@@ -114,7 +114,9 @@ def test_products_of_two_perturbed_operands(name, oracle):
 
 
 def test_the_kit_finds_nothing_wrong():
-    check_rule(matmul.LINEAR, Call.of(*PRODUCTS["linear all"]), examples=14, regimes=("wide", "kinks", "mixed"))
+    check_rule(
+        matmul.LINEAR, Call.of(*PRODUCTS["linear all"]), examples=14, regimes=("wide", "kinks", "mixed")
+    )
     check_rule(matmul.MATMUL, Call.of(*PRODUCTS["matmul vector"]), examples=7, regimes=("wide",))
 
 

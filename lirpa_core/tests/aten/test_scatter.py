@@ -24,7 +24,13 @@ def C(*sizes: int) -> torch.Tensor:
 CASES = {
     "scatter": (aten.scatter.src, X(2, 4), 1, torch.tensor([[0, 2], [3, 1]]), X(2, 2)),
     "scatter into constant": (aten.scatter.src, C(2, 4), 1, torch.tensor([[0, 2], [3, 1]]), X(2, 2)),
-    "scatter batched": (aten.scatter.src, X(1, 4), 1, Const(torch.tensor([[[0]], [[2]], [[3]]]), True), X(1, 1)),
+    "scatter batched": (
+        aten.scatter.src,
+        X(1, 4),
+        1,
+        Const(torch.tensor([[[0]], [[2]], [[3]]]), True),
+        X(1, 1),
+    ),
     "scatter number": (aten.scatter.value, X(2, 4), 1, torch.tensor([[0, 2], [3, 1]]), -1.5),
     "scatter_add": (aten.scatter_add.default, X(2, 4), 1, torch.tensor([[0, 0], [3, 1]]), X(2, 2)),
     "index_put": (aten.index_put.default, X(4, 2), [torch.tensor([0, 3])], X(2, 2)),
@@ -41,7 +47,15 @@ def test_exact_in_every_mode(name, oracle):
     oracle.assert_native(rule, call)
 
 
-SLICES = [(1, 1, 3, 1), (-1, 0, 4, 2), (0, 2, INT64_MAX, 1), (0, -3, -1, 1), (1, None, None, 1), (0, 3, 1, 1), (1, 1, None, 3)]
+SLICES = [
+    (1, 1, 3, 1),
+    (-1, 0, 4, 2),
+    (0, 2, INT64_MAX, 1),
+    (0, -3, -1, 1),
+    (1, None, None, 1),
+    (0, 3, 1, 1),
+    (1, 1, None, 3),
+]
 
 
 @pytest.mark.parametrize("where", SLICES)

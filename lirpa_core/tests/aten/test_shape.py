@@ -59,7 +59,9 @@ MANY = {
 
 
 def _call(case: tuple) -> Call:
-    return Call.of(*(a.double() if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in case))
+    return Call.of(
+        *(a.double() if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in case)
+    )
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -56,7 +56,9 @@ class TestStructure:
 
     def test_dropout_in_evaluation_and_copies_disappear(self) -> None:
         model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(), nn.ReLU()).eval()
-        graph = captured(Function(lambda m, x: m.net(x.clone()).contiguous().detach(), net=model).eval(), torch.randn(2, 3))
+        graph = captured(
+            Function(lambda m, x: m.net(x.clone()).contiguous().detach(), net=model).eval(), torch.randn(2, 3)
+        )
         assert operators(graph) == ["aten.linear.default", "aten.relu.default"]
 
     def test_what_no_output_needs_disappears(self) -> None:
@@ -85,7 +87,10 @@ class TestStructure:
             return (x * mask).gather(1, labels)
 
         graph = captured(
-            Function(forward), torch.randn(2, 3), labels=torch.tensor([[0], [2]]), mask=torch.ones(2, 3, dtype=torch.bool)
+            Function(forward),
+            torch.randn(2, 3),
+            labels=torch.tensor([[0], [2]]),
+            mask=torch.ones(2, 3, dtype=torch.bool),
         )
         assert graph.input_batch_dims == (0, 0, 0)
 

@@ -14,6 +14,9 @@ import torch
 from click.testing import Result
 
 from lirpa_core.capture.graph import SourceLocation
+from lirpa_core.registry import Registry
+
+KINDS = ("module", "function")
 
 
 def test_the_table(lirpa: Callable[..., Result]) -> None:
@@ -198,3 +201,21 @@ def test_names_are_not_cut_where_output_is_no_terminal(lirpa: Callable[..., Resu
     wide = registry.with_rules({"lirpa_test_ops::" + "long_" * 40 + "name": registry.rule_for(RELU)})
     result = lirpa("ops", "long_", obj=wide)
     assert "long_" * 40 + "name.default  unary" in " ".join(result.stdout.splitlines()).replace("   ", "  ")
+
+
+def test_classes_and_functions_are_listed(lirpa: Callable[..., Result], registry: Registry) -> None:
+    class Act(torch.nn.Module):
+        pass
+
+    def gate(x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    rule = registry.rule_for(torch.ops.aten.relu.default)
+    assert rule is not None
+    extended = registry.with_rules({Act: lambda module: rule, gate: rule})
+    rows = json.loads(lirpa("ops", "--json", obj=extended).stdout)["operators"]
+    found = {row["operator"].rpartition(".")[2]: row for row in rows if row["operator"].split()[0] in KINDS}
+    assert found["Act"]["family"] == "depends on the module" and found["Act"]["operator"].startswith(
+        "module "
+    )
+    assert found["gate"]["family"] == "unary" and found["gate"]["modes"] == list(rule.modes)

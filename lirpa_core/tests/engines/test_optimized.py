@@ -49,7 +49,9 @@ def test_gradients_flow_through_the_best_slopes() -> None:
 
     def loss() -> Tensor:
         point = BoundedTensor(x, PerturbationLpNorm(eps=0.3))
-        lower: Tensor = bounded.compute_bounds(x=point, C=C, method="CROWN-Optimized", bound_upper=False).lower
+        lower: Tensor = bounded.compute_bounds(
+            x=point, C=C, method="CROWN-Optimized", bound_upper=False
+        ).lower
         return -lower.sum()
 
     before = loss()

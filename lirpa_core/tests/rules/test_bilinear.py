@@ -41,7 +41,7 @@ AFFINE = {
 PRODUCTS = {
     "mm": (RULE, (aten.mm.default, X(1, 2), X(2, 2))),
     "addmm": (ADDMM, (aten.addmm.default, P(1, 2), X(1, 2), X(2, 2)), {"alpha": 2, "beta": -3}),
-    "addmm all": (ADDMM, (aten.addmm.default, X(2), X(1, 2), X(2, 2)), {"alpha": 0.5}),
+    "addmm all": (ADDMM, (aten.addmm.default, X(2), X(1, 1), X(1, 2)), {"alpha": 0.5}),
     "conv": (CONV, (aten.conv1d.default, X(1, 1, 3), X(2, 1, 2), C(2))),
 }
 
@@ -69,7 +69,10 @@ def test_boxes_shared_by_all_examples_and_not(name, oracle):
     inputs = oracle.boxes(call)
     for shared in range(len(inputs)):
         one = [Interval(x.lower[:1], x.upper[:1]) if i == shared else x for i, x in enumerate(inputs)]
-        all_ = [Interval(x.lower.expand(3, *x.lower.shape[1:]), x.upper.expand(3, *x.upper.shape[1:])) for x in one]
+        all_ = [
+            Interval(x.lower.expand(3, *x.lower.shape[1:]), x.upper.expand(3, *x.upper.shape[1:]))
+            for x in one
+        ]
         a, b = rule.relax(call, tuple(one)), rule.relax(call, tuple(all_))
         xs = [oracle.rand(3, *s, seed=i) for i, s in enumerate(call.shapes)]
         for mine, theirs in ((a.lower, b.lower), (a.upper, b.upper)):
@@ -105,4 +108,6 @@ def test_refusals():
     with pytest.raises(UnsupportedOperandError, match="argument 'self'"):
         dataclasses.replace(rule, additive=()).check(call)
     with pytest.raises(UnsupportedOperandError, match="negative factor"):
-        dataclasses.replace(rule, refuse=lambda c: "a negative factor" if c["alpha"] < 1 else None).check(call)
+        dataclasses.replace(rule, refuse=lambda c: "a negative factor" if c["alpha"] < 1 else None).check(
+            call
+        )

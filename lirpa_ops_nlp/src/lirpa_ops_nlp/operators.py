@@ -49,3 +49,18 @@ sigmoid_tanh = _define("sigmoid_tanh(Tensor self, Tensor other) -> Tensor", _sig
 
 #: `σ(self)·other`, with broadcasting.
 sigmoid_mul = _define("sigmoid_mul(Tensor self, Tensor other) -> Tensor", _sigmoid_mul)
+
+#: `mix(weights, value)`: `weights @ value`, where the rows of `weights` are probabilities: not negative, with sum
+#: one, or zero throughout. The rule relies on that, so the decompositions use it behind softmax only.
+mix = _define("mix(Tensor weights, Tensor value) -> Tensor", torch.matmul)
+
+
+def _normalized(self: Tensor, other: Tensor, dims: int, eps: float, centered: bool) -> Tensor:
+    return self * other
+
+
+#: `normalized(self, other, dims, eps, centered)`: `self · other`, where `other` is `1 / √(mean of self² + eps)` over
+#: the last `dims` dimensions, and `self` sums to zero over them where `centered`. The rule relies on that.
+normalized = _define(
+    "normalized(Tensor self, Tensor other, int dims, float eps, bool centered) -> Tensor", _normalized
+)

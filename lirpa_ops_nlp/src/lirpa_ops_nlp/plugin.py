@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
-from lirpa_ops_nlp import recurrent
+from lirpa_ops_nlp import attention, embedding, losses, mixing, normalization, recurrent
 from lirpa_ops_nlp.gates import rules as gates
 from lirpa_ops_nlp.softmax import rules as softmax
 
@@ -14,7 +14,7 @@ LIRPA_API_VERSION = 1
 @hookimpl
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the operators that this package bounds."""
-    for module in (softmax, gates, recurrent):
+    for module in (softmax, gates, recurrent, mixing, attention, normalization, embedding, losses):
         module.register(registry)
 
 

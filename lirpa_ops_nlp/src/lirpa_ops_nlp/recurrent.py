@@ -171,7 +171,12 @@ def refuse_packed(*args: Any) -> Any:
 def register(registry: OperatorRegistry) -> None:
     """Register this file's decompositions."""
     tanh, relu = simple_step(torch.tanh), simple_step(torch.relu)
-    for name, step, states in (("lstm", lstm_step, 2), ("gru", gru_step, 1), ("rnn_tanh", tanh, 1), ("rnn_relu", relu, 1)):
+    for name, step, states in (
+        ("lstm", lstm_step, 2),
+        ("gru", gru_step, 1),
+        ("rnn_tanh", tanh, 1),
+        ("rnn_relu", relu, 1),
+    ):
         packet = getattr(aten, name)
         registry.decompose(packet.input, layers(step, states))
         registry.decompose(packet.data, refuse_packed)

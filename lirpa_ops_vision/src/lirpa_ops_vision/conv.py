@@ -94,12 +94,23 @@ class ConvGeometry:
         ]
         # What the last window leaves over on the right, because the stride does not divide the rest.
         left_over = [n - c for n, c in zip(whole, covered, strict=True)]
-        out = aten.convolution.default(
-            A, weight, None, self.stride, padding, self.dilation, True, left_over, self.groups
-        )
+        out = self.spread(A, weight, padding, left_over)
         if uneven:
             out = torch.constant_pad_nd(out, [-n for n in _border(self.before, self.after)])
         return out
+
+    def spread(self, A: Tensor, weight: Tensor, padding: Sequence[int], extra: Sequence[int]) -> Tensor:
+        """A transposed convolution with this stride, dilation and grouping.
+
+        With a stride, a CPU takes about half the time where channels are the innermost dimension.
+        """
+        innermost = self.dims == 2 and max(self.stride) > 1 and self.groups == 1 and A.device.type == "cpu"
+        if innermost:
+            A = A.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        out: Tensor = aten.convolution.default(
+            A, weight, None, self.stride, padding, self.dilation, True, extra, self.groups
+        )
+        return out.contiguous() if innermost else out
 
 
 def _padding(

@@ -69,7 +69,8 @@ class MaxPool:
 
     def bound(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """The operator on both ends, exactly the range."""
-        return Interval(*(self._evaluate(call, end) for end in (inputs[0].lower, inputs[0].upper)))
+        (x,) = inputs
+        return Interval(self._evaluate(call, x.lower), self._evaluate(call, x.upper))
 
     def _evaluate(self, call: Call, x: Tensor) -> Tensor:
         images = call.function([fold(x, image_rank(call))], ())

@@ -68,7 +68,8 @@ class Resize(Linear):
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """See `Rule.interval`: exact."""
-        return Interval(*self._operator(call).apply_split(inputs[0].lower, inputs[0].upper))
+        lower, upper = self._operator(call).apply_split(inputs[0].lower, inputs[0].upper)
+        return Interval(lower, upper)
 
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """See `Rule.relax`: the operator itself."""

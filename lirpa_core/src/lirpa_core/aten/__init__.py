@@ -1,1 +1,1 @@
-
+"""Rules of ATen operators, grouped as users look for them."""

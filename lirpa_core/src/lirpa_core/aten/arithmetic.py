@@ -13,6 +13,7 @@ from torch import Tensor
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import LinearMap, RowsMap
 from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align, sum_to
+from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const, Slot
@@ -116,6 +117,46 @@ def add_rows(op: LinearOp, A: RowsMap) -> LinearMap:
     return RowsMap(positions.expand(A.size).flatten()[A.index], scale, op.in_shape)
 
 
+@dataclass(frozen=True)
+class Product(Bilinear):
+    """Elementwise `x · y` with a choice of its own among McCormick's planes.
+
+    On either side all mixtures of the two planes are equally high at the centre of the box. Taken is the one
+    that multiplies `y` by the point of `x`'s interval that is nearest to zero: of all mixtures it has the
+    smallest slopes, `|∂x|·rₓ + |∂y|·r_y`, so that it is the tightest where bounds are taken over the box, and
+    the smallest slope by `y` of those. In `gate · state` that is the slope which a recurrent network
+    multiplies at every step. Mean widths for the mean of both planes, McCormick's first planes, and these:
+    LSTM (hidden 32, 5 steps, eps 0.1), CROWN-IBP 0.174, 0.156, 0.156; encoder with layer norm, CROWN 916, 1313,
+    308; at eps 0.02 0.1077, 0.1070, 0.1076.
+    """
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """See `Rule.relax`."""
+        if self.is_affine(call):
+            return super().relax(call, inputs)
+        i, j = self._factor_slots(call)
+        first, second = inputs[i], inputs[j]
+        assert first is not None and second is not None
+        rank = len(call.shape)
+        x, rx = align(first.center, 1, rank), align(first.radius, 1, rank)
+        y, ry = align(second.center, 1, rank), align(second.radius, 1, rank)
+        share = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()  # which plane: any is sound
+        nearest = x - share * rx
+        terms: list[LinearOp | None] = [None] * len(call.shapes)
+        terms[j] = self._diagonal(call, j, nearest)
+
+        def side(sign: int) -> Affine:
+            slope = y - sign * share * ry
+            bias = share * (sign * x * ry + rx * y) - x * y - sign * rx * ry
+            terms[i] = self._diagonal(call, i, slope)
+            return Affine(tuple(terms), bias.expand(bias.shape[0], *call.shape))
+
+        return Relaxation(side(1), side(-1))
+
+    def _diagonal(self, call: Call, slot: int, slope: Tensor) -> LinearOp:
+        return Diagonal(slope.expand(slope.shape[0], *call.shape), call.shapes[slot])
+
+
 # ---------------------------------------------------------------------- by other operators
 
 
@@ -155,7 +196,7 @@ def hypot(self: Tensor, other: Tensor) -> Tensor:
 
 ADD = Linear(("self", "other"), sign=_sign, native=Add())
 NEG = Linear(("self",), sign=_sign, native=Add(), selects=True)
-MUL = Bilinear("self", "other", native=Multiply(), fixed=diagonal)
+MUL = Product("self", "other", native=Multiply(), fixed=diagonal)
 
 
 def register(registry: OperatorRegistry) -> None:

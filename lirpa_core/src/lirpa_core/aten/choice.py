@@ -19,7 +19,7 @@ from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.base import MODES
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.general import General
-from lirpa_core.rules.linear import refuse_slots_outside
+from lirpa_core.rules.linear import huge_for_infinite, refuse_slots_outside
 
 aten = torch.ops.aten
 
@@ -100,7 +100,9 @@ class Where:
                 slope = _full(call, where.to(call.dtype))
                 terms[value.index] = Diagonal(slope, call.shapes[value.index])
             else:
-                part = torch.where(where, _aligned(value, len(call.shape)), 0).to(call.dtype)
+                part = huge_for_infinite(
+                    torch.where(where, _aligned(value, len(call.shape)), 0).to(call.dtype)
+                )
                 bias = part if bias is None else bias + part
         if self.is_affine(call):
             return Relaxation.exactly(Affine(tuple(terms), None if bias is None else _full(call, bias)))
@@ -160,7 +162,9 @@ def logic(over: tuple[str, ...], combine: Callable[..., Truth]) -> General:
 
 
 def _refuse_numbers(call: Call) -> str | None:
-    return None if call.dtype == torch.bool else "it works on the bits of numbers; only masks can be perturbed"
+    return (
+        None if call.dtype == torch.bool else "it works on the bits of numbers; only masks can be perturbed"
+    )
 
 
 def _not(a: Truth) -> Truth:

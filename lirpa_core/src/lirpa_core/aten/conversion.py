@@ -42,9 +42,7 @@ def convert_rows(op: LinearOp, A: RowsMap) -> LinearMap:
 def _refuse_integers(call: Call) -> str | None:
     if call.dtype.is_floating_point:
         return None
-    return (
-        f"a conversion of perturbed values to {call.dtype} has jumps; write it as floor, round, or a comparison"
-    )
+    return f"a conversion of perturbed values to {call.dtype} has jumps; write it as floor, round, or a comparison"
 
 
 CONVERT = Linear(("self",), selects=True, native=Convert(), refuse=_refuse_integers)
@@ -84,7 +82,13 @@ def full_like(
 
 def _new_number(number: Any) -> Any:
     def new(
-        self: Tensor, size: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
+        self: Tensor,
+        size: Any,
+        *,
+        dtype: Any = None,
+        layout: Any = None,
+        device: Any = None,
+        pin_memory: Any = None,
     ) -> Tensor:
         return _full(self, size, number, dtype, device)
 

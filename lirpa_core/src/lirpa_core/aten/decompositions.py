@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import lirpa_core.capture.masks  # noqa: F401  (defines lirpa::masked_softmax)
 from lirpa_core.errors import TrainingModeError
 from lirpa_core.registry import OperatorRegistry
 
@@ -67,6 +68,12 @@ def log_softmax(self: Tensor, dim: int, dtype: Any = None) -> Tensor:
 def core_log_softmax(self: Tensor, dim: int, half_to_float: bool) -> Tensor:
     """Logarithm of softmax as it stands in a graph of core operators."""
     return log_softmax(self, dim)
+
+
+def masked_softmax(scores: Tensor, masked: Tensor, dim: int) -> Tensor:
+    """Softmax of the scores that are not masked."""
+    keep = torch.logical_not(masked).to(scores.dtype).expand(scores.shape)
+    return _softmax(scores, dim, keep.movedim(dim, -1)) if scores.dim() else keep
 
 
 # ---------------------------------------------------------------------- attention
@@ -214,6 +221,7 @@ def register(registry: OperatorRegistry) -> None:
         (aten._safe_softmax.default, softmax),
         (aten.log_softmax.int, log_softmax),
         (aten._log_softmax.default, core_log_softmax),
+        (torch.ops.lirpa.masked_softmax.default, masked_softmax),
         (aten.scaled_dot_product_attention.default, attention),
         (aten.native_layer_norm.default, layer_norm),
         (aten.rms_norm.default, rms_norm),

@@ -194,7 +194,9 @@ def _best(lower: Tensor, upper: Tensor, m: Tensor, dims: tuple[int, ...]) -> Ten
 
 def _refuse_positions(call: Call) -> str | None:
     if call.node.output == 1:
-        return "the position of an extreme element is a whole number that jumps; only its value can be bounded"
+        return (
+            "the position of an extreme element is a whole number that jumps; only its value can be bounded"
+        )
     return None
 
 
@@ -207,7 +209,9 @@ def _lse_bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
     if not dims:
         return x
     shape = (x.lower.shape[0], *call.shape)
-    return Interval(torch.logsumexp(x.lower, dims).reshape(shape), torch.logsumexp(x.upper, dims).reshape(shape))
+    return Interval(
+        torch.logsumexp(x.lower, dims).reshape(shape), torch.logsumexp(x.upper, dims).reshape(shape)
+    )
 
 
 def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:

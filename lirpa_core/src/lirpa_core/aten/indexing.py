@@ -119,6 +119,11 @@ def _borders(call: Call) -> bool:
     return bool(call["value"])
 
 
+def take(self: Tensor, index: Tensor) -> Tensor:
+    """Elements of the flattened tensor, by an operator that `vmap` knows."""
+    return self.reshape(-1).index_select(0, index.reshape(-1)).reshape(index.shape)
+
+
 LOOKUP = Linear(("self",), native=Lookup())
 #: No element is read twice.
 REARRANGE = Linear(("self",), selects=True, native=Lookup())
@@ -133,7 +138,6 @@ def register(registry: OperatorRegistry) -> None:
         (aten.index.Tensor, LOOKUP),
         (aten.index_select.default, LOOKUP),
         (aten.gather.default, LOOKUP),
-        (aten.take.default, LOOKUP),
         (aten.unfold.default, LOOKUP),
         (aten.repeat.default, REPEAT),
         (aten.diagonal.default, REARRANGE),
@@ -142,3 +146,4 @@ def register(registry: OperatorRegistry) -> None:
         registry.register(op, rule)
         registry.kernel(op, RowsMap, lookup_rows)
     registry.register(aten.constant_pad_nd.default, PAD)
+    registry.decompose(aten.take.default, take)

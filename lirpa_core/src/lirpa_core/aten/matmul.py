@@ -64,9 +64,7 @@ class MatMul:
         a, b = (self._as_matrix(end, 1, len(call.shapes[i]), is_left=True) for end in (x.lower, x.upper))
         c, d = (self._as_matrix(end, 1, len(call.shapes[j]), is_left=False) for end in (y.lower, y.upper))
         rank = max(a.dim(), c.dim()) - 1
-        product = _interval_matmul(
-            align(a, 1, rank), align(b, 1, rank), align(c, 1, rank), align(d, 1, rank)
-        )
+        product = _interval_matmul(align(a, 1, rank), align(b, 1, rank), align(c, 1, rank), align(d, 1, rank))
         shape = (product.lower.shape[0], *call.shape)
         return Interval(product.lower.reshape(shape), product.upper.reshape(shape))
 
@@ -147,7 +145,12 @@ def matmul_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
     if not isinstance(op, WeightedOp):  # an additive operand
         return None
     native = op.rule.native
-    if not isinstance(native, MatMul) or op.name != op.rule.left or op.weight.batched or _rank(op.weight) != 2:
+    if (
+        not isinstance(native, MatMul)
+        or op.name != op.rule.left
+        or op.weight.batched
+        or _rank(op.weight) != 2
+    ):
         return None
     W = native.weight(op.call, op.slot, op.weight).mT  # [n, k]: contiguous rows in a linear layer
     n, k = W.shape

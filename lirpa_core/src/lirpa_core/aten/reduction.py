@@ -123,7 +123,12 @@ def deviation_and_mean(
 
 
 def vector_norm(
-    self: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None  # noqa: A002
+    self: Tensor,
+    ord: Any = 2,  # noqa: A002
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
 ) -> Tensor:
     """`‖x‖_p` from absolute values, powers and a sum; the largest or smallest element for ±∞."""
     x = self if dtype is None else self.to(dtype)

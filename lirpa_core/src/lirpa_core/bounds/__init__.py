@@ -1,1 +1,1 @@
-
+"""Intervals, linear operators, relaxations, and structured coefficients."""

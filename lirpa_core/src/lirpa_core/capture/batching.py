@@ -17,9 +17,7 @@ def default_batch_dims(inputs: Sequence[Any]) -> tuple[int | None, ...]:
     if first is None:
         return (None,) * len(inputs)
     size = first.shape[0]
-    return tuple(
-        0 if isinstance(x, Tensor) and x.dim() and x.shape[0] == size else None for x in inputs
-    )
+    return tuple(0 if isinstance(x, Tensor) and x.dim() and x.shape[0] == size else None for x in inputs)
 
 
 def batch_size(inputs: Sequence[Any], dims: Sequence[int | None], names: Sequence[str]) -> int:

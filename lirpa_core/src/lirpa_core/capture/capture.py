@@ -16,6 +16,7 @@ from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.graph import Graph
 from lirpa_core.capture.replay import other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
+from lirpa_core.capture.whole import keeping_whole
 from lirpa_core.errors import CaptureError, InputError
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def capture(
     single = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
     _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
-    program = export(model, one_args, one_kwargs, registry)
-    nodes, outputs = read_nodes(program)
+    with keeping_whole(model, registry) as kept:
+        program = export(model, one_args, one_kwargs, registry)
+    nodes, outputs = read_nodes(program, kept.sites)
     refuse_random_nodes(nodes)
     if not any(o is not None for o in outputs):
         raise CaptureError("the model returns no tensor, so there is nothing to bound.")
@@ -85,7 +87,9 @@ def capture(
 
 def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:
     names = tuple(
-        getattr(s.arg, "name", "") for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT
+        getattr(s.arg, "name", "")
+        for s in program.graph_signature.input_specs
+        if s.kind is InputKind.USER_INPUT
     )
     assert len(names) == count
     return names
@@ -116,9 +120,7 @@ def _batch_dims(given: Sequence[int | None] | str | None, inputs: list[Any]) -> 
     for i, (dim, x) in enumerate(zip(dims, inputs, strict=True)):
         if dim is not None and (not isinstance(x, Tensor) or not -x.dim() <= dim < x.dim()):
             raise InputError(f"batch_dims[{i}]={dim} is not a dimension of input {i} ({_describe(x)}).")
-    return tuple(
-        d + x.dim() if d is not None and d < 0 else d for d, x in zip(dims, inputs, strict=True)
-    )
+    return tuple(d + x.dim() if d is not None and d < 0 else d for d, x in zip(dims, inputs, strict=True))
 
 
 def _describe(x: Any) -> str:
@@ -135,7 +137,9 @@ def _refuse_bad_inputs(inputs: list[Any]) -> None:
                 "its inputs with .float() or .double() first."
             )
         if x.is_nested or x.is_sparse:
-            raise InputError(f"input {i} is a nested or sparse tensor; give a dense one, with a mask for padding.")
+            raise InputError(
+                f"input {i} is a nested or sparse tensor; give a dense one, with a mask for padding."
+            )
 
 
 __all__ = ["AUTO", "capture"]

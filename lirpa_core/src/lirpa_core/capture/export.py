@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,13 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref, SourceLocation
+from lirpa_core.capture.masks import fuse_masked_softmax
 from lirpa_core.capture.passes import clean
 from lirpa_core.capture.source import raised_at, source_of, user_frame
+from lirpa_core.capture.whole import WHOLE, Site, fill
 from lirpa_core.errors import CaptureError, DataDependentBranchError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
@@ -28,7 +32,9 @@ _LEAF_KINDS = {
 }
 
 
-def export(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: Registry) -> ExportedProgram:
+def export(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: Registry
+) -> ExportedProgram:
     """Export one example and decompose everything that has no rule of its own.
 
     Raises:
@@ -43,7 +49,14 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], r
             program = torch.export.export(model, args, dict(kwargs), strict=False)
         except GuardOnDataDependentSymNode as error:
             raise _branch_error(error) from error
+        except CaptureError:
+            raise
         except Exception as error:
+            if _meets_packed_sequence(error):
+                raise CaptureError(
+                    "packed sequences cannot be bounded: the examples of a batch share steps there. Give the "
+                    "recurrent layer padded sequences, and pick each example's last step with torch.gather."
+                ) from error
             if "data-dependent" in str(error).lower():
                 raise _branch_error(error) from error
             where = user_frame(str(error)) or raised_at(error)
@@ -55,6 +68,15 @@ def export(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], r
         return decompose(program, registry)
 
 
+def _meets_packed_sequence(error: BaseException) -> bool:
+    """Whether an error arose below a call with a packed sequence among its arguments."""
+    return any(
+        isinstance(value, PackedSequence)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        for value in frame.f_locals.values()
+    )
+
+
 def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
     """Break composite operators down, except those that have a rule."""
     table = dict(torch.export.default_decompositions())
@@ -63,6 +85,7 @@ def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
         table.pop(op, None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+        fuse_masked_softmax(program)
         decomposed: ExportedProgram = program.run_decompositions(table)
         return decomposed
 
@@ -109,8 +132,14 @@ def _branch_error(error: Exception) -> DataDependentBranchError:
     )
 
 
-def read_nodes(program: ExportedProgram) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
+def read_nodes(
+    program: ExportedProgram, sites: Sequence[Site] = ()
+) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
     """The cleaned nodes of an exported program, and the names of its user outputs.
+
+    Args:
+        program: The program.
+        sites: The calls that were kept whole while it was exported.
 
     Raises:
         UnsupportedOperatorError: For higher-order operators such as `torch.cond`.
@@ -127,7 +156,7 @@ def read_nodes(program: ExportedProgram) -> tuple[tuple[Node, ...], tuple[str | 
             kind, path = leaves[fx_node.name]
             nodes.append(Node(fx_node.name, kind, tuple(value.shape), value.dtype, path=path))
         elif fx_node.op == "call_function":
-            nodes.append(_operator_node(fx_node, value))
+            nodes.append(_operator_node(fx_node, value, sites))
     outputs = tuple(
         spec.arg.name if isinstance(spec.arg, TensorArgument) else None
         for spec in program.graph_signature.output_specs
@@ -136,15 +165,23 @@ def read_nodes(program: ExportedProgram) -> tuple[tuple[Node, ...], tuple[str | 
     return clean(nodes, outputs)
 
 
-def _operator_node(fx_node: torch.fx.Node, value: Any) -> Node:
+def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) -> Node:
     source = source_of(fx_node.meta)
     sample = value if isinstance(value, Tensor) else _first_tensor(value)
     shape = tuple(value.shape) if isinstance(value, Tensor) else ()
     dtype = torch.bool if sample is None else sample.dtype
+    if fx_node.target is WHOLE:
+        tensors, index = fx_node.args
+        assert isinstance(tensors, (list, tuple)) and isinstance(index, int)
+        site = sites[index]
+        target: Any = site.whole
+        refs = [_freeze(tensor) for tensor in tensors]
+        arguments = tuple(Argument(name, fill(v, refs), True) for name, v in site.arguments.items())
+    else:
+        target, arguments = fx_node.target, _arguments(fx_node, source)
     return Node(
-        fx_node.name, NodeKind.OPERATOR, shape, dtype,
-        target=fx_node.target, arguments=_arguments(fx_node, source), source=source,
-    )  # fmt: skip
+        fx_node.name, NodeKind.OPERATOR, shape, dtype, target=target, arguments=arguments, source=source
+    )
 
 
 def _arguments(fx_node: torch.fx.Node, source: SourceLocation) -> tuple[Argument, ...]:

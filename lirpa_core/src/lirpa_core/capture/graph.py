@@ -55,7 +55,7 @@ class SourceLocation:
     module_type: str = ""
 
     def __str__(self) -> str:
-        where = f'{self.file}:{self.line}' if self.file else "unknown source line"
+        where = f"{self.file}:{self.line}" if self.file else "unknown source line"
         code = f" `{self.code}`" if self.code else ""
         module = f" in module '{self.module_path}' ({self.module_type})" if self.module_path else ""
         return f"{where}{code}{module}"

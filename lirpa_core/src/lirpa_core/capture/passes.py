@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref
+from lirpa_core.rules.whole import Whole
 
 aten = torch.ops.aten
 
@@ -49,7 +50,9 @@ CONVERSIONS = frozenset(
 )
 
 
-def clean(nodes: Sequence[Node], outputs: Sequence[str | None]) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
+def clean(
+    nodes: Sequence[Node], outputs: Sequence[str | None]
+) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
     """Fold and drop what carries no mathematics; keep the order.
 
     Args:
@@ -103,8 +106,13 @@ def _fold_getitem(node: Node, by_name: Mapping[str, Node]) -> Node:
         return node
     source, index = (a.value for a in node.arguments)
     producer = by_name[source.name]
+    only = isinstance(producer.target, Whole) and producer.target.single
     return dataclasses.replace(
-        node, target=producer.target, arguments=producer.arguments, output=index, source=producer.source
+        node,
+        target=producer.target,
+        arguments=producer.arguments,
+        output=None if only else index,
+        source=producer.source,
     )
 
 
@@ -130,6 +138,4 @@ def _alive(by_name: Mapping[str, Node], outputs: Sequence[str | None]) -> tuple[
     for node in reversed(list(by_name.values())):
         if node.name in needed:
             needed.update(node.inputs)
-    return tuple(
-        n for n in by_name.values() if n.name in needed or n.kind is NodeKind.INPUT
-    )
+    return tuple(n for n in by_name.values() if n.name in needed or n.kind is NodeKind.INPUT)

@@ -114,7 +114,9 @@ def _with_batch_dims(graph: Graph, expected: Sequence[Any], n: int) -> Graph:
     return dataclasses.replace(graph, output_batch_dims=tuple(dims))
 
 
-def _compare(graph: Graph, leaves: Mapping[str, Const], batch: Sequence[Any], expected: Sequence[Any]) -> None:
+def _compare(
+    graph: Graph, leaves: Mapping[str, Const], batch: Sequence[Any], expected: Sequence[Any]
+) -> None:
     with torch.no_grad():
         values = evaluate(graph.nodes, {**leaves, **input_leaves(graph, batch)})
     for i, (name, want) in enumerate(zip(graph.outputs, expected, strict=True)):

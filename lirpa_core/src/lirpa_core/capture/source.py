@@ -23,7 +23,7 @@ def source_of(meta: dict[str, Any]) -> SourceLocation:
         meta: The `meta` of an exported `torch.fx.Node`.
     """
     frames = list(_FRAME.finditer(meta.get("stack_trace") or ""))
-    own = [f for f in frames if not f["file"].startswith(_TORCH)]
+    own = [f for f in frames if not f["file"].startswith((_TORCH, _LIRPA))]
     chosen = (own or frames)[-1:]
     stack = meta.get("nn_module_stack") or {}
     path, kind = next(reversed(stack.values()), ("", ""))

@@ -54,7 +54,9 @@ def refuse_random_nodes(nodes: Iterable[Node]) -> None:
         attention = values.get("dropout_p", 0) != 0
         statistics = "batch_norm" in name and (values.get("training") or values.get("train"))
         if random or dropout or attention:
-            raise TrainingModeError(f"{node} draws random numbers. Call model.eval(), or pass training=False there.")
+            raise TrainingModeError(
+                f"{node} draws random numbers. Call model.eval(), or pass training=False there."
+            )
         if statistics:
             raise TrainingModeError(
                 f"{node} uses batch statistics, which mix the examples of a batch. Call model.eval(), or pass "

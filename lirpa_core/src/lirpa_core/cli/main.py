@@ -9,7 +9,7 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line; the console command and `python -m lirpa_core` both call this."""
-    missing = [package for package in ("click", "rich") if find_spec(package) is None]
+    missing = [package for package in ("click", "jinja2", "rich") if find_spec(package) is None]
     if missing:
         sys.stderr.write(
             f"the command lirpa needs the package {' and the package '.join(missing)}; "

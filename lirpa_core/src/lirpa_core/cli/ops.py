@@ -14,11 +14,15 @@ import torch
 from lirpa_core.capture.graph import SourceLocation
 from lirpa_core.cli.report import json_option, location_json, print_json, print_table, registry_of
 from lirpa_core.errors import CaptureError, OptionError
-from lirpa_core.registry import Registry, provider_of
+from lirpa_core.registry import Registry, WholeEntry, provider_of
 from lirpa_core.registry.providers import advice
+from lirpa_core.rules.base import Rule
 
 #: Family shown for an operator that has no rule, but falls apart into operators that may have.
 DECOMPOSITION = "decomposition"
+
+#: Family shown for a class of modules whose rule is made from the module.
+DEPENDS = "depends on the module"
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,27 @@ def command(
 
 
 def operator_rows(registry: Registry) -> list[OperatorRow]:
-    """Every operator with a rule, and every one without that a plugin takes apart, sorted by name."""
+    """Everything with a rule, and every operator without that a plugin takes apart, sorted by name."""
     ruled = [
         OperatorRow(str(op), entry.rule.family, entry.plugin, tuple(entry.rule.modes))
         for op, entry in registry.operators.items()
     ]
+    ruled += [_whole_row(entry) for entry in registry.wholes.values()]
     taken_apart = [
         OperatorRow(str(op), DECOMPOSITION, registry.decompositions[op].plugin, ())
         for op in registry.decomposition_table()
     ]
     return sorted([*ruled, *taken_apart], key=lambda row: row.operator)
+
+
+def _whole_row(entry: WholeEntry) -> OperatorRow:
+    """A class of modules or a function; what makes a rule is shown by no family, because it needs a module."""
+    kind = "module" if isinstance(entry.key, type) else "function"
+    name = f"{kind} {entry.key.__module__}.{entry.key.__qualname__}"
+    rule = entry.rule
+    if isinstance(rule, Rule):
+        return OperatorRow(name, rule.family, entry.plugin, tuple(rule.modes))
+    return OperatorRow(name, DEPENDS, entry.plugin, ())
 
 
 def _list_operators(

@@ -87,7 +87,8 @@ def _loaded_row(registry: Registry, info: PluginInfo) -> PluginRow:
         info.source,
         info.api_version,
         "ok",
-        operators=sum(entry.plugin == info.name for entry in registry.operators.values()),
+        operators=sum(entry.plugin == info.name for entry in registry.operators.values())
+        + sum(entry.plugin == info.name for entry in registry.wholes.values()),
         decompositions=sum(entry.plugin == info.name for entry in registry.decompositions.values()),
         kernels=sum(entry.plugin == info.name for entry in registry.kernels.values()),
         perturbations=sum(entry.plugin == info.name for entry in registry.perturbations.values()),

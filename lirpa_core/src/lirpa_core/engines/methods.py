@@ -34,10 +34,16 @@ METHODS: tuple[Method, ...] = (
     Method("IBP", "interval", "interval", (), "interval arithmetic; cheapest, loosest"),
     Method("forward", "forward", "forward", (), "affine functions of the input, carried forwards"),
     Method("CROWN-IBP", "interval", "backward", ("IBP+backward",), "intermediate IBP, final backward pass"),
-    Method("CROWN-forward", "forward", "backward", ("forward+backward",), "intermediate forward, final backward"),
+    Method(
+        "CROWN-forward", "forward", "backward", ("forward+backward",), "intermediate forward, final backward"
+    ),
     Method("CROWN", "backward", "backward", ("backward",), "backward passes everywhere"),
     Method(
-        "CROWN-Optimized", "backward", "optimized", ("alpha-CROWN",), "CROWN, then slopes by gradient; tightest"
+        "CROWN-Optimized",
+        "backward",
+        "optimized",
+        ("alpha-CROWN",),
+        "CROWN, then slopes by gradient; tightest",
     ),
 )
 

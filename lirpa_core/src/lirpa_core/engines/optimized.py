@@ -129,9 +129,7 @@ class _Free:
     bent: Tensor
 
     def chosen(self) -> Slopes:
-        low, up = (
-            torch.where(self.bent, v, d) for v, d in zip(self.variables, self.default, strict=True)
-        )
+        low, up = (torch.where(self.bent, v, d) for v, d in zip(self.variables, self.default, strict=True))
         return low, up
 
 

@@ -37,7 +37,9 @@ class Relaxations:
         """The intervals that the rule of a node reads, one entry an operand."""
         call = self.problem.calls[name]
         needed = self.problem.rule(name).needs_interval(call)
-        return tuple(self.intervals[o] if need else None for o, need in zip(call.operands, needed, strict=True))
+        return tuple(
+            self.intervals[o] if need else None for o, need in zip(call.operands, needed, strict=True)
+        )
 
     def forget(self, names: frozenset[str]) -> None:
         """Drop relaxations whose intervals have become tighter."""

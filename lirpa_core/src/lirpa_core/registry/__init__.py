@@ -8,6 +8,8 @@ from lirpa_core.registry.entries import (
     PluginFailure,
     PluginInfo,
     PluginWarning,
+    RuleFactory,
+    WholeEntry,
 )
 from lirpa_core.registry.hookspecs import (
     LIRPA_API_VERSION,
@@ -37,6 +39,8 @@ __all__ = [
     "PluginInfo",
     "PluginWarning",
     "Registry",
+    "RuleFactory",
+    "WholeEntry",
     "build_registry",
     "default_registry",
     "hookimpl",

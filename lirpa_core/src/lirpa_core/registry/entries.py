@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from lirpa_core.bounds.linear_map.base import Kernel, LinearMap
+from lirpa_core.errors import PluginError
 from lirpa_core.registry.resolve import Operator
 from lirpa_core.rules.base import Rule
+from lirpa_core.rules.whole import Whole, WholeKey
 
 K = TypeVar("K", bound=Hashable)
 E = TypeVar("E")
@@ -74,6 +76,51 @@ class OperatorEntry:
     plugin: str
 
 
+#: Makes the rule for one module from the module.
+RuleFactory: TypeAlias = Callable[[Any], Rule | None]
+
+
+@dataclass(frozen=True, eq=False)
+class WholeEntry:
+    """The rule of a class of modules or of a function, and the plugin that it came with.
+
+    Attributes:
+        key: The class, or the function.
+        rule: The rule, or (for a class) a function that makes it from the module; the latter may return
+            None for a module that is better taken apart.
+        plugin: Name of the plugin.
+    """
+
+    key: WholeKey
+    rule: Rule | RuleFactory
+    plugin: str
+
+    def rule_of(self, whole: Whole) -> Rule | None:
+        """The rule for one module, or for the function.
+
+        Raises:
+            PluginError: What makes the rule returned something else.
+        """
+        rule: Any = self.rule
+        if not lacking(rule) and not isinstance(rule, type):
+            return cast(Rule, rule)
+        made = rule(whole.module)
+        if made is not None and lacking(made):
+            raise PluginError(
+                f"plugin '{self.plugin}', {whole}: expected a rule (or None) for it, got {made!r} of type "
+                f"{type(made).__qualname__}, which lacks {', '.join(lacking(made))}"
+            )
+        return cast("Rule | None", made)
+
+
+_RULE_MEMBERS = tuple(name for name in vars(Rule) if not name.startswith("_"))
+
+
+def lacking(rule: object) -> list[str]:
+    """Names of the members of `Rule` that an object does not have."""
+    return [name for name in _RULE_MEMBERS if not hasattr(rule, name)]
+
+
 @dataclass(frozen=True, eq=False)
 class DecompositionEntry:
     """How an operator falls apart where it has no rule, and the plugin that said so."""
@@ -128,6 +175,7 @@ class Contribution:
 
     plugin: PluginInfo
     operators: tuple[Claim[Operator, OperatorEntry], ...] = ()
+    wholes: tuple[Claim[Any, WholeEntry], ...] = ()
     decompositions: tuple[Claim[Operator, DecompositionEntry], ...] = ()
     kernels: tuple[Claim[tuple[Any, type[LinearMap]], KernelEntry], ...] = ()
     perturbations: tuple[Claim[str, PerturbationEntry], ...] = ()

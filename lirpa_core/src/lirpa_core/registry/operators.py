@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
+
+from torch import nn
 
 from lirpa_core.bounds.linear_map.base import Kernel, LinearMap
 from lirpa_core.bounds.linear_op import LinearOp
@@ -16,6 +19,9 @@ from lirpa_core.registry.entries import (
     KernelEntry,
     OperatorEntry,
     PluginInfo,
+    RuleFactory,
+    WholeEntry,
+    lacking,
 )
 from lirpa_core.registry.resolve import Operator, OperatorLike, is_operator_like, key_label, resolve_operator
 from lirpa_core.rules.base import MODES, Rule
@@ -27,13 +33,15 @@ _RULE_METHODS = tuple(name for name in _RULE_MEMBERS if name not in ("family", "
 class OperatorRegistry(Collector):
     """Collects what one plugin registers for operators.
 
-    An operator may be given as an overload (`torch.ops.aten.relu.default`), as a packet with a
+    A rule belongs to an operator (`register`), to a class of modules (`module`), or to a Python
+    function (`function`). An operator may be given as an overload (`torch.ops.aten.relu.default`), as a packet with a
     single overload, as a `torch.library.custom_op`, or by name (`"mylib::op"`).
     """
 
     def __init__(self, plugin: str) -> None:
         super().__init__(plugin)
         self._operators: dict[Operator, Claim[Operator, OperatorEntry]] = {}
+        self._wholes: dict[Any, Claim[Any, WholeEntry]] = {}
         self._decompositions: dict[Operator, Claim[Operator, DecompositionEntry]] = {}
         self._kernels: dict[tuple[Any, type[LinearMap]], Claim[tuple[Any, type[LinearMap]], KernelEntry]] = {}
 
@@ -55,6 +63,58 @@ class OperatorRegistry(Collector):
         self._add(
             self._operators, what, Claim(overload, OperatorEntry(overload, rule, self.plugin), override)
         )
+
+    def module(self, cls: type[nn.Module], rule: Rule | RuleFactory, *, override: bool = False) -> None:
+        """Give a class of modules a rule: capture then keeps its instances whole.
+
+        The rule sees a call whose arguments are those of `forward`, and the module's parameters and
+        buffers by their names. Subclasses are not meant: they may compute something else. `forward` must
+        compute its result from these alone, and return a tensor or a tuple of tensors.
+
+        Args:
+            cls: The class.
+            rule: How to bound it, or a function that makes the rule from the module; it may return None
+                for a module that is to be taken apart instead.
+            override: Replace the rule that another plugin registers without `override`.
+
+        Raises:
+            PluginError: Something else was given, or this plugin has registered the class already.
+        """
+        if not _is_subclass(cls, nn.Module):
+            self._refuse("module", f"expected a subclass of torch.nn.Module, got {_describe(cls)}")
+        what = f"module {cls.__qualname__}"
+        if isinstance(rule, type) or lacking(rule):
+            if not callable(rule) or (isinstance(rule, type) and not lacking(rule)):
+                self._refuse(
+                    what, f"expected a rule, or a function from the module to one, got {_describe(rule)}"
+                )
+        else:
+            self._check_rule(what, rule)
+        self._add(self._wholes, what, Claim(cls, WholeEntry(cls, rule, self.plugin), override))
+
+    def function(self, function: Callable[..., Any], rule: Rule, *, override: bool = False) -> None:
+        """Give a plain Python function a rule: capture then keeps its calls whole.
+
+        The rule sees a call whose arguments are those of the function, by name. It does not matter how
+        the model came by the function. Its result must be a tensor or a tuple of tensors.
+
+        Args:
+            function: The function, written in Python.
+            rule: How to bound it.
+            override: Replace the rule that another plugin registers without `override`.
+
+        Raises:
+            PluginError: Something else was given, or this plugin has registered the function already.
+        """
+        if not isinstance(function, FunctionType):
+            self._refuse(
+                "function",
+                f"expected a function written in Python (def or lambda), got {_describe(function)}; for a "
+                "module register its class with `module`, for an operator of torch use `register`",
+            )
+        what = f"function {function.__qualname__}"
+        self._check_rule(what, rule)
+        self._add(self._wholes, what, Claim(function, WholeEntry(function, rule, self.plugin), override))
 
     def decompose(self, op: OperatorLike, function: Callable[..., Any], *, override: bool = False) -> None:
         """Say how an operator falls apart where it has no rule.
@@ -116,6 +176,7 @@ class OperatorRegistry(Collector):
         return Contribution(
             plugin,
             operators=tuple(self._operators.values()),
+            wholes=tuple(self._wholes.values()),
             decompositions=tuple(self._decompositions.values()),
             kernels=tuple(self._kernels.values()),
         )
@@ -129,12 +190,12 @@ class OperatorRegistry(Collector):
     def _check_rule(self, what: str, rule: Any) -> None:
         if isinstance(rule, type):
             self._refuse(what, f"expected a rule, got the class {rule.__name__}; pass an instance of it")
-        lacking = [name for name in _RULE_MEMBERS if not hasattr(rule, name)]
-        if lacking:
+        missing = lacking(rule)
+        if missing:
             self._refuse(
                 what,
                 f"expected a rule, an object with {', '.join(_RULE_MEMBERS)}; "
-                f"got {_describe(rule)}, which lacks {', '.join(lacking)}",
+                f"got {_describe(rule)}, which lacks {', '.join(missing)}",
             )
         for name in _RULE_METHODS:
             if not callable(getattr(rule, name)):

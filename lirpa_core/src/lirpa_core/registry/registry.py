@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import methodcaller
-from types import MappingProxyType, ModuleType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from lirpa_core.bounds.linear_map.base import Kernel, LinearMap
@@ -20,12 +20,15 @@ from lirpa_core.registry.entries import (
     PerturbationEntry,
     PluginFailure,
     PluginInfo,
+    RuleFactory,
+    WholeEntry,
 )
 from lirpa_core.registry.loading import Failed, check_names, from_object, load
 from lirpa_core.registry.merge import merge
 from lirpa_core.registry.operators import OperatorRegistry
 from lirpa_core.registry.resolve import Operator
 from lirpa_core.rules.base import Rule
+from lirpa_core.rules.whole import Whole, WholeKey
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,7 @@ class _Tables:
     """Plain dicts, because Dynamo does not trace look-ups in a mapping proxy keyed by operators."""
 
     operators: dict[Operator, OperatorEntry]
+    wholes: dict[Any, WholeEntry]
     decompositions: dict[Operator, DecompositionEntry]
     kernels: dict[tuple[Any, type[LinearMap]], KernelEntry]
     perturbations: dict[str, PerturbationEntry]
@@ -79,6 +83,7 @@ class Registry:
         parts = tuple(contributions)
         tables = _Tables(
             operators=merge(parts, lambda c: c.operators, "a rule for operator"),
+            wholes=merge(parts, lambda c: c.wholes, "a rule for"),
             decompositions=merge(parts, lambda c: c.decompositions, "a decomposition of operator"),
             kernels=merge(parts, lambda c: c.kernels, "a kernel of"),
             perturbations=merge(parts, lambda c: c.perturbations, "perturbation"),
@@ -89,6 +94,11 @@ class Registry:
     def operators(self) -> Mapping[Operator, OperatorEntry]:
         """Operators that have a rule, sorted by name."""
         return MappingProxyType(self._tables.operators)
+
+    @property
+    def wholes(self) -> Mapping[WholeKey, WholeEntry]:
+        """Classes of modules and functions that have a rule, sorted by name."""
+        return MappingProxyType(self._tables.wholes)
 
     @property
     def decompositions(self) -> Mapping[Operator, DecompositionEntry]:
@@ -111,7 +121,10 @@ class Registry:
         return tuple(contribution.plugin for contribution in self._contributions)
 
     def rule_for(self, op: object) -> Rule | None:
-        """The rule of an operator, or None."""
+        """The rule of an operator, or of a module or function kept `Whole`; None where there is none."""
+        if isinstance(op, Whole):
+            whole = self._tables.wholes.get(op.key)
+            return None if whole is None else whole.rule_of(op)
         entry = self._tables.operators.get(op)  # type: ignore[call-overload]
         return None if entry is None else entry.rule
 
@@ -132,25 +145,34 @@ class Registry:
                 return entry.kernel
         return None
 
-    def with_rules(self, rules: Mapping[Any, Rule] | None = None, /, **by_name: Rule) -> Registry:
+    def with_rules(
+        self, rules: Mapping[Any, Rule | RuleFactory] | None = None, /, **by_name: Rule
+    ) -> Registry:
         """A registry in which the given rules replace whatever the plugins registered.
 
         Args:
-            rules: Rules by operator, in any form that `OperatorRegistry.register` accepts.
+            rules: Rules by operator (in any form that `OperatorRegistry.register` accepts), by class of
+                modules (see `OperatorRegistry.module`), or by function (see `OperatorRegistry.function`).
             **by_name: Rules by an operator's name, as in `**{"aten.relu.default": rule}`.
 
         Raises:
             PluginError: An operator is not known, or a rule is not one.
         """
-        given: dict[Any, Rule] = dict(rules or {})
+        given: dict[Any, Any] = dict(rules or {})
         given.update(by_name)
         layer = 1 + max((c.layer for c in self._contributions), default=0)
         info = PluginInfo(f"with_rules-{layer}", source="Registry.with_rules")
         collected = OperatorRegistry(info.name)
         for op, rule in given.items():
-            collected.register(op, rule)
+            if isinstance(op, FunctionType):
+                collected.function(op, rule)
+            elif isinstance(op, type):
+                collected.module(op, rule)
+            else:
+                collected.register(op, rule)
         contribution = replace(collected.contribution(info), layer=layer)
-        portable = {str(claim.key): claim.entry.rule for claim in contribution.operators}
+        portable: dict[Any, Any] = {str(claim.key): claim.entry.rule for claim in contribution.operators}
+        portable |= {claim.key: claim.entry.rule for claim in contribution.wholes}
         return self._derived((*self._contributions, contribution), methodcaller("with_rules", portable))
 
     def extended(self, plugin: object, *, name: str | None = None) -> Registry:
@@ -189,7 +211,8 @@ class Registry:
     def without_form(self, form: str) -> Registry:
         """A registry without the kernels of one form, so that their coefficients stay dense."""
         kept = tuple(
-            replace(c, kernels=tuple(k for k in c.kernels if k.entry.form != form)) for c in self._contributions
+            replace(c, kernels=tuple(k for k in c.kernels if k.entry.form != form))
+            for c in self._contributions
         )
         return self._derived(kept, methodcaller("without_form", form))
 
@@ -200,7 +223,7 @@ class Registry:
     def __repr__(self) -> str:
         t, names = self._tables, ", ".join(info.name for info in self.plugins)
         return (
-            f"<Registry of {len(t.operators)} rules, {len(t.decompositions)} decompositions, "
+            f"<Registry of {len(t.operators) + len(t.wholes)} rules, {len(t.decompositions)} decompositions, "
             f"{len(t.kernels)} kernels, {len(t.perturbations)} perturbations from: {names or 'no plugin'}>"
         )
 

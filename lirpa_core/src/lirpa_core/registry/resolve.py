@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any, TypeAlias, TypeGuard
 
 import torch
@@ -49,7 +50,9 @@ def key_label(key: object) -> str:
     """How a key (operator, type, name, or a pair of them) is written in messages and sorted."""
     if isinstance(key, tuple):
         return " for ".join(key_label(part) for part in key)
-    return key.__qualname__ if isinstance(key, type) else str(key)
+    if isinstance(key, type | FunctionType):
+        return f"{key.__module__}.{key.__qualname__}" if isinstance(key, FunctionType) else key.__qualname__
+    return str(key)
 
 
 def _only_overload(packet: OpOverloadPacket[..., Any]) -> Operator:

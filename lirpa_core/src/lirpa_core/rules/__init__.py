@@ -1,1 +1,65 @@
+"""Families of rules: what an author states about an operator, and what the engines then derive.
 
+Everything that a rule is written with can be imported from here. A rule is one of
+
+- `Linear`: affine in some arguments,
+- `Bilinear`: a product of two arguments,
+- `Unary`: one function applied to every element, described by a `Curve`; `smooth` makes one from the
+  function and its inflections,
+- `General`: an interval and two affine functions,
+
+or any object with the methods of `Rule`.
+"""
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import Diagonal, LinearOp
+from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.rules.base import MODES, Rule
+from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.call import Call, Const, Operand, Slot
+from lirpa_core.rules.general import General
+from lirpa_core.rules.linear import Linear, mixed, negative, positive
+from lirpa_core.rules.unary import (
+    CONCAVE,
+    CONVEX,
+    Arc,
+    Curve,
+    Jump,
+    Unary,
+    line_bounds,
+    parameter,
+    smooth,
+    smooth_curve,
+)
+from lirpa_core.rules.whole import Whole
+
+__all__ = [
+    "CONCAVE",
+    "CONVEX",
+    "MODES",
+    "Affine",
+    "Arc",
+    "Bilinear",
+    "Call",
+    "Const",
+    "Curve",
+    "Diagonal",
+    "General",
+    "Interval",
+    "Jump",
+    "Linear",
+    "LinearOp",
+    "Operand",
+    "Relaxation",
+    "Rule",
+    "Slot",
+    "Unary",
+    "Whole",
+    "line_bounds",
+    "mixed",
+    "negative",
+    "parameter",
+    "positive",
+    "smooth",
+    "smooth_curve",
+]

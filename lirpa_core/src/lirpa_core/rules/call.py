@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Shape
+from lirpa_core.rules.whole import Whole
 
 _CPU = torch.device("cpu")
 
@@ -90,10 +93,11 @@ class Call:
     def zeros(self) -> list[Tensor]:
         """A zero `[1, *S_i]` for every slot."""
         return [
-            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device) for i, s in enumerate(self.shapes)
+            torch.zeros(1, *s, dtype=self.slot_dtype(i), device=self.device)
+            for i, s in enumerate(self.shapes)
         ]
 
-    @property
+    @property  # not cached: Dynamo cannot trace the lock that cached_property takes in Python 3.11
     def constants(self) -> tuple[Const, ...]:
         """All constant operands in the order of the arguments."""
         return tuple(v for v in _leaves(self.arguments.values()) if isinstance(v, Const))
@@ -167,9 +171,7 @@ class Call:
             out = run(*flat)
         else:
             n = len(operands)
-            run = torch.vmap(
-                lambda *xs: self.function(xs[:n], xs[n:]), in_dims=(0,) * n + constant_dims
-            )
+            run = torch.vmap(lambda *xs: self.function(xs[:n], xs[n:]), in_dims=(0,) * n + constant_dims)
             if lead == 1:
                 return run(*operands, *constants)
             flat = [x.reshape(math.prod(leading[:-1]), *x.shape[lead - 1 :]) for x in operands]
@@ -193,14 +195,25 @@ class Call:
 
         Positional and keyword arguments are those of `op` for one example, with an
         `Operand(shape)` wherever a tensor is perturbed and a tensor (or `Const`) elsewhere. `output` picks
-        one of several outputs.
+        one of several outputs. For an `nn.Module`, parameters and buffers are arguments too; those that
+        are not given have their present values.
 
         >>> call = Call.of(torch.ops.aten.relu.default, Operand((1, 3)))
         >>> call.shape, call.shapes
         ((1, 3), ((1, 3),))
+        >>> call = Call.of(torch.nn.Linear(3, 2), Operand((1, 3)))
+        >>> call.shape, list(call.arguments)
+        ((1, 2), ['input', 'weight', 'bias'])
+
+        Args:
+            op: An operator, a `torch.library.custom_op`, a module, or a plain Python function.
+            *args: Positional arguments.
+            batch: Number of examples.
+            output: Which of several outputs.
+            **kwargs: Keyword arguments.
         """
-        names = [a.name for a in op._schema.arguments]  # the only access to argument names
-        given = dict(zip(names, args, strict=False)) | kwargs
+        op, parameters, state = _declared(op)
+        given = dict(zip((p.name for p in parameters), args, strict=False)) | kwargs
         shapes: list[Shape] = []
         dtypes: list[torch.dtype] = []
         dtype = next(
@@ -218,8 +231,17 @@ class Call:
                 return tuple(bind(v) for v in value)
             return value
 
-        arguments = {a.name: bind(given.get(a.name, a.default_value)) for a in op._schema.arguments}
-        declared = tuple(Argument(a.name, None, a.kwarg_only) for a in op._schema.arguments)
+        unknown = [name for name in given if name not in {p.name for p in parameters} | set(state)]
+        if unknown or len(args) > len(parameters):
+            raise TypeError(
+                f"{op} takes {', '.join([p.name for p in parameters] + list(state))}; got {unknown or args}"
+            )
+        arguments = {p.name: bind(given.get(p.name, p.default)) for p in parameters}
+        for name, value in state.items():
+            converted = value.detach().to(dtype) if value.is_floating_point() else value.detach()
+            arguments[name] = bind(given.get(name, converted))
+        declared = tuple(Argument(p.name, None, p.keyword_only) for p in parameters)
+        declared += tuple(Argument(name, None, True) for name in state)
         node = Node("call", NodeKind.OPERATOR, (), dtype, target=op, arguments=declared, output=output)
         names = [f"x{i}" for i in range(len(shapes))]
         call = cls(node, arguments, tuple(names), tuple(shapes), batch, dtypes=tuple(dtypes))
@@ -236,6 +258,32 @@ class Operand:
 
     shape: Shape
     dtype: torch.dtype = torch.float64
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    name: str
+    default: Any
+    keyword_only: bool
+
+
+def _declared(op: Any) -> tuple[Any, list[_Parameter], dict[str, Tensor]]:
+    """The target of a call, the arguments that it declares, and those that stand for a module's state."""
+    if isinstance(op, (nn.Module, FunctionType)):
+        op = Whole.of(op)
+    if isinstance(op, Whole):
+        parameters = op.signature.parameters.values()
+        empty = inspect.Parameter.empty
+        found = [_Parameter(p.name, None if p.default is empty else p.default, True) for p in parameters]
+        return op, found, op.state()
+    op = getattr(op, "_opoverload", op)  # torch offers no public way from a custom_op to its overload
+    if not hasattr(op, "_schema"):
+        raise TypeError(
+            f"expected an operator such as torch.ops.aten.relu.default, a torch.library.custom_op, a module or a "
+            f"function written in Python, got {op!r}"
+        )
+    schema = op._schema.arguments  # the only access to argument names
+    return op, [_Parameter(a.name, a.default_value, a.kwarg_only) for a in schema], {}
 
 
 def _leaves(values: Any) -> Iterator[Any]:

@@ -36,6 +36,16 @@ def positive(call: Call, slot: int) -> int | None:
     return 1
 
 
+def negative(call: Call, slot: int) -> int | None:
+    """Sign of operators all of whose coefficients are non-positive."""
+    return -1
+
+
+def mixed(call: Call, slot: int) -> int | None:
+    """Sign of operators with coefficients of both signs, or of unknown sign."""
+    return None
+
+
 @dataclass(frozen=True)
 class Linear:
     """Rule of an operator that is affine in the arguments named by `over`, jointly.
@@ -121,7 +131,19 @@ class Linear:
     def _bias(self, call: Call) -> Tensor | None:
         if not self.has_offset(call) and all(_only_slots(call[name]) for name in self.over):
             return None
-        return self._evaluate(call, call.zeros())
+        return huge_for_infinite(self._evaluate(call, call.zeros()))
+
+
+def huge_for_infinite(bias: Tensor) -> Tensor:
+    """A bias with huge numbers in place of infinite ones, such as those of a mask added to scores.
+
+    What is masked away meets a coefficient of zero further on, and zero times infinity is not a number.
+    Intervals keep the infinity.
+    """
+    if not bias.is_floating_point():
+        return bias
+    limit = torch.finfo(bias.dtype).max / 2**12
+    return bias.clamp(-limit, limit)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Planes under and over a surface on a box: slopes by column generation, intercepts exact for any slopes.
 
-The plane with the largest value at the target (the centre, nearly) supports the convex envelope there. It is found
+The plane with the largest value at a target supports the convex envelope there. It is found
 by the simplex method: three points of the graph whose triangle contains the target span a plane; the
 point farthest below that plane replaces one of the three, and so on (cf. Ryou et al. 2021, PROVER, who
 solve the linear program of sampled points and then look for the largest violation). The planes of
@@ -19,11 +19,12 @@ from lirpa_ops_nlp.gates.surface import Box, Surface, clearly_less
 #: How often a point is exchanged. Values at the target settle to three digits or so after four.
 EXCHANGES = 6
 
-#: Where in the box (from −1 to 1) the plane is to be high: next to the centre, where the value stands for the
-#: volume, and a trifle towards small `y`. Of planes that are equally high at the centre, as the two of
-#: McCormick are, that picks the one with the smaller slope by `y`: the state of a recurrent network, whose
-#: bounds that slope multiplies at every step.
-TARGET = (0.011, -0.05)
+#: Where in the box (from −1 to 1) the plane is to be high: half way between the centre, where the value stands
+#: for the volume, and small `y`. Of planes that are equally high at the centre, as the two of McCormick are,
+#: that picks the one with the smaller slope by `y`: the state of a recurrent network, whose bounds that slope
+#: multiplies at every step. Mean widths of an LSTM (7 steps, hidden 64, eps 0.05, 16 inputs; CROWN-IBP and
+#: CROWN) with the second number 0.05, 0.2, 0.3, 0.5: 4.47, 4.21, 4.14, 4.12 and 0.0493, 0.0493, 0.0494, 0.0498.
+TARGET = (0.011, -0.3)
 
 
 class Planes(NamedTuple):
@@ -40,7 +41,9 @@ class _Search(NamedTuple):
     b: Tensor
 
 
-def both_planes(surface: Surface, box: Box, hints: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Planes, Planes]:
+def both_planes(
+    surface: Surface, box: Box, hints: tuple[tuple[Tensor, Tensor], ...]
+) -> tuple[Planes, Planes]:
     """Planes below and above, the upper one as the lower one of the box mirrored in `y`.
 
     Args:
@@ -52,8 +55,7 @@ def both_planes(surface: Surface, box: Box, hints: tuple[tuple[Tensor, Tensor], 
     Returns:
         A plane below and a plane above.
     """
-    mirrored = Box(box.lx, box.ux, -box.uy, -box.ly)
-    both = Box(*(torch.stack(pair) for pair in zip(box, mirrored, strict=True)))
+    both = stacked_with_mirror(box)
     a, b = best_slopes(surface, Box(*(t.detach() for t in both)), hints)
     c = surface.least(both, a, b, steps=12).value
     return Planes(a[0], b[0], c[0]), Planes(-a[1], b[1], -c[1])

@@ -32,7 +32,9 @@ class Least(NamedTuple):
         """The smaller of two, element by element; in a tie (up to rounding) the point of the first."""
         take = clearly_less(other.value, self.value)
         return Least(
-            self.value.minimum(other.value), torch.where(take, other.x, self.x), torch.where(take, other.y, self.y)
+            self.value.minimum(other.value),
+            torch.where(take, other.x, self.x),
+            torch.where(take, other.y, self.y),
         )
 
 

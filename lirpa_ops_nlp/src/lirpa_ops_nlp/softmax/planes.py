@@ -127,7 +127,11 @@ def softmax_lower(scores: Scores) -> Affine:
     """The best of all planes below."""
     chords = scores.chords
     plane = constant(torch.sigmoid(scores.advantage[0]))
-    for candidate in (_through_sigmoid(scores, chords), _through_exponentials(scores, chords), _through_reciprocal(scores)):
+    for candidate in (
+        _through_sigmoid(scores, chords),
+        _through_exponentials(scores, chords),
+        _through_reciprocal(scores),
+    ):
         plane = plane.better(candidate, LOWER)
     return plane.anchored(scores, chords, 1.0)
 

@@ -82,7 +82,9 @@ def refuse(call: Call) -> str | None:
         return "softmax of a single number is one; leave it out"
     given = call.slot_dtype(0)
     if given != call.dtype:
-        return f"it converts {given} to {call.dtype} on the way; call .to({call.dtype}) on the scores before it"
+        return (
+            f"it converts {given} to {call.dtype} on the way; call .to({call.dtype}) on the scores before it"
+        )
     return None
 
 

@@ -53,10 +53,7 @@ def conv_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
     if place.covers:
         return None
     images = A.cleaned().values.flatten(0, 1)  # [R·B, C_out, kh, kw]
-    none = (0, 0)
-    pulled: Tensor = aten.convolution.default(
-        images, weight, None, geometry.stride, none, geometry.dilation, True, none, geometry.groups
-    )
+    pulled = geometry.spread(images, weight, (0, 0), (0, 0))
     return PatchesMap(pulled.unflatten(0, A.values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 
@@ -152,10 +149,7 @@ def average_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
         return None
     divided = A.scale(_shares(op, A.values.dtype))
     assert isinstance(divided, PatchesMap)
-    images = divided.cleaned().values.flatten(0, 1)
-    pulled: Tensor = aten.convolution.default(
-        images, weight, None, stride, (0, 0), (1, 1), True, (0, 0), channels
-    )
+    pulled = geometry.spread(divided.cleaned().values.flatten(0, 1), weight, (0, 0), (0, 0))
     return PatchesMap(pulled.unflatten(0, A.values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
 
+from {{ cookiecutter.module_name }} import functions, rules
+from {{ cookiecutter.module_name }}.perturbation import PerturbationBrightness
+
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1
 
@@ -11,8 +14,14 @@ LIRPA_API_VERSION = 1
 @hookimpl
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the operators that this package bounds."""
+    registry.function(functions.differences, rules.DIFFERENCES)
+    registry.function(functions.pairwise, rules.PAIRWISE)
+    registry.function(functions.bump, rules.BUMP)
+    registry.module(functions.Squash, rules.squash)
+    registry.register(functions.length, rules.LENGTH)
 
 
 @hookimpl
 def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models that this package provides."""
+    registry.register("{{ cookiecutter.plugin_name }}_brightness", PerturbationBrightness)

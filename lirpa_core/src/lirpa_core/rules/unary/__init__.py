@@ -15,6 +15,7 @@ from lirpa_core.rules.unary.curve import (
 )
 from lirpa_core.rules.unary.lines import default_slopes, intercept, line_bounds, supporting_slope
 from lirpa_core.rules.unary.rule import Unary, parameter
+from lirpa_core.rules.unary.smooth import smooth, smooth_curve
 
 __all__ = [
     "CONCAVE",
@@ -33,5 +34,7 @@ __all__ = [
     "intercept",
     "line_bounds",
     "parameter",
+    "smooth",
+    "smooth_curve",
     "supporting_slope",
 ]

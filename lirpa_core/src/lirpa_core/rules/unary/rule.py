@@ -25,13 +25,14 @@ class Unary:
 
     Attributes:
         curve: The function, or how to build it from the call's parameters.
-        operands: The arguments that may be the perturbed one; all others must be constant.
+        operands: The arguments that may be the perturbed one (default: the first); all others must be
+            constant.
         refuse: Says why a call cannot be bounded, or None; for parameters outside of what `curve`
             can describe.
     """
 
     curve: Curve | Callable[[Call], Curve]
-    operands: tuple[str, ...] = ("self",)
+    operands: tuple[str, ...] = ()
     refuse: Callable[[Call], str | None] | None = None
 
     @property
@@ -45,8 +46,9 @@ class Unary:
     def check(self, call: Call) -> None:
         """Refuse perturbed parameters, more than one perturbed operand, and what `refuse` names."""
         perturbed = [name for name in call.arguments if call.slot(name) is not None]
-        if len(call.shapes) != 1 or len(perturbed) != 1 or perturbed[0] not in self.operands:
-            allowed = " or ".join(f"'{name}'" for name in self.operands)
+        operands = self.operands or tuple(call.arguments)[:1]
+        if len(call.shapes) != 1 or len(perturbed) != 1 or perturbed[0] not in operands:
+            allowed = " or ".join(f"'{name}'" for name in operands)
             raise UnsupportedOperandError(
                 f"{call}: one operand can be perturbed, {allowed}, and the others must be constant; "
                 f"perturbed here: {', '.join(repr(name) for name in perturbed) or 'none'}"

@@ -25,7 +25,9 @@ class NodeBounds(Mapping[str, Interval]):
         node = self._graph.find(name)
         if node is None or node.name not in self._intervals:
             modules = [path for path, end in self._graph.by_module.items() if end in self._intervals]
-            raise KeyError(f"no bounds for {name!r}; there are nodes {list(self._intervals)} and modules {modules}")
+            raise KeyError(
+                f"no bounds for {name!r}; there are nodes {list(self._intervals)} and modules {modules}"
+            )
         interval = self._intervals[node.name]
         if node.shape[:1] != (1,):
             return interval

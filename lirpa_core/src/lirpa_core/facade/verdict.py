@@ -26,7 +26,9 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     found: dict[str, Tensor] = {}
     for name, call in problem.calls.items():
         violation = getattr(problem.rule(name), "domain_violation", None)
-        outside = violation(call, tuple(intervals[o] for o in call.operands)) if violation is not None else None
+        outside = (
+            violation(call, tuple(intervals[o] for o in call.operands)) if violation is not None else None
+        )
         if outside is not None:
             found[name] = outside
     if not found or not bool(torch.stack([v.any() for v in found.values()]).any()):
@@ -42,7 +44,9 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     )
 
 
-def check_bounds(problem: Problem, intervals: Mapping[str, Interval], lower: Tensor | None, upper: Tensor | None) -> None:
+def check_bounds(
+    problem: Problem, intervals: Mapping[str, Interval], lower: Tensor | None, upper: Tensor | None
+) -> None:
     """Refuse bounds that are not finite or not ordered.
 
     Raises:

@@ -28,5 +28,7 @@ def specification_rows(problem: Problem, node: Node, C: Tensor) -> DenseMap:
             f"elements of {node}."
         )
     if C.dtype != problem.dtype_of(node.name):
-        raise SpecificationError(f"C has dtype {C.dtype}; the bounds are computed in {problem.dtype_of(node.name)}.")
+        raise SpecificationError(
+            f"C has dtype {C.dtype}; the bounds are computed in {problem.dtype_of(node.name)}."
+        )
     return DenseMap(C.transpose(0, 1).reshape(C.shape[1], C.shape[0], *node.shape))

@@ -1,0 +1,1 @@
+"""What stands between `BoundedModule` and the engines: inputs in, checks, results out."""

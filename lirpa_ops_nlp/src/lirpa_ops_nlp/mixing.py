@@ -1,0 +1,152 @@
+"""Rule of `lirpa_nlp::mix`: values mixed by probabilities, whose sum is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lirpa_core.aten.matmul import MatMul
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import LinearOp, align, sum_to
+from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.capture.graph import Shape
+from lirpa_core.registry import OperatorRegistry
+from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.call import Call, Const
+from lirpa_ops_nlp.operators import mix
+
+#: Elements of the temporary that the sorted mixture may take at once.
+_CHUNK = 2**24
+
+
+@dataclass(frozen=True)
+class Mix(Bilinear):
+    """`weights @ value` with `weights ≥ 0` and rows that sum to one (or are zero throughout).
+
+    The interval is exact for weights anywhere in their box whose sum is one: a fractional knapsack. (The
+    range over a box of scores is attained at a vertex of it, "Vertex-Softmax"; the box of the weights is all
+    that is known here.) The planes use that the sum of the weights is one to take a constant from the values,
+    for each output the mean weighted by the widths of the weights: what is left for the weights' own planes
+    to multiply is smaller.
+    """
+
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """See `Rule.interval`."""
+        i = call.slot(self.left)
+        if i is None:
+            return super().interval(call, inputs)
+        p, v = inputs[i], self._values(call, inputs)
+        lower = _cheapest(p, v.lower)
+        upper = -_cheapest(p, -v.upper)
+        shape = (-1, *call.shape)
+        return Interval(lower.reshape(shape), upper.reshape(shape))
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """See `Rule.relax`: McCormick's planes that multiply the values by the least weights."""
+        if self.is_affine(call):
+            return super().relax(call, inputs)
+        i, j = self._factor_slots(call)
+        p, v = inputs[i], inputs[j]
+        assert p is not None and v is not None
+        of_weights, of_values = self._fixed(call, i), self._fixed(call, j)
+        width, alive = p.width, (p.upper > 0).any(-1, keepdim=True)
+        total = width.sum(-1, keepdim=True)
+        share = torch.where(total > 0, width / torch.where(total > 0, total, 1), 1 / p.width.shape[-1])
+        shift = of_weights(v.center).apply(torch.where(alive, share, 0))
+        terms: list[LinearOp | None] = [None, None]
+        terms[j] = of_values(p.lower)
+
+        def side(end: Tensor) -> Affine:
+            base = of_weights(end)
+            terms[i] = Shifted(base, end, shift)
+            return Affine(tuple(terms), shift - base.apply(p.lower))
+
+        return Relaxation(side(v.lower), side(v.upper))
+
+    def _values(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        slot = call.slot(self.right)
+        if slot is not None:
+            return inputs[slot]
+        fixed: Const = call[self.right]
+        value = fixed.value if fixed.batched else fixed.value[None]
+        return Interval(value, value)
+
+
+def _cheapest(p: Interval, cost: Tensor) -> Tensor:
+    """`min Σⱼ pⱼ costⱼ` over `p` in its box with sum one (rows that are zero: zero): `[B, .., q, d]`.
+
+    All weights at their lower ends, and what is missing given to the cheapest first.
+
+    Args:
+        p: Weights `[B, .., q, n]`.
+        cost: `[B, .., n, d]`.
+    """
+    rank = max(p.lower.dim(), cost.dim()) - 1
+    low, up, cost = align(p.lower, 1, rank), align(p.upper, 1, rank), align(cost, 1, rank)
+    ordered, order = cost.mT.sort(-1)  # [B, .., d, n]
+    outer = (
+        math.prod(torch.broadcast_shapes(low.shape[:-2], cost.shape[:-2])) * cost.shape[-1] * cost.shape[-2]
+    )
+    step = max(1, _CHUNK // max(1, outer))
+    parts = [
+        _fill(low[..., k : k + step, :], up[..., k : k + step, :], ordered, order)
+        for k in range(0, low.shape[-2], step)
+    ]
+    return torch.cat(parts, -2)
+
+
+def _fill(low: Tensor, up: Tensor, ordered: Tensor, order: Tensor) -> Tensor:
+    alive = (up > 0).any(-1, keepdim=True)
+    missing = torch.where(alive, 1 - low.sum(-1, keepdim=True), 0).clamp(min=0)
+    q, d = low.shape[-2], order.shape[-2]
+    lead = torch.broadcast_shapes(low.shape[:-2], order.shape[:-2])
+    shape = (*lead, q, d, low.shape[-1])
+    places = order.unsqueeze(-3).expand(shape)
+    room = (up - low).unsqueeze(-2).expand(shape).gather(-1, places)
+    before = room.cumsum(-1) - room
+    given = (missing.unsqueeze(-1) - before).clamp(min=0).minimum(room)
+    base = low.unsqueeze(-2).expand(shape).gather(-1, places)
+    return ((base + given) * ordered.unsqueeze(-3)).sum(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Shifted(LinearOp):
+    """`p ↦ p @ values − (Σⱼ pⱼ)·shift`.
+
+    Attributes:
+        base: `p ↦ p @ values`.
+        values: `[B, .., n, d]`.
+        shift: `[B, .., q, d]`, the shape of the output.
+    """
+
+    base: LinearOp
+    values: Tensor
+    shift: Tensor
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.base.in_shape
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        total = align(x.sum(-1, keepdim=True), lead, self.shift.dim() - 1)
+        return self.base.apply(x, lead) - total * self.shift
+
+    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
+        rank = self.shift.dim() - 1
+        W = (align(self.values, 1, rank).unsqueeze(-3) - self.shift.unsqueeze(-2)).abs()  # [B, .., q, n, d]
+        return (align(x, lead, rank).unsqueeze(-2) @ W).squeeze(-2)
+
+    def transpose(self, A: Tensor) -> Tensor:
+        total = (A * self.shift).sum(-1, keepdim=True)
+        return self.base.transpose(A) - sum_to(total, (*self.in_shape[:-1], 1), lead=2)
+
+
+MIX = Mix("weights", "value", native=MatMul("weights", "value"))
+
+
+def register(registry: OperatorRegistry) -> None:
+    """Register this file's rule."""
+    registry.register(mix, MIX)

@@ -1,0 +1,122 @@
+"""Layer norm and RMS norm: decompositions, and the rule of the product in which they end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lirpa_core.aten.arithmetic import Multiply, diagonal
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align
+from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.registry import OperatorRegistry
+from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.call import Call
+from lirpa_ops_nlp.operators import normalized
+
+aten = torch.ops.aten
+nlp = torch.ops.lirpa_nlp
+
+
+@dataclass(frozen=True)
+class Normalized(Bilinear):
+    """`x · s` with `s = 1/√(mean of x² + ε)`.
+
+    The interval is that of `xᵢ / √((xᵢ² + Q)/n + ε)`, which grows with `xᵢ` and, for `xᵢ > 0`, falls with the sum `Q`
+    of the other squares: exact for independent elements, and within `√(n − 1)` where they sum to zero,
+    because then `Q ≥ xᵢ²/(n − 1)`. Planes: McCormick's two with `s` at its least, or a constant where that is
+    better at the centre.
+    """
+
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """See `Rule.interval`."""
+        i = call.slot(self.left)
+        if i is None or call.slot(self.right) is None:
+            return super().interval(call, inputs)
+        return self._range(call, inputs[i])
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """See `Rule.relax`."""
+        if self.is_affine(call):
+            return super().relax(call, inputs)
+        i, j = self._factor_slots(call)
+        first, second = inputs[i], inputs[j]
+        assert first is not None and second is not None
+        exact = self._range(call, first)
+        rank = len(call.shape)
+        x, rx = first.center, first.radius
+        s, rs = align(second.center, 1, rank), align(second.radius, 1, rank)
+        low = align(second.lower, 1, rank)
+
+        def side(sign: int, constant: Tensor) -> Affine:
+            end = first.lower if sign == 1 else first.upper
+            better = sign * constant > sign * x * s - rx * rs
+            terms: list[LinearOp | None] = [None, None]
+            terms[i] = Diagonal(torch.where(better, 0, low).expand(exact.lower.shape), call.shapes[i])
+            terms[j] = Diagonal(torch.where(better, 0, end).expand(exact.lower.shape), call.shapes[j])
+            return Affine(tuple(terms), torch.where(better, constant, -end * low))
+
+        return Relaxation(side(1, exact.lower), side(-1, exact.upper))
+
+    def _range(self, call: Call, x: Interval) -> Interval:
+        dims = list(range(-int(call["dims"]), 0))
+        n = math.prod(call.shape[d] for d in dims)
+        eps = float(call["eps"])
+        low, up = x.lower.square(), x.upper.square()
+        most = low.maximum(up)
+        least = torch.where((x.lower <= 0) & (x.upper >= 0), 0, low.minimum(up))
+        most, least = ((q.sum(dims, keepdim=True) - q).clamp(min=0) for q in (most, least))
+
+        def at(t: Tensor, away: Tensor) -> Tensor:
+            """The value at `xᵢ = t`, with the other squares large where that brings it towards zero."""
+            near = least.maximum(t.square() / (n - 1)) if call["centered"] and n > 1 else least
+            return t * torch.rsqrt((t.square() + torch.where(away, near, most)) / n + eps)
+
+        return Interval(at(x.lower, x.lower < 0), at(x.upper, x.upper > 0))
+
+
+NORMALIZED = Normalized("self", "other", native=Multiply(), fixed=diagonal)
+
+
+def layer_norm(
+    input: Tensor,  # noqa: A002
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`(x − mean) / √(variance + ε) · weight + bias`, with the mean and the inverse deviation."""
+    count = len(normalized_shape)
+    dims = list(range(input.dim() - count, input.dim()))
+    mean = input.mean(dims, keepdim=True)
+    centered = input - mean
+    inverse = torch.rsqrt(torch.square(centered).mean(dims, keepdim=True) + eps)
+    out = nlp.normalized(centered, inverse, count, eps, True)
+    out = out if weight is None else out * weight
+    return (out if bias is None else out + bias), mean, inverse
+
+
+def rms_norm(
+    input: Tensor,  # noqa: A002
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """`x / √(mean of x² + ε) · weight`."""
+    count = len(normalized_shape)
+    dims = list(range(input.dim() - count, input.dim()))
+    eps = torch.finfo(input.dtype).eps if eps is None else eps
+    inverse = torch.rsqrt(torch.square(input).mean(dims, keepdim=True) + eps)
+    out: Tensor = nlp.normalized(input, inverse, count, eps, False)
+    return out if weight is None else out * weight
+
+
+def register(registry: OperatorRegistry) -> None:
+    """Register this file's rule and decompositions, which replace the core's."""
+    registry.register(normalized, NORMALIZED)
+    registry.decompose(aten.native_layer_norm.default, layer_norm, override=True)
+    registry.decompose(aten.rms_norm.default, rms_norm, override=True)

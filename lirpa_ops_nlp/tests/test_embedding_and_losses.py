@@ -1,0 +1,117 @@
+"""Embeddings, losses, and gated feed-forward layers, end to end."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedParameter, PerturbationLpNorm
+from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.rules.call import Call, Operand
+from lirpa_core.testing.check_rule import check_rule
+from lirpa_ops_nlp.embedding import EMBEDDING
+
+IDS = torch.tensor([[1, 3, 3], [0, 2, 1]])
+
+
+def test_embedding_kit() -> None:
+    call = Call.of(torch.ops.aten.embedding.default, Operand((4, 2)), torch.tensor([[1, 3, 3]]))
+    check_rule(EMBEDDING, call, examples=7)
+
+
+def test_token_ids_cannot_be_perturbed() -> None:
+    call = Call.of(torch.ops.aten.embedding.default, torch.randn(4, 2), Operand((1, 3), torch.int64))
+    with pytest.raises(UnsupportedOperandError, match="indices"):
+        EMBEDDING.check(call)
+
+
+class Words(nn.Module):
+    """The mean of word vectors with positions, and a linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places, self.head = nn.Embedding(4, 5), nn.Embedding(3, 5), nn.Linear(5, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.words(ids) + self.places(torch.arange(ids.shape[1]))
+        return self.head(torch.tanh(x).mean(1))
+
+
+@pytest.mark.parametrize("method", ["IBP", "CROWN-IBP", "CROWN"])
+def test_a_perturbed_table_of_words(method) -> None:
+    torch.manual_seed(0)
+    model = Words().double()
+    table = model.words.weight.detach().clone()
+    model.words.weight = BoundedParameter(table, PerturbationLpNorm(eps=0.1))
+    bounded = BoundedModule(model, IDS, batch_dims=(0,))
+    lb, ub = bounded.compute_bounds(x=(IDS,), method=method)
+    for _ in range(30):
+        moved = table + 0.1 * (2 * torch.rand_like(table) - 1).sign()
+        out = torch.func.functional_call(model, {"words.weight": moved}, (IDS,))
+        assert bool((lb - 1e-12 <= out).all()) and bool((out <= ub + 1e-12).all())
+
+
+class Loss(nn.Module):
+    """Cross entropy of each example with a label of its own."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__()
+        self.layer, self.options = nn.Linear(3, 4), options
+
+    def forward(self, x: Tensor) -> Tensor:
+        target = torch.full((x.shape[0],), 2)
+        return F.cross_entropy(self.layer(x), target, reduction="none", **self.options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"weight": torch.tensor([1.0, 2, 3, 4]).double()}, {"ignore_index": 2}, {"label_smoothing": 0.1}],
+    ids=["plain", "weights", "ignored", "smoothed"],
+)
+def test_cross_entropy(options, check) -> None:
+    torch.manual_seed(1)
+    check(Loss(**options), torch.randn(3, 3), eps=0.2)
+
+
+class Gated(nn.Module):
+    """A feed-forward layer with a gate."""
+
+    def __init__(self, gate: str) -> None:
+        super().__init__()
+        self.rise, self.fall, self.gate = nn.Linear(3, 8), nn.Linear(4, 2), gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.gate == "glu":
+            return self.fall(F.glu(self.rise(x)))
+        a, b = self.rise(x).chunk(2, -1)
+        return self.fall((F.gelu(a) if self.gate == "geglu" else F.silu(a)) * b)
+
+
+@pytest.mark.parametrize("gate", ["glu", "geglu", "swiglu"])
+def test_gated_layers(gate, check) -> None:
+    torch.manual_seed(2)
+    check(Gated(gate), torch.randn(3, 3), eps=0.2)
+
+
+def test_one_hot_and_dropout(check) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            labels = F.one_hot(torch.tensor([2]), 3).to(x.dtype)
+            return F.dropout(self.layer(x) * labels, 0.5, self.training).cumsum(-1)
+
+    check(Model(), torch.randn(2, 3))
+
+
+def test_ids_out_of_range_are_refused() -> None:
+    model = Words()
+    model.words.weight = BoundedParameter(model.words.weight.detach(), PerturbationLpNorm(eps=0.1))
+    bounded = BoundedModule(model, IDS, batch_dims=(0,))
+    wrong = IDS + 7
+    with pytest.raises(IndexError):
+        bounded.compute_bounds(x=(wrong,), method="IBP")

@@ -1,0 +1,65 @@
+"""Joint planes of gate products: the rule kit, exact minima, and a comparison with McCormick."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.registry import default_registry
+from lirpa_core.rules.call import Call, Operand
+from lirpa_core.testing.check_rule import check_rule
+from lirpa_core.testing.strategies import operand_boxes
+from lirpa_ops_nlp.gates.planes import TARGET, both_planes, stacked_with_mirror
+from lirpa_ops_nlp.gates.rules import SIGMOID_MUL, SIGMOID_TANH
+from lirpa_ops_nlp.gates.surface import Box
+from lirpa_ops_nlp.operators import sigmoid_mul, sigmoid_tanh
+
+CASES = [(sigmoid_mul, SIGMOID_MUL), (sigmoid_tanh, SIGMOID_TANH)]
+
+
+@pytest.mark.parametrize("op", [sigmoid_mul, sigmoid_tanh])
+@pytest.mark.parametrize("constant", [False, True])
+def test_kit(op, constant) -> None:
+    other = torch.tensor([[1.0], [-2.0]], dtype=torch.float64) if constant else Operand((2, 1))
+    check_rule(default_registry(), Call.of(op, Operand((2,)), other), examples=7)
+
+
+@pytest.mark.parametrize(("op", "gate"), CASES)
+@settings(max_examples=20)
+@given(boxes=operand_boxes(((6,), (6,)), batch=1, regime="wide"))
+def test_minima_are_those_of_a_fine_grid(op, gate, boxes: tuple[Interval, Interval]) -> None:
+    x, y = boxes
+    box = Box(x.lower, x.upper, y.lower, y.upper)
+    generator = torch.Generator().manual_seed(0)
+    a = torch.rand(box.lx.shape, dtype=torch.float64, generator=generator) - 0.5
+    b = torch.rand(box.lx.shape, dtype=torch.float64, generator=generator)
+    t = torch.linspace(0, 1, 201, dtype=torch.float64).reshape(-1, 1, 1)
+    gx = (box.lx + t * (box.ux - box.lx)).unsqueeze(1)
+    gy = (box.ly + t * (box.uy - box.ly)).unsqueeze(0)
+    grid = (op(gx, gy) - a * gx - b * gy).amin((0, 1))
+    found = gate.surface.least(box, a, b, steps=12).value
+    assert bool((found <= grid + 1e-12).all())
+    spacing = ((box.ux - box.lx).square() + (box.uy - box.ly).square()) / 200**2
+    assert bool((found >= grid - spacing * (1 + box.ly.abs().maximum(box.uy.abs())) - 1e-9).all())
+
+
+@pytest.mark.parametrize(("op", "gate"), CASES)
+@settings(max_examples=20)
+@given(boxes=operand_boxes(((6,), (6,)), batch=1, regime="wide"))
+def test_planes_are_never_looser_than_mccormick(op, gate, boxes: tuple[Interval, Interval]) -> None:
+    x, y = boxes
+    box = Box(x.lower, x.upper, y.lower, y.upper)
+    hints = gate.hints(stacked_with_mirror(box))
+    below, above = both_planes(gate.surface, box, hints)
+    px = x.center + TARGET[0] * x.radius
+    mirrored = stacked_with_mirror(box)
+    for k, (plane, sign) in enumerate(((below, 1), (above, -1))):
+        py = y.center + sign * TARGET[1] * y.radius
+        ours = sign * (plane.a * px + plane.b * py + plane.c)
+        for a, b in hints:
+            a, b = a.expand_as(mirrored.lx)[k], b.expand_as(mirrored.lx)[k]
+            whole = Box(*(t[k] for t in mirrored))
+            theirs = gate.surface.least(whole, a, b, steps=12).value + a * px + b * sign * py
+            assert bool((ours >= theirs - 1e-9 * (1 + theirs.abs())).all())

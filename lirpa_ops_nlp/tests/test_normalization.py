@@ -1,0 +1,59 @@
+"""Layer norm and RMS norm, end to end and against what is known of their range."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.registry import default_registry
+
+METHODS = ("IBP", "CROWN-IBP", "forward", "CROWN")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.LayerNorm(4),
+        nn.LayerNorm((3, 4), elementwise_affine=False),
+        nn.LayerNorm(4, bias=False),
+        nn.RMSNorm(4),
+    ],
+    ids=["layer", "two dimensions", "no bias", "rms"],
+)
+@pytest.mark.parametrize("eps", [1e-12, 0.05, 1e3])
+def test_layers(layer, eps, check) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4)
+    check(nn.Sequential(nn.Linear(4, 4), layer), x, eps=eps, gradients=eps == 0.05)
+
+
+@pytest.mark.parametrize(("layer", "largest"), [(nn.LayerNorm(5), 2.0), (nn.RMSNorm(5), math.sqrt(5))])
+def test_no_element_can_exceed_its_share(layer, largest) -> None:
+    x = torch.randn(2, 5, dtype=torch.float64)
+    bounded = BoundedModule(layer.double(), x)
+    lb, ub = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=100.0)),), method="IBP")
+    assert float(ub.detach().amax()) <= largest + 1e-9
+    assert float(lb.detach().amin()) >= -largest - 1e-9
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm(8), nn.RMSNorm(8)])
+def test_never_looser_than_the_decomposition(layer) -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(6, 8), layer).double()
+    for p in model.parameters():
+        p.requires_grad_(False)
+    x = torch.randn(4, 6, dtype=torch.float64)
+    ours = BoundedModule(model, x)
+    plain = BoundedModule(model, x, registry=default_registry().without("nlp"))
+    for eps in (0.01, 0.1, 1.0):
+        ball = BoundedTensor(x, PerturbationLpNorm(eps=eps))
+        for method in METHODS:
+            widths = [
+                float((ub - lb).sum())
+                for lb, ub in (b.compute_bounds(x=(ball,), method=method) for b in (ours, plain))
+            ]
+            assert widths[0] <= widths[1] * (1 + 1e-9), (eps, method, widths)

@@ -1,0 +1,90 @@
+"""Softmax and log-softmax: the rule kit, and a comparison with the core's decomposition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.rules.call import Call, Operand
+from lirpa_core.testing.check_rule import check_rule
+from lirpa_core.testing.strategies import boxes
+from lirpa_ops_nlp.operators import masked_softmax
+from lirpa_ops_nlp.softmax.rules import LOG_SOFTMAX, SOFTMAX
+
+aten = torch.ops.aten
+KEEP = torch.tensor([[1.0, 1, 0], [1, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("rule", "op", "args"),
+    [
+        (SOFTMAX, aten.softmax.int, (Operand((4,)), 0)),
+        (SOFTMAX, aten._softmax.default, (Operand((3, 2)), -2, False)),
+        (SOFTMAX, masked_softmax, (Operand((3, 3)), KEEP)),
+        (LOG_SOFTMAX, aten.log_softmax.int, (Operand((3,)), 0)),
+        (LOG_SOFTMAX, aten._log_softmax.default, (Operand((2, 1)), -1, False)),
+    ],
+    ids=["softmax", "core softmax", "masked", "log_softmax", "one score"],
+)
+def test_kit(rule, op, args) -> None:
+    check_rule(rule, Call.of(op, *args), examples=14)
+
+
+@settings(max_examples=25)
+@given(box=boxes((5,), regime="wide") | boxes((5,), regime="thin"))
+def test_planes_are_never_looser_than_the_decomposition(box: Interval) -> None:
+    call = Call.of(aten.softmax.int, Operand((5,)), -1)
+    found = SOFTMAX.relax(call, (box,))
+    c, l, u = box.center, box.lower, box.upper
+    z = c.unsqueeze(-2) - c.unsqueeze(-1)
+    low = l.unsqueeze(-2) - u.unsqueeze(-1)
+    up = u.unsqueeze(-2) - l.unsqueeze(-1)
+    rest = 1 - torch.eye(5, dtype=c.dtype)
+    width = torch.where(up > low, up - low, 1)
+    slope = torch.where(up > low, (up.exp() - low.exp()) / width, up.exp())
+    above = ((low.exp() + slope * (z - low)) * rest).sum(-1)  # chords of the exponentials of differences
+    tangent = (z.exp() * rest).sum(-1)
+    least, most = ((e.exp() * rest).sum(-1) + 1 for e in (low, up))
+    lower = 1 / (1 + above)  # no tangent of the reciprocal is higher
+    upper = 1 / least + 1 / most - (1 + tangent) / (least * most)  # chord of the reciprocal
+    at_lower = found.lower.terms[0].apply(c) + found.lower.bias
+    at_upper = found.upper.terms[0].apply(c) + found.upper.bias
+    assert bool((at_lower >= lower - 1e-9).all())
+    assert bool((at_upper <= upper + 1e-9).all())
+
+
+class Head(nn.Module):
+    """Softmax or its logarithm behind a linear layer."""
+
+    def __init__(self, log: bool) -> None:
+        super().__init__()
+        self.layer, self.log = nn.Linear(3, 4), log
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.layer(x)
+        return torch.log_softmax(z, -1) if self.log else torch.softmax(z, -1)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_models(log, check) -> None:
+    torch.manual_seed(0)
+    check(Head(log), torch.randn(3, 3), eps=0.3)
+
+
+def test_probabilities_far_apart_stay_in_order() -> None:
+    x = torch.tensor([[1e3, -1e3, 0.0]], dtype=torch.float64)
+    bounded = BoundedModule(nn.LogSoftmax(-1), x)
+    lb, ub = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=1.0)),), method="CROWN")
+    assert bool(lb.isfinite().all()) and bool((lb <= ub).all())
+    assert float(lb[0, 1]) == pytest.approx(-2002.0)
+
+
+def test_another_precision_is_refused() -> None:
+    call = Call.of(aten.softmax.int, Operand((3,)), -1, torch.float32)
+    with pytest.raises(UnsupportedOperandError, match="converts"):
+        SOFTMAX.check(call)
