@@ -175,4 +175,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # the model is so small that threads would mostly wait for one another
     raise SystemExit(main())
