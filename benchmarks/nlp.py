@@ -84,7 +84,12 @@ class Decomposed:
     @hookimpl
     def lirpa_register_operators(self, registry: OperatorRegistry) -> None:
         """Replace the core's planes and its softmax."""
-        for op, rule in ((aten.mul.Tensor, MUL), (aten.mm.default, MM), (aten.bmm.default, MM), (aten.matmul.default, MATMUL)):
+        for op, rule in (
+            (aten.mul.Tensor, MUL),
+            (aten.mm.default, MM),
+            (aten.bmm.default, MM),
+            (aten.matmul.default, MATMUL),
+        ):
             registry.register(op, _mccormick(rule), override=True)
         registry.decompose(aten.softmax.int, _softmax, override=True)
 
@@ -92,7 +97,10 @@ class Decomposed:
 def registries() -> dict[str, Registry]:
     """The two sides by name."""
     everything = default_registry()
-    return {"composite": everything, "decomposed": everything.without("nlp").extended(Decomposed(), name="decomposed")}
+    return {
+        "composite": everything,
+        "decomposed": everything.without("nlp").extended(Decomposed(), name="decomposed"),
+    }
 
 
 # ---------------------------------------------------------------------- models
@@ -170,7 +178,9 @@ def _measure(case: str, side: str, method: str, seed: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--case", choices=sorted(CASES), action="append", help="default: all")
     parser.add_argument("--method", choices=METHODS, action="append", help="default: all")
     parser.add_argument("--seed", type=int, action="append", help=f"default: {SEEDS}")
@@ -183,7 +193,9 @@ def main() -> None:
     results = []
     for case in arguments.case or CASES:
         for method in arguments.method or METHODS:
-            found = {side: [measure(case, side, method, s) for s in seeds] for side in ("composite", "decomposed")}
+            found = {
+                side: [measure(case, side, method, s) for s in seeds] for side in ("composite", "decomposed")
+            }
             mean = {
                 side: {key: sum(r[key] for r in rows) / len(rows) for key in rows[0]}
                 for side, rows in found.items()

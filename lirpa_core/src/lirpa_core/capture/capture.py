@@ -66,7 +66,7 @@ def capture(
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
     _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
     program = export(model, one_args, one_kwargs, registry)
-    nodes, outputs = read_nodes(program)
+    nodes, outputs = read_nodes(program, registry)
     refuse_random_nodes(nodes)
     if not any(o is not None for o in outputs):
         raise CaptureError("the model returns no tensor, so there is nothing to bound.")
