@@ -121,3 +121,32 @@ def test_bad_masks(mask, message) -> None:
 def test_dropout_is_refused() -> None:
     with pytest.raises(LirpaError, match="drop"):
         BoundedModule(Dot(dropout_p=0.5), torch.randn(2, 3, 12))
+
+
+class Primitive(nn.Module):
+    """Attention as many write it: a softmax and two matrix products."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = x.unflatten(-1, (-1, 6)).transpose(1, 2).split(2, -1)
+        return torch.softmax(q @ k.mT, self.dim) @ v
+
+
+def test_a_softmax_before_a_matrix_product_becomes_a_mix(check) -> None:
+    torch.manual_seed(6)
+    x = torch.randn(2, 3, 12)
+    found = check(Primitive(), x)
+    assert {str(n.target) for n in BoundedModule(Primitive(), x).graph.nodes} >= {"lirpa_nlp.mix.default"}
+    fused = check(Dot(scale=1.0), x)
+    for method, (lb, ub) in found.items():
+        torch.testing.assert_close((lb, ub), fused[method], msg=method)
+
+
+def test_a_softmax_over_another_dimension_does_not(check) -> None:
+    torch.manual_seed(7)
+    x = torch.randn(2, 3, 12)
+    check(Primitive(-2), x)
+    assert "lirpa_nlp.mix.default" not in {str(n.target) for n in BoundedModule(Primitive(-2), x).graph.nodes}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,11 +14,13 @@ from lirpa_core.aten.matmul import MatMul
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_op import LinearOp, align, sum_to
 from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.capture.graph import Shape
+from lirpa_core.capture.graph import Argument, Node, Ref, Shape
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
-from lirpa_ops_nlp.operators import mix
+from lirpa_ops_nlp.operators import masked_softmax, mix
+
+aten = torch.ops.aten
 
 #: Elements of the temporary that the sorted mixture may take at once.
 _CHUNK = 2**24
@@ -147,6 +151,47 @@ class Shifted(LinearOp):
 MIX = Mix("weights", "value", native=MatMul("weights", "value"))
 
 
+#: Operators whose result has rows of probabilities, and the argument that says along which dimension.
+_SOFTMAXES = {
+    aten.softmax.int: "dim",
+    aten._softmax.default: "dim",
+    aten._safe_softmax.default: "dim",
+    masked_softmax: None,
+}
+
+
+def mix_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
+    """A matrix product whose left factor is a softmax over its last dimension is a mix.
+
+    Only views that keep the last dimension may stand in between.
+    """
+    left, right = node.arguments[0].value, node.arguments[1].value
+    if not isinstance(left, Ref) or not isinstance(right, Ref):
+        return None
+    weights = before[left.name]
+    if len(weights.shape) < 2 or len(before[right.name].shape) < 2:
+        return None
+    last = weights.shape[-1]
+    while weights.target in _VIEWS and weights.inputs:
+        weights = before[weights.inputs[0]]
+        if not weights.shape or weights.shape[-1] != last:
+            return None
+    if weights.target not in _SOFTMAXES:
+        return None
+    name = _SOFTMAXES[weights.target]
+    dim = -1 if name is None else next(a.value for a in weights.arguments if a.name == name)
+    if dim not in (-1, len(weights.shape) - 1):
+        return None
+    return dataclasses.replace(
+        node, target=mix, arguments=(Argument("weights", left), Argument("value", right))
+    )
+
+
+_VIEWS = frozenset({aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.expand.default})
+
+
 def register(registry: OperatorRegistry) -> None:
-    """Register this file's rule."""
+    """Register this file's rule, and where it takes the place of a matrix product."""
     registry.register(mix, MIX)
+    registry.fuse(aten.matmul.default, mix_of_softmax)
+    registry.fuse(aten.bmm.default, mix_of_softmax)

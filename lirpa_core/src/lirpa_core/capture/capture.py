@@ -68,7 +68,7 @@ def capture(
     _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
     with keeping_whole(model, registry) as kept:
         program = export(model, one_args, one_kwargs, registry)
-    nodes, outputs = read_nodes(program, kept.sites)
+    nodes, outputs = read_nodes(program, registry, kept.sites)
     refuse_random_nodes(nodes)
     if not any(o is not None for o in outputs):
         raise CaptureError("the model returns no tensor, so there is nothing to bound.")

@@ -113,7 +113,7 @@ def has_fixed_batch(program: ExportedProgram) -> bool:
 
 def operators_of(program: ExportedProgram, registry: Registry) -> Mapping[Any, list[SourceLocation]]:
     """Every operator that an input reaches, as capture would see it, with the places it comes from."""
-    nodes, _ = read_nodes(decompose(program, registry))
+    nodes, _ = read_nodes(decompose(program, registry), registry)
     found: dict[Any, list[SourceLocation]] = {}
     reached = {node.name for node in nodes if node.kind is NodeKind.INPUT}
     for node in nodes:
@@ -133,12 +133,13 @@ def _branch_error(error: Exception) -> DataDependentBranchError:
 
 
 def read_nodes(
-    program: ExportedProgram, sites: Sequence[Site] = ()
+    program: ExportedProgram, registry: Registry, sites: Sequence[Site] = ()
 ) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
     """The cleaned nodes of an exported program, and the names of its user outputs.
 
     Args:
         program: The program.
+        registry: Which operators fuse with what they read.
         sites: The calls that were kept whole while it was exported.
 
     Raises:
@@ -162,7 +163,8 @@ def read_nodes(
         for spec in program.graph_signature.output_specs
         if spec.kind is OutputKind.USER_OUTPUT
     )
-    return clean(nodes, outputs)
+    fusions = {op: entry.function for op, entry in registry.fusions.items()}
+    return clean(nodes, outputs, fusions)
 
 
 def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) -> Node:

@@ -51,13 +51,16 @@ CONVERSIONS = frozenset(
 
 
 def clean(
-    nodes: Sequence[Node], outputs: Sequence[str | None]
+    nodes: Sequence[Node],
+    outputs: Sequence[str | None],
+    fusions: Mapping[Any, Callable[[Node, Mapping[str, Node]], Node | None]] | None = None,
 ) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
     """Fold and drop what carries no mathematics; keep the order.
 
     Args:
         nodes: Nodes in topological order, multi-output operators still with `getitem` behind them.
         outputs: Names of the graph's outputs.
+        fusions: By operator, what may make another operator of a node and of what it reads.
 
     Returns:
         The nodes that the outputs need (leaves always stay), and the outputs' names after renaming.
@@ -70,7 +73,9 @@ def clean(
         if source is not None:
             alias[node.name] = source
             continue
-        by_name[node.name] = _reshape(_square(_fold_getitem(node, by_name)))
+        node = _reshape(_square(_fold_getitem(node, by_name)))
+        fuse = (fusions or {}).get(node.target)
+        by_name[node.name] = (fuse(node, by_name) or node) if fuse is not None else node
     renamed = tuple(None if o is None else alias.get(o, o) for o in outputs)
     return _alive(by_name, renamed), renamed
 

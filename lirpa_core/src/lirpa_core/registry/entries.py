@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from lirpa_core.bounds.linear_map.base import Kernel, LinearMap
+from lirpa_core.capture.graph import Node
 from lirpa_core.errors import PluginError
 from lirpa_core.registry.resolve import Operator
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.whole import Whole, WholeKey
+
+#: `(node, nodes before it by name) -> the node that computes the same`, or None to leave it.
+Fusion: TypeAlias = Callable[[Node, Mapping[str, Node]], Node | None]
 
 K = TypeVar("K", bound=Hashable)
 E = TypeVar("E")
@@ -131,6 +135,15 @@ class DecompositionEntry:
 
 
 @dataclass(frozen=True, eq=False)
+class FusionEntry:
+    """How an operator and what it reads become one operator, and the plugin that said so."""
+
+    op: Operator
+    function: Fusion
+    plugin: str
+
+
+@dataclass(frozen=True, eq=False)
 class KernelEntry:
     """How coefficients of one structure are pulled through one operator, and whose kernel it is.
 
@@ -177,6 +190,7 @@ class Contribution:
     operators: tuple[Claim[Operator, OperatorEntry], ...] = ()
     wholes: tuple[Claim[Any, WholeEntry], ...] = ()
     decompositions: tuple[Claim[Operator, DecompositionEntry], ...] = ()
+    fusions: tuple[Claim[Operator, FusionEntry], ...] = ()
     kernels: tuple[Claim[tuple[Any, type[LinearMap]], KernelEntry], ...] = ()
     perturbations: tuple[Claim[str, PerturbationEntry], ...] = ()
     layer: int = 0

@@ -16,6 +16,8 @@ from lirpa_core.registry.entries import (
     Claim,
     Contribution,
     DecompositionEntry,
+    Fusion,
+    FusionEntry,
     KernelEntry,
     OperatorEntry,
     PluginInfo,
@@ -43,6 +45,7 @@ class OperatorRegistry(Collector):
         self._operators: dict[Operator, Claim[Operator, OperatorEntry]] = {}
         self._wholes: dict[Any, Claim[Any, WholeEntry]] = {}
         self._decompositions: dict[Operator, Claim[Operator, DecompositionEntry]] = {}
+        self._fusions: dict[Operator, Claim[Operator, FusionEntry]] = {}
         self._kernels: dict[tuple[Any, type[LinearMap]], Claim[tuple[Any, type[LinearMap]], KernelEntry]] = {}
 
     def register(self, op: OperatorLike, rule: Rule, *, override: bool = False) -> None:
@@ -135,6 +138,25 @@ class OperatorRegistry(Collector):
         entry = DecompositionEntry(overload, function, self.plugin)
         self._add(self._decompositions, what, Claim(overload, entry, override))
 
+    def fuse(self, op: OperatorLike, function: Fusion, *, override: bool = False) -> None:
+        """Let an operator become another one where what it reads allows that.
+
+        Args:
+            op: The operator.
+            function: `(node, nodes before it by name) -> node`: a node of the same name, shape and value with
+                another target, or None to leave it as it is. It is asked when a model is captured.
+            override: Replace the fusion that another plugin registers without `override`.
+
+        Raises:
+            PluginError: The operator is not known, the function not callable, or registered twice.
+        """
+        overload = self._resolve(op)
+        what = f"fusion of {overload}"
+        if not callable(function):
+            self._refuse(what, f"expected a function, got {_describe(function)}")
+        entry = FusionEntry(overload, function, self.plugin)
+        self._add(self._fusions, what, Claim(overload, entry, override))
+
     def kernel(
         self,
         op_key: OperatorLike | type[LinearOp],
@@ -178,6 +200,7 @@ class OperatorRegistry(Collector):
             operators=tuple(self._operators.values()),
             wholes=tuple(self._wholes.values()),
             decompositions=tuple(self._decompositions.values()),
+            fusions=tuple(self._fusions.values()),
             kernels=tuple(self._kernels.values()),
         )
 

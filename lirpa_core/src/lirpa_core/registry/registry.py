@@ -15,6 +15,7 @@ from lirpa_core.errors import PluginError
 from lirpa_core.registry.entries import (
     Contribution,
     DecompositionEntry,
+    FusionEntry,
     KernelEntry,
     OperatorEntry,
     PerturbationEntry,
@@ -38,6 +39,7 @@ class _Tables:
     operators: dict[Operator, OperatorEntry]
     wholes: dict[Any, WholeEntry]
     decompositions: dict[Operator, DecompositionEntry]
+    fusions: dict[Operator, FusionEntry]
     kernels: dict[tuple[Any, type[LinearMap]], KernelEntry]
     perturbations: dict[str, PerturbationEntry]
 
@@ -85,6 +87,7 @@ class Registry:
             operators=merge(parts, lambda c: c.operators, "a rule for operator"),
             wholes=merge(parts, lambda c: c.wholes, "a rule for"),
             decompositions=merge(parts, lambda c: c.decompositions, "a decomposition of operator"),
+            fusions=merge(parts, lambda c: c.fusions, "a fusion of operator"),
             kernels=merge(parts, lambda c: c.kernels, "a kernel of"),
             perturbations=merge(parts, lambda c: c.perturbations, "perturbation"),
         )
@@ -104,6 +107,11 @@ class Registry:
     def decompositions(self) -> Mapping[Operator, DecompositionEntry]:
         """Operators that a plugin says how to take apart, whether or not they have a rule."""
         return MappingProxyType(self._tables.decompositions)
+
+    @property
+    def fusions(self) -> Mapping[Operator, FusionEntry]:
+        """Operators that may become another one together with what they read."""
+        return MappingProxyType(self._tables.fusions)
 
     @property
     def kernels(self) -> Mapping[tuple[Any, type[LinearMap]], KernelEntry]:

@@ -1,0 +1,219 @@
+"""Rules of `lirpa-ops-nlp` against the elementary operators that layers fall apart into.
+
+The other side of the comparison is what a library without composite rules does: softmax is the product of an
+exponential and a reciprocal, products and matrix products have McCormick's first planes (`x_l·y` on both sides),
+gates are products of a sigmoid and a tanh bounded by themselves.
+
+    python -m benchmarks.nlp
+    python -m benchmarks.nlp --case lstm --method CROWN --json nlp.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.aten.arithmetic import MUL
+from lirpa_core.aten.matmul import MATMUL, MM
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import LinearOp
+from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.registry import OperatorRegistry, Registry, default_registry, hookimpl
+from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.call import Call
+
+aten = torch.ops.aten
+METHODS = ("IBP", "CROWN-IBP", "forward", "CROWN")
+EPS = 0.05
+SEEDS = (0, 1, 2)
+
+
+# ---------------------------------------------------------------------- the other side
+
+
+@dataclasses.dataclass(frozen=True)
+class McCormick(Bilinear):
+    """`y_l x + x_l y − x_l y_l` below and `y_u x + x_l y − x_l y_u` above."""
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """See `Rule.relax`."""
+        if self.is_affine(call):
+            return super().relax(call, inputs)
+        i, j = self._factor_slots(call)
+        x, y = inputs[i], inputs[j]
+        assert x is not None and y is not None
+        of_x, of_y = self._fixed(call, i), self._fixed(call, j)
+
+        def plane(end: Tensor) -> Affine:
+            terms: list[LinearOp | None] = [None, None]
+            terms[i], terms[j] = of_x(end), of_y(x.lower)
+            return Affine(tuple(terms), -of_x(end).apply(x.lower))
+
+        return Relaxation(plane(y.lower), plane(y.upper))
+
+
+def _mccormick(rule: Bilinear) -> McCormick:
+    return McCormick(**{f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)})
+
+
+def _softmax(self: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    e = torch.exp(self)
+    return e * torch.reciprocal(e.sum(dim, keepdim=True))
+
+
+class Decomposed:
+    """Plugin: elementary operators only, McCormick's first planes."""
+
+    LIRPA_API_VERSION = 1
+
+    @hookimpl
+    def lirpa_register_operators(self, registry: OperatorRegistry) -> None:
+        """Replace the core's planes and its softmax."""
+        for op, rule in (
+            (aten.mul.Tensor, MUL),
+            (aten.mm.default, MM),
+            (aten.bmm.default, MM),
+            (aten.matmul.default, MATMUL),
+        ):
+            registry.register(op, _mccormick(rule), override=True)
+        registry.decompose(aten.softmax.int, _softmax, override=True)
+
+
+def registries() -> dict[str, Registry]:
+    """The two sides by name."""
+    everything = default_registry()
+    return {
+        "composite": everything,
+        "decomposed": everything.without("nlp").extended(Decomposed(), name="decomposed"),
+    }
+
+
+# ---------------------------------------------------------------------- models
+
+
+class Attention(nn.Module):
+    """Two-head self-attention, from primitives or by `scaled_dot_product_attention`, without what surrounds it."""
+
+    def __init__(self, width: int, fused: bool) -> None:
+        super().__init__()
+        self.project, self.fused = nn.Linear(width, 3 * width), fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (t.unflatten(-1, (2, -1)).transpose(1, 2) for t in self.project(x).chunk(3, -1))
+        if self.fused:
+            out = F.scaled_dot_product_attention(q, k, v)
+        else:
+            out = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1) @ v
+        return out.transpose(1, 2).flatten(2)
+
+
+class Classifier(nn.Module):
+    """A recurrent layer and a linear head on its last output."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer, self.head = layer, nn.Linear(layer.hidden_size, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.layer(x)[0][:, -1])
+        return out
+
+
+class Encoder(nn.Module):
+    """One encoder layer with layer norm, the mean over tokens, a linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.layer(x).mean(1))
+        return out
+
+
+CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "attention-primitive": (lambda: Attention(16, False), (1, 8, 16)),
+    "attention-sdpa": (lambda: Attention(16, True), (1, 8, 16)),
+    "lstm-d16-h64": (lambda: Classifier(nn.LSTM(16, 64, batch_first=True)), (1, 7, 16)),
+    "gru-d16-h64": (lambda: Classifier(nn.GRU(16, 64, batch_first=True)), (1, 7, 16)),
+    "encoder": (Encoder, (1, 6, 16)),
+}
+
+
+# ---------------------------------------------------------------------- measuring
+
+
+def measure(case: str, side: str, method: str, seed: int) -> dict[str, float]:
+    """Mean width, seconds and peak memory of one case, in a process of its own."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(_measure, (case, side, method, seed))
+
+
+def _measure(case: str, side: str, method: str, seed: int) -> dict[str, float]:
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    make, shape = CASES[case]
+    model, x = make().double().eval().requires_grad_(False), torch.randn(shape).double()
+    bounded = BoundedModule(model, x, registry=registries()[side])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    lb, ub = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=EPS)),), method=method)
+    seconds = time.perf_counter() - start
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {"width": float((ub - lb).mean()), "seconds": seconds, "MiB": peak}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--case", choices=sorted(CASES), action="append", help="default: all")
+    parser.add_argument("--method", choices=METHODS, action="append", help="default: all")
+    parser.add_argument("--seed", type=int, action="append", help=f"default: {SEEDS}")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    arguments = parser.parse_args()
+    seeds = arguments.seed or list(SEEDS)
+    table = Table(title=f"eps {EPS}, float64, seeds {', '.join(map(str, seeds))}; means over seeds")
+    for column in ("case", "method", "width", "decomposed", "ratio", "s", "decomposed", "MiB", "decomposed"):
+        table.add_column(column, justify="left" if column in {"case", "method"} else "right")
+    results = []
+    for case in arguments.case or CASES:
+        for method in arguments.method or METHODS:
+            found = {
+                side: [measure(case, side, method, s) for s in seeds] for side in ("composite", "decomposed")
+            }
+            mean = {
+                side: {key: sum(r[key] for r in rows) / len(rows) for key in rows[0]}
+                for side, rows in found.items()
+            }
+            ours, theirs = mean["composite"], mean["decomposed"]
+            ratio = sum(a["width"] / b["width"] for a, b in zip(*found.values(), strict=True)) / len(seeds)
+            results.append({"case": case, "method": method, "ratio": ratio, "seeds": seeds, **mean})
+            table.add_row(
+                case, method, f"{ours['width']:.4g}", f"{theirs['width']:.4g}", f"{ratio:.3f}",
+                f"{ours['seconds']:.2f}", f"{theirs['seconds']:.2f}", f"{ours['MiB']:.0f}", f"{theirs['MiB']:.0f}",
+            )  # fmt: skip
+            print(f"{case} {method}: {ratio:.3f}", file=sys.stderr)
+    Console(width=120).print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
