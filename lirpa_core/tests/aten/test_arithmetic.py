@@ -99,16 +99,18 @@ def test_products_of_two_perturbed_operands(name, oracle):
     check_rule(arithmetic.MUL, call, examples=14, regimes=("wide", "kinks", "mixed"))
 
 
-def test_the_gap_of_a_product_is_that_of_mccormick(oracle):
-    """Half the width of the plane's gap: McCormick's two planes differ by 4 r_x r_y at the corners."""
+def test_the_planes_of_a_product_are_mccormicks(oracle):
+    """Every mixture of his planes below touches the product at two corners, above at the other two."""
     call = Call.of(aten.mul.Tensor, X(3), X(3))
     x, y = oracle.boxes(call)
     relaxation = arithmetic.MUL.relax(call, (x, y))
-    oracle.close(relaxation.upper.bias - relaxation.lower.bias, 2 * x.radius * y.radius)
-    for u, v in ((x.lower, y.lower), (x.upper, y.upper)):
-        oracle.close(oracle.line(relaxation.lower, (u, v), call) + 2 * x.radius * y.radius, u * v)
     for u, v in ((x.lower, y.upper), (x.upper, y.lower)):
-        oracle.close(oracle.line(relaxation.upper, (u, v), call) - 2 * x.radius * y.radius, u * v)
+        oracle.close(oracle.line(relaxation.lower, (u, v), call), u * v)
+    for u, v in ((x.lower, y.lower), (x.upper, y.upper)):
+        oracle.close(oracle.line(relaxation.upper, (u, v), call), u * v)
+    middle, gap = (x.center, y.center), x.radius * y.radius
+    oracle.close(oracle.line(relaxation.lower, middle, call) + gap, x.center * y.center)
+    oracle.close(oracle.line(relaxation.upper, middle, call) - gap, x.center * y.center)
 
 
 def test_a_shared_box_and_one_of_each_example(oracle):

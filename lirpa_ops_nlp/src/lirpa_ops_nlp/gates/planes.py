@@ -76,10 +76,10 @@ def best_slopes(
     steep_x, steep_y = surface.slope_range(box)
     qx, qy = (cx.new_tensor(t).expand_as(cx) for t in TARGET)
 
-    def improve(best: _Search | None, a: Tensor, b: Tensor) -> tuple[_Search, Tensor, Tensor]:
+    def improve(best: _Search | None, a: Tensor, b: Tensor, steps: int = 4) -> tuple[_Search, Tensor, Tensor]:
         a = torch.where(a.isnan(), 0, a).maximum(-steep_x).minimum(steep_x)
         b = torch.where(b.isnan(), 0, b).maximum(torch.zeros_like(b)).minimum(steep_y)
-        found = surface.least(box, a, b)
+        found = surface.least(box, a, b, steps)
         value = found.value + a * (cx + qx * rx) + b * (cy + qy * ry)
         if best is not None:
             take = clearly_less(best.value, value)
@@ -100,7 +100,12 @@ def best_slopes(
             entering = torch.stack([_per_unit(x - cx, rx).clamp(-1, 1), _per_unit(y - cy, ry).clamp(-1, 1)])
             points, shares, heights = _exchange(points, shares, heights, entering, surface.value(x, y))
     assert best is not None
-    return best.a, best.b
+    # The values so far are rough, and a rough idea may prefer what is worse than a hint.
+    chosen: _Search | None = None
+    for a, b in ((best.a, best.b), *hints):
+        chosen, _, _ = improve(chosen, a, b, steps=12)
+    assert chosen is not None
+    return chosen.a, chosen.b
 
 
 def _per_unit(x: Tensor, radius: Tensor) -> Tensor:
