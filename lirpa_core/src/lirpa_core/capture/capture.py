@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,21 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 
+@contextmanager
+def _transformer_layers_as_written() -> Iterator[None]:
+    """Run transformer layers by their Python code, not by PyTorch's fused inference path.
+
+    That path reads attributes of submodules that a user may have replaced, and is not what is captured.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@_transformer_layers_as_written()
 def capture(
     model: nn.Module,
     args: tuple[Any, ...],
