@@ -40,7 +40,9 @@ def attack(case: Case) -> Points:
                 break
             gradients: tuple[Tensor | None, ...] = torch.autograd.grad(goal, leaves, allow_unused=True)
         points = tuple(
-            x if g is None else clamp(x + torch.where(g.isnan(), 0, g).sign() * box.width * 0.5 ** (step + 1), box)
+            x
+            if g is None
+            else clamp(x + torch.where(g.isnan(), 0, g).sign() * box.width * 0.5 ** (step + 1), box)
             for x, g, box in zip(points, gradients, case.inputs, strict=True)
         )
         found.append(points)
