@@ -16,7 +16,7 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
-from lirpa_core.testing.calls import describe, show_box
+from lirpa_core.testing.calls import describe, map_call, show_box
 from lirpa_core.testing.report import RuleViolation
 from lirpa_core.testing.tolerance import allowance
 
@@ -38,6 +38,7 @@ class Case:
         inputs: Interval of each operand, `[B, *S_i]`.
         subject: Operator and rule, for messages.
         seed: Seed of all random points.
+        steps: Steps of gradient ascent.
     """
 
     rule: Rule
@@ -45,6 +46,7 @@ class Case:
     inputs: tuple[Interval, ...]
     subject: str
     seed: int = 0
+    steps: int = 6
 
     @property
     def batch(self) -> int:
@@ -68,6 +70,14 @@ class Case:
     def with_inputs(self, inputs: Sequence[Interval], call: Call | None = None) -> Case:
         """The same rule on another box."""
         return dataclasses.replace(self, inputs=tuple(inputs), call=call or self.call)
+
+    def only(self, which: Tensor) -> Case:
+        """The examples `which`, a mask `[B]` or indices, as a batch of their own."""
+        inputs = [Interval(x.lower[which], x.upper[which]) for x in self.inputs]
+        batch = inputs[0].lower.shape[0]
+        return self.with_inputs(
+            inputs, map_call(self.call, lambda t: t[which], batch=batch, dtype=self.call.dtype)
+        )
 
     @cached_property
     def interval(self) -> Interval:
