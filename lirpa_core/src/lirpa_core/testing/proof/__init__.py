@@ -2,7 +2,16 @@
 
 from lirpa_core.testing.proof.jets import Jet
 from lirpa_core.testing.proof.oracle import Joined, Oracle, Piece, Piecewise, Smooth, Stairs, constant, line
-from lirpa_core.testing.proof.prove import ALLOWED_ULPS, Finding, UnaryProof, prove_unary
+from lirpa_core.testing.proof.prove import (
+    ALLOWED_ULPS,
+    Finding,
+    GivenOracle,
+    UnaryProof,
+    bounds_of,
+    prove_bounds,
+    prove_unary,
+    resolve,
+)
 from lirpa_core.testing.proof.subdivide import Line, Proved, Refuted, Undecided
 from lirpa_core.testing.proof.table import ORACLES, Arguments
 
@@ -11,6 +20,7 @@ __all__ = [
     "ORACLES",
     "Arguments",
     "Finding",
+    "GivenOracle",
     "Jet",
     "Joined",
     "Line",
@@ -21,9 +31,12 @@ __all__ = [
     "Refuted",
     "Smooth",
     "Stairs",
-    "Undecided",
     "UnaryProof",
+    "Undecided",
+    "bounds_of",
     "constant",
     "line",
+    "prove_bounds",
     "prove_unary",
+    "resolve",
 ]

@@ -10,9 +10,7 @@ from flint import arb
 from lirpa_core.testing.proof.ranges import Number, Range, Scalar
 
 #: A function and its first two derivatives, each from the argument, with what was found before at hand.
-Primitive: TypeAlias = tuple[
-    Callable[[Any], Any], Callable[[Any, Any], Any], Callable[[Any, Any, Any], Any]
-]
+Primitive: TypeAlias = tuple[Callable[[Any], Any], Callable[[Any, Any], Any], Callable[[Any, Any, Any], Any]]
 
 
 class Jet:
@@ -83,7 +81,9 @@ class Jet:
     def __truediv__(self, other: Jet | Scalar) -> Jet:
         if isinstance(other, Jet):
             return self * other**-1
-        return Jet(self.f / other) if self.d1 is None else Jet(self.f / other, self.d1 / other, self.d2 / other)
+        return (
+            Jet(self.f / other) if self.d1 is None else Jet(self.f / other, self.d1 / other, self.d2 / other)
+        )
 
     def __rtruediv__(self, other: Scalar) -> Jet:
         return self**-1 * other
@@ -218,4 +218,3 @@ PRIMITIVES: dict[str, Primitive] = {
         lambda u, y, d: (u / 2).sech() ** 2 / 4,
     ),
 }
-

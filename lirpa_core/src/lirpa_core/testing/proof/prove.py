@@ -13,7 +13,7 @@ from flint import ctx
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Affine
+from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
 from lirpa_core.testing.proof.jets import Jet
@@ -86,7 +86,9 @@ class UnaryProof:
     def refuted(self) -> Finding | None:
         """The worst claim that is false."""
         found = [f for f in self.findings if isinstance(f.verdict, Refuted)]
-        return max(found, key=lambda f: f.verdict.amount if isinstance(f.verdict, Refuted) else 0.0, default=None)
+        return max(
+            found, key=lambda f: f.verdict.amount if isinstance(f.verdict, Refuted) else 0.0, default=None
+        )
 
     @property
     def verdict(self) -> Literal["proved", "refuted", "undecided"]:
@@ -126,16 +128,52 @@ def prove_unary(
     Raises:
         LookupError: No oracle is known for the operator, or the call has more than one operand.
     """
+    bounds = bounds_of(rule, call, box)
+    return prove_bounds(call, box, *bounds, oracle, ulps=ulps, elements=elements, budget=budget)
+
+
+def bounds_of(rule: Rule, call: Call, box: Interval) -> tuple[Interval | None, Relaxation | None]:
+    """What a rule says about a box, in the modes that it supports."""
+    with torch.no_grad():
+        interval = rule.interval(call, (box,)) if "interval" in rule.modes else None
+        if not {"backward", "forward"} & set(rule.modes):
+            return interval, None
+        return interval, rule.relax(call, (box if rule.needs_interval(call)[0] else None,))
+
+
+def prove_bounds(
+    call: Call,
+    box: Interval,
+    interval: Interval | None,
+    relaxation: Relaxation | None,
+    oracle: GivenOracle | None = None,
+    *,
+    ulps: float = ALLOWED_ULPS,
+    elements: int | None = None,
+    budget: int = BUDGET,
+) -> UnaryProof:
+    """Prove given bounds of a call; otherwise as `prove_unary`.
+
+    Args:
+        call: The call.
+        box: The box of its operand.
+        interval: Claimed to contain all values, if given.
+        relaxation: Claimed to be below and above the function, if given.
+        oracle: As in `prove_unary`.
+        ulps: As in `prove_unary`.
+        elements: As in `prove_unary`.
+        budget: As in `prove_unary`.
+    """
     found = resolve(call, oracle)
     if found is None:
         raise LookupError(f"no oracle for {call.node.target} with {len(call.shapes)} operands: pass oracle=")
     shape = (call.batch, *call.shape)
-    lower, upper = (_broadcast(x, shape) for x in (box.lower, box.upper))
+    lower, upper = (_broadcast(x.detach(), shape) for x in (box.lower, box.upper))
     indices = list(itertools.product(*(range(n) for n in shape)))
     if elements is not None and len(indices) > elements:
         indices = indices[:: -(-len(indices) // elements)]
-    claims = list(_claims(rule, call, box, indices))
-    tiny, eps = torch.finfo(lower.dtype).tiny, torch.finfo(lower.dtype).eps
+    claims = list(_claims(call, interval, relaxation, indices))
+    limits = torch.finfo(lower.dtype)
     findings, parts = [], 0
     with ctx.workprec(_BITS):
         for index in indices:
@@ -146,7 +184,7 @@ def prove_unary(
             pieces = [(p, Enclosures(p.formula)) for p in function.pieces(l, u)]
             for name, side, slope, bias in claims:
                 k, b = slope[index], bias[index]
-                allowed = ulps * eps * (abs(k) * reach + abs(b) + adds) + tiny
+                allowed = ulps * limits.eps * (abs(k) * reach + abs(b) + adds) + limits.tiny
                 line = Line(k, b, side, allowed)
                 verdict, looked = _decide(pieces, line, budget)
                 parts += looked
@@ -183,31 +221,30 @@ def _decide(pieces: list[tuple[Piece, Enclosures]], line: Line, budget: int) -> 
 _Lines: TypeAlias = "tuple[Claim, Literal[1, -1], Mapping[Index, float], Mapping[Index, float]]"
 
 
-def _claims(rule: Rule, call: Call, box: Interval, indices: list[Index]) -> Iterator[_Lines]:
+def _claims(
+    call: Call, interval: Interval | None, relaxation: Relaxation | None, indices: list[Index]
+) -> Iterator[_Lines]:
     shape = (call.batch, *call.shape)
+    zero = dict.fromkeys(indices, 0.0)
 
     def pick(x: Tensor) -> dict[Index, float]:
-        full = _broadcast(x, shape)
+        full = _broadcast(x.detach(), shape)
         return {index: full[index].item() for index in indices}
 
-    with torch.no_grad():
-        if "interval" in rule.modes:
-            found = rule.interval(call, (box,))
-            flat = dict.fromkeys(indices, 0.0)
-            yield "lower end", 1, flat, pick(found.lower)
-            yield "upper end", -1, flat, pick(found.upper)
-        if "backward" in rule.modes or "forward" in rule.modes:
-            relaxation = rule.relax(call, (box if rule.needs_interval(call)[0] else None,))
-            sides: list[tuple[Claim, Literal[1, -1], Affine]] = [
-                ("lower line", 1, relaxation.lower),
-                ("upper line", -1, relaxation.upper),
-            ]
-            for name, side, affine in sides:
-                bias = dict.fromkeys(indices, 0.0) if affine.bias is None else pick(affine.bias)
-                yield name, side, _slopes(call, affine, box.lower.dtype, indices), bias
+    if interval is not None:
+        yield "lower end", 1, zero, pick(interval.lower)
+        yield "upper end", -1, zero, pick(interval.upper)
+    if relaxation is not None:
+        sides: list[tuple[Claim, Literal[1, -1], Affine]] = [
+            ("lower line", 1, relaxation.lower),
+            ("upper line", -1, relaxation.upper),
+        ]
+        for name, side, affine in sides:
+            bias = zero if affine.bias is None else pick(affine.bias)
+            yield name, side, _slopes(call, affine, indices), bias
 
 
-def _slopes(call: Call, affine: Affine, dtype: torch.dtype, indices: list[Index]) -> dict[Index, float]:
+def _slopes(call: Call, affine: Affine, indices: list[Index]) -> dict[Index, float]:
     """The coefficient of each output's own input. All others have to be zero."""
     (term,) = affine.terms
     if term is None:
@@ -216,7 +253,7 @@ def _slopes(call: Call, affine: Affine, dtype: torch.dtype, indices: list[Index]
     inputs = torch.arange(math.prod(S_in)).reshape(S_in).expand(S).flatten()  # [out], which input it reads
     places = sorted({index[1:] for index in indices})
     outputs = [_flat(place, S) for place in places]
-    rows = torch.zeros(len(places), call.batch, math.prod(S), dtype=dtype)
+    rows = torch.zeros(len(places), call.batch, math.prod(S), dtype=call.slot_dtype(0))
     rows[range(len(places)), :, outputs] = 1
     columns = term.transpose(rows.reshape(len(places), call.batch, *S))
     columns = columns.expand(len(places), call.batch, *S_in).flatten(2)  # [out, B, in]
@@ -224,7 +261,9 @@ def _slopes(call: Call, affine: Affine, dtype: torch.dtype, indices: list[Index]
     others = columns.clone()
     others[range(len(places)), :, inputs[outputs]] = 0
     if bool((others != 0).any()):
-        raise LookupError(f"{call.node.target}: the lines are not elementwise: an output depends on several inputs")
+        raise LookupError(
+            f"{call.node.target}: the lines are not elementwise: an output depends on several inputs"
+        )
     at = {place: i for i, place in enumerate(places)}
     return {index: own[at[index[1:]], index[0]].item() for index in indices}
 

@@ -170,7 +170,7 @@ class _Claim:
         above = f - self.slope * x - self.bias
         return (above if self.side > 0 else -above) + self.allowed
 
-    def part(self, lower: float, upper: float) -> None | Refuted | float:
+    def part(self, lower: float, upper: float) -> Refuted | float | None:
         """None if the margin, known not to be negative at the ends, is so in between; else where to cut."""
         jet = self.enclosures.over(lower, upper)
         slope, bend = jet.d1 - self.slope, jet.d2
@@ -206,7 +206,7 @@ class _Claim:
         tilt = abs(jet.d1 - self.slope)
         return bool(margin - tilt * radius + bend.min(arb(0)) * radius**2 / 2 >= 0)
 
-    def _convex(self, lower: float, upper: float) -> None | Refuted | float:
+    def _convex(self, lower: float, upper: float) -> Refuted | float | None:
         """Look for the least margin by Newton's method; the tangent there is below the rest."""
         low, high = arb(lower), arb(upper)
         start, end = low, high

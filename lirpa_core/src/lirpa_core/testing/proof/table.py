@@ -35,7 +35,9 @@ class Arguments:
         tensor = value.value
         lead, position = self.index[:1] if value.batched else (), self.index[1:]
         rank = tensor.dim() - len(lead)
-        full = tensor.reshape(*tensor.shape[: len(lead)], *(1,) * (len(position) - rank), *tensor.shape[len(lead) :])
+        full = tensor.reshape(
+            *tensor.shape[: len(lead)], *(1,) * (len(position) - rank), *tensor.shape[len(lead) :]
+        )
         place = tuple(min(i, n - 1) for i, n in zip(lead + position, full.shape, strict=True))
         return full[place].item()
 
