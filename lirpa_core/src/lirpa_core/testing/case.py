@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -39,6 +40,8 @@ class Case:
         subject: Operator and rule, for messages.
         seed: Seed of all random points.
         steps: Steps of gradient ascent.
+        oracle: The function of a unary operator, for proofs, where the table of oracles does not know it.
+        counts: What the checks count, by name.
     """
 
     rule: Rule
@@ -47,6 +50,8 @@ class Case:
     subject: str
     seed: int = 0
     steps: int = 6
+    oracle: Any = None
+    counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def batch(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import hypothesis
 import torch
@@ -16,12 +16,15 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import DomainError
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
-from lirpa_core.testing import consistency, operator_checks, soundness
+from lirpa_core.testing import consistency, operator_checks, proving, soundness
 from lirpa_core.testing.calls import describe, map_call
 from lirpa_core.testing.case import Case
 from lirpa_core.testing.profiles import Profile, profile_of
 from lirpa_core.testing.report import RuleReport, RuleViolation
 from lirpa_core.testing.strategies import ANYWHERE, REGIMES, Domain, operand_boxes
+
+if TYPE_CHECKING:
+    from lirpa_core.testing.proof import GivenOracle  # needs python-flint
 
 #: Every check by name, in the order in which they run: what a later one relies on comes first.
 CHECKS: dict[str, Callable[[Case], None]] = {
@@ -32,6 +35,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "linear operator": operator_checks.check_linear_ops,
     "interval": soundness.check_interval,
     "lines": soundness.check_lines,
+    "proof": proving.check_proof,
     "affine": soundness.check_affine,
     "degenerate": soundness.check_degenerate,
     "shrinking": soundness.check_shrinking,
@@ -69,6 +73,7 @@ def check_rule(
     domain: Domain | Sequence[Domain] = ANYWHERE,
     regimes: Sequence[str] = REGIMES,
     without: Collection[str] = (),
+    oracle: GivenOracle | None = None,
 ) -> RuleReport:
     """Assert on drawn boxes, in float64, that a rule keeps its promises.
 
@@ -93,6 +98,8 @@ def check_rule(
         domain: Range that boxes are drawn from, one for all operands or one each.
         regimes: Which kinds of boxes to draw.
         without: Names of checks to leave out.
+        oracle: The function of a unary operator in ball arithmetic, such as `lambda x: x * x.sigmoid()`, for
+            the check `proof`; default: that of `lirpa_core.testing.proof.ORACLES`, if it knows the operator.
 
     Returns:
         What was tried, and how tight the bounds are.
@@ -110,8 +117,9 @@ def check_rule(
     subject = f"{call.node.target} ({_name(found)}, family {found.family})"
     report = RuleReport(subject, tuple(found.modes))
     found.check(call)
-    checks = {name: check for name, check in CHECKS.items() if name not in without}
-    run = _Run(found, call, checks, seed, plan, report)
+    left_out = {*without, *(() if plan.prove else ("proof",))}
+    checks = {name: check for name, check in CHECKS.items() if name not in left_out}
+    run = _Run(found, call, checks, seed, plan, report, oracle)
     if boxes is not None:
         run.draw(boxes, plan.examples, "given")
     else:
@@ -135,7 +143,14 @@ def check_rule(
     return report
 
 
-def check_box(rule: Rule, call: Call, inputs: tuple[Interval, ...], *, seed: int = 0) -> None:
+def check_box(
+    rule: Rule,
+    call: Call,
+    inputs: tuple[Interval, ...],
+    *,
+    seed: int = 0,
+    oracle: GivenOracle | None = None,
+) -> None:
     """Run every check of `check_rule` on one given box.
 
     Raises:
@@ -143,7 +158,8 @@ def check_box(rule: Rule, call: Call, inputs: tuple[Interval, ...], *, seed: int
     """
     call = _prepare(call, inputs[0].lower.shape[0])
     subject = f"{call.node.target} ({_name(rule)}, family {rule.family})"
-    _examine(Case(rule, call, inputs, subject, seed), CHECKS, RuleReport(subject, tuple(rule.modes)))
+    case = Case(rule, call, inputs, subject, seed, oracle=oracle)
+    _examine(case, CHECKS, RuleReport(subject, tuple(rule.modes)))
 
 
 def _plan(profile: Profile | str | None, examples: int | None, batch: int | None) -> Profile:
@@ -188,6 +204,7 @@ class _Run:
     seed: int
     plan: Profile
     report: RuleReport
+    oracle: GivenOracle | None
 
     def draw_minimised(
         self,
@@ -266,7 +283,8 @@ class _Run:
                 name = next(iter(failing.values())).check
                 wanted = {name: self.checks[name]} if name in self.checks else self.checks
             call = dataclasses.replace(self.call, batch=max(x.lower.shape[0] for x in inputs))
-            case = Case(self.rule, call, inputs, self.report.subject, self.seed, self.plan.attack_steps)
+            subject, steps = self.report.subject, self.plan.attack_steps
+            case = Case(self.rule, call, inputs, subject, self.seed, steps, self.oracle)
             try:
                 _examine(case, wanted, self.report)
             except RuleViolation as violation:
@@ -301,6 +319,7 @@ def _examine(case: Case, checks: Mapping[str, Callable[[Case], None]], report: R
     except Exception as error:  # noqa: BLE001 - whatever a rule raises is a finding
         case.fail("runs", f"raised {type(error).__name__}: {error}")
     report.examples += case.batch
+    report.record_proofs(case.counts["proved"], case.scale.numel())
     _record_gaps(case, report)
 
 
