@@ -16,7 +16,7 @@ from lirpa_core.aten import (
     shape,
 )
 from lirpa_core.perturbations.lp import PerturbationLpNorm
-from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 
 LIRPA_API_VERSION = 1
 
@@ -35,3 +35,11 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
 def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models of the core."""
     registry.register("lp", PerturbationLpNorm)
+
+
+@hookimpl
+def lirpa_conformance_cases(cases: ConformanceCases) -> None:
+    """Declare calls to try the rules on."""
+    from lirpa_core.aten.conformance import declare  # which nobody else needs
+
+    declare(cases)

@@ -53,7 +53,13 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             Profile("fast", examples=21, batch=3, attack_steps=3, forms=12, prove=False),
             Profile("ci", examples=112, compiled=True),
             Profile(
-                "thorough", examples=10_000, batch=128, attack_steps=12, forms=10_000, prove=True, compiled=True
+                "thorough",
+                examples=10_000,
+                batch=128,
+                attack_steps=12,
+                forms=10_000,
+                prove=True,
+                compiled=True,
             ),
         )
     }

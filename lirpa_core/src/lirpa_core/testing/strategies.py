@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import torch
 
@@ -15,14 +14,10 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.capture.graph import Shape
-
-#: Closed range from which the ends of a box are drawn.
-Domain: TypeAlias = tuple[float, float]
+from lirpa_core.registry.conformance import ANYWHERE, Domain
 
 #: Kinds of boxes. Every element of a box is of the kind; `mixed` draws a kind for each element.
 REGIMES = ("wide", "thin", "degenerate", "huge", "tiny", "kinks", "mixed")
-
-ANYWHERE: Domain = (-math.inf, math.inf)
 
 _TINY = (0.0, 5e-324, 1e-310, 2.2250738585072014e-308, 1e-300, 1e-200, 1e-100, 1e-30, 1e-12)
 
