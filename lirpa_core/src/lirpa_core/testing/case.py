@@ -84,6 +84,26 @@ class Case:
             inputs, map_call(self.call, lambda t: t[which], batch=batch, dtype=self.call.dtype)
         )
 
+    def is_mask(self, slot: int) -> bool:
+        """Whether an operand is boolean: its box is of zeros and ones, and so are the points in it."""
+        return bool(self.call.dtypes) and self.call.dtypes[slot] == torch.bool
+
+    def snap(self, slot: int, box: Interval) -> Interval:
+        """A box of an operand: of zeros and ones for a mask, else as it is."""
+        return (
+            Interval((box.lower > 0).to(box.lower), (box.upper > 0).to(box.lower))
+            if self.is_mask(slot)
+            else box
+        )
+
+    def snap_point(self, slot: int, point: Tensor) -> Tensor:
+        """A point of an operand: of zeros and ones for a mask, else as it is."""
+        return point.round() if self.is_mask(slot) else point
+
+    def snapped(self) -> Case:
+        """The same with boxes of masks."""
+        return self.with_inputs([self.snap(i, x) for i, x in enumerate(self.inputs)])
+
     @cached_property
     def interval(self) -> Interval:
         """What the rule says in interval mode."""
@@ -133,11 +153,11 @@ class Case:
         """Corners, centre, and random points, `[n, B, *S_i]`."""
         generator = self.generator(2)
         result = []
-        for corners, x in zip(self.corners, self.inputs, strict=True):
+        for slot, (corners, x) in enumerate(zip(self.corners, self.inputs, strict=True)):
             t = torch.rand(_RANDOM_POINTS, *x.lower.shape, dtype=x.lower.dtype, generator=generator)
             t = torch.where(torch.arange(_RANDOM_POINTS).reshape(-1, *[1] * x.lower.dim()) % 2 == 0, t, t**8)
             t[0] = 0.5
-            inner = clamp(x.lower * (1 - t) + x.upper * t, x)
+            inner = self.snap_point(slot, clamp(x.lower * (1 - t) + x.upper * t, x))
             result.append(torch.cat([corners, inner]))
         return tuple(result)
 
@@ -163,8 +183,9 @@ class Case:
 
     def evaluate(self, points: Points) -> Tensor:
         """The operator at points `[n, B, *S_i]`: `[n, B, *S]`, booleans and integers as floats."""
+        points = tuple(x > 0.5 if self.is_mask(i) else x for i, x in enumerate(points))
         y = self.call.evaluate(points, lead=2)
-        return y if y.is_floating_point() else y.to(points[0].dtype)
+        return y if y.is_floating_point() else y.to(self.inputs[0].lower.dtype)
 
     @cached_property
     def terms(self) -> int:

@@ -284,7 +284,7 @@ class _Run:
                 wanted = {name: self.checks[name]} if name in self.checks else self.checks
             call = dataclasses.replace(self.call, batch=max(x.lower.shape[0] for x in inputs))
             subject, steps = self.report.subject, self.plan.attack_steps
-            case = Case(self.rule, call, inputs, subject, self.seed, steps, self.oracle)
+            case = Case(self.rule, call, inputs, subject, self.seed, steps, self.oracle).snapped()
             try:
                 _examine(case, wanted, self.report)
             except RuleViolation as violation:
@@ -302,7 +302,7 @@ class _Run:
 
 
 def _examine(case: Case, checks: Mapping[str, Callable[[Case], None]], report: RuleReport) -> None:
-    finite = case.start_outputs.isfinite().movedim(1, 0).flatten(1).all(1)
+    finite = case.start_outputs.isfinite().movedim(1, 0).reshape(case.batch, -1).all(1)
     if not bool(finite.all()):
         report.overflowed += int((~finite).sum())
         if not bool(finite.any()):

@@ -140,7 +140,9 @@ def check_gradients(case: Case) -> None:
     Only where the operator itself has finite gradients at the ends of the box, and where no end and no
     width is so small (below 1e-100, zero aside) that dividing by it overflows.
     """
-    sizes = torch.cat([e.abs().flatten(1) for x in case.inputs for e in (x.lower, x.upper, x.width)], 1)
+    sizes = torch.cat(
+        [e.abs().reshape(case.batch, -1) for x in case.inputs for e in (x.lower, x.upper, x.width)], 1
+    )
     usable = ~((sizes > 0) & (sizes < _NARROWEST)).any(1) & _smooth_at_the_ends(case)
     if not bool(usable.any()):
         return
@@ -192,7 +194,7 @@ def _smooth_at_the_ends(case: Case) -> Tensor:
             gradients: tuple[Tensor | None, ...] = torch.autograd.grad(y.sum(), ends, allow_unused=True)
         for g in gradients:
             if g is not None:
-                smooth = smooth & g.isfinite().flatten(1).all(1)
+                smooth = smooth & g.isfinite().reshape(case.batch, -1).all(1)
     return smooth
 
 
@@ -203,7 +205,7 @@ def check_loose(case: Case) -> None:
     masks = case.rule.loose(case.call, case.needed)
     tightened = []
     for i, (x, mask) in enumerate(zip(case.inputs, masks, strict=True)):
-        part = inside(x, case.generator(20 + i))
+        part = case.snap(i, inside(x, case.generator(20 + i)))
         keep = torch.zeros_like(x.lower, dtype=torch.bool) if mask is None else mask
         tightened.append(
             Interval(torch.where(keep, x.lower, part.lower), torch.where(keep, x.upper, part.upper))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lirpa_core.errors import LirpaError
 from lirpa_core.registry import MapCase, ModelCase, Registry, RuleCase, SetCase
 from lirpa_core.testing.check_linear_map import check_linear_map
 from lirpa_core.testing.check_perturbation import check_perturbation
@@ -41,8 +41,9 @@ def run(item: Item, registry: Registry, profile: Profile | str | None = None, *,
     except Violation as violation:
         mode = violation.mode if isinstance(violation, RuleViolation) else ""
         done = dataclasses.replace(blank, failure=Failure(mode, violation.check, str(violation)))
-    except LirpaError as error:
-        what = f"{item.subject}: {type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 - whatever is registered raises is a finding
+        where = "".join(traceback.format_tb(error.__traceback__)[-1:])
+        what = f"{item.subject}: raised {type(error).__name__}: {error}\n{where}".rstrip()
         done = dataclasses.replace(blank, failure=Failure("", "runs", what))
     return dataclasses.replace(done, seconds=time.process_time() - start)
 

@@ -1,4 +1,4 @@
-"""Everything that the core declares."""
+"""Calls on which `lirpa check` and the conformance tests try the core's rules, file by file as the rules."""
 
 from __future__ import annotations
 
