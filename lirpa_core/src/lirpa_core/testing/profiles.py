@@ -50,8 +50,8 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
     {
         profile.name: profile
         for profile in (
-            Profile("fast", examples=21, batch=3, attack_steps=3, forms=12, prove=False),
-            Profile("ci", examples=112, compiled=True),
+            Profile("fast", examples=24, batch=8, attack_steps=3, forms=12, prove=False),
+            Profile("ci", examples=64, compiled=True),
             Profile(
                 "thorough",
                 examples=10_000,

@@ -21,6 +21,11 @@ from lirpa_core.testing.report import RuleReport, RuleViolation, Violation
 from lirpa_core.testing.strategies import REGIMES
 
 
+#: Kinds of boxes in the order in which they are tried where there are fewer draws than kinds.
+_REGIMES = ("mixed", "kinks", "huge", "wide", "tiny", "thin", "degenerate")
+assert set(_REGIMES) == set(REGIMES)
+
+
 def run(item: Item, registry: Registry, profile: Profile | str | None = None, *, seed: int = 0) -> Outcome:
     """Run one item.
 
@@ -52,7 +57,7 @@ def _run_rule(
     blank: Outcome, item: Item, case: RuleCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
     index, cases = item.share
-    regimes = case.regimes or REGIMES
+    regimes = case.regimes or _REGIMES
     draws = max(1, -(-profile.examples // (cases * profile.batch)))
     if draws < len(regimes):  # the cases of one operator take the regimes in turn
         first = index * draws
