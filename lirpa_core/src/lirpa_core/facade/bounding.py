@@ -41,7 +41,7 @@ def bound_targets(
     """
     wanted = [t.name for t in targets.values() if problem.is_perturbed(t.name)]
     given = given_intervals(problem, request.interm_bounds)
-    inner = intermediate_bounds(problem, request.method, wanted, given, memory_budget)
+    inner = intermediate_bounds(problem, request.method, wanted, given, memory_budget, search)
     check_domains(problem, inner.intervals)
     lower: dict[int, Tensor | None] = {}
     upper: dict[int, Tensor | None] = {}
