@@ -20,7 +20,7 @@ from lirpa_core.bounds.linear_map import LinearMap
 from lirpa_core.bounds.relaxation import Relaxation
 from lirpa_core.engines.backward import concretize, linear_bounds
 from lirpa_core.engines.folding import fold_intervals, fold_problem, fold_rows, unfold_form
-from lirpa_core.engines.memory import default_budget
+from lirpa_core.engines.memory import free_share
 from lirpa_core.engines.problem import Problem
 from lirpa_core.engines.relaxing import Relaxations
 from lirpa_core.options import SlopeSearch
@@ -109,7 +109,7 @@ def _rows_at_once(problem: Problem, target: str, memory_budget: int | None) -> i
     needed = problem.ancestors(target)
     elements = sum(math.prod(problem.shape(name)) for name in needed)
     bytes_of_a_row = elements * problem.batch * problem.dtype.itemsize * _COPIES
-    budget = default_budget(problem.device) if memory_budget is None else memory_budget
+    budget = free_share(problem.device) if memory_budget is None else memory_budget
     return max(1, budget // max(1, bytes_of_a_row))
 
 
