@@ -28,7 +28,12 @@ def _slides(op: LinearOp) -> ConvGeometry | None:
 
     Perturbed weights and a perturbed bias, which is no product, take the dense way.
     """
-    if not isinstance(op, WeightedOp) or op.weight.batched or op.name != op.rule.left or not is_image(op.in_shape):
+    if (
+        not isinstance(op, WeightedOp)
+        or op.weight.batched
+        or op.name != op.rule.left
+        or not is_image(op.in_shape)
+    ):
         return None
     geometry = ConvGeometry.of(op.call)
     return None if geometry.transposed or geometry.dims != 2 else geometry
