@@ -39,7 +39,7 @@ def backward_intervals(
         Intervals by node name, `[B, *S]`.
     """
     given = given or {}
-    intervals = {name: leaf.hull() for name, leaf in problem.leaves.items()}
+    intervals = problem.hulls()
     relaxations = Relaxations(problem, intervals)
 
     def bounded(name: str, rows: RowsMap) -> Interval:
