@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.capture.batching import from_batch_first
+from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
+from lirpa_core.capture.batching import batch_size, from_batch_first
 from lirpa_core.capture.capture import AUTO, capture
 from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.graph import Graph, Node
@@ -23,6 +25,7 @@ from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.facade.assemble import assemble
 from lirpa_core.facade.linear_bounds_dict import linear_bounds_dict
+from lirpa_core.facade.precision import refuse_autocast
 from lirpa_core.facade.result import BoundsResult, NodeBounds
 from lirpa_core.facade.specification import specification_rows
 from lirpa_core.facade.variants import with_options
@@ -180,6 +183,7 @@ class BoundedModule(nn.Module):
         needed_A_dict: Mapping[str, Sequence[str] | set[str]] | None = None,
         interm_bounds: Mapping[str, Any] | None = None,
         output: int | None = None,
+        batch_state: BatchState | None = None,
     ) -> BoundsResult:
         """Guaranteed bounds of the output over the perturbation sets of the inputs.
 
@@ -195,6 +199,8 @@ class BoundedModule(nn.Module):
             needed_A_dict: Which of them: `{output name: [input names]}`; default: all.
             interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
             output: Which output to bound, where the model has several; default: all.
+            batch_state: Of a model in training mode: the statistics and masks to hold, from `clean_pass`;
+                default: those of these inputs, without an update of running statistics.
 
         Returns:
             A result that unpacks as `lb, ub` (and `A`).
@@ -214,9 +220,7 @@ class BoundedModule(nn.Module):
         inputs = self._flatten(x, kwargs)
         graph = self._graph_for(inputs)
         targets = _targets(graph, output, C)
-        problem = assemble(
-            graph, self._lirpa_registry, self._lirpa_model, inputs, frozenset(targets.values())
-        )
+        problem = self._problem(graph, inputs, frozenset(targets.values()), batch_state)
         budget = self._budget(problem)
         given = _given_intervals(problem, interm_bounds)
         wanted = [t for t in targets.values() if problem.is_perturbed(t)]
@@ -247,6 +251,60 @@ class BoundedModule(nn.Module):
         )
         self.__dict__["_lirpa_last"] = result
         return result
+
+    def problem(
+        self, x: Any, *, kwargs: Mapping[str, Any] | None = None, batch_state: BatchState | None = None
+    ) -> Problem:
+        """The bound problem of these inputs, which the functions in `lirpa_core.engines` work on.
+
+        For several computations that share their intermediate bounds; `compute_bounds` is for one.
+
+        Args:
+            x: As for `compute_bounds`.
+            kwargs: Likewise.
+            batch_state: Likewise.
+
+        Raises:
+            LirpaError: As `compute_bounds`.
+        """
+        inputs = self._flatten(x, kwargs)
+        graph = self._graph_for(inputs)
+        return self._problem(graph, inputs, frozenset(n for n in graph.outputs if n is not None), batch_state)
+
+    def _problem(
+        self, graph: Graph, inputs: Sequence[Any], targets: frozenset[str], state: BatchState | None
+    ) -> Problem:
+        device = next((x.device for x in inputs if isinstance(x, Tensor)), None)
+        if device is not None:
+            refuse_autocast(device)
+        if state is None and needs_state(self._lirpa_model):
+            args, kwargs = pytree.tree_unflatten(list(inputs), self._lirpa_structure)
+            _, state = self.clean_pass(*args, update=False, **kwargs)
+        return assemble(graph, self._lirpa_registry, self._lirpa_model, inputs, targets, state)
+
+    # ------------------------------------------------------------------ training mode
+
+    def clean_pass(self, *args: Any, update: bool = True, **kwargs: Any) -> tuple[Any, BatchState]:
+        """Run the model, and note the batch's statistics and masks that it used in training mode.
+
+        Args:
+            *args: Positional inputs.
+            update: Whether running statistics are updated, as in any pass in training mode.
+            **kwargs: Keyword inputs.
+
+        Returns:
+            The output, and what to give to `compute_bounds` and `holding` so that they are about the same
+            function. In evaluation mode the state is empty.
+        """
+        args, kwargs = pytree.tree_map_only(Tensor, _plain, (args, kwargs))
+        inputs = pytree.tree_leaves((args, kwargs))
+        graph = self._graph_for(inputs)
+        batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
+        return clean_pass(self._lirpa_model, args, kwargs, batch, update=update)
+
+    def holding(self, state: BatchState) -> AbstractContextManager[None]:
+        """A context in which the model uses the statistics and masks of `state`, for attacks on it."""
+        return holding(self._lirpa_model, state)
 
     def save_intermediate(self, save_path: str | Path | None = None) -> dict[str, tuple[Tensor, Tensor]]:
         """Bounds of all inner nodes of the last `compute_bounds`, by node name.
