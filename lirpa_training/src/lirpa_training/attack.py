@@ -14,8 +14,9 @@ from lirpa_core.perturbations.base import Perturbation
 
 @dataclass(frozen=True)
 class PGD:
-    """Projected gradient ascent on the loss (Madry et al. 2018, "Towards deep learning models resistant to
-    adversarial attacks", section 2.1).
+    """Projected gradient ascent on the loss.
+
+    From Madry et al. 2018, "Towards deep learning models resistant to adversarial attacks", section 2.1.
 
     Attributes:
         steps: Gradient steps.
@@ -81,5 +82,5 @@ def _direction(gradient: Tensor, radius: Tensor, perturbation: Perturbation) -> 
         return gradient.sign() * radius
     flat = gradient.flatten(1)
     length = flat.norm(dim=1).clamp(min=torch.finfo(flat.dtype).tiny)
-    scale = radius.flatten(1).amax(1) / length
+    scale: Tensor = radius.flatten(1).amax(1) / length
     return gradient * scale.reshape(-1, *[1] * (gradient.dim() - 1))

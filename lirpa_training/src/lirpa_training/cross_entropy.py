@@ -50,11 +50,11 @@ def unfused_cross_entropy(bounds: Bounding, labels: Tensor, beta: float = 1.0) -
 def lower_margins(bounds: Bounding, labels: Tensor, beta: float = 1.0) -> Tensor:
     """Lower bounds of the margins `z_y - z_i` of the right class over each other one, `[B, K - 1]`."""
     rows = margin_rows(labels, bounds.classes, dtype=bounds.problem.dtype_of(bounds.target))
-    interval_only = beta == 0 or bounds.method.name == "IBP"
-    lower = bounds.lower(rows, by_intervals=interval_only)
-    if beta in (0, 1) or interval_only:
-        return lower
-    return beta * lower + (1 - beta) * bounds.lower(rows, by_intervals=True)
+    by_intervals = bounds.lower(rows, by_intervals=True)
+    if beta == 0 or bounds.method.name == "IBP":
+        return by_intervals
+    better = bounds.lower(rows).maximum(by_intervals)
+    return better if beta == 1 else beta * better + (1 - beta) * by_intervals
 
 
 def from_margins(margins: Tensor) -> Tensor:

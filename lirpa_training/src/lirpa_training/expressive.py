@@ -53,8 +53,9 @@ class Adversarial:
 
 @dataclass(frozen=True)
 class SABR:
-    """The bound over a small box around an adversarial example (Müller et al. 2023, "Certified training:
-    small boxes are all you need", section 3).
+    """The bound over a small box around an adversarial example.
+
+    From Müller et al. 2023, "Certified training: small boxes are all you need", section 3.
 
     Attributes:
         ratio: Width of the small box relative to the whole, λ in the paper: above 0, at most 1.
@@ -93,8 +94,9 @@ class SABR:
 
 @dataclass(frozen=True)
 class MTLIBP:
-    """A weighted mean of the adversarial and the certified loss (De Palma et al. 2024, "Expressive losses for
-    verified robustness via convex combinations", section 4.2; MTL-IBP).
+    """A weighted mean of the adversarial and the certified loss: MTL-IBP.
+
+    From De Palma et al. 2024, "Expressive losses for verified robustness via convex combinations".
 
     Attributes:
         alpha: Weight of the certified loss, from 0 to 1.
@@ -118,8 +120,9 @@ class MTLIBP:
 
 @dataclass(frozen=True)
 class CCIBP:
-    """The loss of weighted means of adversarial margins and their bounds (De Palma et al. 2024, section 4.1;
-    CC-IBP).
+    """The loss of weighted means of adversarial margins and their bounds: CC-IBP.
+
+    From De Palma et al. 2024, "Expressive losses for verified robustness via convex combinations".
 
     Attributes:
         alpha: Weight of the bounds, from 0 to 1.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch.nn.functional as F
@@ -17,6 +18,13 @@ from lirpa_training.regularizers import WarmupRegularizer
 from lirpa_training.step import BoundLoss, Statistics, Step
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
+
+
+_REDUCTIONS: Mapping[Reduction, Callable[[Tensor], Tensor]] = {
+    "mean": Tensor.mean,
+    "sum": Tensor.sum,
+    "none": lambda loss: loss,
+}
 
 
 class LossParts(NamedTuple):
@@ -155,7 +163,7 @@ class CertifiedLoss(nn.Module):
             if bounds is not None and self.regularizer is not None and regularization > 0:
                 extra = regularization * self.regularizer(bounds)
         mixed = clean if kappa == 1 else robust if kappa == 0 else kappa * clean + (1 - kappa) * robust
-        loss = {"mean": mixed.mean, "sum": mixed.sum, "none": mixed.clone}[self.reduction]()
+        loss = _REDUCTIONS[self.reduction](mixed)
         loss = loss if extra is None else loss + extra
         if self.check_finite and not bool(loss.detach().isfinite().all()):
             raise NonFiniteBoundError(

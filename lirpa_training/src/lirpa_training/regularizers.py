@@ -1,5 +1,7 @@
-"""Regularisers for the warm-up of certified training (Shi et al. 2021, "Fast certified robust training with short
-warmup", section 3.3)."""
+"""Regularisers for the warm-up of certified training.
+
+After Shi et al. 2021, "Fast certified robust training with short warmup".
+"""
 
 from __future__ import annotations
 

@@ -130,8 +130,8 @@ def holding(model: nn.Module, state: BatchState) -> Iterator[None]:
 
     def normalise(path: str, module: nn.Module, original: _Forward) -> _Forward:
         mean, var = state.statistics[path]
-        eps: Any = module.eps
-        scale = torch.rsqrt(var + eps)
+        assert isinstance(module, _BatchNorm)
+        scale = torch.rsqrt(var + module.eps)
         scale = scale if module.weight is None else scale * module.weight
         shift = -mean * scale if module.bias is None else module.bias - mean * scale
         return lambda x: _channels(x, scale) * x + _channels(x, shift)

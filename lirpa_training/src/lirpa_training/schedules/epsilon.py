@@ -93,8 +93,9 @@ class LinearScheduler(EpsilonScheduler):
 
 
 class SmoothedScheduler(EpsilonScheduler):
-    """A power of the time first, and a straight line with the same slope after (cf. Gowal et al. 2018; Xu et al.
-    2020, appendix).
+    """A power of the time first, and a straight line with the same slope after.
+
+    The gentle beginning follows Xu et al. 2020 (appendix on training).
 
     With `s` the part of the ramp that has gone by, the radius grows as `s ** beta` while `s < mid`, and
     then linearly, without a corner, to the largest radius at `s = 1`.
@@ -111,12 +112,12 @@ class SmoothedScheduler(EpsilonScheduler):
         self.options = parse(_Smooth, opt_str, options)
 
     def _eps(self) -> float:
-        mid, beta = self.options.mid, self.options.beta
+        mid, beta = float(self.options.mid), float(self.options.beta)
         s = self.ramp(self.options.start, self.options.length)
         slope = beta * mid ** (beta - 1)
         whole = mid**beta + slope * (1 - mid)  # what the curve below would reach at s = 1
         reached = s**beta if s < mid else mid**beta + slope * (s - mid)
-        return self.max_eps * min(1.0, reached / whole)
+        return self.max_eps * min(1.0, float(reached / whole))
 
 
 class AdaptiveScheduler(EpsilonScheduler):

@@ -28,7 +28,7 @@ def parse(kind: type[T], text: str | None, keywords: Mapping[str, Any]) -> T:
     """
     given: dict[str, Any] = {}
     for part in filter(None, (text or "").replace(" ", "").split(",")):
-        name, equals, value = part.partition("=")
+        name, _, value = part.partition("=")
         try:
             given[name] = float(value)
         except ValueError:
