@@ -19,7 +19,7 @@ from lirpa_core.capture.capture import AUTO, capture
 from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.graph import Graph, Node
 from lirpa_core.engines.compute import intermediate_bounds, row_bounds
-from lirpa_core.engines.memory import bytes_of_a_row
+from lirpa_core.engines.memory import bytes_of_a_row, free_share
 from lirpa_core.engines.methods import find_method
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
@@ -341,6 +341,8 @@ class BoundedModule(nn.Module):
         budgets = [] if options.memory_budget is None else [options.memory_budget]
         if options.crown_batch_size is not None:
             budgets.append(options.crown_batch_size * bytes_of_a_row(problem))
+        if not budgets and options.conv_mode == "matrix":
+            return free_share(problem.device)
         return min(budgets, default=None)
 
     def __getstate__(self) -> dict[str, Any]:

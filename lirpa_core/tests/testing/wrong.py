@@ -419,10 +419,10 @@ RULES: dict[str, Fault] = {
     "McCormick ends paired wrongly": Fault(
         WrongMcCormick(), mul, ("lines",), "above the upper affine function"
     ),
-    "unsound only for thin boxes": Fault(FudgeOnThinBoxes(), relu, ("lines",), "above the upper"),
-    "unsound only for tiny boxes": Fault(TinyBoxesRoundedAway(), relu, ("lines",), "above the upper"),
-    "unsound only for huge boxes": Fault(HugeBoxesClamped(), relu, ("lines",), "above the upper"),
-    "kink with a tolerance": Fault(InactiveAtTheKink(), relu, ("lines",), "above the upper"),
+    "unsound only for thin boxes": Fault(FudgeOnThinBoxes(), relu, ("lines", "proof"), "above the upper"),
+    "unsound only for tiny boxes": Fault(TinyBoxesRoundedAway(), relu, ("lines", "proof"), "above the upper"),
+    "unsound only for huge boxes": Fault(HugeBoxesClamped(), relu, ("lines", "proof"), "above the upper"),
+    "kink with a tolerance": Fault(InactiveAtTheKink(), relu, ("lines", "proof"), "above the upper"),
     "decreasing declared increasing": Fault(
         DeclaredIncreasing(), neg, ("interval",), "exceeds the upper end"
     ),

@@ -49,6 +49,10 @@ class PatchesMap(LinearMap):
     def shape(self) -> Shape:
         return self.size
 
+    @property
+    def numbers(self) -> int:
+        return self.values.numel()
+
     def to_dense(self) -> Tensor:
         pixels, valid = self.place.pixels()  # [R0, B, kh, kw]
         repeat, batch, channels = self.repeat, self.batch, self.size[-3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,11 @@ class LinearMap(ABC):
     @abstractmethod
     def shape(self) -> Shape:
         """Shape `S` of one example of the value."""
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the coefficients are, as they are stored."""
+        return self.rows * self.batch * math.prod(self.shape)
 
     @abstractmethod
     def to_dense(self) -> Tensor:

@@ -50,6 +50,10 @@ class RowsMap(LinearMap):
         return self.size
 
     @property
+    def numbers(self) -> int:
+        return self.rows * self.batch
+
+    @property
     def scales(self) -> Tensor:
         """`[R, B]`."""
         return self.scale_.expand(self.rows, self.batch)
