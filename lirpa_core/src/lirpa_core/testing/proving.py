@@ -10,8 +10,8 @@ from lirpa_core.testing.case import Case
 _ELEMENTS = 12
 
 _SAYS = {
-    "lower line": "the lower affine function lies above the operator",
-    "upper line": "the upper affine function lies below the operator",
+    "lower line": "a value lies below the lower affine function",
+    "upper line": "a value lies above the upper affine function",
     "lower end": "a value lies below the interval",
     "upper end": "a value lies above the interval",
 }
@@ -44,7 +44,7 @@ def check_proof(case: Case) -> None:
         shown["bound"] = repr(worst.line.bias)
     case.fail(
         "proof",
-        f"{_SAYS[worst.claim]} by {worst.verdict.amount:.3g} more than rounding allows",
+        f"by proof, {_SAYS[worst.claim]} by {worst.verdict.amount:.3g} more than rounding allows",
         mode="relax" if worst.claim.endswith("line") else "interval",
         amount=worst.verdict.amount,
         example=worst.index[0],

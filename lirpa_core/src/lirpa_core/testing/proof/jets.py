@@ -89,14 +89,17 @@ class Jet:
         return self**-1 * other
 
     def __pow__(self, exponent: float) -> Jet:
-        p = exponent
+        # As a ball, so that the exponents of the derivatives are not rounded to floats.
+        p: int | arb = int(exponent) if float(exponent).is_integer() else arb(exponent)
         if p == 1:
             return self
-        return self.chain((
-            lambda u: _power(u, p),
-            lambda u, y: _power(u, p - 1) * _exact(p),
-            lambda u, y, d: _power(u, p - 2) * (_exact(p) * _exact(p - 1)),
-        ))  # fmt: skip
+        return self.chain(
+            (
+                lambda u: _power(u, p),
+                lambda u, y: _power(u, p - 1) * p,
+                lambda u, y, d: _power(u, p - 2) * (p * (p - 1)),
+            )
+        )
 
     def exp(self) -> Jet:
         return self.chain(PRIMITIVES["exp"])
@@ -162,16 +165,11 @@ class Jet:
         return self.chain(PRIMITIVES["softplus"])
 
 
-def _exact(p: float) -> int | arb:
-    return int(p) if float(p).is_integer() else arb(p)
-
-
-def _power(u: Number, p: float) -> Number:
+def _power(u: Number, p: int | arb) -> Number:
+    """`u ** p`, with an integer `p` for any `u`, else for those that are not negative."""
     if isinstance(u, Range):
         return u**p
-    if p >= 0:
-        return u ** _exact(p)
-    return 1 / u ** _exact(-p)
+    return u**p if p >= 0 else 1 / u**-p
 
 
 def _sigmoid(u: Number) -> Number:

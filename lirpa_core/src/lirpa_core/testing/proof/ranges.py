@@ -93,20 +93,19 @@ class Range:
     def __rtruediv__(self, other: Scalar) -> Range:
         return self.inverse() * other
 
-    def __pow__(self, exponent: int | float) -> Range:
+    def __pow__(self, exponent: int | arb) -> Range:
         """Powers; those that are no integers need a range that is not negative."""
         if exponent < 0:
             return (self**-exponent).inverse()
         a, b = self.lo, self.hi
-        p = int(exponent) if float(exponent).is_integer() else arb(exponent)
-        if p == 0:
+        if exponent == 0:
             return Range(_ONE, _ONE)
-        even = isinstance(p, int) and p % 2 == 0
+        even = isinstance(exponent, int) and exponent % 2 == 0
         if not even or a >= 0:
-            return Range(a**p, b**p)
+            return Range(a**exponent, b**exponent)
         if b <= 0:
-            return Range(b**p, a**p)
-        return Range(arb(0), (a**p).max(b**p))
+            return Range(b**exponent, a**exponent)
+        return Range(arb(0), (a**exponent).max(b**exponent))
 
     # ---- functions that rise
 
