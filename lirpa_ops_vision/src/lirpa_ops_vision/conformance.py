@@ -201,6 +201,8 @@ def _convolutions(cases: ConformanceCases) -> None:
         args = [[2, 2], [1, 1], [1, 1], transposed, [0, 0], 1]
         call = Call.of(aten.convolution.default, X(1, 2, 4, 4), C(2, 2, 2, 2), None, *args)
         cases.add("transposed" if transposed else "plain", call)
+    args = [[1, 1], [1, 1], [1, 1], False, [0, 0], 1]
+    cases.add("larger", Call.of(aten.convolution.default, X(1, 2, 9, 8), C(2, 2, 3, 3), None, *args))
     conv = aten.conv2d.default
     cases.add("perturbed weight and bias", Call.of(conv, C(1, 1, 3, 3), X(1, 1, 2, 2), X(1)))
     cases.add("perturbed image and weight", Call.of(conv, X(1, 1, 3, 3), X(2, 1, 2, 2), X(2)))

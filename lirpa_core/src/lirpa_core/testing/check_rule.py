@@ -16,7 +16,7 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import DomainError
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
-from lirpa_core.testing import consistency, operator_checks, proving, soundness
+from lirpa_core.testing import compiling, consistency, operator_checks, proving, soundness
 from lirpa_core.testing.calls import describe, map_call
 from lirpa_core.testing.case import Case
 from lirpa_core.testing.profiles import Profile, profile_of
@@ -44,7 +44,11 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "gradients": consistency.check_gradients,
     "loose": consistency.check_loose,
     "float32": consistency.check_float32,
+    "compiled": compiling.check_compiled,
 }
+
+#: Checks that a profile leaves out, by the name of its field that says so.
+_OPTIONAL = {"proof": "prove", "compiled": "compiled"}
 
 #: Largest batch in which a failure is shown: small boxes are easier to read.
 _SHOWN_BATCH = 3
@@ -117,7 +121,7 @@ def check_rule(
     subject = f"{call.node.target} ({_name(found)}, family {found.family})"
     report = RuleReport(subject, tuple(found.modes))
     found.check(call)
-    left_out = {*without, *(() if plan.prove else ("proof",))}
+    left_out = {*without, *(name for name, wanted in _OPTIONAL.items() if not getattr(plan, wanted))}
     checks = {name: check for name, check in CHECKS.items() if name not in left_out}
     run = _Run(found, call, checks, seed, plan, report, oracle)
     if boxes is not None:
@@ -310,8 +314,9 @@ def _examine(case: Case, checks: Mapping[str, Callable[[Case], None]], report: R
             return
         case = case.only(finite)
     try:
-        for check in checks.values():
-            check(case)
+        for name, check in checks.items():
+            if name != "compiled" or not report.compiled:  # once a call: what is traced does not change
+                check(case)
     except DomainError:
         report.refused += case.batch
         return
@@ -320,6 +325,7 @@ def _examine(case: Case, checks: Mapping[str, Callable[[Case], None]], report: R
     except Exception as error:  # noqa: BLE001 - whatever a rule raises is a finding
         case.fail("runs", f"raised {type(error).__name__}: {error}")
     report.examples += case.batch
+    report.compiled += case.counts["compiled"]
     report.record_proofs(case.counts["proved"], case.scale.numel())
     _record_gaps(case, report)
 

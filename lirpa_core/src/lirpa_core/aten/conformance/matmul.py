@@ -32,6 +32,7 @@ AFFINE = {
     "mm batched left": (aten.mm.default, P(2, 3), X(3, 4)),
     "bmm": (aten.bmm.default, X(2, 2, 3), C(2, 3, 4)),
     "bmm batched": (aten.bmm.default, P(2, 2, 3), X(2, 3, 4)),
+    "matmul matrices": (aten.matmul.default, X(2, 3), C(3, 4)),
     "matmul higher weight": (aten.matmul.default, X(2, 3), C(2, 2, 3, 4)),
     "matmul higher weight batched": (aten.matmul.default, X(2, 3), P(2, 3, 4)),
     "matmul higher operand": (aten.matmul.default, X(2, 1, 2, 3), C(4, 3, 2)),
