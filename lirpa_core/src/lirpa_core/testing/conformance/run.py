@@ -20,7 +20,6 @@ from lirpa_core.testing.profiles import Profile, profile_of
 from lirpa_core.testing.report import RuleReport, RuleViolation, Violation
 from lirpa_core.testing.strategies import REGIMES
 
-
 #: Kinds of boxes in the order in which they are tried where there are fewer draws than kinds.
 _REGIMES = ("mixed", "kinks", "huge", "wide", "tiny", "thin", "degenerate")
 assert set(_REGIMES) == set(REGIMES)
