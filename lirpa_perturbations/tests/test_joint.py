@@ -62,7 +62,7 @@ def case(brute: Any, name: str) -> tuple[PerturbationJoint, Tensor, Tensor, Tens
         joint = PerturbationJoint(PerturbationSynonym(2, brute.randn(2, 5, 2, 3, seed=2)), dim=0)
         return joint, x, y, synonyms_of_pairs(joint.base, joint.join(x, y), 2)
     x, y = brute.rand(2, 3), brute.rand(2, 2, 2, seed=1)
-    joint = PerturbationJoint(PerturbationL0Norm(eps=2))
+    joint = PerturbationJoint(PerturbationL0Norm(eps=2, group=()))
     return joint, x, y, l0_pairs(joint.join(x, y), 2)
 
 

@@ -80,8 +80,8 @@ def groups_of(leaves: Mapping[str, Leaf]) -> tuple[Group, ...]:
     """Put leaves of one group together, in their order."""
     found: dict[tuple[str, str], list[Leaf]] = {}
     for name, leaf in leaves.items():
-        group = leaf.perturbation.group
-        found.setdefault(("leaf", name) if group is None else ("group", group), []).append(leaf)
+        key = leaf.perturbation.joint_key
+        found.setdefault(("leaf", name) if key is None else ("joint", key), []).append(leaf)
     return tuple(Group(tuple(members)) for members in found.values())
 
 

@@ -82,7 +82,7 @@ class Perturbation(ABC):
         """
 
     @property
-    def group(self) -> str | None:
+    def joint_key(self) -> str | None:
         """What tensors that share *one* set have in common; None where each tensor has a set of its own.
 
         For tensors of one group engines call the methods that end in `_joint`, on the perturbation of the

@@ -51,7 +51,7 @@ class PerturbationJoint(Perturbation):
     key: str = field(default_factory=lambda: uuid4().hex)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.base, Perturbation) or self.base.group is not None:
+        if not isinstance(self.base, Perturbation) or self.base.joint_key is not None:
             raise PerturbationError(
                 f"base must be a Perturbation for the joined tensor, such as PerturbationLpNorm(norm=2, "
                 f"eps=0.1), not {self.base!r}"
@@ -60,7 +60,7 @@ class PerturbationJoint(Perturbation):
             raise PerturbationError(f"dim must be a dimension of one example or None, not {self.dim!r}")
 
     @property
-    def group(self) -> str:
+    def joint_key(self) -> str:
         return self.key
 
     @property

@@ -42,8 +42,8 @@ class Arguments:
         return full[place].item()
 
     def number(self, name: str) -> float:
-        """An argument as a float."""
-        return float(self[name])
+        """An argument as the operator computes with it: rounded to the element type of the operand."""
+        return torch.tensor(float(self[name]), dtype=self.call.slot_dtype(0)).item()
 
 
 #: From the arguments of a call to the function of its operand.
@@ -180,7 +180,7 @@ def _number(value: float | None) -> float:
 
 def _limit(given: Arguments, name: str) -> float | None:
     value = given[name]
-    return None if value is None else float(value)
+    return None if value is None else given.number(name)
 
 
 def _sixth(x: Jet) -> Jet:
@@ -274,7 +274,7 @@ ORACLES: Mapping[Any, OracleOf] = {
     _aten.threshold.default: _threshold,
     # powers
     _aten.square.default: _always(power(2.0)),
-    _aten.pow.Tensor_Scalar: lambda g: power(g.number("exponent")),
+    _aten.pow.Tensor_Scalar: lambda g: power(float(g["exponent"])),  # PyTorch does not round the exponent
     # functions shaped like an S
     _aten.sigmoid.default: _smooth(lambda x: x.sigmoid()),
     _aten.tanh.default: _smooth(lambda x: x.tanh()),
