@@ -191,7 +191,13 @@ class TestRefusals:
         with pytest.raises(ReplayError, match="Python values"):
             captured(Function(forward), torch.randn(2, 3))
 
-    @pytest.mark.parametrize("layer", [nn.Dropout(), nn.BatchNorm1d(3), nn.LSTM(3, 3, 2, dropout=0.5)])
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            nn.AlphaDropout(), nn.BatchNorm1d(3, track_running_stats=False), nn.SyncBatchNorm(3),
+            nn.LSTM(3, 3, 2, dropout=0.5),
+        ],
+    )  # fmt: skip
     def test_training_mode_is_refused_by_name(self, layer: nn.Module) -> None:
         with pytest.raises(TrainingModeError, match=rf"'layer' \({type(layer).__name__}"):
             captured(Function(lambda m, x: x, layer=layer), torch.randn(2, 3))
