@@ -19,6 +19,7 @@ from lirpa_perturbations import (
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # after the choice of the backend
+from matplotlib.patches import Rectangle
 
 TARGET = Path(__file__).parents[1] / "docs" / "_static" / "sets.png"
 
@@ -52,7 +53,7 @@ def main() -> None:
         points = torch.unique((members * 500).round() / 500, dim=0)
         axis.scatter(points[:, 0], points[:, 1], s=20 if len(points) < 10 else 2, color="tab:blue")
         axis.plot(*centre.flatten().tolist(), "o", color="tab:orange")
-        axis.add_patch(plt.Rectangle((0, 0), 1, 1, fill=False, color="0.8"))
+        axis.add_patch(Rectangle((0, 0), 1, 1, fill=False, color="0.8"))
         axis.set(title=title, xlim=(-0.3, 1.3), ylim=(-0.3, 1.3), aspect="equal", xticks=[], yticks=[])
         axis.title.set_fontsize(9)
     figure.savefig(TARGET, dpi=80)
