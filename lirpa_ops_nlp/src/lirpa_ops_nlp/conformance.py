@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -35,10 +38,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = x.unflatten(-1, (-1, 6)).transpose(1, 2).split(2, -1)
+        mixed: Tensor
         if self.product == "matmul":
-            return torch.softmax(q @ k.mT, -1) @ v
+            mixed = torch.softmax(q @ k.mT, -1) @ v
+            return mixed
         q, k, v = (t.flatten(0, 1) for t in (q, k, v))
-        return torch.bmm(torch.softmax(torch.bmm(q, k.mT), -1), v).unflatten(0, (x.shape[0], -1))
+        mixed = torch.bmm(torch.softmax(torch.bmm(q, k.mT), -1), v).unflatten(0, (x.shape[0], -1))
+        return mixed
 
 
 class Normalization(nn.Module):
@@ -82,9 +88,14 @@ def _models(cases: ConformanceCases) -> None:
     sequence, rows = C(2, 3, 12), C(2, 3, 4)
     cases.model("attention", lambda: Attention("matmul"), sequence, covers=[mix], fuses=[aten.matmul.default])
     cases.model("attention, bmm", lambda: Attention("bmm"), sequence, covers=[mix], fuses=[aten.bmm.default])
-    for name, layer in (
-        ("layer norm", lambda: nn.LayerNorm(4)),
-        ("layer norm of two dimensions", lambda: nn.LayerNorm((3, 4), elementwise_affine=False)),
-        ("RMS norm", lambda: nn.RMSNorm(4)),
-    ):
-        cases.model(name, lambda layer=layer: Normalization(layer()), rows, covers=[normalized])
+    layers: dict[str, Callable[[], nn.Module]] = {
+        "layer norm": lambda: nn.LayerNorm(4),
+        "layer norm of two dimensions": lambda: nn.LayerNorm((3, 4), elementwise_affine=False),
+        "RMS norm": lambda: nn.RMSNorm(4),
+    }
+    for name, layer in layers.items():
+        cases.model(name, partial(_normalization, layer), rows, covers=[normalized])
+
+
+def _normalization(layer: Callable[[], nn.Module]) -> nn.Module:
+    return Normalization(layer())

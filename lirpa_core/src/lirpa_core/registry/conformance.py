@@ -27,6 +27,15 @@ MapFactory: TypeAlias = Callable[[Shape], LinearMap | None]
 ANYWHERE: Domain = (-math.inf, math.inf)
 
 
+def domains_of(domain: Domain | Sequence[Domain], operands: int) -> tuple[Domain, ...]:
+    """One range for each operand, where one may be given for all."""
+    first, *_ = domain
+    if isinstance(first, tuple):
+        return tuple(domain)  # type: ignore[arg-type]
+    low, high = domain
+    return ((low, high),) * operands  # type: ignore[return-value]
+
+
 @dataclass(frozen=True, eq=False)
 class RuleCase:
     """One call to try a rule on.
@@ -35,7 +44,7 @@ class RuleCase:
         plugin: Who declares it.
         name: What is particular about it.
         call: The call. Its `batch` does not matter, unless constants differ between examples.
-        domain: Range that boxes are drawn from, one for all operands or one each.
+        domains: Range that boxes are drawn from, one for each operand.
         kinks: Where the operator or its curvature changes character.
         regimes: Kinds of boxes to draw; None for all.
         without: Names of checks to leave out.
@@ -45,7 +54,7 @@ class RuleCase:
     plugin: str
     name: str
     call: Call
-    domain: Domain | Sequence[Domain] = ANYWHERE
+    domains: tuple[Domain, ...]
     kinks: tuple[float, ...] = (0.0,)
     regimes: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
@@ -163,7 +172,10 @@ class ConformanceCases(Collector):
         if not isinstance(call, Call):
             self._refuse(what, f"expected a Call (see Call.of), got {type(call).__qualname__}")
         regimes = None if regimes is None else tuple(regimes)
-        case = RuleCase(self.plugin, name, call, domain, tuple(kinks), regimes, tuple(without), oracle)
+        domains = domains_of(domain, len(call.shapes))
+        if len(domains) != len(call.shapes):
+            self._refuse(what, f"expected {len(call.shapes)} domains, one an operand, got {len(domains)}")
+        case = RuleCase(self.plugin, name, call, domains, tuple(kinks), regimes, tuple(without), oracle)
         self._declare("rule", key_label(case.key), what, case)
 
     def perturbation(self, name: str, perturbation: Perturbation, x: Tensor, *, exact: bool = True) -> None:

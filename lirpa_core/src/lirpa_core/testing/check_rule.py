@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import DomainError
+from lirpa_core.registry.conformance import ANYWHERE, Domain, domains_of
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing import compiling, consistency, operator_checks, proving, soundness
@@ -21,7 +22,7 @@ from lirpa_core.testing.calls import describe, map_call
 from lirpa_core.testing.case import Case
 from lirpa_core.testing.profiles import Profile, profile_of
 from lirpa_core.testing.report import RuleReport, RuleViolation
-from lirpa_core.testing.strategies import ANYWHERE, REGIMES, Domain, operand_boxes
+from lirpa_core.testing.strategies import REGIMES, operand_boxes
 
 if TYPE_CHECKING:
     from lirpa_core.testing.proof import GivenOracle  # needs python-flint
@@ -127,7 +128,7 @@ def check_rule(
     if boxes is not None:
         run.draw(boxes, plan.examples, "given")
     else:
-        domains = _domains(domain, len(call.shapes))
+        domains = domains_of(domain, len(call.shapes))
         draws = -(-plan.examples // call.batch)
         for k, regime in enumerate(regimes):
             count = max(1, (draws + len(regimes) - 1 - k) // len(regimes))
@@ -191,12 +192,6 @@ def _prepare(given: Any, batch: int) -> Call:
     if any(b == 1 for b in batches) and max(batches) == 1:
         return map_call(call, lambda t: t, batch=1, dtype=call.dtype)
     return dataclasses.replace(call, batch=max(batches, default=batch))
-
-
-def _domains(domain: Domain | Sequence[Domain], operands: int) -> list[Domain]:
-    if len(domain) == 2 and isinstance(domain[0], (int, float)):
-        return [domain] * operands  # type: ignore[list-item]
-    return list(domain)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)

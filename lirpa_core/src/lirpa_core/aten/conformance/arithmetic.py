@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from lirpa_core.aten.conformance.values import BATCH, C, P, X
@@ -10,7 +12,7 @@ from lirpa_core.rules.call import Call
 
 aten = torch.ops.aten
 
-AFFINE = {
+AFFINE: dict[str, tuple[Any, ...]] = {
     "add": (aten.add.Tensor, (X(2, 3), X(2, 3)), {}),
     "add broadcast": (aten.add.Tensor, (X(2, 1), X(4, 1, 3)), {}),
     "add lower rank": (aten.add.Tensor, (X(3), X(2, 3)), {"alpha": 2}),
@@ -44,7 +46,7 @@ AFFINE = {
     "mul.Scalar": (aten.mul.Scalar, (X(3), -2.5), {}),
 }
 
-PRODUCTS = {
+PRODUCTS: dict[str, tuple[Any, ...]] = {
     "same shape": (X(2, 2), X(2, 2)),
     "broadcast": (X(2, 1), X(3)),
     "lower rank": (X(2), X(3, 2)),

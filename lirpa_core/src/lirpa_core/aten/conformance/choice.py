@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from lirpa_core.aten.conformance.values import BATCH, C, M, P, X
@@ -13,7 +15,7 @@ aten = torch.ops.aten
 MASK = torch.tensor([True, False, True])
 
 #: Operands of `where` with a constant condition.
-CONSTANT = {
+CONSTANT: dict[str, tuple[Any, ...]] = {
     "both": (MASK, X(2, 3), X(2, 3)),
     "broadcast": (MASK, X(2, 1), X(3)),
     "condition larger": (MASK.expand(2, 3), X(3), X()),
@@ -25,7 +27,7 @@ CONSTANT = {
 }
 
 #: Operands of `where` with a perturbed condition.
-PERTURBED = {
+PERTURBED: dict[str, tuple[Any, ...]] = {
     "both": (M(2, 3), X(2, 3), X(3)),
     "constant": (M(3), X(2, 3), C(2, 1)),
     "constant first": (M(2, 3), C(3), X(1)),

@@ -12,7 +12,7 @@ from lirpa_core.rules.call import Call, Const
 
 aten = torch.ops.aten
 
-PAIRS = {
+PAIRS: dict[str, tuple[Any, ...]] = {
     "both": (X(2, 2), X(2, 2)),
     "broadcast": (X(2, 1), X(3)),
     "constant": (X(2, 3), C(3)),
@@ -20,7 +20,7 @@ PAIRS = {
     "batched constant": (X(3), Const(C(3, 2, 3), batched=True)),
     "number": (X(3), torch.tensor(0.5).double()),
 }
-ALONG = {
+ALONG: dict[str, tuple[Any, ...]] = {
     "all": ((X(5),), {"values": "default"}),
     "dim": ((X(2, 4), 1), {"values": "dim"}),
     "dim kept": ((X(3, 2), 0, True), {"values": "dim"}),
@@ -28,7 +28,7 @@ ALONG = {
     "no dims": ((X(4), []), {"values": "amax"}),
     "number": ((X(),), {"values": "default"}),
 }
-OPS = {
+OPS: dict[tuple[str, str], Any] = {
     ("max", "default"): aten.max.default,
     ("max", "dim"): aten.max.dim,
     ("max", "amax"): aten.amax.default,
@@ -36,7 +36,12 @@ OPS = {
     ("min", "dim"): aten.min.dim,
     ("min", "amax"): aten.amin.default,
 }
-LSE = {"one": (X(4), [0]), "kept": (X(2, 3), [-1], True), "two": (X(2, 2, 2), [0, 2]), "number": (X(), [])}
+LSE: dict[str, tuple[Any, ...]] = {
+    "one": (X(4), [0]),
+    "kept": (X(2, 3), [-1], True),
+    "two": (X(2, 2, 2), [0, 2]),
+    "number": (X(), []),
+}
 
 
 def along(which: str, name: str) -> Call:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from lirpa_core.aten.conformance.values import BATCH, I, X, each
@@ -10,7 +12,7 @@ from lirpa_core.rules.call import Call
 
 aten = torch.ops.aten
 
-CASES = {
+CASES: dict[str, tuple[Any, ...]] = {
     "index": (aten.index.Tensor, X(2, 4), [None, I(0, 2, 2)]),
     "index two": (aten.index.Tensor, X(2, 4), [I(0, 1), I(3, -1)]),
     "index matrix": (aten.index.Tensor, X(4), [I([0, 1], [2, 2])]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from lirpa_core.aten.conformance.values import BATCH, C, P, X
@@ -10,7 +12,7 @@ from lirpa_core.rules.call import Call
 
 aten = torch.ops.aten
 
-AFFINE = {
+AFFINE: dict[str, tuple[Any, ...]] = {
     "linear": (aten.linear.default, X(1, 4), C(3, 4), C(3)),
     "linear without bias": (aten.linear.default, X(1, 4), C(3, 4), None),
     "linear tokens": (aten.linear.default, X(1, 2, 4), C(3, 4), C(3)),
@@ -53,7 +55,7 @@ AFFINE = {
     "dot right": (aten.dot.default, P(3), X(3)),
 }
 
-PRODUCTS = {
+PRODUCTS: dict[str, tuple[Any, ...]] = {
     "linear": (aten.linear.default, X(1, 2), X(2, 2), C(2)),
     "linear all": (aten.linear.default, X(1, 2), X(2, 2), X(2)),
     "linear no bias": (aten.linear.default, X(2, 2), X(2, 2), None),

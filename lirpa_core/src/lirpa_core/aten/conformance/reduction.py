@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from lirpa_core.aten.conformance.values import X
@@ -10,7 +12,7 @@ from lirpa_core.rules.call import Call
 
 aten = torch.ops.aten
 
-AFFINE = {
+AFFINE: dict[str, tuple[Any, ...]] = {
     "sum": (aten.sum.default, X(2, 3)),
     "sum of a number": (aten.sum.default, X()),
     "sum dim": (aten.sum.dim_IntList, X(2, 3, 2), [1]),

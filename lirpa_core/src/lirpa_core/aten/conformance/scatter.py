@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from lirpa_core.aten.conformance.values import BATCH, C, X
@@ -10,7 +12,7 @@ from lirpa_core.rules.call import Call, Const
 
 aten = torch.ops.aten
 
-CASES = {
+CASES: dict[str, tuple[Any, ...]] = {
     "scatter": (aten.scatter.src, X(2, 4), 1, torch.tensor([[0, 2], [3, 1]]), X(2, 2)),
     "scatter into constant": (aten.scatter.src, C(2, 4), 1, torch.tensor([[0, 2], [3, 1]]), X(2, 2)),
     "scatter batched": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from lirpa_core.registry import ConformanceCases
 def declare(cases: ConformanceCases) -> None:
     """Declare balls of several norms, in a box or not, and boxes."""
     x = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(0))
-    box = {"x_L": 0.0, "x_U": torch.ones(2)}
+    box: dict[str, Any] = {"x_L": 0.0, "x_U": torch.ones(2)}
     for p in (1, 1.5, 2, 5, math.inf):
         cases.perturbation(f"ball, p = {p}", PerturbationLpNorm(0.5, p), x)
         cases.perturbation(f"ball in a box, p = {p}", PerturbationLpNorm(0.5, p, **box), x)

@@ -13,7 +13,7 @@ from lirpa_core.rules.call import Call
 aten = torch.ops.aten
 INT64_MAX = 2**63 - 1
 
-CASES = {
+CASES: dict[str, tuple[Any, ...]] = {
     "view": (aten.view.default, X(2, 3), [3, -1]),
     "reshape to scalar": (aten.reshape.default, X(1, 1), []),
     "unsafe_view": (aten._unsafe_view.default, X(2, 3), [6]),
@@ -55,7 +55,7 @@ CASES = {
     "cat twice": (aten.cat.default, [X(2, 2), torch.ones(2, 1), X(2, 2)], 1),
 }
 
-MANY = {
+MANY: dict[str, tuple[Any, ...]] = {
     "split": (aten.split.Tensor, X(2, 5), 2, 1),
     "split sizes": (aten.split.sizes, X(5, 2), [1, 3, 1], 0),
     "split_with_sizes": (aten.split_with_sizes.default, X(2, 5), [2, 3], -1),

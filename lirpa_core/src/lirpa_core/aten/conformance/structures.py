@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -24,7 +25,7 @@ def _index(batch: int, shape: Shape) -> torch.Tensor:
     return torch.randint(max(1, math.prod(shape)), (_ROWS, batch), generator=generator)
 
 
-def _selected(batch: int, scales: tuple[int, int]) -> object:
+def _selected(batch: int, scales: tuple[int, int]) -> Callable[[Shape], LinearMap | None]:
     def make(shape: Shape) -> LinearMap | None:
         return RowsMap(_index(batch, shape), _randn(*scales), shape) if math.prod(shape) else None
 

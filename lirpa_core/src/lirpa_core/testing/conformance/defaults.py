@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from lirpa_core.registry import RuleCase
+from lirpa_core.registry.conformance import ANYWHERE
 from lirpa_core.rules.call import Call, Operand
 
 _SHAPE = (3,)
@@ -28,7 +29,7 @@ def default_case(key: Any, plugin: str) -> RuleCase | None:
         call = Call.of(target, Operand(_SHAPE))
     except Exception:  # noqa: BLE001 - whatever the operator raises: it wants another call
         return None
-    return RuleCase(plugin, "three elements", call)
+    return RuleCase(plugin, "three elements", call, (ANYWHERE,))
 
 
 def _target(key: Any) -> Any:

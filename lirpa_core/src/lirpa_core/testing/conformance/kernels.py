@@ -66,11 +66,10 @@ def _terms(case: RuleCase, entry: KernelEntry, registry: Registry, seed: int) ->
     call = dataclasses.replace(case.call, batch=term_batch(case.call))
     generator = torch.Generator().manual_seed(seed)
     inputs = []
-    domains = case.domain
     for i, shape in enumerate(call.shapes):
-        low, high = domains if isinstance(domains[0], (int, float)) else domains[i]  # type: ignore[misc]
+        low, high = case.domains[i]
         ends = torch.rand(2, call.batch, *shape, dtype=torch.float64, generator=generator).sort(0).values
-        low, high = max(low, -2.0), min(high, max(low, -2.0) + 4.0)  # type: ignore[type-var]
+        low, high = max(low, -2.0), min(high, max(low, -2.0) + 4.0)
         inputs.append(Interval(low + (high - low) * ends[0], low + (high - low) * ends[1]))
     relaxation = rule.relax(call, tuple(inputs))
     sides = (relaxation.lower,) if relaxation.exact else (relaxation.lower, relaxation.upper)

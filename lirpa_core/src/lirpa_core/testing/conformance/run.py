@@ -68,7 +68,7 @@ def _run_rule(
         examples=draws * profile.batch,
         seed=seed,
         kinks=case.kinks,
-        domain=case.domain,
+        domain=case.domains,
         regimes=regimes,
         without=(*case.without, *(("compiled",) if index else ())),  # once an operator: it takes long
         oracle=case.oracle,

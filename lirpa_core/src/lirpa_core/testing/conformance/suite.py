@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from lirpa_core.errors import OptionError
 from lirpa_core.registry import AnyCase, MapCase, ModelCase, Registry, RuleCase, SetCase
-from lirpa_core.registry.entries import KernelEntry
+from lirpa_core.registry.entries import KernelEntry, OperatorEntry, WholeEntry
 from lirpa_core.registry.resolve import key_label
 from lirpa_core.testing.conformance.defaults import default_case
 from lirpa_core.testing.conformance.outcome import Key
@@ -137,7 +137,10 @@ class _Collection:
         yield from self.perturbation_items()
 
     def rule_items(self) -> Iterator[Item]:
-        entries = {**self.registry.operators, **self.registry.wholes}
+        entries: dict[Any, OperatorEntry | WholeEntry] = {
+            **self.registry.operators,
+            **self.registry.wholes,
+        }
         covered = {op for model in self.models for op in model.covers}
         for key, entry in entries.items():
             cases: Sequence[ItemCase] = self.rules.get(key, [])
@@ -156,8 +159,8 @@ class _Collection:
 
     def structure_items(self) -> Iterator[Item]:
         owners: dict[type, str] = {}
-        for cases in self.maps.values():
-            owners.setdefault(cases[0].structure, cases[0].plugin)
+        for declared in self.maps.values():
+            owners.setdefault(declared[0].structure, declared[0].plugin)
         for (_, structure), entry in self.registry.kernels.items():
             owners.setdefault(structure, entry.plugin)
         for structure, plugin in owners.items():
