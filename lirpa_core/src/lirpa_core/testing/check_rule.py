@@ -104,7 +104,7 @@ def check_rule(
         raise ValueError(f"unknown checks {sorted(unknown)}; there are: {', '.join(CHECKS)}")
     call = _prepare(call)
     found = _resolve(rule, call)
-    subject = f"{call.node.target} ({_name(found)}, family {found.family})"
+    subject = f"{call.node.target} ({_name(found)}, family {found.family}{_origin(rule, call)})"
     report = RuleReport(subject, tuple(found.modes))
     found.check(call)
     checks = {name: check for name, check in CHECKS.items() if name not in without}
@@ -254,6 +254,13 @@ def _record_gaps(case: Case, report: RuleReport) -> None:
         if case.has_lines:
             lower, upper = case.lines(case.start_points)
             report.record_gap("relax", ((upper - lower) / scale).mean().item())
+
+
+def _origin(source: object, call: Call) -> str:
+    """The plugin that a rule came with, where the source knows."""
+    plugin_of = getattr(source, "plugin_of", None)
+    name = None if plugin_of is None else plugin_of(call.node.target)
+    return "" if name is None else f", plugin '{name}'"
 
 
 def _name(rule: object) -> str:
