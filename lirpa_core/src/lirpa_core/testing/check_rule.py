@@ -119,7 +119,7 @@ def check_rule(
     plan = _plan(profile, examples, batch)
     call = _prepare(call, plan.batch)
     found = _resolve(rule, call)
-    subject = f"{call.node.target} ({_name(found)}, family {found.family})"
+    subject = f"{call.node.target} ({_name(found)}, family {found.family}{_origin(rule, call)})"
     report = RuleReport(subject, tuple(found.modes))
     found.check(call)
     left_out = {*without, *(name for name, wanted in _OPTIONAL.items() if not getattr(plan, wanted))}
@@ -333,6 +333,13 @@ def _record_gaps(case: Case, report: RuleReport) -> None:
         if case.has_lines:
             lower, upper = case.lines(case.start_points)
             report.record_gap("relax", ((upper - lower) / scale).mean().item())
+
+
+def _origin(source: object, call: Call) -> str:
+    """The plugin that a rule came with, where the source knows."""
+    plugin_of = getattr(source, "plugin_of", None)
+    name = None if plugin_of is None else plugin_of(call.node.target)
+    return "" if name is None else f", plugin '{name}'"
 
 
 def _name(rule: object) -> str:
