@@ -80,9 +80,7 @@ class Case:
         """The examples `which`, a mask `[B]` or indices, as a batch of their own."""
         inputs = [Interval(x.lower[which], x.upper[which]) for x in self.inputs]
         batch = inputs[0].lower.shape[0]
-        return self.with_inputs(
-            inputs, map_call(self.call, lambda t: t[which], batch=batch)
-        )
+        return self.with_inputs(inputs, map_call(self.call, lambda t: t[which], batch=batch))
 
     def is_mask(self, slot: int) -> bool:
         """Whether an operand is boolean: its box is of zeros and ones, and so are the points in it."""

@@ -9,4 +9,15 @@ from lirpa_core.testing.conformance.report import Report
 from lirpa_core.testing.conformance.run import assert_conforms, run
 from lirpa_core.testing.conformance.suite import Item, Suite
 
-__all__ = ["Failure", "Item", "ModeResult", "Outcome", "Report", "Suite", "assert_conforms", "run", "select", "suite_of"]
+__all__ = [
+    "Failure",
+    "Item",
+    "ModeResult",
+    "Outcome",
+    "Report",
+    "Suite",
+    "assert_conforms",
+    "run",
+    "select",
+    "suite_of",
+]
