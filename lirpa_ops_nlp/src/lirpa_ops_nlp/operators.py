@@ -64,3 +64,21 @@ def _normalized(self: Tensor, other: Tensor, dims: int, eps: float, centered: bo
 normalized = _define(
     "normalized(Tensor self, Tensor other, int dims, float eps, bool centered) -> Tensor", _normalized
 )
+
+
+_SIDE = ", ".join(
+    f"Tensor {side}_source, Tensor {side}_weight, Tensor? {side}_bias, int[] {side}_rows, int[] {side}_features, float {side}_scale"
+    for side in ("left", "right")
+)
+
+
+def _projected_product(left: Tensor, right: Tensor, *projections: Any) -> Tensor:
+    return left @ right
+
+
+#: `projected_product(left, right, …)`: `left @ right`, where the rows of `left` and the columns of `right` are images of
+#: rows of `*_source` under linear layers: `*_scale` times the features `*_features` of `weight @ row + bias`, for the
+#: rows `*_rows` of the source. The rule relies on that.
+projected_product = _define(
+    f"projected_product(Tensor left, Tensor right, {_SIDE}) -> Tensor", _projected_product
+)
