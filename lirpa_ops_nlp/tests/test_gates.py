@@ -12,17 +12,22 @@ from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing.check_rule import check_rule
 from lirpa_core.testing.strategies import operand_boxes
 from lirpa_ops_nlp.gates.planes import TARGET, both_planes, stacked_with_mirror
-from lirpa_ops_nlp.gates.rules import SIGMOID_MUL, SIGMOID_TANH
+from lirpa_ops_nlp.gates.rules import GELU_MUL, SIGMOID_MUL, SIGMOID_TANH, SILU_MUL
 from lirpa_ops_nlp.gates.surface import Box
-from lirpa_ops_nlp.operators import sigmoid_mul, sigmoid_tanh
+from lirpa_ops_nlp.operators import gelu_mul, gelu_tanh_mul, sigmoid_mul, sigmoid_tanh, silu_mul
 
-CASES = [(sigmoid_mul, SIGMOID_MUL), (sigmoid_tanh, SIGMOID_TANH)]
+CASES = [
+    (sigmoid_mul, SIGMOID_MUL),
+    (sigmoid_tanh, SIGMOID_TANH),
+    (silu_mul, SILU_MUL),
+    (gelu_mul, GELU_MUL),
+]
 
 
-@pytest.mark.parametrize("op", [sigmoid_mul, sigmoid_tanh])
+@pytest.mark.parametrize("op", [sigmoid_mul, sigmoid_tanh, silu_mul, gelu_mul, gelu_tanh_mul])
 def test_kit(op) -> None:
     call = Call.of(op, Operand((2,)), Operand((2, 1)))
-    check_rule(default_registry(), call, examples=5, regimes=("wide", "thin", "huge", "mixed"))
+    check_rule(default_registry(), call, examples=4, regimes=("wide", "thin", "huge", "mixed"))
 
 
 @pytest.mark.parametrize("op", [sigmoid_mul, sigmoid_tanh])

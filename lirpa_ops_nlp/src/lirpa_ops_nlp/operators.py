@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _LIBRARY = torch.library.Library("lirpa_nlp", "DEF")
@@ -49,6 +50,26 @@ sigmoid_tanh = _define("sigmoid_tanh(Tensor self, Tensor other) -> Tensor", _sig
 
 #: `σ(self)·other`, with broadcasting.
 sigmoid_mul = _define("sigmoid_mul(Tensor self, Tensor other) -> Tensor", _sigmoid_mul)
+
+
+def _silu_mul(self: Tensor, other: Tensor) -> Tensor:
+    return F.silu(self) * other
+
+
+def _gelu_mul(self: Tensor, other: Tensor) -> Tensor:
+    return F.gelu(self) * other
+
+
+def _gelu_tanh_mul(self: Tensor, other: Tensor) -> Tensor:
+    return F.gelu(self, approximate="tanh") * other
+
+
+#: `silu(self)·other`, with broadcasting.
+silu_mul = _define("silu_mul(Tensor self, Tensor other) -> Tensor", _silu_mul)
+
+#: `gelu(self)·other`, with broadcasting; by the error function, and by the approximation with tanh.
+gelu_mul = _define("gelu_mul(Tensor self, Tensor other) -> Tensor", _gelu_mul)
+gelu_tanh_mul = _define("gelu_tanh_mul(Tensor self, Tensor other) -> Tensor", _gelu_tanh_mul)
 
 #: `mix(weights, value)`: `weights @ value`, where the rows of `weights` are probabilities: not negative, with sum
 #: one, or zero throughout. The rule relies on that, so the decompositions use it behind softmax only.
