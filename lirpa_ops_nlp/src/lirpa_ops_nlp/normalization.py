@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -85,5 +86,5 @@ NORMALIZED = Normalized("self", "other", native=Multiply(), fixed=diagonal)
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rule and decompositions, which replace the core's."""
     registry.register(normalized, NORMALIZED)
-    registry.decompose(aten.native_layer_norm.default, layer_norm(nlp.normalized), override=True)
-    registry.decompose(aten.rms_norm.default, rms_norm(nlp.normalized), override=True)
+    for op, function in ((aten.native_layer_norm.default, layer_norm), (aten.rms_norm.default, rms_norm)):
+        registry.decompose(op, partial(function, standardize=nlp.normalized), override=True)

@@ -240,9 +240,8 @@ def _origin(name: str, before: Mapping[str, Node], columns: bool) -> _Origin | N
     for step in reversed(way):
         if _scalar(step) is None:
             places = evaluate_node(step, {step.inputs[0]: places})
-    places = places.value.mT if columns else places.value
-    width = node.shape[-1]
-    rows, features = places // width, places % width
+    numbers, width = places.value.mT if columns else places.value, node.shape[-1]
+    rows, features = numbers // width, numbers % width
     if not bool((rows == rows[..., :1]).all()) or not bool((features == features[..., :1, :]).all()):
         return None
     return _Origin(node, rows[..., 0], features[..., 0, :], scale)

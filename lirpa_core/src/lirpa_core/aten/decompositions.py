@@ -170,21 +170,19 @@ def plain_product(x: Tensor, inverse: Tensor, dims: int, eps: float, centered: b
     return x * inverse
 
 
-def layer_norm(standardize: Standardize) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """Decomposition of layer norm: `(x − mean) / √(variance + ε) · weight + bias`, mean and inverse deviation."""
-
-    def run(
-        input: Tensor,  # noqa: A002
-        normalized_shape: Sequence[int],
-        weight: Tensor | None,
-        bias: Tensor | None,
-        eps: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        dims = list(range(input.dim() - len(normalized_shape), input.dim()))
-        out, mean, inverse = _standardize(input, dims, eps, standardize)
-        return _scale_and_shift(out, weight, bias), mean, inverse
-
-    return run
+def layer_norm(
+    input: Tensor,  # noqa: A002
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    *,
+    standardize: Standardize = plain_product,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`(x − mean) / √(variance + ε) · weight + bias`, with the mean and the inverse deviation."""
+    dims = list(range(input.dim() - len(normalized_shape), input.dim()))
+    out, mean, inverse = _standardize(input, dims, eps, standardize)
+    return _scale_and_shift(out, weight, bias), mean, inverse
 
 
 def _standardize(
@@ -202,22 +200,20 @@ def _scale_and_shift(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> T
     return x if bias is None else x + bias
 
 
-def rms_norm(standardize: Standardize) -> Callable[..., Tensor]:
-    """Decomposition of RMS norm: `x / √(mean of x² + ε) · weight`."""
-
-    def run(
-        input: Tensor,  # noqa: A002
-        normalized_shape: Sequence[int],
-        weight: Tensor | None = None,
-        eps: float | None = None,
-    ) -> Tensor:
-        count = len(normalized_shape)
-        dims = list(range(input.dim() - count, input.dim()))
-        eps = torch.finfo(input.dtype).eps if eps is None else eps
-        inverse = torch.rsqrt(torch.square(input).mean(dims, keepdim=True) + eps)
-        return _scale_and_shift(standardize(input, inverse, count, eps, False), weight, None)
-
-    return run
+def rms_norm(
+    input: Tensor,  # noqa: A002
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+    *,
+    standardize: Standardize = plain_product,
+) -> Tensor:
+    """`x / √(mean of x² + ε) · weight`."""
+    count = len(normalized_shape)
+    dims = list(range(input.dim() - count, input.dim()))
+    eps = torch.finfo(input.dtype).eps if eps is None else eps
+    inverse = torch.rsqrt(torch.square(input).mean(dims, keepdim=True) + eps)
+    return _scale_and_shift(standardize(input, inverse, count, eps, False), weight, None)
 
 
 def group_norm(
@@ -285,8 +281,8 @@ def register(registry: OperatorRegistry) -> None:
         (aten._log_softmax.default, core_log_softmax),
         (torch.ops.lirpa.masked_softmax.default, masked_softmax),
         (aten.scaled_dot_product_attention.default, attention),
-        (aten.native_layer_norm.default, layer_norm(plain_product)),
-        (aten.rms_norm.default, rms_norm(plain_product)),
+        (aten.native_layer_norm.default, layer_norm),
+        (aten.rms_norm.default, rms_norm),
         (aten.native_group_norm.default, group_norm),
         (aten._native_batch_norm_legit_no_training.default, batch_norm),
         (aten._native_batch_norm_legit.no_stats, instance_norm),

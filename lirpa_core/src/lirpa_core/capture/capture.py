@@ -129,18 +129,18 @@ def _refuse_fixed_batch(
 def _explain_ids(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Run a model that failed once more, and say so if the reason is an embedding that was given wrong ids."""
 
-    def look(name: str) -> Any:
+    def look(name: str, rows: int) -> Any:
         def hook(module: nn.Module, given: tuple[Any, ...]) -> None:
             if not given or not isinstance(given[0], Tensor) or given[0].is_floating_point():
                 return
-            message = ids_out_of_range(given[0], int(module.weight.shape[0]))
+            message = ids_out_of_range(given[0], rows)
             if message is not None:
                 raise InputError(f"module '{name}' ({type(module).__name__}): {message}")
 
         return hook
 
     tables = [(n, m) for n, m in model.named_modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))]
-    handles = [module.register_forward_pre_hook(look(name)) for name, module in tables]
+    handles = [module.register_forward_pre_hook(look(name, module.num_embeddings)) for name, module in tables]
     try:
         with suppress(IndexError):
             model(*args, **kwargs)

@@ -33,8 +33,9 @@ def evaluate_node(node: Node, values: Mapping[str, Const]) -> Const:
         return Const(call.evaluate(()), call.has_batched_constants)
     except IndexError as error:
         ids, table = (call.arguments.get(name) for name in ("indices", "weight"))
-        known = isinstance(ids, Const) and isinstance(table, Const)
-        message = ids_out_of_range(ids.value, table.value.shape[-2]) if known else None
+        message: str | None = None
+        if isinstance(ids, Const) and isinstance(table, Const):
+            message = ids_out_of_range(ids.value, table.value.shape[-2])
         raise InputError(f"{node}: {message or error}") from error
 
 
