@@ -18,6 +18,9 @@ from lirpa_ops_vision.folding import fold, spatial
 
 aten = torch.ops.aten
 
+#: Up to so many channels a transposed convolution is a matrix product, see `ConvGeometry.spread`.
+_FEW = 4
+
 
 @dataclass(frozen=True)
 class ConvGeometry:
@@ -102,15 +105,24 @@ class ConvGeometry:
     def spread(self, A: Tensor, weight: Tensor, padding: Sequence[int], extra: Sequence[int]) -> Tensor:
         """A transposed convolution with this stride, dilation and grouping.
 
-        With a stride, a CPU takes about half the time where channels are the innermost dimension.
+        To few channels, as those of an input image, a matrix product whose columns are then added up takes
+        about half the time on a CPU.
         """
-        innermost = self.dims == 2 and max(self.stride) > 1 and self.groups == 1 and A.device.type == "cpu"
-        if innermost:
-            A = A.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and A.device.type == "cpu":
+            columns = weight.flatten(1).T @ A.flatten(2)  # [N, C·kh·kw, P]
+            size = [
+                (n - 1) * s + d * (k - 1) + 1 - 2 * p + e
+                for n, s, d, k, p, e in zip(
+                    A.shape[2:], self.stride, self.dilation, weight.shape[2:], padding, extra, strict=True
+                )
+            ]
+            return torch.nn.functional.fold(
+                columns, size, weight.shape[2:], self.dilation, tuple(padding), self.stride
+            )
         out: Tensor = aten.convolution.default(
             A, weight, None, self.stride, padding, self.dilation, True, extra, self.groups
         )
-        return out.contiguous() if innermost else out
+        return out
 
 
 def _padding(

@@ -63,6 +63,7 @@ def linear_bounds(
     *,
     both: bool = True,
     stop_at_relaxations: bool = False,
+    watch: Callable[[LinearMap], None] | None = None,
 ) -> LinearForm:
     """Pull rows over a node back to the leaves.
 
@@ -73,6 +74,7 @@ def linear_bounds(
         relaxations: Relaxations of the nodes on the way.
         both: Whether to bound the rows `[rows; −rows]` (lower and upper bounds) or `rows` alone.
         stop_at_relaxations: Stop at nodes that are not affine, as if they were leaves.
+        watch: Is shown the coefficients over every node on the way.
 
     Returns:
         A form with `2R` (or `R`) rows.
@@ -84,6 +86,8 @@ def linear_bounds(
     def wait(name: str, coefficients: LinearMap, mirrored: bool) -> None:
         new = _Pending(coefficients, mirrored)
         pending[name] = pending[name].plus(new) if name in pending else new
+        if watch is not None:
+            watch(pending[name].map)
 
     for name in reversed(list(problem.calls)):
         here = pending.pop(name, None)
@@ -162,10 +166,11 @@ def concretize(problem: Problem, form: LinearForm, intervals: Mapping[str, Inter
         `[R, B]`.
     """
     value = form.bias
+    over_leaves = problem.concretize(form.maps)
+    if over_leaves is not None:
+        value = value + over_leaves
     for name, coefficients in form.maps.items():
-        if name in problem.leaves:
-            value = value + problem.leaves[name].concretize(coefficients)
-        else:
+        if name not in problem.leaves:
             assert intervals is not None
             value = value + coefficients.split_dot(intervals[name].lower, intervals[name].upper)
     return value.expand(-1, problem.batch) if value.shape[1] == 1 else value
@@ -184,11 +189,23 @@ def bound_rows(
 ) -> tuple[Tensor | None, Tensor | None]:
     """Concrete bounds of rows over a node, in chunks that fit the memory budget.
 
+    How much a row takes is found by pulling one back, since its coefficients may have structure.
+
     Returns:
         Lower and upper bounds, `[R, B]` each; None where not asked for.
     """
     lowers, uppers = [], []
-    for part in chunks_of_rows(problem, rows, memory_budget):
+
+    def numbers(row: LinearMap) -> int:
+        most = [1]
+        with torch.no_grad():
+            linear_bounds(
+                problem, target, row, relaxations, both=lower and upper,
+                stop_at_relaxations=stop_at_relaxations, watch=lambda A: most.append(A.numbers),
+            )  # fmt: skip
+        return max(most)
+
+    for part in chunks_of_rows(problem, rows, memory_budget, numbers):
         start = part if lower else part.negate()
         form = linear_bounds(
             problem, target, start, relaxations, both=lower and upper, stop_at_relaxations=stop_at_relaxations

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.bounds.linear_map import DenseMap, LinearMap
 from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.bounds.linear_op import LinearOp
 from lirpa_core.bounds.relaxation import Relaxation
@@ -39,30 +39,37 @@ class Forms:
 
 
 def forward_bounds(
-    problem: Problem, given: Mapping[str, Interval] | None = None
+    problem: Problem, given: Mapping[str, Interval] | None = None, wanted: Collection[str] = ()
 ) -> tuple[dict[str, Interval], dict[str, Forms]]:
     """Propagate affine bounds from the leaves to every perturbed node.
 
     Args:
         problem: The problem.
         given: Sound intervals to intersect with.
+        wanted: Nodes whose affine bounds are the result; those of all others are dropped after their
+            last use, because each holds a number for every element of the leaves.
 
     Returns:
-        Intervals and affine bounds by node name. An interval is the tighter of the concretized
-        affine bounds and of what interval propagation gives.
+        Intervals of all nodes and affine bounds of the wanted ones, by node name. An interval is the
+        tighter of the concretized affine bounds and of what interval propagation gives.
     """
     given = given or {}
+    last_use = {operand: name for name, call in problem.calls.items() for operand in call.operands}
     forms = _identities(problem)
-    intervals = {name: leaf.hull() for name, leaf in problem.leaves.items()}
+    intervals = problem.hulls()
     for name, call in problem.calls.items():
         rule = problem.rule(name)
         interval = rule.interval(call, tuple(intervals[o] for o in call.operands))
         needed = rule.needs_interval(call)
         inputs = tuple(intervals[o] if n else None for o, n in zip(call.operands, needed, strict=True))
         forms[name] = _step(rule.relax(call, inputs), [forms[o] for o in call.operands], problem.shape(name))
-        interval = interval.intersect(concretize_forms(problem, forms[name], problem.shape(name)))
+        if name not in problem.interval_exact:
+            interval = interval.intersect(concretize_forms(problem, forms[name], problem.shape(name)))
         intervals[name] = interval.intersect(given[name]) if name in given else interval
-    return intervals, forms
+        for operand in set(call.operands) - set(wanted):
+            if last_use[operand] == name:
+                del forms[operand]
+    return intervals, {name: forms[name] for name in wanted}
 
 
 def _identities(problem: Problem) -> dict[str, Forms]:
@@ -127,12 +134,13 @@ def concretize_forms(problem: Problem, forms: Forms, shape: tuple[int, ...]) -> 
 
 def _minimum(problem: Problem, A: Tensor, shape: tuple[int, ...]) -> Tensor:
     rows = flatten(A, 2).permute(2, 1, 0)  # [R, B, N], R = elements of the node
-    value: Tensor | float = 0.0
+    maps: dict[str, LinearMap] = {}
     start = 0
     for name, leaf in problem.leaves.items():
         size = math.prod(problem.shape(name))
         part = rows[:, :, start : start + size].reshape(*rows.shape[:2], *problem.shape(name))
-        value = value + leaf.concretize(DenseMap(part.to(leaf.x.dtype)))
+        maps[name] = DenseMap(part.to(leaf.x.dtype))
         start += size
-    assert isinstance(value, Tensor)
+    value = problem.concretize(maps)
+    assert value is not None
     return value.T.reshape(-1, *shape)

@@ -136,6 +136,14 @@ class Registry:
         entry = self._tables.operators.get(op)  # type: ignore[call-overload]
         return None if entry is None else entry.rule
 
+    def plugin_of(self, op: object) -> str | None:
+        """Name of the plugin that the rule of an operator, a module or a function came with, if there is one."""
+        if isinstance(op, Whole):
+            whole = self._tables.wholes.get(op.key)
+            return None if whole is None else whole.plugin
+        entry = self._tables.operators.get(op)  # type: ignore[call-overload]
+        return None if entry is None else entry.plugin
+
     def decomposition_table(self) -> dict[Operator, Callable[..., Any]]:
         """The registered decompositions that apply, those of operators without a rule.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -38,6 +39,8 @@ class Case:
         inputs: Interval of each operand, `[B, *S_i]`.
         subject: Operator and rule, for messages.
         seed: Seed of all random points.
+        oracle: The function of a unary operator, for proofs, where the table of oracles does not know it.
+        counts: What the checks count, by name.
     """
 
     rule: Rule
@@ -45,6 +48,8 @@ class Case:
     inputs: tuple[Interval, ...]
     subject: str
     seed: int = 0
+    oracle: Any = None
+    counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def batch(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import hypothesis
 import torch
@@ -15,11 +15,14 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import DomainError
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
-from lirpa_core.testing import consistency, operator_checks, soundness
+from lirpa_core.testing import consistency, operator_checks, proving, soundness
 from lirpa_core.testing.calls import describe, map_call
 from lirpa_core.testing.case import Case
 from lirpa_core.testing.report import RuleReport, RuleViolation
 from lirpa_core.testing.strategies import ANYWHERE, REGIMES, Domain, operand_boxes
+
+if TYPE_CHECKING:
+    from lirpa_core.testing.proof import GivenOracle  # needs python-flint
 
 #: Every check by name, in the order in which they run: what a later one relies on comes first.
 CHECKS: dict[str, Callable[[Case], None]] = {
@@ -30,6 +33,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "linear operator": operator_checks.check_linear_ops,
     "interval": soundness.check_interval,
     "lines": soundness.check_lines,
+    "proof": proving.check_proof,
     "affine": soundness.check_affine,
     "degenerate": soundness.check_degenerate,
     "shrinking": soundness.check_shrinking,
@@ -63,6 +67,7 @@ def check_rule(
     domain: Domain | Sequence[Domain] = ANYWHERE,
     regimes: Sequence[str] = REGIMES,
     without: Collection[str] = (),
+    oracle: GivenOracle | None = None,
 ) -> RuleReport:
     """Assert on drawn boxes, in float64, that a rule keeps its promises.
 
@@ -84,6 +89,8 @@ def check_rule(
         domain: Range that boxes are drawn from, one for all operands or one each.
         regimes: Which kinds of boxes to draw.
         without: Names of checks to leave out.
+        oracle: The function of a unary operator in ball arithmetic, such as `lambda x: x * x.sigmoid()`, for
+            the check `proof`; default: that of `lirpa_core.testing.proof.ORACLES`, if it knows the operator.
 
     Returns:
         What was tried, and how tight the bounds are.
@@ -97,12 +104,12 @@ def check_rule(
         raise ValueError(f"unknown checks {sorted(unknown)}; there are: {', '.join(CHECKS)}")
     call = _prepare(call)
     found = _resolve(rule, call)
-    subject = f"{call.node.target} ({_name(found)}, family {found.family})"
+    subject = f"{call.node.target} ({_name(found)}, family {found.family}{_origin(rule, call)})"
     report = RuleReport(subject, tuple(found.modes))
     found.check(call)
     checks = {name: check for name, check in CHECKS.items() if name not in without}
     if boxes is not None:
-        _run(found, call, boxes, checks, examples, seed, report, "given")
+        _run(found, call, boxes, checks, examples, seed, report, "given", oracle)
     else:
         domains = _domains(domain, len(call.shapes))
         for k, regime in enumerate(regimes):
@@ -110,7 +117,7 @@ def check_rule(
                 regimes
             )  # the first box drawn is the simplest
             drawn = operand_boxes(call.shapes, batch=call.batch, regime=regime, kinks=kinks, domains=domains)
-            _run(found, call, drawn, checks, count, seed, report, regime)
+            _run(found, call, drawn, checks, count, seed, report, regime, oracle)
     if report.examples == 0:
         raise RuleViolation(
             subject,
@@ -122,7 +129,14 @@ def check_rule(
     return report
 
 
-def check_box(rule: Rule, call: Call, inputs: tuple[Interval, ...], *, seed: int = 0) -> None:
+def check_box(
+    rule: Rule,
+    call: Call,
+    inputs: tuple[Interval, ...],
+    *,
+    seed: int = 0,
+    oracle: GivenOracle | None = None,
+) -> None:
     """Run every check of `check_rule` on one given box.
 
     Raises:
@@ -130,7 +144,7 @@ def check_box(rule: Rule, call: Call, inputs: tuple[Interval, ...], *, seed: int
     """
     call = _prepare(call)
     subject = f"{call.node.target} ({_name(rule)}, family {rule.family})"
-    _examine(Case(rule, call, inputs, subject, seed), CHECKS, RuleReport(subject, tuple(rule.modes)))
+    _examine(Case(rule, call, inputs, subject, seed, oracle), CHECKS, RuleReport(subject, tuple(rule.modes)))
 
 
 def _resolve(rule: Rule | RuleSource, call: Call) -> Rule:
@@ -170,6 +184,7 @@ def _run(
     seed: int,
     report: RuleReport,
     regime: str,
+    oracle: GivenOracle | None,
 ) -> None:
     """Draw boxes and examine them; after a failure, minimise the box for that failure alone."""
     failing: dict[bytes, RuleViolation] = {}
@@ -199,7 +214,7 @@ def _run(
                 return
             name = next(iter(failing.values())).check
             wanted = {name: checks[name]} if name in checks else checks
-        case = Case(rule, call, inputs, report.subject, seed)
+        case = Case(rule, call, inputs, report.subject, seed, oracle)
         try:
             _examine(case, wanted, report)
         except RuleViolation as violation:
@@ -227,6 +242,7 @@ def _examine(case: Case, checks: dict[str, Callable[[Case], None]], report: Rule
     except Exception as error:  # noqa: BLE001 - whatever a rule raises is a finding
         case.fail("runs", f"raised {type(error).__name__}: {error}")
     report.examples += 1
+    report.record_proofs(case.counts["proved"], case.scale.numel())
     _record_gaps(case, report)
 
 
@@ -238,6 +254,13 @@ def _record_gaps(case: Case, report: RuleReport) -> None:
         if case.has_lines:
             lower, upper = case.lines(case.start_points)
             report.record_gap("relax", ((upper - lower) / scale).mean().item())
+
+
+def _origin(source: object, call: Call) -> str:
+    """The plugin that a rule came with, where the source knows."""
+    plugin_of = getattr(source, "plugin_of", None)
+    name = None if plugin_of is None else plugin_of(call.node.target)
+    return "" if name is None else f", plugin '{name}'"
 
 
 def _name(rule: object) -> str:

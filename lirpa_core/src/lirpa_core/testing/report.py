@@ -80,6 +80,8 @@ class RuleReport:
         examples: Boxes on which everything was checked.
         refused: Boxes that the rule refused with a `DomainError`.
         overflowed: Boxes on which the operator itself is not finite, where only NaN counts.
+        proved: Elements of boxes on which the interval and both lines are proved to hold everywhere.
+        sampled: Elements that were only sampled: for want of an oracle, or because the proof was not to end.
         gaps: Per mode, the smallest and the largest mean gap found, relative to the values' scale.
     """
 
@@ -88,6 +90,8 @@ class RuleReport:
     examples: int = 0
     refused: int = 0
     overflowed: int = 0
+    proved: int = 0
+    sampled: int = 0
     gaps: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def record_gap(self, mode: str, gap: float) -> None:
@@ -95,11 +99,16 @@ class RuleReport:
         low, high = self.gaps.get(mode, (gap, gap))
         self.gaps[mode] = min(low, gap), max(high, gap)
 
+    def record_proofs(self, proved: int, elements: int) -> None:
+        """Count a box of so many elements, some of them proved."""
+        self.proved += proved
+        self.sampled += elements - proved
+
     def __str__(self) -> str:
         gaps = ", ".join(f"{mode} {low:.3g} to {high:.3g}" for mode, (low, high) in self.gaps.items())
         return (
             f"{self.subject}: {self.examples} boxes checked, {self.refused} refused, "
-            f"{self.overflowed} overflowed; relative gaps: {gaps or 'none'}"
+            f"{self.overflowed} overflowed; {self.proved} elements proved, {self.sampled} sampled; relative gaps: {gaps or 'none'}"
         )
 
 

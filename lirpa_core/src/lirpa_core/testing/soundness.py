@@ -128,11 +128,20 @@ def check_interval(case: Case) -> None:
 
 
 def check_lines(case: Case) -> None:
-    """Every value of the operator lies between the affine functions."""
+    """Every value of the operator lies between the affine functions, which do not cross."""
     if not case.has_lines:
         return
     y = case.outputs
     lower, upper = case.lines(case.points)
+    if bool((lower - y > case.allowed).any()) and bool((y - upper > case.allowed).any()):
+        case.fail_where(
+            lower - upper - 2 * case.allowed,
+            "lines",
+            "the affine functions cross: the lower one exceeds the upper one",
+            mode="relax",
+            points=case.points,
+            values={"lower": lower, "upper": upper},
+        )
     for excess, what, bound in (
         (lower - y, "a value lies below the lower affine function", lower),
         (y - upper, "a value lies above the upper affine function", upper),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from lirpa_core.bounds.linear_op import LinearOp
 from lirpa_core.capture.graph import Shape
+
+#: What belongs to the lower and to the upper side.
+Sides: TypeAlias = tuple[Tensor, Tensor]
+OptionalSides: TypeAlias = tuple[Tensor | None, Tensor | None]
 
 
 class LinearMap(ABC):
@@ -35,6 +40,11 @@ class LinearMap(ABC):
     @abstractmethod
     def shape(self) -> Shape:
         """Shape `S` of one example of the value."""
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the coefficients are, as they are stored."""
+        return self.rows * self.batch * math.prod(self.shape)
 
     @abstractmethod
     def to_dense(self) -> Tensor:
@@ -67,7 +77,19 @@ class LinearMap(ABC):
 
     def relax(self, lower: Tensor, upper: Tensor) -> LinearMap:
         """`A⁺·lower + A⁻·upper`, elementwise, for slopes `[B, *S]`, in one fused pass."""
-        return self.dense().relax(lower, upper)
+        return self.relax_affine((lower, upper), (None, None))[0]
+
+    def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[LinearMap, Tensor | None]:
+        """Through lines below and above each element, in one fused pass.
+
+        Args:
+            slopes: Of the lower and the upper lines, two of `[B, *S]`.
+            biases: Of the lower and the upper lines, `[B, *S]`; None stands for zero.
+
+        Returns:
+            `A⁺·lower + A⁻·upper` of the slopes, and its sum of the biases, `[R, B]` or None for zero.
+        """
+        return self.dense().relax_affine(slopes, biases)
 
     def split(self) -> tuple[LinearMap, LinearMap]:
         """`(A⁺, A⁻)`."""
