@@ -217,6 +217,8 @@ class GatedTanh:
         s, t = torch.sigmoid(x), torch.tanh(y)
         gx, gy = s * torch.sigmoid(-x) * t - a, s * TANH.slope(y) - b
         value = s * t - a * x - b * y
+        # What of the box is in `R` is in this smaller box, over which the tangent plane is minimised.
+        lx, uy = lx.maximum(_edge_of_convexity(ly)).minimum(x), uy.minimum(_last_convex(ux)).maximum(y)
         value = value - gx.clamp(min=0) * (x - lx) - (-gx).clamp(min=0) * (ux - x)
         value = value - gy.clamp(min=0) * (y - ly) - (-gy).clamp(min=0) * (uy - y)
         return Least(torch.where(possible, value, torch.inf), x, y)
@@ -227,8 +229,7 @@ class GatedTanh:
         """About where the gradient is `(a, b)`: in `y` by Newton's method in a bracket, `x` following."""
         inverse = SIGMOID.arcs[1].inverse
         assert inverse is not None
-        # The largest y with φ(y) = x: sinh² y = 1 / (2 (eˣ − 1)).
-        low, high = ly, uy.minimum(-torch.asinh((2 * torch.expm1(ux)).rsqrt())).maximum(ly)
+        low, high = ly, uy.minimum(_last_convex(ux)).maximum(ly)
         y = low / 2 + high / 2
         for _ in range(steps):
             x = self._follow(inverse(a / torch.tanh(y)), y, lx, ux)
@@ -250,3 +251,8 @@ class GatedTanh:
 def _edge_of_convexity(y: Tensor) -> Tensor:
     """`φ(y)`, infinite at zero."""
     return (1 / (2 * torch.sinh(y).square())).log1p()
+
+
+def _last_convex(x: Tensor) -> Tensor:
+    """The largest `y < 0` with `φ(y) = x`: `sinh² y = 1 / (2 (eˣ − 1))`."""
+    return -torch.asinh((2 * torch.expm1(x)).rsqrt())
