@@ -151,7 +151,7 @@ def test_interval_only_rule() -> None:
             )
             return Interval(least**2, largest**2)
 
-    assert set(check_rule(Square(), wrong.square()).gaps) == {"interval"}
+    assert set(check_rule(Square(), wrong.unary.square()).gaps) == {"interval"}
 
 
 def test_batched_constants_are_kept_apart() -> None:
