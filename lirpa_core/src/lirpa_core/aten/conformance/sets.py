@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.registry import ConformanceCases
 
@@ -23,5 +24,7 @@ def declare(cases: ConformanceCases) -> None:
         cases.perturbation(f"radius of each example, p = {p}", PerturbationLpNorm(each, p), x)
     cases.perturbation("box", PerturbationLpNorm(x_L=x - 0.1, x_U=x + 2), x)
     cases.perturbation("radius of each element", PerturbationLpNorm(torch.full((2, 2), 0.3)), x)
+    joint = PerturbationJoint(PerturbationLpNorm(0.5, 2, x_L=0.0, x_U=1.0))
+    cases.perturbation("joint, a single tensor", joint, x)
     cases.perturbation("one example", PerturbationLpNorm(0.5, 2), x[:1])
     cases.perturbation("numbers", PerturbationLpNorm(0.5, 2), x[:, 0, 0])
