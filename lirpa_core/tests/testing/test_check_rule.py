@@ -15,6 +15,7 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_op import Diagonal
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.registry import OperatorRegistry, default_registry, hookimpl
 from lirpa_core.rules.call import Call, Const, Operand
 from lirpa_core.testing import REGIMES, RuleViolation, boxes, check_box, check_rule, operand_boxes
 from lirpa_core.testing.strategies import edges
@@ -96,6 +97,24 @@ def test_registry_is_asked_for_the_rule() -> None:
         check_rule(Registry(), aten.tanh.default)
 
 
+def test_the_plugin_is_named_where_it_is_known() -> None:
+    class Plugin:
+        LIRPA_API_VERSION = 1
+
+        @hookimpl
+        def lirpa_register_operators(self, registry: OperatorRegistry) -> None:
+            registry.register(aten.relu.default, wrong.unary.BiasDropped(), override=True)
+
+    registry = default_registry().extended(Plugin(), name="mine")
+    with pytest.raises(
+        RuleViolation, match=r"aten.relu.default \(BiasDropped, family unary, plugin 'mine'\): "
+    ):
+        check_rule(registry, honest.relu_call())
+    assert "plugin 'core'" in check_rule(default_registry(), aten.relu.default, examples=7).subject
+    assert default_registry().plugin_of(aten.relu.default) == "core"
+    assert default_registry().plugin_of(print) is None
+
+
 def test_what_is_no_rule() -> None:
     with pytest.raises(RuleViolation, match="lacks family"):
         check_rule(object(), aten.relu.default)
@@ -132,7 +151,7 @@ def test_interval_only_rule() -> None:
             )
             return Interval(least**2, largest**2)
 
-    assert set(check_rule(Square(), wrong.square()).gaps) == {"interval"}
+    assert set(check_rule(Square(), wrong.unary.square()).gaps) == {"interval"}
 
 
 def test_batched_constants_are_kept_apart() -> None:
