@@ -113,6 +113,9 @@ def test_the_plugin_is_named_where_it_is_known() -> None:
     assert "plugin 'core'" in check_rule(default_registry(), aten.relu.default, examples=7).subject
     assert default_registry().plugin_of(aten.relu.default) == "core"
     assert default_registry().plugin_of(print) is None
+    whole = Call.of(wrong.unary.bump, Operand((1,))).node.target
+    assert default_registry().plugin_of(whole) is None
+    assert default_registry().with_rules({wrong.unary.bump: honest.Relu()}).plugin_of(whole) is not None
 
 
 def test_what_is_no_rule() -> None:
@@ -151,7 +154,7 @@ def test_interval_only_rule() -> None:
             )
             return Interval(least**2, largest**2)
 
-    assert set(check_rule(Square(), wrong.square()).gaps) == {"interval"}
+    assert set(check_rule(Square(), wrong.unary.square()).gaps) == {"interval"}
 
 
 def test_batched_constants_are_kept_apart() -> None:
