@@ -84,7 +84,8 @@ class Projections(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k = self.both(x).chunk(2, -1)
-        return q @ k.mT if self.product == "matmul" else torch.bmm(q, k.mT)
+        scores: Tensor = q @ k.mT if self.product == "matmul" else torch.bmm(q, k.mT)
+        return scores
 
 
 class Gated(nn.Module):
@@ -99,7 +100,8 @@ class Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.both(x).chunk(2, -1)
-        return nn.functional.silu(a) * b
+        gated: Tensor = nn.functional.silu(a) * b
+        return gated
 
 
 def declare(cases: ConformanceCases) -> None:
