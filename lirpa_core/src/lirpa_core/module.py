@@ -14,9 +14,10 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
 from lirpa_core.capture.batching import batch_size
-from lirpa_core.capture.capture import AUTO, capture
+from lirpa_core.capture.capture import AUTO, capture, refuse_containers
 from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.graph import Graph
+from lirpa_core.capture.structure import structure_of
 from lirpa_core.engines.memory import bytes_of_a_row, free_share
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
@@ -92,7 +93,9 @@ class BoundedModule(nn.Module):
         self._modules = original._modules
         self._non_persistent_buffers_set = original._non_persistent_buffers_set
         self.training = original.training
+        refuse_containers((example, *(kwargs or {}).values()))
         args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
+        refuse_containers(args)
         args, kwargs = pytree.tree_map_only(Tensor, lambda t: _plain(t, device), (args, dict(kwargs or {})))
         self._lirpa_example = (args, kwargs)
         self._lirpa_structure = pytree.tree_structure(self._lirpa_example)
@@ -147,12 +150,12 @@ class BoundedModule(nn.Module):
         return [name for name in self.graph.outputs if name is not None]
 
     def _graph_for(self, inputs: Sequence[Any]) -> Graph:
-        """The graph for the modules' training flags and for the inputs' dtypes and device."""
+        """The graph for the model's structure as it is now and for the inputs' dtypes and device."""
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         floats = [x for x in tensors if x.is_floating_point()]
         dtype = floats[0].dtype if floats else None
         device = tensors[0].device if tensors else None
-        key = (tuple(m.training for m in self._lirpa_model.modules()), dtype, device)
+        key = (structure_of(self._lirpa_model), dtype, device)
         if key not in self._lirpa_graphs:
             args, kwargs = pytree.tree_map_only(
                 Tensor,

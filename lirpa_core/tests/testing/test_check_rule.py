@@ -113,6 +113,9 @@ def test_the_plugin_is_named_where_it_is_known() -> None:
     assert "plugin 'core'" in check_rule(default_registry(), aten.relu.default, examples=7).subject
     assert default_registry().plugin_of(aten.relu.default) == "core"
     assert default_registry().plugin_of(print) is None
+    whole = Call.of(wrong.unary.bump, Operand((1,))).node.target
+    assert default_registry().plugin_of(whole) is None
+    assert default_registry().with_rules({wrong.unary.bump: honest.Relu()}).plugin_of(whole) is not None
 
 
 def test_what_is_no_rule() -> None:

@@ -27,5 +27,7 @@ def declare(cases: ConformanceCases) -> None:
         cases.perturbation(f"joint ball of one tensor, p = {p}", joint, x)
     cases.perturbation("box", PerturbationLpNorm(x_L=x - 0.1, x_U=x + 2), x)
     cases.perturbation("radius of each element", PerturbationLpNorm(torch.full((2, 2), 0.3)), x)
+    joint = PerturbationJoint(PerturbationLpNorm(0.5, 2, x_L=0.0, x_U=1.0))
+    cases.perturbation("joint, a single tensor", joint, x)
     cases.perturbation("one example", PerturbationLpNorm(0.5, 2), x[:1])
     cases.perturbation("numbers", PerturbationLpNorm(0.5, 2), x[:, 0, 0])
