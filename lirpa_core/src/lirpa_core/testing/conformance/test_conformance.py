@@ -14,7 +14,7 @@ from lirpa_core.testing.conformance.suite import Item, Suite
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each item of the plugins that `--lirpa-package` names, of all plugins by default."""
     try:
-        suite = suite_of(*metafunc.config.getoption("lirpa_package"))
+        suite = suite_of(*metafunc.config.getoption("lirpa_package", default=[]))
     except LirpaError as error:
         raise pytest.UsageError(str(error)) from error
     metafunc.parametrize(
@@ -24,7 +24,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_conforms(item: Item, suite: Suite, request: pytest.FixtureRequest, record_property) -> None:  # type: ignore[no-untyped-def]
     """Whatever is registered keeps its promises."""
-    outcome: Outcome = run(item, suite.registry, request.config.getoption("lirpa_profile"))
+    outcome: Outcome = run(item, suite.registry, request.config.getoption("lirpa_profile", default=None))
     record_property("lirpa_outcome", outcome.to_json())
     if outcome.failure is not None:
         pytest.fail(outcome.failure.message, pytrace=False)
