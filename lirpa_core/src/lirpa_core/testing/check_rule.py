@@ -252,7 +252,7 @@ class _Run:
             simplest: Whether to examine the simplest box, which Hypothesis draws before all others, too.
             minimise: Whether to look for a simpler box that fails in the same way.
         """
-        failing: dict[bytes, RuleViolation] = {}
+        failing: dict[str, RuleViolation] = {}
         calls = tries = 0
 
         @hypothesis.seed(self.seed)
@@ -272,7 +272,7 @@ class _Run:
             if calls == 1 and not simplest:
                 return
             inputs = (drawn,) if isinstance(drawn, Interval) else drawn
-            key = b"".join(e.numpy(force=True).tobytes() for x in inputs for e in (x.lower, x.upper))
+            key = str([e.tolist() for x in inputs for e in (x.lower, x.upper)])
             wanted = self.checks
             if failing:
                 if key in failing:
