@@ -13,8 +13,9 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import DenseMap
 from lirpa_core.engines.backward import concretize, linear_bounds
 from lirpa_core.engines.ibp import interval_bounds
+from lirpa_core.engines.leaves import Leaf
 from lirpa_core.engines.plan import Plan, make_plan
-from lirpa_core.engines.problem import Leaf, Problem, bind
+from lirpa_core.engines.problem import Problem, bind
 from lirpa_core.engines.relaxing import Relaxations
 from lirpa_core.registry import default_registry
 from lirpa_core.rules.call import Const

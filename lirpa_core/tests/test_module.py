@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, Interval, PerturbationLpNorm
+from lirpa_core.errors import OptionError
 
 METHODS = ["IBP", "forward", "CROWN-IBP", "forward+backward", "CROWN"]
 
@@ -286,3 +287,47 @@ def test_a_model_without_any_batch_may_return_a_number(method: str) -> None:
     bounded = BoundedModule(Score(), x, batch_dims=None)
     lower, upper = bounded.compute_bounds(x=ball(x), method=method)
     assert lower.shape == () and float(lower) <= float(Score()(x)) <= float(upper)
+
+
+class TestInnerNodes:
+    """Any node can be bounded, by its name or by the path of a module."""
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_bounds_of_a_module_are_those_of_the_model_cut_there(self, x: Tensor, method: str) -> None:
+        model = mlp()
+        cut = BoundedModule(model[:3], x).compute_bounds(x=ball(x), method=method)
+        inner = BoundedModule(model, x).compute_bounds(x=ball(x), method=method, output="2")
+        torch.testing.assert_close(inner.lower, cut.lower)
+        torch.testing.assert_close(inner.upper, cut.upper)
+
+    def test_a_specification_over_an_inner_node(self, x: Tensor) -> None:
+        C = torch.ones(4, 1, 8, dtype=torch.float64)
+        bounded = BoundedModule(mlp(), x)
+        lower, upper = bounded.compute_bounds(x=ball(x), C=C, output="0")
+        total = mlp()[0](x).sum(1, keepdim=True)
+        assert lower.shape == (4, 1) and bool((lower <= total).all()) and bool((total <= upper).all())
+
+    def test_an_unknown_name_lists_what_there_is(self, x: Tensor) -> None:
+        with pytest.raises(OptionError, match=r"no such node or module.*modules \['0'"):
+            BoundedModule(mlp(), x).compute_bounds(x=ball(x), output="layer9")
+
+    def test_the_name_of_the_output_keeps_its_layout(self, x: Tensor) -> None:
+        bounded = BoundedModule(mlp(), x)
+        named = bounded.compute_bounds(x=ball(x), output=bounded.output_name[0])
+        assert torch.equal(named.lower, bounded.compute_bounds(x=ball(x)).lower)
+
+
+class TestNamesOfTheReferenceSystem:
+    def test_init_alpha_gives_inner_bounds_that_can_be_used_again(self, x: Tensor) -> None:
+        bounded = BoundedModule(mlp(), x)
+        lower, upper, inner = bounded.init_alpha((ball(x),), method="CROWN")
+        again = bounded.compute_bounds(x=ball(x), method="CROWN", interm_bounds=inner)
+        torch.testing.assert_close(again.lower, lower)
+        torch.testing.assert_close(again.upper, upper)
+        better = bounded.compute_bounds(x=ball(x), method="CROWN-Optimized", interm_bounds=inner)
+        assert bool((better.lower >= lower - 1e-12).all())
+
+    def test_flags(self, x: Tensor) -> None:
+        bounded = BoundedModule(mlp(), x)
+        flagged = bounded.compute_bounds(x=ball(x), IBP=True, method=None)
+        assert torch.equal(flagged.lower, bounded.compute_bounds(x=ball(x), method="IBP").lower)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[2] / "examples" / "digits"
-MODULES = ("demo", "model", "attack", "report", "train")
+MODULES = ("demo", "model", "attack", "report", "train", "weight_certification")
 
 for needed in ("matplotlib", "rich", "sklearn"):
     pytest.importorskip(needed)
@@ -136,3 +136,38 @@ def test_training_runs(example, tmp_path):
     path = tmp_path / "weights.pt"
     assert example["train"].main(["--epochs", "1", "--out", str(path)]) == 0
     assert example["model"].load(path)(torch.zeros(1, 64)).shape == (1, 10)
+
+
+def test_weight_certification(example, tmp_path, capsys):
+    options = ["--smoke", "--out", str(tmp_path), "--methods", "IBP,CROWN", "--input-eps", "0.002"]
+    assert example["weight_certification"].main(options) == 0
+    assert "all layers" in capsys.readouterr().out
+    assert (tmp_path / "weight_certification.png").read_bytes().startswith(b"\x89PNG")
+    with (tmp_path / "weight_certification.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5 * 3  # layers, methods and the attack
+    radius = {(row["layer"], row["method"]): float(row["radius"]) for row in rows}
+    for layer in {row["layer"] for row in rows}:
+        assert 0 < radius[layer, "IBP"] <= radius[layer, "CROWN"] <= radius[layer, "attack"]
+
+
+def test_weight_certification_explains_an_unknown_method(example, capsys):
+    assert example["weight_certification"].main(["--smoke", "--methods", "CRWON"]) == 1
+    assert "unknown method 'CRWON'" in capsys.readouterr().err
+
+
+def test_last_layer_is_bounded_exactly(example):
+    """The margins are affine in the last weights: the certified radius is that of the attack."""
+    certification = example["weight_certification"]
+    model = example["model"].load()
+    x, labels = example["model"].digits(held_out=True)
+    images = certification.Images(x[:4], certification.margins(labels[:4]), 0.0)
+    bounded = certification.BoundedModule(model, images.x)
+    proved = certification.certifier(bounded, ["6.weight"], images, 2.0, "IBP")
+    alive = certification.attacker(model, ["6.weight"], images, 2.0)
+    with torch.no_grad():
+        hidden, margin = model[:-1](images.x), (images.C @ model(images.x).unsqueeze(2)).squeeze(2)
+    radius = (margin / (2**0.5 * hidden.norm(dim=1, keepdim=True))).amin(1)  # margin / |(h, -h)|
+    for b, r in enumerate(radius.tolist()):
+        assert proved(0.999 * r)[b] and alive(0.999 * r)[b]
+        assert not proved(1.001 * r)[b] and not alive(1.001 * r)[b]

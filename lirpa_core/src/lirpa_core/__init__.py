@@ -5,6 +5,7 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.facade.result import BoundsResult
 from lirpa_core.module import BoundedModule
 from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.tensors import BoundedParameter, BoundedTensor
 
@@ -15,6 +16,7 @@ __all__ = [
     "BoundsResult",
     "Interval",
     "Perturbation",
+    "PerturbationJoint",
     "PerturbationLpNorm",
     "__version__",
 ]

@@ -11,22 +11,19 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.capture.batching import from_batch_first
 from lirpa_core.capture.capture import AUTO, capture
 from lirpa_core.capture.export import has_fixed_batch
-from lirpa_core.capture.graph import Graph, Node
-from lirpa_core.engines.compute import intermediate_bounds, row_bounds
+from lirpa_core.capture.graph import Graph
 from lirpa_core.engines.memory import bytes_of_a_row, free_share
-from lirpa_core.engines.methods import find_method
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.facade.assemble import assemble
-from lirpa_core.facade.linear_bounds_dict import linear_bounds_dict
-from lirpa_core.facade.result import BoundsResult, NodeBounds
-from lirpa_core.facade.specification import specification_rows
+from lirpa_core.facade.bounding import bound_targets
+from lirpa_core.facade.drawing import draw
+from lirpa_core.facade.request import Request, requested_method
+from lirpa_core.facade.result import BoundsResult
+from lirpa_core.facade.targets import find_targets
 from lirpa_core.facade.variants import with_options
-from lirpa_core.facade.verdict import check_bounds, check_domains
 from lirpa_core.options import BoundOptions
 from lirpa_core.registry import Registry, default_registry
 
@@ -173,13 +170,15 @@ class BoundedModule(nn.Module):
         *,
         kwargs: Mapping[str, Any] | None = None,
         C: Tensor | None = None,
-        method: str = "backward",
+        method: str | None = "backward",
+        IBP: bool = False,
+        forward: bool = False,
         bound_lower: bool = True,
         bound_upper: bool = True,
         return_A: bool = False,
         needed_A_dict: Mapping[str, Sequence[str] | set[str]] | None = None,
         interm_bounds: Mapping[str, Any] | None = None,
-        output: int | None = None,
+        output: int | str | None = None,
     ) -> BoundsResult:
         """Guaranteed bounds of the output over the perturbation sets of the inputs.
 
@@ -189,12 +188,15 @@ class BoundedModule(nn.Module):
             C: Specification matrix `[B, K, out]`: bounds of `C @ output` are computed instead.
             method: `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
                 `"forward+backward"` = `"CROWN-forward"`, `"CROWN-Optimized"` = `"alpha-CROWN"`.
+            IBP: Another way to say `"CROWN-IBP"`, or with `method=None` `"IBP"`.
+            forward: Another way to say `"CROWN-forward"`, or with `method=None` `"forward"`.
             bound_lower: Whether lower bounds are wanted.
             bound_upper: Whether upper bounds are wanted.
             return_A: Also return the linear bounds; the method must have them (all but IBP and CROWN-Optimized do).
             needed_A_dict: Which of them: `{output name: [input names]}`; default: all.
             interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
-            output: Which output to bound, where the model has several; default: all.
+            output: What to bound: the number of an output, where the model has several, or the name of
+                an inner node or the path of a module; default: all outputs.
 
         Returns:
             A result that unpacks as `lb, ub` (and `A`).
@@ -204,49 +206,70 @@ class BoundedModule(nn.Module):
                 shape, nothing perturbed, an operator without a rule, a box outside a domain, or a
                 bound that is not finite.
         """
-        chosen = find_method(method)
-        if not (bound_lower or bound_upper):
-            raise OptionError("bound_lower and bound_upper are both False, so there is nothing to compute.")
-        if return_A and chosen.final in ("interval", "optimized"):
-            raise OptionError(
-                f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method."
-            )
+        request = Request(
+            requested_method(method, IBP=IBP, forward=forward),
+            C, bound_lower, bound_upper, return_A, needed_A_dict, interm_bounds, output,
+        )  # fmt: skip
         inputs = self._flatten(x, kwargs)
         graph = self._graph_for(inputs)
-        targets = _targets(graph, output, C)
-        problem = assemble(
-            graph, self._lirpa_registry, self._lirpa_model, inputs, frozenset(targets.values())
-        )
-        budget = self._budget(problem)
-        given = _given_intervals(problem, interm_bounds)
-        wanted = [t for t in targets.values() if problem.is_perturbed(t)]
-        inner = intermediate_bounds(problem, chosen, wanted, given, budget)
-        check_domains(problem, inner.intervals)
-        lower: dict[int, Tensor | None] = {}
-        upper: dict[int, Tensor | None] = {}
-        A: dict[str, Mapping[str, Mapping[str, Any]]] = {}
-        for i, target in targets.items():
-            rows = None if C is None else specification_rows(problem, graph[target], C)
-            if not problem.is_perturbed(target):
-                lower[i] = upper[i] = _constant_output(problem, graph, i, target, rows)
-                continue
-            found = row_bounds(
-                problem, chosen, target, inner, rows,
-                lower=bound_lower, upper=bound_upper, forms=return_A, memory_budget=budget,
-                search=self._lirpa_options.optimize_bound_args,
-            )  # fmt: skip
-            check_bounds(problem, inner.intervals, found.lower, found.upper)
-            lower[i], upper[i] = (_layout(v, graph, i, target, C) for v in (found.lower, found.upper))
-            if return_A:
-                A[target] = linear_bounds_dict(problem, found, (needed_A_dict or {}).get(target))
-        result = BoundsResult(
-            _structured(lower, graph, output) if bound_lower else None,
-            _structured(upper, graph, output) if bound_upper else None,
-            A if return_A else None,
-            NodeBounds(graph, inner.intervals),
-        )
+        targets = find_targets(graph, output, C)
+        names = frozenset(t.name for t in targets.values())
+        problem = assemble(graph, self._lirpa_registry, self._lirpa_model, inputs, names)
+        search = self._lirpa_options.optimize_bound_args
+        result = bound_targets(problem, targets, request, memory_budget=self._budget(problem), search=search)
         self.__dict__["_lirpa_last"] = result
         return result
+
+    def init_alpha(
+        self,
+        x: Any,
+        *,
+        method: str = "backward",
+        c: Tensor | None = None,
+        bound_lower: bool = True,
+        bound_upper: bool = True,
+        interm_bounds: Mapping[str, Any] | None = None,
+    ) -> tuple[Any, Any, dict[str, tuple[Tensor, Tensor]]]:
+        """Bounds with the slopes from which CROWN-Optimized starts, and the bounds of the inner nodes.
+
+        CROWN-Optimized needs no such call: it finds its first slopes by itself. The inner bounds can be
+        given to `compute_bounds(..., interm_bounds=...)`, which then does not compute them again.
+
+        Args:
+            x: As for `compute_bounds`.
+            method: As for `compute_bounds`.
+            c: The specification matrix `[B, K, out]`.
+            bound_lower: Whether lower bounds are wanted.
+            bound_upper: Whether upper bounds are wanted.
+            interm_bounds: As for `compute_bounds`.
+
+        Returns:
+            Lower bounds, upper bounds, and `{node name: (lower, upper)}`.
+        """
+        found = self.compute_bounds(
+            x,
+            C=c,
+            method=method,
+            bound_lower=bound_lower,
+            bound_upper=bound_upper,
+            interm_bounds=interm_bounds,
+        )
+        return found.lower, found.upper, self.save_intermediate()
+
+    def visualize(self, output_path: str | Path) -> Path:
+        """Draw the captured graph: operators, shapes, module paths.
+
+        Args:
+            output_path: File to write: `.dot` (or no suffix) is text; `.svg`, `.png` or `.pdf` need the
+                `dot` program of Graphviz.
+
+        Returns:
+            The file written.
+
+        Raises:
+            OptionError: If the format cannot be written.
+        """
+        return draw(self.graph, output_path)
 
     def save_intermediate(self, save_path: str | Path | None = None) -> dict[str, tuple[Tensor, Tensor]]:
         """Bounds of all inner nodes of the last `compute_bounds`, by node name.
@@ -299,61 +322,3 @@ class BoundedModule(nn.Module):
 def _plain(x: Tensor, device: torch.device | str | None = None) -> Tensor:
     plain = x.as_subclass(Tensor)
     return plain if device is None else plain.to(device)
-
-
-def _targets(graph: Graph, output: int | None, C: Tensor | None) -> dict[int, str]:
-    tensors = {i: name for i, name in enumerate(graph.outputs) if name is not None}
-    if output is not None:
-        if output not in tensors:
-            raise OptionError(f"output={output}: the model's tensor outputs are numbered {list(tensors)}.")
-        return {output: tensors[output]}
-    if C is not None and len(tensors) > 1:
-        raise OptionError(f"C with a model of {len(tensors)} outputs: say which one with output=...")
-    return tensors
-
-
-def _given_intervals(problem: Problem, given: Mapping[str, Any] | None) -> dict[str, Interval]:
-    found: dict[str, Interval] = {}
-    for name, bounds in (given or {}).items():
-        node = problem.graph.find(name)
-        if node is None:
-            raise InputError(
-                f"interm_bounds: the model has no node or module {name!r}; its nodes are "
-                f"{[n.name for n in problem.graph.nodes]}."
-            )
-        lower, upper = (bounds.lower, bounds.upper) if isinstance(bounds, Interval) else bounds
-        found[node.name] = Interval(_given_side(problem, node, lower), _given_side(problem, node, upper))
-    return found
-
-
-def _given_side(problem: Problem, node: Node, side: Tensor) -> Tensor:
-    for batch in {problem.batch, 1}:
-        if side.numel() == batch * max(1, torch.Size(node.shape).numel()):
-            return side.reshape(batch, *node.shape)
-    raise InputError(
-        f"interm_bounds: bounds of {node} have shape {list(side.shape)}; expected "
-        f"{[problem.batch, *node.shape]}."
-    )
-
-
-def _layout(value: Tensor | None, graph: Graph, i: int, target: str, C: Tensor | None) -> Tensor | None:
-    """`[R, B]` to `[B, K]` with a specification, else to the layout of the model's output."""
-    if value is None or C is not None:
-        return None if value is None else value.T
-    return from_batch_first(value.T.reshape(-1, *graph[target].shape), graph.output_batch_dims[i])
-
-
-def _constant_output(problem: Problem, graph: Graph, i: int, target: str, rows: Any) -> Tensor:
-    const = problem.constants[target]
-    value = const.value if const.batched else const.value.unsqueeze(0)
-    if rows is not None:
-        return rows.dot(value).expand(-1, problem.batch).T  # type: ignore[no-any-return]
-    return from_batch_first(value.expand(problem.batch, *value.shape[1:]), graph.output_batch_dims[i])
-
-
-def _structured(values: Mapping[int, Tensor | None], graph: Graph, output: int | None) -> Any:
-    if output is not None:
-        return values[output]
-    if len(graph.outputs) == 1:
-        return values[0]
-    return pytree.tree_unflatten([values.get(i) for i in range(len(graph.outputs))], graph.output_spec)

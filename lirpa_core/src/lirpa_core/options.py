@@ -20,13 +20,18 @@ class SlopeSearch:
 
     Attributes:
         iteration: Steps of the optimiser (Adam).
-        lr_alpha: Its step size, in units of slope.
+        lr_alpha: Its step size, as a fraction of the range of slopes worth a try (for a ReLU, of 0 to 1).
         lr_decay: Factor on the step size after every step.
+        use_shared_alpha: Whether all rows share their slopes: looser, and leaner by the number of rows.
+        fix_interm_bounds: Whether the bounds of inner nodes stay those of CROWN; else they are optimised
+            too, layer by layer with shared slopes: tighter, and slower by about the number of steps.
     """
 
     iteration: int = 20
-    lr_alpha: float = 0.1
+    lr_alpha: float = 0.25
     lr_decay: float = 0.98
+    use_shared_alpha: bool = False
+    fix_interm_bounds: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class BoundOptions:
         memory_budget: Bytes that coefficients may take; None: 32 MiB on a CPU, where more is slower, and a
             quarter of the free memory elsewhere.
         optimize_bound_args: How CROWN-Optimized searches: a `SlopeSearch`, or a mapping with some of
-            its fields (`iteration`, `lr_alpha`, `lr_decay`).
+            its fields.
     """
 
     relu: ReluSlope = "adaptive"

@@ -15,6 +15,7 @@ from lirpa_core.aten import (
     scatter,
     shape,
 )
+from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
 
@@ -34,4 +35,5 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
 @hookimpl
 def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models of the core."""
+    registry.register("joint", PerturbationJoint)
     registry.register("lp", PerturbationLpNorm)

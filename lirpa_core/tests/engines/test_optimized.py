@@ -76,6 +76,92 @@ def test_more_steps_are_never_looser() -> None:
     assert bool((lowers[1] >= lowers[0] - 1e-12).all() and (lowers[2] >= lowers[1] - 1e-12).all())
 
 
+def optimized(
+    model: nn.Module, x: Tensor, C: Tensor | None = None, **search: object
+) -> tuple[Tensor, Tensor]:
+    bounded = BoundedModule(model, x, bound_opts={"optimize_bound_args": search})
+    point = BoundedTensor(x, PerturbationLpNorm(eps=0.5))
+    with torch.no_grad():
+        found = bounded.compute_bounds(x=point, C=C, method="alpha-CROWN")
+    return found.lower, found.upper
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Sigmoid()])
+def test_every_row_is_as_tight_as_if_it_were_alone(activation: nn.Module) -> None:
+    model, x = network(activation), torch.randn(3, 4, dtype=torch.float64)
+    C = torch.randn(3, 4, 3, dtype=torch.float64)
+    lower, upper = optimized(model, x, C)
+    for k in range(4):
+        alone = optimized(model, x, C[:, k : k + 1])
+        torch.testing.assert_close(lower[:, k : k + 1], alone[0])
+        torch.testing.assert_close(upper[:, k : k + 1], alone[1])
+
+
+def test_every_example_is_as_tight_as_if_it_were_alone() -> None:
+    model, x = network(nn.ReLU()), torch.randn(3, 4, dtype=torch.float64)
+    lower, upper = optimized(model, x)
+    for i in range(3):
+        alone = optimized(model, x[i : i + 1])
+        torch.testing.assert_close(lower[i : i + 1], alone[0])
+        torch.testing.assert_close(upper[i : i + 1], alone[1])
+
+
+def test_shared_slopes_are_looser_and_still_tighter_than_crown() -> None:
+    model, x = network(nn.ReLU()), torch.randn(3, 4, dtype=torch.float64)
+    point = BoundedTensor(x, PerturbationLpNorm(eps=0.5))
+    with torch.no_grad():
+        crown = BoundedModule(model, x).compute_bounds(x=point, method="CROWN")
+    widths = [
+        float((b[1] - b[0]).mean()) for b in (optimized(model, x), optimized(model, x, use_shared_alpha=True))
+    ]
+    assert widths[0] < widths[1] < float((crown.upper - crown.lower).mean())
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Tanh()])
+def test_optimised_inner_bounds_are_tighter_and_sound(activation: nn.Module) -> None:
+    torch.manual_seed(1)
+    layers = [nn.Linear(4, 12), activation, nn.Linear(12, 12), activation, nn.Linear(12, 12), activation]
+    model, x = nn.Sequential(*layers, nn.Linear(12, 2)).double(), torch.randn(2, 4, dtype=torch.float64)
+    fixed = optimized(model, x)
+    lower, upper = optimized(model, x, fix_interm_bounds=False)
+    assert float((upper - lower).mean()) < float((fixed[1] - fixed[0]).mean())
+    for z in PerturbationLpNorm(eps=0.5).sample(x, 200):
+        assert bool((lower <= model(z) + 1e-9).all() and (model(z) <= upper + 1e-9).all())
+
+
+def test_a_small_memory_budget_changes_no_bound() -> None:
+    model, x = network(nn.ReLU()), torch.randn(3, 4, dtype=torch.float64)
+    C = torch.randn(3, 7, 3, dtype=torch.float64)
+    lower, upper = optimized(model, x, C)
+    point = BoundedTensor(x, PerturbationLpNorm(eps=0.5))
+    with torch.no_grad():
+        lean = BoundedModule(model, x, bound_opts={"memory_budget": 1}).compute_bounds(
+            x=point, C=C, method="alpha-CROWN"
+        )
+    torch.testing.assert_close(lean.lower, lower)
+    torch.testing.assert_close(lean.upper, upper)
+
+
+def test_constants_of_each_example_reach_each_row() -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network(nn.ReLU())
+
+        def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+            return self.inner(x * scale) * scale.sum(1, keepdim=True)
+
+    model = Shifted().double()
+    x, scale = (torch.randn(3, 4, dtype=torch.float64) for _ in range(2))
+    bounded = BoundedModule(model, (x, scale))
+    with torch.no_grad():
+        point = BoundedTensor(x, PerturbationLpNorm(eps=0.2))
+        found = bounded.compute_bounds(x=(point, scale), method="alpha-CROWN")
+        for z in point.ptb.sample(x, 100):
+            y = model(z, scale)
+            assert bool((found.lower <= y + 1e-9).all() and (y <= found.upper + 1e-9).all())
+
+
 def test_options_are_checked() -> None:
     x = torch.randn(2, 4, dtype=torch.float64)
     with pytest.raises(OptionError, match="Did you mean 'iteration'"):

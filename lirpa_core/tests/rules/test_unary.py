@@ -19,6 +19,7 @@ from lirpa_core.rules.unary import (
     default_slopes,
     intercept,
     line_bounds,
+    slope_range,
 )
 
 #: x³ with nothing but its function and its inflection.
@@ -92,6 +93,42 @@ def test_intercepts_differentiate_to_the_touching_point() -> None:
     low, up = line_bounds(curve, lo, hi, k)
     assert torch.autograd.grad(low, k)[0].item() == pytest.approx(-math.log(2))
     assert torch.autograd.grad(up, k)[0].item() == pytest.approx(-2.0)
+
+
+RELU = Curve(
+    f=torch.relu, df=lambda x: (x > 0).to(x.dtype), corners=(0.0,), monotone=1, shape=CONVEX, homogeneous=True
+)
+EXP = Curve(f=torch.exp, df=torch.exp, arcs=(Arc(CONVEX, inverse=lambda k: k.log()),), shape=CONVEX)
+
+
+@pytest.mark.parametrize("curve", [CUBE, RELU, EXP], ids=["cube", "relu", "exp"])
+@pytest.mark.parametrize("side", [LOWER, UPPER])
+def test_slopes_out_of_the_range_are_beaten_everywhere(curve: Curve, side: int) -> None:
+    lo, hi = boxes()
+    least, greatest = slope_range(curve, lo, hi, side)
+    assert bool((least <= greatest).all())
+    x = lo + (hi - lo) * torch.linspace(0, 1, 101, dtype=lo.dtype)[:, None]
+
+    def line(k: Tensor) -> Tensor:
+        return k * x + intercept(curve, lo, hi, k, side)
+
+    size = 1e-5 * (1 + curve.f(x).abs().max(0).values)
+    for worse, edge in ((least - 0.5, least), (greatest + 0.5, greatest)):
+        assert bool((side * (line(edge) - line(worse)) >= -size).all())
+
+
+def test_the_range_ends_at_the_slopes_of_the_envelope() -> None:
+    lo, hi = torch.tensor([-1.0, 1.0], dtype=torch.float64), torch.tensor([3.0, 2.0], dtype=torch.float64)
+    below, above = (slope_range(RELU, lo, hi, side) for side in (LOWER, UPPER))
+    assert [k.tolist() for k in below] == [[0, 1], [1, 1]]
+    assert [k.tolist() for k in above] == [[0.75, 1], [0.75, 1]]
+
+
+def test_at_a_tie_the_corner_gives_the_gradient() -> None:
+    k = torch.tensor([0.0, 1.0], dtype=torch.float64, requires_grad=True)
+    b = intercept(RELU, torch.tensor(-1.0).double(), torch.tensor(2.0).double(), k, LOWER)
+    (gradient,) = torch.autograd.grad(b.sum(), k)
+    assert gradient.tolist() == [0, 0]  # slopes from 0 to 1 turn about the corner
 
 
 def test_jumps_are_seen_from_the_side_that_the_box_is_on() -> None:

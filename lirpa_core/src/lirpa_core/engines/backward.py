@@ -166,10 +166,11 @@ def concretize(problem: Problem, form: LinearForm, intervals: Mapping[str, Inter
         `[R, B]`.
     """
     value = form.bias
+    over_leaves = problem.concretize(form.maps)
+    if over_leaves is not None:
+        value = value + over_leaves
     for name, coefficients in form.maps.items():
-        if name in problem.leaves:
-            value = value + problem.leaves[name].concretize(coefficients)
-        else:
+        if name not in problem.leaves:
             assert intervals is not None
             value = value + coefficients.split_dot(intervals[name].lower, intervals[name].upper)
     return value.expand(-1, problem.batch) if value.shape[1] == 1 else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -59,12 +60,26 @@ def intermediate_bounds(
     wanted: Collection[str] = (),
     given: Mapping[str, Interval] | None = None,
     memory_budget: int | None = None,
+    search: SlopeSearch | None = None,
 ) -> Intermediate:
-    """Bounds of the inner nodes by the method's intermediate engine."""
+    """Bounds of the inner nodes by the method's intermediate engine.
+
+    Args:
+        problem: The problem.
+        method: Its intermediate engine is used.
+        wanted: Nodes whose bounds are wanted besides those that relaxations need.
+        given: Sound intervals to intersect with.
+        memory_budget: Bytes that coefficients may take.
+        search: How the method that optimises slopes does so.
+    """
     if method.intermediate == "interval":
         return Intermediate(interval_bounds(problem, wanted, given, memory_budget))
     if method.intermediate == "forward":
         return Intermediate(*forward_bounds(problem, given))
+    if method.final == "optimized" and search is not None and not search.fix_interm_bounds:
+        # Inner layers have too many rows for slopes of their own.
+        shared = dataclasses.replace(search, use_shared_alpha=True)
+        return Intermediate(backward_intervals(problem, given, memory_budget, shared))
     return Intermediate(backward_intervals(problem, given, memory_budget))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.bounds.linear_map import DenseMap, LinearMap
 from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.bounds.linear_op import LinearOp
 from lirpa_core.bounds.relaxation import Relaxation
@@ -53,7 +53,7 @@ def forward_bounds(
     """
     given = given or {}
     forms = _identities(problem)
-    intervals = {name: leaf.hull() for name, leaf in problem.leaves.items()}
+    intervals = problem.hulls()
     for name, call in problem.calls.items():
         rule = problem.rule(name)
         interval = rule.interval(call, tuple(intervals[o] for o in call.operands))
@@ -127,12 +127,13 @@ def concretize_forms(problem: Problem, forms: Forms, shape: tuple[int, ...]) -> 
 
 def _minimum(problem: Problem, A: Tensor, shape: tuple[int, ...]) -> Tensor:
     rows = flatten(A, 2).permute(2, 1, 0)  # [R, B, N], R = elements of the node
-    value: Tensor | float = 0.0
+    maps: dict[str, LinearMap] = {}
     start = 0
     for name, leaf in problem.leaves.items():
         size = math.prod(problem.shape(name))
         part = rows[:, :, start : start + size].reshape(*rows.shape[:2], *problem.shape(name))
-        value = value + leaf.concretize(DenseMap(part.to(leaf.x.dtype)))
+        maps[name] = DenseMap(part.to(leaf.x.dtype))
         start += size
-    assert isinstance(value, Tensor)
+    value = problem.concretize(maps)
+    assert value is not None
     return value.T.reshape(-1, *shape)

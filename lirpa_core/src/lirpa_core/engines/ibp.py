@@ -33,7 +33,7 @@ def interval_bounds(
         Intervals by node name, leaves included; `[B, *S]`.
     """
     given = given or {}
-    intervals = {name: leaf.hull() for name, leaf in problem.leaves.items()}
+    intervals = problem.hulls()
     exact = _to_bound_exactly(problem, wanted)
     for name, call in problem.calls.items():
         interval = problem.rule(name).interval(call, tuple(intervals[o] for o in call.operands))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -11,12 +11,17 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import RowsMap
 from lirpa_core.bounds.linear_map.base import flatten
 from lirpa_core.engines.backward import bound_rows
+from lirpa_core.engines.optimized import optimized_rows
 from lirpa_core.engines.problem import Problem, iter_needed
 from lirpa_core.engines.relaxing import Relaxations
+from lirpa_core.options import SlopeSearch
 
 
 def backward_intervals(
-    problem: Problem, given: Mapping[str, Interval] | None = None, memory_budget: int | None = None
+    problem: Problem,
+    given: Mapping[str, Interval] | None = None,
+    memory_budget: int | None = None,
+    search: SlopeSearch | None = None,
 ) -> dict[str, Interval]:
     """Intervals of every perturbed node, tightened by CROWN wherever a relaxation can profit.
 
@@ -28,13 +33,23 @@ def backward_intervals(
         problem: The problem.
         given: Sound intervals to intersect with; a node given here is not tightened further.
         memory_budget: Bytes that coefficients may take.
+        search: How to optimise the slopes of these passes; default: they are the rules' own.
 
     Returns:
         Intervals by node name, `[B, *S]`.
     """
     given = given or {}
-    intervals = {name: leaf.hull() for name, leaf in problem.leaves.items()}
+    intervals = problem.hulls()
     relaxations = Relaxations(problem, intervals)
+
+    def bounded(name: str, rows: RowsMap) -> Interval:
+        if search is None:
+            lower, upper = bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
+        else:
+            lower, upper = optimized_rows(problem, name, rows, intervals, search, memory_budget=memory_budget)
+        assert lower is not None and upper is not None
+        return Interval(lower, upper)
+
     done: dict[str, Tensor | None] = {}
     for name, call in problem.calls.items():
         inputs = dict(iter_needed(problem, name))
@@ -43,7 +58,7 @@ def backward_intervals(
                 continue
             current = tuple(intervals[o] if i in inputs else None for i, o in enumerate(call.operands))
             mask = problem.rule(name).loose(call, current)[slot]
-            if _tighten(problem, operand, mask, intervals, relaxations, done, memory_budget):
+            if _tighten(problem, operand, mask, intervals, done, bounded):
                 relaxations.forget(frozenset(n for n, c in problem.calls.items() if operand in c.operands))
         interval = problem.rule(name).interval(call, tuple(intervals[o] for o in call.operands))
         intervals[name] = interval.intersect(given[name]) if name in given else interval
@@ -55,9 +70,8 @@ def _tighten(
     name: str,
     mask: Tensor | None,
     intervals: dict[str, Interval],
-    relaxations: Relaxations,
     done: dict[str, Tensor | None],
-    memory_budget: int | None,
+    bounded: Callable[[str, RowsMap], Interval],
 ) -> bool:
     """Bound the masked elements of one node by a backward pass; False if there is nothing to do."""
     if mask is None or (name in done and done[name] is None):
@@ -75,9 +89,8 @@ def _tighten(
         if index is None:
             return False
         rows = RowsMap.select(index, shape, dtype=problem.dtype_of(name))
-    lower, upper = bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
-    assert lower is not None and upper is not None
-    intervals[name] = old.intersect(_scatter(old, rows.index, lower, upper))
+    found = bounded(name, rows)
+    intervals[name] = old.intersect(_scatter(old, rows.index, found.lower, found.upper))
     return True
 
 

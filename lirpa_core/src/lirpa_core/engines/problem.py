@@ -15,49 +15,10 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import LinearMap
 from lirpa_core.capture.evaluate import evaluate_node
 from lirpa_core.capture.graph import Graph, Node, NodeKind, Ref, Shape
+from lirpa_core.engines.leaves import Group, Leaf, groups_of
 from lirpa_core.engines.plan import Plan
-from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const, Slot
-
-
-@dataclass(frozen=True, eq=False)
-class Leaf:
-    """A perturbed leaf of the graph.
-
-    Attributes:
-        name: Node name.
-        x: The clean value, batch first and without the graph's singleton batch dimension: `[B, *S]`.
-        perturbation: The set around it, its tensors in the same layout.
-        batch_dim: Where the graph's shape has that singleton; None for weights.
-    """
-
-    name: str
-    x: Tensor
-    perturbation: Perturbation
-    batch_dim: int | None
-
-    @property
-    def is_box(self) -> bool:
-        """Whether the set is its own hull, so that intervals lose nothing at the leaf."""
-        return self.perturbation.is_box
-
-    def hull(self) -> Interval:
-        """Elementwise bounds in the graph's layout, `[B, *S]`."""
-        hull = self.perturbation.hull(self.x)
-        if self.batch_dim is None:
-            return hull
-        dim = self.batch_dim + 1
-        around = (
-            None if hull.around is None else (hull.around[0].unsqueeze(dim), hull.around[1].unsqueeze(dim))
-        )
-        return Interval(hull.lower.unsqueeze(dim), hull.upper.unsqueeze(dim), around=around)
-
-    def concretize(self, A: LinearMap) -> Tensor:
-        """Minimum over the set of every row, `[R, B]`; `A` is in the graph's layout."""
-        return self.perturbation.concretize(
-            self.x, A if self.batch_dim is None else A.squeeze(self.batch_dim)
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +63,24 @@ class Problem:
             if node in found:
                 found.update(call.operands)
         return frozenset(found)
+
+    def hulls(self) -> dict[str, Interval]:
+        """Elementwise bounds of all perturbed leaves in the graph's layout, `[B, *S]`."""
+        return {name: hull for group in self.groups for name, hull in group.hulls().items()}
+
+    def concretize(self, maps: Mapping[str, LinearMap]) -> Tensor | None:
+        """Minimum of `Σ maps[leaf]·leaf` over the leaves' sets, `[R, B or 1]`; None where there are no maps."""
+        value: Tensor | None = None
+        for group in self.groups:
+            part = group.concretize(maps)
+            if part is not None:
+                value = part if value is None else value + part
+        return value
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The leaves, those together that share one set."""
+        return groups_of(self.leaves)
 
     @cached_property
     def affine(self) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,8 +11,9 @@ from lirpa_core.bounds.finite import all_finite
 from lirpa_core.capture.batching import batch_size, to_batch_first
 from lirpa_core.capture.evaluate import parameter_leaves
 from lirpa_core.capture.graph import Graph, NodeKind
+from lirpa_core.engines.leaves import Leaf, groups_of
 from lirpa_core.engines.plan import make_plan
-from lirpa_core.engines.problem import Leaf, Problem, bind
+from lirpa_core.engines.problem import Problem, bind
 from lirpa_core.errors import InputError, PerturbationError
 from lirpa_core.registry import Registry
 from lirpa_core.rules.call import Const
@@ -47,38 +48,66 @@ def assemble(
             values[name] = Const(x) if dim is None else Const(to_batch_first(x, dim), batched=True)
     for name, const in parameter_leaves(graph, model).items():
         if isinstance(const.value, BoundedParameter):
-            leaves[name] = _weight_leaf(graph[name].path, name, const.value)
+            leaves[name] = _weight_leaf(name, const.value)
         else:
             values[name] = const
+    _require_used(model, leaves, graph)
     if not leaves:
         raise PerturbationError(
             "no input is perturbed, so there is nothing to bound. Wrap an input as BoundedTensor(x, "
             "PerturbationLpNorm(norm=..., eps=...)), or a weight as BoundedParameter."
         )
+    _validate(graph, leaves)
     plan = make_plan(graph, registry, frozenset(leaves), targets)
     return bind(plan, leaves, values, batch)
 
 
 def _input_leaf(name: str, x: BoundedTensor, dim: int | None) -> Leaf:
-    ptb = x.ptb.aligned(dim, x.dim())
     plain = x.as_subclass(Tensor)
     value = plain.unsqueeze(0) if dim is None else plain.movedim(dim, 0)
-    _validate(f"input '{name}'", ptb, value)
-    return Leaf(name, value, ptb, dim)
+    return Leaf(name, value, x.ptb.aligned(dim, x.dim()), dim)
 
 
-def _weight_leaf(path: str, name: str, parameter: BoundedParameter) -> Leaf:
-    ptb = parameter.ptb.aligned(None, parameter.dim())
+def _weight_leaf(name: str, parameter: BoundedParameter) -> Leaf:
     value = parameter.as_subclass(Tensor).unsqueeze(0)
-    _validate(f"parameter '{path}'", ptb, value)
-    return Leaf(name, value, ptb, None)
+    return Leaf(name, value, parameter.ptb.aligned(None, parameter.dim()), None)
 
 
-def _validate(what: str, ptb: Any, value: Tensor) -> None:
-    try:
-        ptb.validate(value)
-    except PerturbationError as error:
-        raise PerturbationError(f"{what}: {error}") from error
+def _require_used(model: nn.Module, leaves: Mapping[str, Leaf], graph: Graph) -> None:
+    """Refuse perturbed parameters that the captured graph does not read: their sets would be ignored.
+
+    Raises:
+        PerturbationError: Naming the parameter.
+    """
+    read = {graph[name].path for name in leaves if graph[name].kind is not NodeKind.INPUT}
+    names: dict[int, list[str]] = {}
+    for path, parameter in model.named_parameters(remove_duplicate=False):
+        if isinstance(parameter, BoundedParameter):
+            names.setdefault(id(parameter), []).append(path)
+    for paths in names.values():
+        if read.isdisjoint(paths):
+            raise PerturbationError(
+                f"parameter '{paths[0]}' is perturbed, but it is not part of the captured model: the forward pass "
+                "does not use it, or it was tied to another one when the model was captured. Perturb the "
+                "parameter that is used, or make a new BoundedModule."
+            )
+
+
+def _validate(graph: Graph, leaves: Mapping[str, Leaf]) -> None:
+    for group in groups_of(leaves):
+        try:
+            if len(group.leaves) == 1:
+                group.leaves[0].perturbation.validate(group.leaves[0].x)
+            else:
+                group.leaves[0].perturbation.validate_joint([leaf.x for leaf in group.leaves])
+        except PerturbationError as error:
+            what = " with ".join(_described(graph, leaf.name) for leaf in group.leaves)
+            raise PerturbationError(f"{what}: {error}") from error
+
+
+def _described(graph: Graph, name: str) -> str:
+    node = graph[name]
+    return f"input '{name}'" if node.kind is NodeKind.INPUT else f"parameter '{node.path}'"
 
 
 def _check_input(graph: Graph, name: str, x: Any, dim: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -80,6 +80,34 @@ class Perturbation(ABC):
 
         Attacks depend on it: where the set is convex this is the nearest point in Euclidean distance.
         """
+
+    @property
+    def joint_key(self) -> str | None:
+        """What tensors that share *one* set have in common; None where each tensor has a set of its own.
+
+        For tensors of one group engines call the methods that end in `_joint`, on the perturbation of the
+        first of them, with all of the group's tensors at once.
+        """
+        return None
+
+    def validate_joint(self, xs: Sequence[Tensor]) -> None:
+        """`validate` for the tensors of a group, `[B or 1, *S_i]` each."""
+        for x in xs:
+            self.validate(x)
+
+    def hull_joint(self, xs: Sequence[Tensor]) -> tuple[Interval, ...]:
+        """The box around all values that each tensor of a group may take."""
+        return tuple(self.hull(x) for x in xs)
+
+    def concretize_joint(self, xs: Sequence[Tensor], maps: Sequence[LinearMap]) -> Tensor:
+        """Minimum of `Σ_i Σ A_i·z_i` over the joint set of a group, `[R, B]`.
+
+        This default lets each tensor use the whole set: sound, and exact where they do not share a budget.
+        """
+        value = self.concretize(xs[0], maps[0])
+        for x, A in zip(xs[1:], maps[1:], strict=True):
+            value = value + self.concretize(x, A)
+        return value
 
     def aligned(self, batch_dim: int | None, ndim: int) -> Perturbation:
         """The same set with its own tensors laid out examples first.

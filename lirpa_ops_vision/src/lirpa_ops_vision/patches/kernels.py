@@ -24,9 +24,16 @@ aten = torch.ops.aten
 
 
 def _slides(op: LinearOp) -> ConvGeometry | None:
-    """Geometry of a two-dimensional convolution of an image with fixed weights; None for others."""
-    assert isinstance(op, WeightedOp)
-    if op.weight.batched or op.name != op.rule.left or not is_image(op.in_shape):
+    """Geometry of a two-dimensional convolution of an image with fixed weights; None for others.
+
+    Perturbed weights and a perturbed bias, which is no product, take the dense way.
+    """
+    if (
+        not isinstance(op, WeightedOp)
+        or op.weight.batched
+        or op.name != op.rule.left
+        or not is_image(op.in_shape)
+    ):
         return None
     geometry = ConvGeometry.of(op.call)
     return None if geometry.transposed or geometry.dims != 2 else geometry

@@ -13,7 +13,7 @@ from lirpa_core.rules.unary.curve import (
     Span,
     clip,
 )
-from lirpa_core.rules.unary.lines import default_slopes, intercept, line_bounds, supporting_slope
+from lirpa_core.rules.unary.lines import default_slopes, intercept, line_bounds, slope_range, supporting_slope
 from lirpa_core.rules.unary.rule import Unary, parameter
 from lirpa_core.rules.unary.smooth import smooth, smooth_curve
 
@@ -34,6 +34,7 @@ __all__ = [
     "intercept",
     "line_bounds",
     "parameter",
+    "slope_range",
     "smooth",
     "smooth_curve",
     "supporting_slope",

@@ -21,6 +21,16 @@ def default_slopes(curve: Curve, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor
     return supporting_slope(curve, lo, hi, LOWER), supporting_slope(curve, lo, hi, UPPER)
 
 
+def slope_range(curve: Curve, lo: Tensor, hi: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """The least and the greatest slope of the envelope: lines of other slopes are beaten everywhere.
+
+    Both are the chord's where the envelope is the chord, as below a concave curve.
+    """
+    step = 4 * torch.finfo(lo.dtype).eps ** 0.5  # farther from the ends than `_best_pair` looks to the right
+    left, right = (supporting_slope(curve, lo, hi, side, at) for at in (step, 1 - step))
+    return left.minimum(right), left.maximum(right)
+
+
 def intercept(curve: Curve, lo: Tensor, hi: Tensor, k: Tensor, side: int) -> Tensor:
     """The least (`LOWER`) or greatest (`UPPER`) value of `f(x) - kx` over the box.
 
@@ -30,7 +40,9 @@ def intercept(curve: Curve, lo: Tensor, hi: Tensor, k: Tensor, side: int) -> Ten
     best = _extreme(curve.f(lo) - k * lo, curve.f(hi) - k * hi, side)
     if curve.shape != -side or curve.jumps:
         for x, y in curve.vertices(lo, hi):
-            best = _extreme(best, y - k * x, side)
+            # At a tie the corner gives the gradient: slopes of the envelope turn about it, not about an end.
+            here = y - k * x
+            best = torch.where(side * here <= side * best, here, best)
     dips = curve.dips(lo, hi, k, side)
     if dips is not None:
         for x, y in dips:
@@ -58,15 +70,22 @@ def _arc_intercept(curve: Curve, span: Span, k: Tensor, side: int) -> Tensor:
     return curve.f(x) - k * x - side * margin
 
 
-def supporting_slope(curve: Curve, lo: Tensor, hi: Tensor, side: int) -> Tensor:
-    """Slope of the line that supports the convex (concave) envelope at the midpoint.
+def supporting_slope(curve: Curve, lo: Tensor, hi: Tensor, side: int, at: float = 0.5) -> Tensor:
+    """Slope of the line that supports the convex (concave) envelope at the midpoint, or elsewhere.
 
-    Of all lines below the curve that is the one with the largest value there, hence the one with the
-    least area between. It touches the curve at the midpoint, or at two points either side: end
+    Of all lines below the curve that is the one with the largest value there; at the midpoint, the one
+    with the least area between. It touches the curve there, or at two points either side: end
     points, corners, or the tangent from an end point to an arc. Every such pair lies on the graph,
     so its line passes the midpoint on or above the envelope, and the lowest of them is the best.
+
+    Args:
+        curve: The curve.
+        lo: Lower ends of the box.
+        hi: Upper ends.
+        side: `LOWER` or `UPPER`.
+        at: Where in the box, from 0 to 1.
     """
-    m = lo / 2 + hi / 2
+    m = lo / 2 + hi / 2 if at == 0.5 else (1 - at) * lo + at * hi
     tangent = curve.finite_slope(m)
     if curve.shape == side:
         return tangent

@@ -16,7 +16,7 @@ from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.rules.base import MODES
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.unary.curve import CONVEX, LOWER, UPPER, Curve
-from lirpa_core.rules.unary.lines import default_slopes, intercept
+from lirpa_core.rules.unary.lines import default_slopes, intercept, slope_range
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,15 @@ class Unary:
         lo, hi, _ = _box(call, curve, inputs[0])
         k_lo, k_up = default_slopes(curve, lo, hi)
         return _full(call, k_lo), _full(call, k_up)
+
+    def slope_ranges(
+        self, call: Call, inputs: tuple[Interval | None, ...]
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """The least and the greatest slope `[B, *S]` worth a try, of the lower and of the upper line."""
+        curve = self._curve(call)
+        lo, hi, _ = _box(call, curve, inputs[0])
+        below, above = (slope_range(curve, lo, hi, side) for side in (LOWER, UPPER))
+        return (_full(call, below[0]), _full(call, below[1])), (_full(call, above[0]), _full(call, above[1]))
 
     def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """Elements on whose box the function is not one straight line."""
