@@ -110,12 +110,12 @@ class ConvGeometry:
         """
         if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and A.device.type == "cpu":
             columns = weight.flatten(1).T @ A.flatten(2)  # [N, C·kh·kw, P]
-            size = [
+            size = tuple(
                 (n - 1) * s + d * (k - 1) + 1 - 2 * p + e
                 for n, s, d, k, p, e in zip(
                     A.shape[2:], self.stride, self.dilation, weight.shape[2:], padding, extra, strict=True
                 )
-            ]
+            )
             return torch.nn.functional.fold(
                 columns, size, weight.shape[2:], self.dilation, tuple(padding), self.stride
             )

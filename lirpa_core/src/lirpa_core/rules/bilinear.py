@@ -211,7 +211,7 @@ class Bilinear:
         rank, behind = len(call.shape), self.trailing(call) if callable(self.trailing) else 0
         values = [c.value if c.batched else c.value[None] for c in addends]
         values = [align(v.reshape(*v.shape, *[1] * behind), 1, rank) for v in values]
-        total = values[0]
+        total: Tensor = values[0]
         for value in values[1:]:
             total = total + value
         return total.expand(total.shape[0], *call.shape)
@@ -272,8 +272,9 @@ class WeightedOp(LinearOp):
         return Interval.of_ball(center if bias is None else center + bias, radius)
 
     def _ball(self, center: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-        if isinstance(self.rule.native, BallNative):
-            result = self.rule.native.ball(self.call, self.slot, self.weight, center, radius)
+        native: object = self.rule.native
+        if isinstance(native, BallNative):
+            result = native.ball(self.call, self.slot, self.weight, center, radius)
             if result is not None:
                 return result
         return self.apply(center), self.apply_abs(radius)
