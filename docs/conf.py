@@ -38,7 +38,13 @@ apidoc_modules = [
         "exclude_patterns": ["**/errors.py", "**/_version.py", "**/__main__.py"],
         "module_first": True,
     }
-    for package in ("lirpa_core", "lirpa_ops_vision", "lirpa_ops_nlp", "lirpa_perturbations")
+    for package in (
+        "lirpa_core",
+        "lirpa_ops_vision",
+        "lirpa_ops_nlp",
+        "lirpa_perturbations",
+        "lirpa_training",
+    )
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

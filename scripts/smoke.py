@@ -2,7 +2,7 @@
 
 The arguments are the short names of the plugins that have to be installed, no more and no fewer:
 
-    python -I scripts/smoke.py core vision nlp perturbations
+    python -I scripts/smoke.py core vision nlp perturbations training
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ PLUGINS = {
     "lirpa_ops_vision": "vision",
     "lirpa_ops_nlp": "nlp",
     "lirpa_perturbations": "perturbations",
+    "lirpa_training": "training",
 }
 
 
@@ -72,7 +73,7 @@ def test_the_core_needs_little() -> None:
 def test_plugins_need_the_core(package: str) -> None:
     named = {requirement.name for requirement in requirements(package)}
     assert "lirpa-core" in named
-    assert not {"lirpa-ops-vision", "lirpa-ops-nlp", "lirpa-perturbations"} & named
+    assert not {"lirpa-ops-vision", "lirpa-ops-nlp", "lirpa-perturbations", "lirpa-training"} & named
 
 
 def test_every_package_is_a_plugin(package: str) -> None:

@@ -2,6 +2,7 @@
 
 from lirpa_core._version import __version__
 from lirpa_core.bounds.interval import Interval
+from lirpa_core.data_parallel import BoundDataParallel
 from lirpa_core.facade.result import BoundsResult
 from lirpa_core.module import BoundedModule
 from lirpa_core.perturbations.base import Perturbation
@@ -10,6 +11,7 @@ from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.tensors import BoundedParameter, BoundedTensor
 
 __all__ = [
+    "BoundDataParallel",
     "BoundedModule",
     "BoundedParameter",
     "BoundedTensor",

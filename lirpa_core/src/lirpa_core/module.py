@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,19 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
+from lirpa_core.capture.batching import batch_size
 from lirpa_core.capture.capture import AUTO, capture
 from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.graph import Graph
+from lirpa_core.capture.structure import structure_of
 from lirpa_core.engines.memory import bytes_of_a_row, free_share
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.facade.assemble import assemble
 from lirpa_core.facade.bounding import bound_targets
 from lirpa_core.facade.drawing import draw
+from lirpa_core.facade.precision import refuse_autocast
 from lirpa_core.facade.request import Request, requested_method
 from lirpa_core.facade.result import BoundsResult
 from lirpa_core.facade.targets import find_targets
@@ -143,12 +148,12 @@ class BoundedModule(nn.Module):
         return [name for name in self.graph.outputs if name is not None]
 
     def _graph_for(self, inputs: Sequence[Any]) -> Graph:
-        """The graph for the modules' training flags and for the inputs' dtypes and device."""
+        """The graph for the model's structure as it is now and for the inputs' dtypes and device."""
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         floats = [x for x in tensors if x.is_floating_point()]
         dtype = floats[0].dtype if floats else None
         device = tensors[0].device if tensors else None
-        key = (tuple(m.training for m in self._lirpa_model.modules()), dtype, device)
+        key = (structure_of(self._lirpa_model), dtype, device)
         if key not in self._lirpa_graphs:
             args, kwargs = pytree.tree_map_only(
                 Tensor,
@@ -179,6 +184,7 @@ class BoundedModule(nn.Module):
         needed_A_dict: Mapping[str, Sequence[str] | set[str]] | None = None,
         interm_bounds: Mapping[str, Any] | None = None,
         output: int | str | None = None,
+        batch_state: BatchState | None = None,
     ) -> BoundsResult:
         """Guaranteed bounds of the output over the perturbation sets of the inputs.
 
@@ -197,6 +203,8 @@ class BoundedModule(nn.Module):
             interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
             output: What to bound: the number of an output, where the model has several, or the name of
                 an inner node or the path of a module; default: all outputs.
+            batch_state: Of a model in training mode: the statistics and masks to hold, from `clean_pass`;
+                default: those of these inputs, without an update of running statistics.
 
         Returns:
             A result that unpacks as `lb, ub` (and `A`).
@@ -214,7 +222,7 @@ class BoundedModule(nn.Module):
         graph = self._graph_for(inputs)
         targets = find_targets(graph, output, C)
         names = frozenset(t.name for t in targets.values())
-        problem = assemble(graph, self._lirpa_registry, self._lirpa_model, inputs, names)
+        problem = self._problem(graph, inputs, names, batch_state)
         search = self._lirpa_options.optimize_bound_args
         result = bound_targets(problem, targets, request, memory_budget=self._budget(problem), search=search)
         self.__dict__["_lirpa_last"] = result
@@ -270,6 +278,60 @@ class BoundedModule(nn.Module):
             OptionError: If the format cannot be written.
         """
         return draw(self.graph, output_path)
+
+    def problem(
+        self, x: Any, *, kwargs: Mapping[str, Any] | None = None, batch_state: BatchState | None = None
+    ) -> Problem:
+        """The bound problem of these inputs, which the functions in `lirpa_core.engines` work on.
+
+        For several computations that share their intermediate bounds; `compute_bounds` is for one.
+
+        Args:
+            x: As for `compute_bounds`.
+            kwargs: Likewise.
+            batch_state: Likewise.
+
+        Raises:
+            LirpaError: As `compute_bounds`.
+        """
+        inputs = self._flatten(x, kwargs)
+        graph = self._graph_for(inputs)
+        return self._problem(graph, inputs, frozenset(n for n in graph.outputs if n is not None), batch_state)
+
+    def _problem(
+        self, graph: Graph, inputs: Sequence[Any], targets: frozenset[str], state: BatchState | None
+    ) -> Problem:
+        device = next((x.device for x in inputs if isinstance(x, Tensor)), None)
+        if device is not None:
+            refuse_autocast(device)
+        if state is None and needs_state(self._lirpa_model):
+            args, kwargs = pytree.tree_unflatten(list(inputs), self._lirpa_structure)
+            _, state = self.clean_pass(*args, update=False, **kwargs)
+        return assemble(graph, self._lirpa_registry, self._lirpa_model, inputs, targets, state)
+
+    # ------------------------------------------------------------------ training mode
+
+    def clean_pass(self, *args: Any, update: bool = True, **kwargs: Any) -> tuple[Any, BatchState]:
+        """Run the model, and note the batch's statistics and masks that it used in training mode.
+
+        Args:
+            *args: Positional inputs.
+            update: Whether running statistics are updated, as in any pass in training mode.
+            **kwargs: Keyword inputs.
+
+        Returns:
+            The output, and what to give to `compute_bounds` and `holding` so that they are about the same
+            function. In evaluation mode the state is empty.
+        """
+        args, kwargs = pytree.tree_map_only(Tensor, _plain, (args, kwargs))
+        inputs = pytree.tree_leaves((args, kwargs))
+        graph = self._graph_for(inputs)
+        batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
+        return clean_pass(self._lirpa_model, args, kwargs, batch, update=update)
+
+    def holding(self, state: BatchState) -> AbstractContextManager[None]:
+        """A context in which the model uses the statistics and masks of `state`, for attacks on it."""
+        return holding(self._lirpa_model, state)
 
     def save_intermediate(self, save_path: str | Path | None = None) -> dict[str, tuple[Tensor, Tensor]]:
         """Bounds of all inner nodes of the last `compute_bounds`, by node name.

@@ -156,6 +156,12 @@ class BoundedParameter(nn.Parameter):
         """The set of values that this parameter may take."""
         return self._ptb
 
+    @ptb.setter
+    def ptb(self, ptb: Perturbation) -> None:
+        """Exchange the set, so that a radius can grow while the parameter is trained."""
+        _check(type(self).__name__, self, ptb)
+        self._ptb = ptb
+
     def __deepcopy__(self, memo: dict[int, Any]) -> BoundedParameter:
         if id(self) in memo:
             return memo[id(self)]  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from lirpa_core.capture.replay import input_leaves
 from lirpa_core.errors import (
     CaptureError,
     DataDependentBranchError,
+    DataDependentShapeError,
     InputError,
     ReplayError,
     TrainingModeError,
@@ -169,6 +170,13 @@ class TestRefusals:
         with pytest.raises(DataDependentBranchError):
             captured(Function(forward), torch.randn(2, 3))
 
+    @pytest.mark.parametrize(
+        "function", [lambda m, x: x[x > 0], lambda m, x: torch.nonzero(x), lambda m, x: x.unique()]
+    )
+    def test_a_size_that_depends_on_values(self, function: Any) -> None:
+        with pytest.raises(DataDependentShapeError, match=r"test_capture\.py:\d+(.|\n)*torch\.where\(mask"):
+            captured(Function(function), torch.randn(1, 3))
+
     def test_examples_that_influence_each_other(self) -> None:
         with pytest.raises(ReplayError, match="influence one another"):
             captured(Function(lambda m, x: x - x.mean(0, keepdim=True)), torch.zeros(2, 3))
@@ -191,7 +199,13 @@ class TestRefusals:
         with pytest.raises(ReplayError, match="Python values"):
             captured(Function(forward), torch.randn(2, 3))
 
-    @pytest.mark.parametrize("layer", [nn.Dropout(), nn.BatchNorm1d(3), nn.LSTM(3, 3, 2, dropout=0.5)])
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            nn.AlphaDropout(), nn.BatchNorm1d(3, track_running_stats=False), nn.SyncBatchNorm(3),
+            nn.LSTM(3, 3, 2, dropout=0.5),
+        ],
+    )  # fmt: skip
     def test_training_mode_is_refused_by_name(self, layer: nn.Module) -> None:
         with pytest.raises(TrainingModeError, match=rf"'layer' \({type(layer).__name__}"):
             captured(Function(lambda m, x: x, layer=layer), torch.randn(2, 3))

@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+from lirpa_core.capture.batch_state import stand_ins
 from lirpa_core.capture.batching import default_batch_dims, one_example
 from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.graph import Graph
@@ -54,6 +55,9 @@ def capture(
 ) -> Graph:
     """Capture one example of a model as a graph, and check that the graph is the model.
 
+    In training mode, batch norms enter with their running statistics and dropouts with masks of ones; a
+    `BatchState` gives those of a batch when bounds are computed.
+
     Args:
         model: The model, in the mode (training or evaluation) that is to be bounded.
         args: Positional example inputs; a batch of any size.
@@ -82,24 +86,25 @@ def capture(
         inputs = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     single = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
-    _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
-    with keeping_whole(model, registry) as kept:
-        program = export(model, one_args, one_kwargs, registry)
-    nodes, outputs = read_nodes(program, registry, kept.sites)
-    refuse_random_nodes(nodes)
-    if not any(o is not None for o in outputs):
-        raise CaptureError("the model returns no tensor, so there is nothing to bound.")
-    graph = Graph(
-        nodes=nodes,
-        inputs=_input_names(program, len(inputs)),
-        outputs=outputs,
-        input_spec=spec,
-        output_spec=spec,  # the replay fills in the output's structure and batch dimensions
-        input_batch_dims=dims,
-        output_batch_dims=(None,) * len(outputs),
-        constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
-    )
-    return replayed(graph, model, inputs, fixed_batch=fixed_batch)
+    with stand_ins(model, one_args, one_kwargs):
+        _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
+        with keeping_whole(model, registry) as kept:
+            program = export(model, one_args, one_kwargs, registry)
+        nodes, outputs = read_nodes(program, registry, kept.sites)
+        refuse_random_nodes(nodes)
+        if not any(o is not None for o in outputs):
+            raise CaptureError("the model returns no tensor, so there is nothing to bound.")
+        graph = Graph(
+            nodes=nodes,
+            inputs=_input_names(program, len(inputs)),
+            outputs=outputs,
+            input_spec=spec,
+            output_spec=spec,  # the replay fills in the output's structure and batch dimensions
+            input_batch_dims=dims,
+            output_batch_dims=(None,) * len(outputs),
+            constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
+        )
+        return replayed(graph, model, inputs, fixed_batch=fixed_batch)
 
 
 def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:

@@ -44,12 +44,22 @@ def evaluate(nodes: Iterable[Node], leaves: Mapping[str, Const]) -> dict[str, Co
     return values
 
 
-def parameter_leaves(graph: Graph, model: nn.Module) -> dict[str, Const]:
-    """Current values of all parameters, buffers and lifted constants, read from the live module."""
+def parameter_leaves(
+    graph: Graph, model: nn.Module, instead: Mapping[str, Const] | None = None
+) -> dict[str, Const]:
+    """Current values of all parameters, buffers and lifted constants, read from the live module.
+
+    Args:
+        graph: The graph.
+        model: The live module.
+        instead: Values of buffers that stand in for the module's own, by buffer path.
+    """
+    given = instead or {}
     found: dict[str, Const] = {}
     for node in graph.nodes:
         if node.kind in (NodeKind.PARAMETER, NodeKind.BUFFER, NodeKind.CONSTANT):
-            found[node.name] = Const(_live(node, graph, model))
+            stand_in = given.get(node.path) if node.kind is NodeKind.BUFFER else None
+            found[node.name] = stand_in or Const(_live(node, graph, model))
     return found
 
 

@@ -1,4 +1,7 @@
-"""Refusal of modules whose training mode makes the output random or mixes examples."""
+"""Refusal of modules whose training mode makes the output random or mixes examples, beyond what can be fixed.
+
+Batch norm with running statistics and dropout can be fixed for a batch; see `batch_state`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase  # the only common base of batch and instance norms
 from torch.nn.modules.dropout import _DropoutNd  # the only common base of the dropouts
 
+from lirpa_core.capture.batch_state import fixable
 from lirpa_core.capture.graph import Node
 from lirpa_core.errors import TrainingModeError
 
@@ -16,23 +20,27 @@ def refuse_training_mode(model: nn.Module) -> None:
     """Check every module's mode before capture.
 
     Raises:
-        TrainingModeError: Naming all modules in training mode with dropout or batch statistics.
+        TrainingModeError: Naming all modules in training mode whose dropout or batch statistics cannot be
+            fixed for a batch.
     """
     wrong = [
         f"'{name or type(model).__name__}' ({type(module).__name__}: {reason})"
         for name, module in model.named_modules()
-        if module.training and (reason := _reason(module))
+        if module.training and not fixable(module) and (reason := _reason(module))
     ]
     if wrong:
         raise TrainingModeError(
-            f"in training mode: {', '.join(wrong)}. Bounds need a deterministic function of one example: call "
-            "model.eval() first (or .eval() on these modules alone, to keep training the others)."
+            f"in training mode: {', '.join(wrong)}. Bounds need a deterministic function of one example, and only "
+            "batch norms with running statistics and nn.Dropout are fixed for a batch: call model.eval() first (or "
+            ".eval() on these modules alone, to keep training the others)."
         )
 
 
 def _reason(module: nn.Module) -> str | None:
     if isinstance(module, _DropoutNd) and module.p > 0:
         return "dropout"
+    if isinstance(module, nn.SyncBatchNorm):
+        return "statistics of several processes; use nn.BatchNorm"
     if isinstance(module, _NormBase) and not isinstance(module, nn.modules.instancenorm._InstanceNorm):
         return "batch statistics"
     if isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and module.dropout > 0:

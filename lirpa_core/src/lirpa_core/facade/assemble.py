@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lirpa_core.bounds.finite import all_finite
+from lirpa_core.capture.batch_state import BatchState
 from lirpa_core.capture.batching import batch_size, to_batch_first
 from lirpa_core.capture.evaluate import parameter_leaves
 from lirpa_core.capture.graph import Graph, NodeKind
@@ -21,7 +22,12 @@ from lirpa_core.tensors import BoundedParameter, BoundedTensor
 
 
 def assemble(
-    graph: Graph, registry: Registry, model: nn.Module, inputs: Sequence[Any], targets: frozenset[str]
+    graph: Graph,
+    registry: Registry,
+    model: nn.Module,
+    inputs: Sequence[Any],
+    targets: frozenset[str],
+    state: BatchState | None = None,
 ) -> Problem:
     """Bind a graph to inputs and to the model's current parameters.
 
@@ -31,6 +37,7 @@ def assemble(
         model: The live model.
         inputs: The call's inputs, flattened; the perturbed ones are `BoundedTensor`s.
         targets: Nodes whose bounds are wanted.
+        state: Statistics and masks of a model in training mode.
 
     Raises:
         InputError: If an input does not fit the example that was captured.
@@ -46,7 +53,8 @@ def assemble(
             leaves[name] = _input_leaf(name, x, dim)
         elif isinstance(x, Tensor):
             values[name] = Const(x) if dim is None else Const(to_batch_first(x, dim), batched=True)
-    for name, const in parameter_leaves(graph, model).items():
+    instead = None if state is None else state.leaves(graph)
+    for name, const in parameter_leaves(graph, model, instead).items():
         if isinstance(const.value, BoundedParameter):
             leaves[name] = _weight_leaf(name, const.value)
         else:

@@ -1,0 +1,24 @@
+"""The refusal of automatic mixed precision, under which no bound would be one."""
+
+from __future__ import annotations
+
+import torch
+
+from lirpa_core.errors import InputError
+
+
+def refuse_autocast(device: torch.device) -> None:
+    """Check that no autocast region is open for the device.
+
+    Raises:
+        InputError: Naming the dtype of the region.
+    """
+    if not torch.is_autocast_enabled(device.type):
+        return
+    dtype = torch.get_autocast_dtype(device.type)
+    raise InputError(
+        f"bounds were asked for inside torch.autocast({device.type!r}, dtype={dtype}). Rounding to {dtype} moves a "
+        "bound by about 1e-3 of its size and more, so that it would bound nothing; bounds are computed in float32 "
+        "or float64. Compute them outside of the autocast region (or inside torch.autocast(..., enabled=False)); "
+        "the clean forward pass may stay inside."
+    )

@@ -1,0 +1,29 @@
+"""The package can be loaded as a plugin, and has the names that users look for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import lirpa_core
+import lirpa_training
+from lirpa_core.errors import OptionError
+from lirpa_core.registry import OperatorRegistry, PerturbationRegistry
+from lirpa_training import plugin
+
+
+def test_states_the_interface_version_it_was_written_for() -> None:
+    assert plugin.LIRPA_API_VERSION == 1
+
+
+def test_registers_nothing() -> None:
+    perturbations = PerturbationRegistry("training")
+    plugin.lirpa_register_operators(OperatorRegistry("training"))
+    plugin.lirpa_register_perturbations(perturbations)
+    assert not list(perturbations.claims())
+
+
+def test_bound_data_parallel_says_what_does_its_work() -> None:
+    assert lirpa_training.BoundDataParallel is lirpa_core.BoundDataParallel
+    with pytest.raises(OptionError, match="DistributedDataParallel"):
+        lirpa_core.BoundDataParallel(torch.nn.Linear(2, 2))
