@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from benchmarks.cases import Case, Pair, Work
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.engines import compute, intermediate
+from lirpa_core.engines.backward import bound_rows
 
 _ZOO = Path(__file__).parents[1] / "examples" / "vision" / "models" / "__init__.py"
 #: Rows that a VJP carries at once.
@@ -83,16 +83,15 @@ class _Network:
         """How many rows CROWN pulls back from the operand of each ReLU."""
         counts: dict[str, int] = {}
         order: list[str] = []
-        plain = intermediate.bound_rows
 
         def counting(problem, target, rows, *args, **kwargs):  # type: ignore[no-untyped-def]
             order[:] = [c.operands[0] for c in problem.calls.values() if "relu" in str(c.node.target)]
             counts[target] = counts.get(target, 0) + rows.rows
-            return plain(problem, target, rows, *args, **kwargs)
+            return bound_rows(problem, target, rows, *args, **kwargs)
 
         with (
-            mock.patch.object(intermediate, "bound_rows", counting),
-            mock.patch.object(compute, "bound_rows", counting),
+            mock.patch("lirpa_core.engines.intermediate.bound_rows", counting),
+            mock.patch("lirpa_core.engines.compute.bound_rows", counting),
         ):
             self.bounds("CROWN")
         return [counts.get(name, 0) for name in order]
