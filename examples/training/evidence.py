@@ -83,7 +83,9 @@ def table(found: Sequence[Found]) -> str:
     """Means over the seeds, as Markdown."""
     radii = sorted({f.eps for f in found})
     lines = [
-        "| training | " + " | ".join(f"clean error, ε = {e:g} | verified error | seconds" for e in radii) + " |",
+        "| training | "
+        + " | ".join(f"clean error, ε = {e:g} | verified error | seconds" for e in radii)
+        + " |",
         "|---" * (1 + 3 * len(radii)) + "|",
     ]
     for way in WAYS:
@@ -106,7 +108,12 @@ def table(found: Sequence[Found]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns the exit status."""
     usage = options.parser(
-        __doc__, num_epochs=40, batch_size=64, lr=1e-3, scheduler_opts="start=3,length=20", out=Path("out/evidence")
+        __doc__,
+        num_epochs=40,
+        batch_size=64,
+        lr=1e-3,
+        scheduler_opts="start=3,length=20",
+        out=Path("out/evidence"),
     )
     usage.add_argument("--seeds", default="0,1,2", help="default: %(default)s")
     usage.add_argument("--radii", default="0.05,0.1", help="default: %(default)s")

@@ -197,7 +197,7 @@ class Run:
         count = min(len(self.task.test), self.settings.verify_samples or len(self.task.test))
         wrong = unverified = 0
         bounded: BoundedModule | None = None
-        for index in torch.arange(count).split(self.settings.batch_size):
+        for index in torch.arange(count).split(self.settings.verify_batch or self.settings.batch_size):
             with torch.no_grad():
                 x, labels, perturbation = self.task.test.batch(index, self.settings.eps, train=False)
             inputs = x if isinstance(x, tuple) else (x,)

@@ -56,7 +56,9 @@ def test_two_processes_get_the_gradients_of_one(tmp_path: Path) -> None:
     shared |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
-            [sys.executable, str(path), str(result)], env={**shared, "RANK": str(rank)}, stderr=subprocess.PIPE
+            [sys.executable, str(path), str(result)],
+            env={**shared, "RANK": str(rank)},
+            stderr=subprocess.PIPE,
         )
         for rank in range(2)
     ]
