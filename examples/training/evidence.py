@@ -63,7 +63,7 @@ def run(way: str, eps: float, seed: int, settings: argparse.Namespace) -> Found:
     """Train once and certify."""
     chosen = argparse.Namespace(**vars(settings))
     chosen.eps, chosen.seed, chosen.verify_samples, chosen.verify_method = eps, seed, 1, "IBP"
-    chosen.out = settings.out / f"{way.split()[0]}-{eps:g}-{seed}".replace(",", "")
+    chosen.out = settings.out / f"{way.partition(' ')[0]}-{eps:g}-{seed}".replace(",", "")
     vars(chosen).update(WAYS[way])
     loop.seed(chosen)
     train, test = data.digits()

@@ -13,16 +13,18 @@ import argparse
 import math
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lirpa_core import BoundedParameter, PerturbationLpNorm
 from training import data, loop, options
 from training.data import Images
 from training.sources import Batch
+
+from lirpa_core import BoundedParameter, PerturbationLpNorm
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,7 @@ def network(pixels: int, hidden: int, classes: int, norm: float) -> nn.Module:
     """Three linear layers, each weight in a ball of its own."""
     sizes = (pixels, hidden, hidden, classes)
     layers: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         layer = nn.Linear(inputs, outputs)
         layer.weight = BoundedParameter(layer.weight.data, PerturbationLpNorm(norm=norm, eps=0.0))
         layers += [layer, nn.ReLU()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -30,19 +32,18 @@ def test_gradients_are_those_of_finite_differences(activation: nn.Module) -> Non
     for eps in (0.02, 0.15, 1.0):
         ball = PerturbationLpNorm(eps=eps)
         for method in METHODS:
-
-            def value(method: str = method, ball: PerturbationLpNorm = ball) -> Tensor:
-                lower, upper = bounded.compute_bounds(x=(BoundedTensor(x, ball),), method=method)
-                coefficients = torch.tensor([1.0, 2.0]).double()
-                return (upper * coefficients - lower * coefficients.flip(0)).sum()
-
+            value = partial(_value, bounded, x, ball, method)
             gradient = torch.autograd.grad(value(), weights)
             step = [torch.randn_like(w) for w in weights]
             expected = sum((g * s).sum() for g, s in zip(gradient, step, strict=True))
             found = _difference(value, weights, step)
-            torch.testing.assert_close(
-                found, expected, rtol=1e-5, atol=1e-6, msg=lambda m: f"{method}, eps {eps}: {m}"
-            )
+            assert found.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-6), (method, eps)
+
+
+def _value(bounded: BoundedModule, x: Tensor, ball: PerturbationLpNorm, method: str) -> Tensor:
+    lower, upper = bounded.compute_bounds(x=(BoundedTensor(x, ball),), method=method)
+    coefficients = torch.tensor([1.0, 2.0]).double()
+    return (upper * coefficients - lower * coefficients.flip(0)).sum()
 
 
 def _difference(value: object, weights: list[nn.Parameter], step: list[Tensor], h: float = 1e-6) -> Tensor:
