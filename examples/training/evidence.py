@@ -62,8 +62,9 @@ def network() -> nn.Module:
 def run(way: str, eps: float, seed: int, settings: argparse.Namespace) -> Found:
     """Train once and certify."""
     chosen = argparse.Namespace(**vars(settings))
-    chosen.eps, chosen.seed, chosen.verify_samples, chosen.verify_method = eps, seed, 1, "IBP"
-    chosen.out = settings.out / f"{way.partition(' ')[0]}-{eps:g}-{seed}".replace(",", "")
+    chosen.eps, chosen.seed, chosen.verify_every = eps, seed, settings.num_epochs
+    chosen.verify_samples, chosen.verify_method = 1, "IBP"
+    chosen.out = settings.out / f"{list(WAYS).index(way)}-{eps:g}-{seed}"
     vars(chosen).update(WAYS[way])
     loop.seed(chosen)
     train, test = data.digits()
