@@ -83,6 +83,8 @@ def make(settings: argparse.Namespace) -> loop.Task:
     settings.objective = settings.objective if settings.robust else "plain"
     found = sentences.corpus(settings.data, settings.length, settings.samples, settings.verify_samples)
     embedding = nn.Embedding(found.words, settings.width, padding_idx=0)
+    with torch.no_grad():
+        embedding.weight.mul_(0.2)  # synonyms begin close to one another
     model = MODELS[settings.model](settings.length, settings.width, settings.hidden)
     shared = (embedding, settings.budget)
     train = SentenceSource(found.train, found.train_labels, *shared, True, settings.device)
