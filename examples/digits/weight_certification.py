@@ -247,7 +247,7 @@ def write(found: list[Searched], options: argparse.Namespace) -> list[Path]:
     axes[0].set_ylabel("share of images")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
-    figure.savefig(plot, dpi=100)
+    figure.savefig(plot, dpi=80)
     plt.close(figure)
     with numbers.open("w", newline="") as file:
         writer = csv.writer(file)

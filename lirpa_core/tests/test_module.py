@@ -331,3 +331,34 @@ class TestNamesOfTheReferenceSystem:
         bounded = BoundedModule(mlp(), x)
         flagged = bounded.compute_bounds(x=ball(x), IBP=True, method=None)
         assert torch.equal(flagged.lower, bounded.compute_bounds(x=ball(x), method="IBP").lower)
+
+
+class TestChangesAfterCapture:
+    """A graph is never used for a model that is no longer the one that was captured."""
+
+    def test_untied_weights_are_two_weights(self, x: Tensor) -> None:
+        model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)).double()
+        model[2].weight = model[0].weight
+        bounded = BoundedModule(model, x)
+        bounded.compute_bounds(x=ball(x))
+        model[2].weight = nn.Parameter(torch.randn(3, 3, dtype=torch.float64))
+        found = bounded.compute_bounds(x=ball(x))
+        fresh = BoundedModule(model, x).compute_bounds(x=ball(x))
+        torch.testing.assert_close(found.lower, fresh.lower)
+        assert bool((found.lower <= model(x)).all() and (model(x) <= found.upper).all())
+
+    def test_an_exchanged_module_is_bounded(self, x: Tensor) -> None:
+        model = mlp()
+        bounded = BoundedModule(model, x)
+        bounded.compute_bounds(x=ball(x))
+        model[3] = nn.Sigmoid()
+        found = bounded.compute_bounds(x=ball(x))
+        torch.testing.assert_close(found.lower, BoundedModule(model, x).compute_bounds(x=ball(x)).lower)
+
+    def test_training_steps_capture_nothing_anew(self, x: Tensor) -> None:
+        bounded = BoundedModule(mlp(), x)
+        graph = bounded.graph
+        bounded.compute_bounds(x=ball(x)).lower.sum().backward()
+        torch.optim.SGD(bounded.parameters(), 0.1).step()
+        bounded.load_state_dict(mlp(seed=3).state_dict())
+        assert bounded.graph is graph

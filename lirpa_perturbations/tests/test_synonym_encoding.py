@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from lirpa_core import BoundedModule, BoundedTensor
 from lirpa_core.testing import check_perturbation
-from lirpa_perturbations import SynonymTable, encode_sentences
+from lirpa_perturbations import SynonymTable, encode_sentences, load_sentences
 
 VOCABULARY = {"<pad>": 0, "<unk>": 1, "a": 2, "fine": 3, "good": 4, "film": 5, "movie": 6}
 TABLE = SynonymTable({"fine": ("good", "fine", "good"), "film": ("movie",)})
@@ -70,3 +75,47 @@ def test_more_refusals(brute: Any) -> None:
     found = encode("a film")
     brute.refuses("weight has 3 rows", lambda: found.embed(torch.zeros(3, 2)))
     brute.refuses("weight must be an embedding table", lambda: found.embed(torch.zeros(7)))
+
+
+class Bag(nn.Module):
+    """A linear sentiment model that reads words and skips padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(3, 2)
+
+    def forward(self, words: Tensor, padding: Tensor) -> Tensor:
+        return self.score(words).masked_fill(padding.unsqueeze(-1), 0.0).sum(1)
+
+
+@pytest.mark.parametrize("form", ["one table", "candidates of each token"])
+def test_from_files_to_bounds_of_sentences_of_different_lengths(form: str, tmp_path: Path) -> None:
+    data = [
+        {"sentence": "a fine film", "label": 1, "candidates": [[], ["good", "fine"], ["film", "movie"]]},
+        {"sentence": "Film", "label": 0, "candidates": [["movie"]], "word_labels": [2]},
+    ]
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    (tmp_path / "table.json").write_text(json.dumps({"fine": ["good"], "film": ["movie"], "br": []}))
+    sentences = load_sentences(tmp_path / "data.json")
+    tokens = [s.tokens for s in sentences]
+    table = SynonymTable.load(tmp_path / "table.json")
+    lists = [
+        table.candidates(t) if form == "one table" else s.candidates
+        for s, t in zip(sentences, tokens, strict=True)
+    ]
+    found = encode_sentences(tokens, lists, VOCABULARY)
+    torch.manual_seed(0)
+    weight, model = torch.randn(7, 3).double(), Bag().double()
+    x = found.embed(weight)
+    bounded = BoundedModule(model, (x, found.padding_mask))
+    for budget in (0, 1, 2):
+        point = BoundedTensor(x, found.perturbation(budget, weight))
+        lower, upper = bounded.compute_bounds(x=(point, found.padding_mask), method="CROWN")
+        for b, (sentence, words) in enumerate(zip(tokens, lists, strict=True)):
+            choices = product(*({t.lower(), *w} for t, w in zip(sentence, words, strict=True)))
+            nominal = [t.lower() for t in sentence]
+            within = [c for c in choices if sum(i != j for i, j in zip(c, nominal, strict=True)) <= budget]
+            ids = torch.tensor([[VOCABULARY[w] for w in c] for c in within])
+            out = model(weight[ids], torch.zeros_like(ids, dtype=torch.bool))  # alone, without padding
+            torch.testing.assert_close(lower[b], out.amin(0))
+            torch.testing.assert_close(upper[b], out.amax(0))

@@ -12,7 +12,11 @@ class CaptureError(LirpaError):
 
 
 class DataDependentBranchError(CaptureError):
-    """The model branches on the value of a tensor, so one graph cannot stand for it."""
+    """The model branches on the value of a tensor, or makes it a number, so one graph cannot stand for it."""
+
+
+class DataDependentShapeError(CaptureError):
+    """The size of a tensor in the model depends on the values of another, so it has no bounds."""
 
 
 class ReplayError(CaptureError):

@@ -17,6 +17,7 @@ from lirpa_core.capture.batching import batch_size
 from lirpa_core.capture.capture import AUTO, capture
 from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.graph import Graph
+from lirpa_core.capture.structure import structure_of
 from lirpa_core.engines.memory import bytes_of_a_row, free_share
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
@@ -147,12 +148,12 @@ class BoundedModule(nn.Module):
         return [name for name in self.graph.outputs if name is not None]
 
     def _graph_for(self, inputs: Sequence[Any]) -> Graph:
-        """The graph for the modules' training flags and for the inputs' dtypes and device."""
+        """The graph for the model's structure as it is now and for the inputs' dtypes and device."""
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         floats = [x for x in tensors if x.is_floating_point()]
         dtype = floats[0].dtype if floats else None
         device = tensors[0].device if tensors else None
-        key = (tuple(m.training for m in self._lirpa_model.modules()), dtype, device)
+        key = (structure_of(self._lirpa_model), dtype, device)
         if key not in self._lirpa_graphs:
             args, kwargs = pytree.tree_map_only(
                 Tensor,

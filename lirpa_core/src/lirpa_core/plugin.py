@@ -17,7 +17,7 @@ from lirpa_core.aten import (
 )
 from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
-from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 
 LIRPA_API_VERSION = 1
 
@@ -37,3 +37,11 @@ def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models of the core."""
     registry.register("joint", PerturbationJoint)
     registry.register("lp", PerturbationLpNorm)
+
+
+@hookimpl
+def lirpa_conformance_cases(cases: ConformanceCases) -> None:
+    """Declare calls to try the rules on."""
+    from lirpa_core.aten.conformance import declare  # which nobody else needs
+
+    declare(cases)

@@ -26,6 +26,7 @@ CALLS = {
     "cat": lambda: Call.of(aten.cat.default, [X(2, 1), C(2, 2)], 1),
     "slice": lambda: Call.of(aten.slice.Tensor, X(2, 5), 1, 1, 5, 2),
     "sum": lambda: Call.of(aten.sum.dim_IntList, X(2, 3), [1]),
+    "mean": lambda: Call.of(aten.mean.dim, X(2, 3), [1]),
     "gather": lambda: Call.of(
         aten.gather.default, X(1, 3), 1, Const(torch.tensor([[[0]], [[2]], [[1]]]), True)
     ),

@@ -16,6 +16,7 @@ from lirpa_core.capture.replay import input_leaves
 from lirpa_core.errors import (
     CaptureError,
     DataDependentBranchError,
+    DataDependentShapeError,
     InputError,
     ReplayError,
     TrainingModeError,
@@ -168,6 +169,13 @@ class TestRefusals:
 
         with pytest.raises(DataDependentBranchError):
             captured(Function(forward), torch.randn(2, 3))
+
+    @pytest.mark.parametrize(
+        "function", [lambda m, x: x[x > 0], lambda m, x: torch.nonzero(x), lambda m, x: x.unique()]
+    )
+    def test_a_size_that_depends_on_values(self, function: Any) -> None:
+        with pytest.raises(DataDependentShapeError, match=r"test_capture\.py:\d+(.|\n)*torch\.where\(mask"):
+            captured(Function(function), torch.randn(1, 3))
 
     def test_examples_that_influence_each_other(self) -> None:
         with pytest.raises(ReplayError, match="influence one another"):

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_map import LinearMap
 from lirpa_core.bounds.linear_op import Diagonal, LinearOp
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.capture.graph import Shape
 from lirpa_core.errors import DomainError
+from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.rules.base import MODES
 from lirpa_core.rules.call import Call, Operand
 
@@ -38,6 +40,10 @@ def linear_call() -> Call:
         torch.tensor([1.0, -2.0]).double(),
     )
     return Call.of(aten.linear.default, Operand((1, 3)), weight, bias)
+
+
+def pad_call() -> Call:
+    return Call.of(aten.constant_pad_nd.default, Operand((1, 3)), [1, 2])
 
 
 def mul_call() -> Call:
@@ -155,6 +161,42 @@ class Linear(Neg):
         return Relaxation.exactly(Affine((op,), call["bias"].value.expand(1, *call.shape)))
 
 
+@dataclass(frozen=True, eq=False)
+class Border(LinearOp):
+    left: int
+    right: int
+    shape: Shape
+
+    @classmethod
+    def of(cls, call: Call) -> Border:
+        return cls(*call["pad"], call.shapes[0])
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.shape
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        return torch.constant_pad_nd(x, [self.left, self.right])
+
+    apply_abs = apply
+
+    def transpose(self, A: Tensor) -> Tensor:
+        return torch.constant_pad_nd(A, [-self.left, -self.right])
+
+
+class Pad(Neg):
+    """A border of zeros."""
+
+    op = Border
+
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        op = self.op.of(call)
+        return Interval(op.apply(inputs[0].lower), op.apply(inputs[0].upper))
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        return Relaxation.exactly(Affine((self.op.of(call),)))
+
+
 class Mul(Base):
     """McCormick's planes."""
 
@@ -199,3 +241,43 @@ class Sqrt(Base):
             Affine((Diagonal(chord, shape),), l.sqrt() - chord * l),
             Affine((Diagonal(tangent, shape),), u.sqrt() - tangent * u),
         )
+
+
+@dataclass(frozen=True)
+class Pixels(Perturbation):
+    """At most `eps` pixels of an image `[B, C, H, W]` change, all their channels, anywhere within [0, 1]."""
+
+    eps: int
+    is_box = False
+
+    def validate(self, x: Tensor) -> None:
+        pass
+
+    def hull(self, x: Tensor) -> Interval:
+        return Interval(torch.zeros_like(x), torch.ones_like(x))
+
+    def gains(self, x: Tensor, A: LinearMap) -> Tensor:
+        """By how much each element can lower the forms, `[R, B, C, H, W]`."""
+        a = A.to_dense()
+        return a.clamp(min=0) * x - a.clamp(max=0) * (1 - x)
+
+    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+        return A.dot(x) - self.gains(x, A).sum(2).flatten(2).topk(self.eps).values.sum(-1)
+
+    def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+        score = torch.rand(n, x.shape[0], 1, *x.shape[2:], dtype=x.dtype, generator=generator)
+        return torch.where(self._best(score), torch.rand(n, *x.shape, dtype=x.dtype, generator=generator), x)
+
+    def contains(self, x: Tensor, z: Tensor) -> Tensor:
+        changed = ((z - x).abs() > 1e-12).any(2).flatten(2).sum(-1)
+        return (changed <= self.eps) & ((z >= 0) & (z <= 1)).flatten(2).all(-1)
+
+    def project(self, x: Tensor, z: Tensor) -> Tensor:
+        moved = z.clamp(0, 1)
+        benefit = ((z - x).square() - (z - moved).square()).sum(2, keepdim=True)
+        return torch.where(self._best(benefit), moved, x)
+
+    def _best(self, score: Tensor) -> Tensor:
+        """Which pixels have the `eps` highest scores, `[n, B, 1, H, W]`."""
+        least = score.flatten(2).topk(self.eps).values[..., -1]
+        return score >= least[..., None, None, None]

@@ -28,7 +28,7 @@ STRUCTURES: dict[str, LinearMap] = {
     "selected, index shared": RowsMap(index(4, 1), randn(4, 3), (6,)),
     "dense, scalar value": DenseMap(randn(4, 3)),
     "selected, scalar value": RowsMap(0 * index(4, 1), randn(4, 3), ()),
-    "base class": wrong.Wrong(randn(4, 3, 2, 3)),
+    "base class": wrong.structures.Wrong(randn(4, 3, 2, 3)),
 }
 
 

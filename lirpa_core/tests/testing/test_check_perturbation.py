@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import honest
 import pytest
 import torch
 import wrong
@@ -36,17 +37,26 @@ def test_boxes_and_elementwise_radii_pass() -> None:
     assert check_perturbation(PerturbationLpNorm(0.5, 2), x[:, 0, 0]).gap < 1e-9
 
 
+def image() -> torch.Tensor:
+    return torch.rand(3, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_set_that_is_not_convex_passes() -> None:
+    assert check_perturbation(honest.Pixels(2), image()).gap < 1e-6
+
+
 @pytest.mark.parametrize("name", wrong.SETS)
 def test_wrong_sets_are_caught(name: str) -> None:
     ptb, check, says = wrong.SETS[name]
+    pixels = isinstance(ptb, honest.Pixels)
     with pytest.raises(PerturbationViolation, match=says) as caught:
-        check_perturbation(ptb, nominal())
+        check_perturbation(ptb, image() if pixels else nominal())
     assert caught.value.check == check
-    assert "PerturbationLpNorm" in str(caught.value)
+    assert repr(ptb) in str(caught.value)
 
 
 def test_inexact_but_sound_sets_pass_if_said_so() -> None:
-    assert check_perturbation(wrong.BoxInsteadOfBall(0.5, 2), nominal(), exact=False).gap > 0.01
+    assert check_perturbation(wrong.perturbations.BoxInsteadOfBall(0.5, 2), nominal(), exact=False).gap > 0.01
 
 
 def test_refusal_of_the_value_is_passed_on() -> None:

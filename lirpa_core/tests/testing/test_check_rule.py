@@ -15,6 +15,7 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_op import Diagonal
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.registry import OperatorRegistry, default_registry, hookimpl
 from lirpa_core.rules.call import Call, Const, Operand
 from lirpa_core.testing import REGIMES, RuleViolation, boxes, check_box, check_rule, operand_boxes
 from lirpa_core.testing.strategies import edges
@@ -31,6 +32,7 @@ HONEST = {
     "tanh": (honest.Tanh(), honest.tanh_call, {}),
     "neg": (honest.Neg(), honest.neg_call, {}),
     "linear": (honest.Linear(), honest.linear_call, {}),
+    "pad": (honest.Pad(), honest.pad_call, {}),
     "mul": (honest.Mul(), honest.mul_call, {}),
     "sqrt": (honest.Sqrt(), lambda: Call.of(aten.sqrt.default, Operand((3,))), {"domain": (0.0, math.inf)}),
 }
@@ -46,6 +48,10 @@ def test_honest_rules_pass(name: str) -> None:
     assert "boxes checked" in str(report)
 
 
+def test_the_gallery_is_large_enough() -> None:
+    assert len(wrong.RULES) + len(wrong.SETS) + len(wrong.MAPS) >= 80
+
+
 @pytest.mark.parametrize("name", wrong.RULES)
 def test_wrong_rules_are_caught(name: str) -> None:
     fault = wrong.RULES[name]
@@ -57,11 +63,15 @@ def test_wrong_rules_are_caught(name: str) -> None:
     assert str(fault.call().node.target) in str(violation)
     assert "box of x0" in violation.details
     assert violation.details["regime"] in REGIMES
+    assert all(str(list(shape)) in violation.details["call"] for shape in fault.call().shapes)
+    if violation.check in ("lines", "interval", "proof", "shrinking", "degenerate"):  # the offending value
+        assert violation.amount is not None and violation.amount > 0
+        assert {"value", "bound", "line", "upper", "bound of the larger box"} & set(violation.details)
 
 
 def test_violation_says_where_and_is_minimised() -> None:
     with pytest.raises(RuleViolation) as caught:
-        check_rule(wrong.BiasDropped(), honest.relu_call())
+        check_rule(wrong.unary.BiasDropped(), honest.relu_call())
     violation = caught.value
     assert violation.mode == "relax"
     assert violation.amount == pytest.approx(
@@ -85,6 +95,27 @@ def test_registry_is_asked_for_the_rule() -> None:
     assert check_rule(Registry(), aten.relu.default, examples=7).subject.startswith("aten.relu.default (Relu")
     with pytest.raises(RuleViolation, match="no rule for this operator"):
         check_rule(Registry(), aten.tanh.default)
+
+
+def test_the_plugin_is_named_where_it_is_known() -> None:
+    class Plugin:
+        LIRPA_API_VERSION = 1
+
+        @hookimpl
+        def lirpa_register_operators(self, registry: OperatorRegistry) -> None:
+            registry.register(aten.relu.default, wrong.unary.BiasDropped(), override=True)
+
+    registry = default_registry().extended(Plugin(), name="mine")
+    with pytest.raises(
+        RuleViolation, match=r"aten.relu.default \(BiasDropped, family unary, plugin 'mine'\): "
+    ):
+        check_rule(registry, honest.relu_call())
+    assert "plugin 'core'" in check_rule(default_registry(), aten.relu.default, examples=7).subject
+    assert default_registry().plugin_of(aten.relu.default) == "core"
+    assert default_registry().plugin_of(print) is None
+    whole = Call.of(wrong.unary.bump, Operand((1,))).node.target
+    assert default_registry().plugin_of(whole) is None
+    assert default_registry().with_rules({wrong.unary.bump: honest.Relu()}).plugin_of(whole) is not None
 
 
 def test_what_is_no_rule() -> None:
@@ -114,7 +145,7 @@ def test_refused_boxes_are_counted_and_refusing_all_is_a_failure() -> None:
 
 
 def test_interval_only_rule() -> None:
-    class Square(wrong.EndsOnly):
+    class Square(wrong.unary.EndsOnly):
         def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
             low, high = inputs[0].lower, inputs[0].upper
             largest = low.abs().maximum(high.abs())
@@ -123,7 +154,7 @@ def test_interval_only_rule() -> None:
             )
             return Interval(least**2, largest**2)
 
-    assert set(check_rule(Square(), wrong.square()).gaps) == {"interval"}
+    assert set(check_rule(Square(), wrong.unary.square()).gaps) == {"interval"}
 
 
 def test_batched_constants_are_kept_apart() -> None:
@@ -166,14 +197,14 @@ def test_many_dimensions_use_random_corners() -> None:
     call = Call.of(aten.relu.default, Operand((5, 8)))
     assert check_rule(honest.Relu(), call, examples=7).examples >= 7
     with pytest.raises(RuleViolation, match=r"shape \[5, 8\] in"):
-        check_rule(wrong.BiasDropped(), call)
+        check_rule(wrong.unary.BiasDropped(), call)
 
 
 def test_one_box() -> None:
     call = honest.tanh_call()
     check_box(honest.Tanh(), call, (box([-1.0, 0.0] * 3, [1.0, 0.0] * 3, 2),))
     with pytest.raises(RuleViolation, match="affine function"):
-        check_box(wrong.InflectionForgotten(), call, (box([-1.0, 0.0] * 3, [3.0, 0.0] * 3, 2),))
+        check_box(wrong.unary.InflectionForgotten(), call, (box([-1.0, 0.0] * 3, [3.0, 0.0] * 3, 2),))
 
 
 def test_scalar_outputs() -> None:
@@ -214,7 +245,7 @@ def test_same_seed_same_finding() -> None:
     found = []
     for _ in range(2):
         with pytest.raises(RuleViolation) as caught:
-            check_rule(wrong.SlopeOutsideTheBox(), honest.tanh_call(), seed=3)
+            check_rule(wrong.unary.SlopeOutsideTheBox(), honest.tanh_call(), seed=3)
         found.append(str(caught.value))
     assert found[0] == found[1]
 

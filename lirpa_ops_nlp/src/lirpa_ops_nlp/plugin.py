@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 from lirpa_ops_nlp import attention, embedding, losses, mixing, normalization, recurrent
 from lirpa_ops_nlp.gates import rules as gates
 from lirpa_ops_nlp.softmax import rules as softmax
@@ -21,3 +21,11 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
 @hookimpl
 def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models that this package provides."""
+
+
+@hookimpl
+def lirpa_conformance_cases(cases: ConformanceCases) -> None:
+    """Declare calls to try the rules on."""
+    from lirpa_ops_nlp import conformance  # which nobody else needs
+
+    conformance.declare(cases)

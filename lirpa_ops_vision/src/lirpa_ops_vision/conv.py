@@ -117,7 +117,7 @@ class ConvGeometry:
                 )
             ]
             return torch.nn.functional.fold(
-                columns, size, weight.shape[2:], self.dilation, tuple(padding), self.stride
+                columns, tuple(size), weight.shape[2:], self.dilation, tuple(padding), self.stride
             )
         out: Tensor = aten.convolution.default(
             A, weight, None, self.stride, padding, self.dilation, True, extra, self.groups

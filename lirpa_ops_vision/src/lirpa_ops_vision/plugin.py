@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 from lirpa_ops_vision import conv, padding, patches, pooling, resize
 
 #: The version of the plugin interface that this module was written for.
@@ -19,3 +19,11 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
 @hookimpl
 def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models that this package provides."""
+
+
+@hookimpl
+def lirpa_conformance_cases(cases: ConformanceCases) -> None:
+    """Declare calls to try the rules on."""
+    from lirpa_ops_vision import conformance  # which nobody else needs
+
+    conformance.declare(cases)

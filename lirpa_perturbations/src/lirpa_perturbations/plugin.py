@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 from lirpa_perturbations.affine import PerturbationAffine
 from lirpa_perturbations.categorical import PerturbationCategorical
 from lirpa_perturbations.ellipsoid import PerturbationEllipsoid
@@ -30,3 +30,11 @@ def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     registry.register("linear_constraints", PerturbationLinearConstraints)
     registry.register("patch", PerturbationPatch)
     registry.register("synonym", PerturbationSynonym)
+
+
+@hookimpl
+def lirpa_conformance_cases(cases: ConformanceCases) -> None:
+    """Declare sets to check."""
+    from lirpa_perturbations import conformance  # which nobody else needs
+
+    conformance.declare(cases)

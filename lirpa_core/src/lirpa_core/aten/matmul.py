@@ -224,6 +224,7 @@ def register(registry: OperatorRegistry) -> None:
         (aten.dot.default, DOT),
     ):
         registry.register(op, rule)
+    for op in (aten.linear.default, aten.mm.default, aten.matmul.default):
         registry.kernel(op, RowsMap, matmul_rows)
     registry.decompose(aten.addmm.default, addmm)
     registry.decompose(aten.addmv.default, addmv)

@@ -57,7 +57,7 @@ class Sum:
         shape, dims = call.shapes[slot], reduced_dims(call)
         A = A.reshape(*A.shape[:2], *kept_shape(shape, dims))
         if self.mean:
-            A = A / math.prod(shape[d] for d in dims)  # while it is still small
+            A = A / math.prod([shape[d] for d in dims])  # while it is still small; Dynamo wants a list
         return A.expand(*A.shape[:2], *shape)
 
 

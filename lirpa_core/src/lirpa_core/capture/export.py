@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, free_unbacked_symbols
 from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref, SourceLocation
@@ -19,7 +19,12 @@ from lirpa_core.capture.masks import fuse_masked_softmax
 from lirpa_core.capture.passes import clean
 from lirpa_core.capture.source import raised_at, source_of, user_frame
 from lirpa_core.capture.whole import WHOLE, Site, fill
-from lirpa_core.errors import CaptureError, DataDependentBranchError, UnsupportedOperatorError
+from lirpa_core.errors import (
+    CaptureError,
+    DataDependentBranchError,
+    DataDependentShapeError,
+    UnsupportedOperatorError,
+)
 
 if TYPE_CHECKING:
     from lirpa_core.registry import Registry
@@ -126,9 +131,9 @@ def operators_of(program: ExportedProgram, registry: Registry) -> Mapping[Any, l
 def _branch_error(error: Exception) -> DataDependentBranchError:
     where = user_frame(str(error))
     return DataDependentBranchError(
-        f"the model branches on the value of a tensor{f' at {where}' if where else ''}. One graph would follow "
-        "only the branch that the example takes, and bounds for other inputs would be wrong. Write the choice as "
-        "torch.where(condition, a, b), or move it out of forward()."
+        f"the model branches on, or converts to a Python number, the value of a tensor{f' at {where}' if where else ''}. One graph would follow "
+        "only what the example does, and bounds for other inputs would be wrong. Write a choice as "
+        "torch.where(condition, a, b), keep numbers as tensors (no float(x), x.item()), or move it out of forward()."
     )
 
 
@@ -144,6 +149,7 @@ def read_nodes(
 
     Raises:
         UnsupportedOperatorError: For higher-order operators such as `torch.cond`.
+        DataDependentShapeError: For a tensor whose size depends on values.
     """
     leaves = {
         spec.arg.name: (_LEAF_KINDS[spec.kind], spec.target or spec.arg.name)
@@ -157,6 +163,7 @@ def read_nodes(
             kind, path = leaves[fx_node.name]
             nodes.append(Node(fx_node.name, kind, tuple(value.shape), value.dtype, path=path))
         elif fx_node.op == "call_function":
+            _refuse_unknown_size(fx_node, value)
             nodes.append(_operator_node(fx_node, value, sites))
     outputs = tuple(
         spec.arg.name if isinstance(spec.arg, TensorArgument) else None
@@ -165,6 +172,16 @@ def read_nodes(
     )
     fusions = {op: entry.function for op, entry in registry.fusions.items()}
     return clean(nodes, outputs, fusions)
+
+
+def _refuse_unknown_size(fx_node: torch.fx.Node, value: Any) -> None:
+    sample = value if isinstance(value, Tensor) else _first_tensor(value)
+    if sample is not None and free_unbacked_symbols(sample):
+        raise DataDependentShapeError(
+            f"the size of what {fx_node.target} returns at {source_of(fx_node.meta)} depends on the values of a "
+            "tensor, so nothing of a fixed shape could be bounded. In place of x[mask] write "
+            "torch.where(mask, x, 0) or x * mask; take fixed positions with x[:, [0, 3]] or a buffer of indices."
+        )
 
 
 def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) -> Node:

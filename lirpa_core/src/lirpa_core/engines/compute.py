@@ -30,7 +30,7 @@ class Intermediate:
 
     Attributes:
         intervals: By node name, `[B, *S]`.
-        forms: Affine functions by node name, where the forward engine computed them.
+        forms: Affine functions of the wanted nodes, where the forward engine computed them.
     """
 
     intervals: dict[str, Interval]
@@ -75,7 +75,8 @@ def intermediate_bounds(
     if method.intermediate == "interval":
         return Intermediate(interval_bounds(problem, wanted, given, memory_budget))
     if method.intermediate == "forward":
-        return Intermediate(*forward_bounds(problem, given))
+        kept = wanted if method.final == "forward" else ()
+        return Intermediate(*forward_bounds(problem, given, kept))
     if method.final == "optimized" and search is not None and not search.fix_interm_bounds:
         # Inner layers have too many rows for slopes of their own.
         shared = dataclasses.replace(search, use_shared_alpha=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,19 +39,22 @@ class Forms:
 
 
 def forward_bounds(
-    problem: Problem, given: Mapping[str, Interval] | None = None
+    problem: Problem, given: Mapping[str, Interval] | None = None, wanted: Collection[str] = ()
 ) -> tuple[dict[str, Interval], dict[str, Forms]]:
     """Propagate affine bounds from the leaves to every perturbed node.
 
     Args:
         problem: The problem.
         given: Sound intervals to intersect with.
+        wanted: Nodes whose affine bounds are the result; those of all others are dropped after their
+            last use, because each holds a number for every element of the leaves.
 
     Returns:
-        Intervals and affine bounds by node name. An interval is the tighter of the concretized
-        affine bounds and of what interval propagation gives.
+        Intervals of all nodes and affine bounds of the wanted ones, by node name. An interval is the
+        tighter of the concretized affine bounds and of what interval propagation gives.
     """
     given = given or {}
+    last_use = {operand: name for name, call in problem.calls.items() for operand in call.operands}
     forms = _identities(problem)
     intervals = problem.hulls()
     for name, call in problem.calls.items():
@@ -60,9 +63,13 @@ def forward_bounds(
         needed = rule.needs_interval(call)
         inputs = tuple(intervals[o] if n else None for o, n in zip(call.operands, needed, strict=True))
         forms[name] = _step(rule.relax(call, inputs), [forms[o] for o in call.operands], problem.shape(name))
-        interval = interval.intersect(concretize_forms(problem, forms[name], problem.shape(name)))
+        if name not in problem.interval_exact:
+            interval = interval.intersect(concretize_forms(problem, forms[name], problem.shape(name)))
         intervals[name] = interval.intersect(given[name]) if name in given else interval
-    return intervals, forms
+        for operand in set(call.operands) - set(wanted):
+            if last_use[operand] == name:
+                del forms[operand]
+    return intervals, {name: forms[name] for name in wanted}
 
 
 def _identities(problem: Problem) -> dict[str, Forms]:

@@ -34,6 +34,11 @@ def pull_relaxed(
         Coefficients by operand, and the bias `[R, B]`, None for zero.
     """
     lower, upper = relaxation.lower, relaxation.upper
+    if len(lower.terms) == 1:
+        low, up = lower.terms[0], upper.terms[0]
+        if isinstance(low, Diagonal) and isinstance(up, Diagonal) and low is not up:
+            relaxed, bias = A.relax_affine((low.slope, up.slope), (lower.bias, upper.bias))
+            return [relaxed.sum_to(low.shape)], bias
     bias = None if lower.bias is None and upper.bias is None else A.split_dot(lower.bias, upper.bias)
     terms: list[LinearMap | None] = []
     halves: tuple[LinearMap, LinearMap] | None = None

@@ -1,5 +1,13 @@
 """Plugins, and the registry of what they bring: rules, decompositions, kernels, perturbations."""
 
+from lirpa_core.registry.conformance import (
+    AnyCase,
+    ConformanceCases,
+    MapCase,
+    ModelCase,
+    RuleCase,
+    SetCase,
+)
 from lirpa_core.registry.entries import (
     DecompositionEntry,
     KernelEntry,
@@ -15,6 +23,7 @@ from lirpa_core.registry.hookspecs import (
     LIRPA_API_VERSION,
     hookimpl,
     hookspec,
+    lirpa_conformance_cases,
     lirpa_register_operators,
     lirpa_register_perturbations,
 )
@@ -27,8 +36,12 @@ from lirpa_core.registry.resolve import Operator, OperatorLike, resolve_operator
 
 __all__ = [
     "LIRPA_API_VERSION",
+    "AnyCase",
+    "ConformanceCases",
     "DecompositionEntry",
     "KernelEntry",
+    "MapCase",
+    "ModelCase",
     "Operator",
     "OperatorEntry",
     "OperatorLike",
@@ -39,12 +52,15 @@ __all__ = [
     "PluginInfo",
     "PluginWarning",
     "Registry",
+    "RuleCase",
     "RuleFactory",
+    "SetCase",
     "WholeEntry",
     "build_registry",
     "default_registry",
     "hookimpl",
     "hookspec",
+    "lirpa_conformance_cases",
     "lirpa_register_operators",
     "lirpa_register_perturbations",
     "provider_of",

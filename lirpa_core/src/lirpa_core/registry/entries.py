@@ -182,6 +182,7 @@ class Contribution:
 
     Attributes:
         plugin: Who registered.
+        conformance: Declares the cases that its rules are tried on, if it has any; called as `hook(cases=...)`.
         layer: Claims of a higher layer replace those below without being asked; plugins are
             layer zero, rules given for one model lie above.
     """
@@ -193,4 +194,5 @@ class Contribution:
     fusions: tuple[Claim[Operator, FusionEntry], ...] = ()
     kernels: tuple[Claim[tuple[Any, type[LinearMap]], KernelEntry], ...] = ()
     perturbations: tuple[Claim[str, PerturbationEntry], ...] = ()
+    conformance: Callable[..., Any] | None = None
     layer: int = 0

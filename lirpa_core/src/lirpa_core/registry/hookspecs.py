@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pluggy
 
 if TYPE_CHECKING:
+    from lirpa_core.registry.conformance import ConformanceCases
     from lirpa_core.registry.operators import OperatorRegistry
     from lirpa_core.registry.perturbations import PerturbationRegistry
 
@@ -41,4 +42,15 @@ def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
 
     Args:
         registry: Collects what this plugin registers; open only while the hook runs.
+    """
+
+
+@hookspec
+def lirpa_conformance_cases(cases: ConformanceCases) -> None:
+    """Declare calls to try the rules on, for `lirpa check` and the conformance tests.
+
+    Optional, and called only there. So the cases belong into a module of their own that the hook imports.
+
+    Args:
+        cases: Collects what this plugin declares; open only while the hook runs.
     """

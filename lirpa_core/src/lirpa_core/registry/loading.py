@@ -14,6 +14,7 @@ import pluggy
 
 from lirpa_core.errors import PluginConflictError, PluginError
 from lirpa_core.registry import hookspecs
+from lirpa_core.registry.conformance import AnyCase, ConformanceCases
 from lirpa_core.registry.entries import Contribution, PluginFailure, PluginInfo
 from lirpa_core.registry.hookspecs import GROUP, LIRPA_API_VERSION, SUPPORTED_API_VERSIONS
 from lirpa_core.registry.merge import CORE
@@ -23,8 +24,8 @@ from lirpa_core.registry.perturbations import PerturbationRegistry
 CORE_MODULE = "lirpa_core.plugin"
 CORE_DISTRIBUTION = "lirpa-core"
 
-_HOOKS = ("lirpa_register_operators", "lirpa_register_perturbations")
-_HOOK_PREFIX = "lirpa_register_"
+_HOOKS = ("lirpa_register_operators", "lirpa_register_perturbations", "lirpa_conformance_cases")
+_HOOK_PREFIXES = ("lirpa_register_", "lirpa_conformance_")
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,12 +157,33 @@ def _run_hooks(plugin: object, info: PluginInfo) -> Contribution:
     finally:
         operators.close()
         perturbations.close()
-    return replace(operators.contribution(info), perturbations=perturbations.claims())
+    hook = manager.hook.lirpa_conformance_cases if hasattr(plugin, "lirpa_conformance_cases") else None
+    return replace(operators.contribution(info), perturbations=perturbations.claims(), conformance=hook)
+
+
+def declared_cases(contribution: Contribution) -> tuple[AnyCase, ...]:
+    """What a plugin declares for its tests.
+
+    Raises:
+        PluginError: Its hook raises something; the message names the plugin and the place.
+    """
+    if contribution.conformance is None:
+        return ()
+    cases = ConformanceCases(contribution.plugin.name)
+    try:
+        contribution.conformance(cases=cases)
+    except Exception as error:
+        raise PluginError(
+            f"plugin {contribution.plugin} cannot declare its conformance cases: {_describe(error)}"
+        ) from error
+    finally:
+        cases.close()
+    return cases.cases()
 
 
 def _check_hook_names(plugin: object) -> None:
     for name in dir(plugin):
-        if not name.startswith(_HOOK_PREFIX):
+        if not name.startswith(_HOOK_PREFIXES):
             continue
         if name not in _HOOKS:
             raise PluginError(f"lirpa has no hook `{name}`; its hooks are {', '.join(_HOOKS)}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from lirpa_core.bounds.linear_map.base import Kernel, LinearMap
 from lirpa_core.errors import PluginError
+from lirpa_core.registry.conformance import AnyCase
 from lirpa_core.registry.entries import (
     Contribution,
     DecompositionEntry,
@@ -24,10 +25,10 @@ from lirpa_core.registry.entries import (
     RuleFactory,
     WholeEntry,
 )
-from lirpa_core.registry.loading import Failed, check_names, from_object, load
+from lirpa_core.registry.loading import Failed, check_names, declared_cases, from_object, load
 from lirpa_core.registry.merge import merge
 from lirpa_core.registry.operators import OperatorRegistry
-from lirpa_core.registry.resolve import Operator
+from lirpa_core.registry.resolve import Operator, resolve_operator
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.whole import Whole, WholeKey
 
@@ -128,6 +129,14 @@ class Registry:
         """The plugins that are loaded, the core first."""
         return tuple(contribution.plugin for contribution in self._contributions)
 
+    def conformance_cases(self) -> tuple[AnyCase, ...]:
+        """What the plugins declare for their tests; the hooks run now.
+
+        Raises:
+            PluginError: A hook fails; it names the plugin.
+        """
+        return tuple(case for c in self._contributions for case in declared_cases(c))
+
     def rule_for(self, op: object) -> Rule | None:
         """The rule of an operator, or of a module or function kept `Whole`; None where there is none."""
         if isinstance(op, Whole):
@@ -135,6 +144,14 @@ class Registry:
             return None if whole is None else whole.rule_of(op)
         entry = self._tables.operators.get(op)  # type: ignore[call-overload]
         return None if entry is None else entry.rule
+
+    def plugin_of(self, op: object) -> str | None:
+        """Name of the plugin that the rule of an operator, a module or a function came with, if there is one."""
+        if isinstance(op, Whole):
+            whole = self._tables.wholes.get(op.key)
+            return None if whole is None else whole.plugin
+        entry = self._tables.operators.get(op)  # type: ignore[call-overload]
+        return None if entry is None else entry.plugin
 
     def decomposition_table(self) -> dict[Operator, Callable[..., Any]]:
         """The registered decompositions that apply, those of operators without a rule.
@@ -224,6 +241,13 @@ class Registry:
         )
         return self._derived(kept, methodcaller("without_form", form))
 
+    def without_fusion(self, op: Operator) -> Registry:
+        """A registry in which one operator is never fused."""
+        kept = tuple(
+            replace(c, fusions=tuple(f for f in c.fusions if f.key != op)) for c in self._contributions
+        )
+        return self._derived(kept, partial(_without_fusion, op=str(op)))
+
     def made_by(self, origin: Callable[[], Registry]) -> Registry:
         """The same registry, which unpickling makes by calling `origin`."""
         return replace(self, _origin=origin)
@@ -246,6 +270,10 @@ class Registry:
 
     def _derived(self, contributions: tuple[Contribution, ...], step: Callable[[Any], Any]) -> Registry:
         return Registry.assemble(contributions, partial(step, self), self.failures, self.disabled)
+
+
+def _without_fusion(registry: Registry, op: str) -> Registry:
+    return registry.without_fusion(resolve_operator(op))
 
 
 class _ModuleByName:

@@ -10,7 +10,6 @@ from lirpa_core.testing.case import Case, Points, clamp
 from lirpa_core.testing.tolerance import allowance
 
 _ELEMENTS = 12
-_STEPS = 6
 
 
 def attack(case: Case) -> Points:
@@ -30,7 +29,7 @@ def attack(case: Case) -> Points:
     example = torch.arange(case.batch).reshape(1, -1)
     points = tuple(x[start, example].detach() for x in case.start_points)
     found = []
-    for step in range(_STEPS):
+    for step in range(case.steps):
         leaves = [x.clone().requires_grad_() for x in points]
         with torch.enable_grad():
             margin = case.margins(tuple(leaves))

@@ -17,7 +17,7 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
-from lirpa_core.testing.calls import describe, show_box
+from lirpa_core.testing.calls import describe, map_call, show_box
 from lirpa_core.testing.report import RuleViolation
 from lirpa_core.testing.tolerance import allowance
 
@@ -39,6 +39,7 @@ class Case:
         inputs: Interval of each operand, `[B, *S_i]`.
         subject: Operator and rule, for messages.
         seed: Seed of all random points.
+        steps: Steps of gradient ascent.
         oracle: The function of a unary operator, for proofs, where the table of oracles does not know it.
         counts: What the checks count, by name.
     """
@@ -48,6 +49,7 @@ class Case:
     inputs: tuple[Interval, ...]
     subject: str
     seed: int = 0
+    steps: int = 6
     oracle: Any = None
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -73,6 +75,34 @@ class Case:
     def with_inputs(self, inputs: Sequence[Interval], call: Call | None = None) -> Case:
         """The same rule on another box."""
         return dataclasses.replace(self, inputs=tuple(inputs), call=call or self.call)
+
+    def only(self, which: Tensor) -> Case:
+        """The examples `which`, a mask `[B]` or indices, as a batch of their own."""
+        inputs = [Interval(x.lower[which], x.upper[which]) for x in self.inputs]
+        batch = inputs[0].lower.shape[0]
+        return self.with_inputs(
+            inputs, map_call(self.call, lambda t: t[which], batch=batch, dtype=self.call.dtype)
+        )
+
+    def is_mask(self, slot: int) -> bool:
+        """Whether an operand is boolean: its box is of zeros and ones, and so are the points in it."""
+        return bool(self.call.dtypes) and self.call.dtypes[slot] == torch.bool
+
+    def snap(self, slot: int, box: Interval) -> Interval:
+        """A box of an operand: of zeros and ones for a mask, else as it is."""
+        return (
+            Interval((box.lower > 0).to(box.lower), (box.upper > 0).to(box.lower))
+            if self.is_mask(slot)
+            else box
+        )
+
+    def snap_point(self, slot: int, point: Tensor) -> Tensor:
+        """A point of an operand: of zeros and ones for a mask, else as it is."""
+        return point.round() if self.is_mask(slot) else point
+
+    def snapped(self) -> Case:
+        """The same with boxes of masks."""
+        return self.with_inputs([self.snap(i, x) for i, x in enumerate(self.inputs)])
 
     @cached_property
     def interval(self) -> Interval:
@@ -123,11 +153,11 @@ class Case:
         """Corners, centre, and random points, `[n, B, *S_i]`."""
         generator = self.generator(2)
         result = []
-        for corners, x in zip(self.corners, self.inputs, strict=True):
+        for slot, (corners, x) in enumerate(zip(self.corners, self.inputs, strict=True)):
             t = torch.rand(_RANDOM_POINTS, *x.lower.shape, dtype=x.lower.dtype, generator=generator)
             t = torch.where(torch.arange(_RANDOM_POINTS).reshape(-1, *[1] * x.lower.dim()) % 2 == 0, t, t**8)
             t[0] = 0.5
-            inner = clamp(x.lower * (1 - t) + x.upper * t, x)
+            inner = self.snap_point(slot, clamp(x.lower * (1 - t) + x.upper * t, x))
             result.append(torch.cat([corners, inner]))
         return tuple(result)
 
@@ -153,8 +183,9 @@ class Case:
 
     def evaluate(self, points: Points) -> Tensor:
         """The operator at points `[n, B, *S_i]`: `[n, B, *S]`, booleans and integers as floats."""
+        points = tuple(x > 0.5 if self.is_mask(i) else x for i, x in enumerate(points))
         y = self.call.evaluate(points, lead=2)
-        return y if y.is_floating_point() else y.to(points[0].dtype)
+        return y if y.is_floating_point() else y.to(self.inputs[0].lower.dtype)
 
     @cached_property
     def terms(self) -> int:

@@ -108,7 +108,8 @@ class _Checker:
             self.fail(name, f"raised {type(error).__name__}: {error}")
         if isinstance(expected, tuple):
             for k, (part, wanted) in enumerate(zip(got, expected, strict=True)):
-                self.require_same(f"{name}, part {k},", part, wanted, magnitude)
+                same = self.require_same if isinstance(wanted, LinearMap) else self.require_equal
+                same(f"{name}, part {k},", part, wanted, magnitude)
         elif isinstance(expected, LinearMap):
             self.require_same(name, got, expected, magnitude)
         else:

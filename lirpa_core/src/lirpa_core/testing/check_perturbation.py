@@ -11,17 +11,27 @@ from lirpa_core.bounds.linear_map import DenseMap, RowsMap
 from lirpa_core.errors import PerturbationError
 from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.testing.attack_set import attack_set
+from lirpa_core.testing.profiles import Profile, profile_of
 from lirpa_core.testing.report import PerturbationReport, PerturbationViolation
 from lirpa_core.testing.tolerance import allowance
 
 _SAMPLES = 256
+
+#: Forms that are minimised at once.
+_ROWS = 120
 
 #: Largest gap, relative to how far a form moves over the hull, between a minimum and an attack's best.
 EXACT = 1e-4
 
 
 def check_perturbation(
-    ptb: Perturbation, x: Tensor, *, rows: int = 12, exact: bool = True, seed: int = 0
+    ptb: Perturbation,
+    x: Tensor,
+    *,
+    profile: Profile | str | None = None,
+    rows: int | None = None,
+    exact: bool = True,
+    seed: int = 0,
 ) -> PerturbationReport:
     """Assert, in float64, that the methods of a perturbation describe one and the same set.
 
@@ -34,7 +44,9 @@ def check_perturbation(
     Args:
         ptb: The perturbation.
         x: Nominal value `[B, *S]`, examples first.
-        rows: Number of random forms.
+        profile: How much is tried, or the name of a profile; by default that of the environment variable
+            `LIRPA_PROFILE`, else `ci`.
+        rows: Number of random forms, instead of those of the profile.
         exact: Whether the minimum must be attained (up to what the attack can find).
         seed: Seed of everything random.
 
@@ -45,7 +57,13 @@ def check_perturbation(
         PerturbationViolation: Naming the method and showing the point.
         PerturbationError: The perturbation itself refuses `x`.
     """
-    return _Checker(ptb.map_tensors(Tensor.double), x.double(), seed).run(rows, exact)
+    wanted = rows or profile_of(profile).forms
+    tried, gap, turn = 0, 0.0, 0
+    while tried < wanted:
+        checker = _Checker(ptb.map_tensors(Tensor.double), x.double(), seed + 7919 * turn)
+        report = checker.run(min(_ROWS, wanted - tried), exact)
+        tried, gap, turn = tried + report.rows, max(gap, report.gap), turn + 1
+    return PerturbationReport(repr(ptb), tried, gap)
 
 
 class _Checker:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import hypothesis
@@ -13,13 +14,15 @@ from hypothesis import strategies as st
 
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import DomainError
+from lirpa_core.registry.conformance import ANYWHERE, Domain, domains_of
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
-from lirpa_core.testing import consistency, operator_checks, proving, soundness
+from lirpa_core.testing import compiling, consistency, operator_checks, proving, soundness
 from lirpa_core.testing.calls import describe, map_call
 from lirpa_core.testing.case import Case
+from lirpa_core.testing.profiles import Profile, profile_of
 from lirpa_core.testing.report import RuleReport, RuleViolation
-from lirpa_core.testing.strategies import ANYWHERE, REGIMES, Domain, operand_boxes
+from lirpa_core.testing.strategies import REGIMES, operand_boxes
 
 if TYPE_CHECKING:
     from lirpa_core.testing.proof import GivenOracle  # needs python-flint
@@ -42,10 +45,16 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "gradients": consistency.check_gradients,
     "loose": consistency.check_loose,
     "float32": consistency.check_float32,
+    "compiled": compiling.check_compiled,
 }
 
-_BATCH = 3
+#: Checks that a profile leaves out, by the name of its field that says so.
+_OPTIONAL = {"proof": "prove", "compiled": "compiled"}
+
+#: Largest batch in which a failure is shown: small boxes are easier to read.
+_SHOWN_BATCH = 3
 _SHRINKS = 40
+_SEARCHED = 60
 
 
 @runtime_checkable
@@ -60,8 +69,10 @@ def check_rule(
     rule: Rule | RuleSource,
     call: Call | Any,
     *,
+    profile: Profile | str | None = None,
     boxes: st.SearchStrategy[tuple[Interval, ...]] | st.SearchStrategy[Interval] | None = None,
-    examples: int = 28,
+    examples: int | None = None,
+    batch: int | None = None,
     seed: int = 0,
     kinks: Sequence[float] = (0.0,),
     domain: Domain | Sequence[Domain] = ANYWHERE,
@@ -81,9 +92,12 @@ def check_rule(
         rule: The rule, or a registry to look it up in.
         call: The call to bound (see `Call.of`), or an operator of one tensor, which is then called on
             three elements.
+        profile: How much is tried, or the name of a profile (`profiles.PROFILES`); by default that of the
+            environment variable `LIRPA_PROFILE`, else `ci`. The next arguments override parts of it.
         boxes: Strategy for a tuple of one interval an operand, `[B, *S_i]` (or an interval, if there is one
-            operand); by default the regimes of `strategies.edges` in turn.
-        examples: Number of boxes, all regimes together.
+            operand); by default the regimes of `strategies.edges` in turn. `examples` says how often it is drawn.
+        examples: Number of boxes, all regimes together; every regime is drawn at least once.
+        batch: How many boxes are drawn at once, unless constants of the call differ between examples.
         seed: Seed of everything random.
         kinks: Where the operator or its curvature changes character; boxes are drawn around these.
         domain: Range that boxes are drawn from, one for all operands or one each.
@@ -102,22 +116,28 @@ def check_rule(
     unknown = set(without) - set(CHECKS)
     if unknown:
         raise ValueError(f"unknown checks {sorted(unknown)}; there are: {', '.join(CHECKS)}")
-    call = _prepare(call)
+    plan = _plan(profile, examples, batch)
+    call = _prepare(call, plan.batch)
     found = _resolve(rule, call)
-    subject = f"{call.node.target} ({_name(found)}, family {found.family})"
+    subject = f"{call.node.target} ({_name(found)}, family {found.family}{_origin(rule, call)})"
     report = RuleReport(subject, tuple(found.modes))
     found.check(call)
-    checks = {name: check for name, check in CHECKS.items() if name not in without}
+    left_out = {*without, *(name for name, wanted in _OPTIONAL.items() if not getattr(plan, wanted))}
+    checks = {name: check for name, check in CHECKS.items() if name not in left_out}
+    run = _Run(found, call, checks, seed, plan, report, oracle)
     if boxes is not None:
-        _run(found, call, boxes, checks, examples, seed, report, "given", oracle)
+        run.draw(boxes, plan.examples, "given")
     else:
-        domains = _domains(domain, len(call.shapes))
+        domains = domains_of(domain, len(call.shapes))
+        draws = -(-plan.examples // call.batch)
         for k, regime in enumerate(regimes):
-            count = 1 + (examples + len(regimes) - 1 - k) // len(
-                regimes
-            )  # the first box drawn is the simplest
-            drawn = operand_boxes(call.shapes, batch=call.batch, regime=regime, kinks=kinks, domains=domains)
-            _run(found, call, drawn, checks, count, seed, report, regime, oracle)
+            count = max(1, (draws + len(regimes) - 1 - k) // len(regimes))
+
+            def drawn(size: int, regime: str = regime) -> st.SearchStrategy[tuple[Interval, ...]]:
+                return operand_boxes(call.shapes, batch=size, regime=regime, kinks=kinks, domains=domains)
+
+            simplest = k == 0 and count > 1  # the first box that is drawn is the simplest of all
+            run.draw_minimised(drawn, count - simplest, regime, simplest=simplest)
     if report.examples == 0:
         raise RuleViolation(
             subject,
@@ -142,9 +162,15 @@ def check_box(
     Raises:
         RuleViolation: As `check_rule` does.
     """
-    call = _prepare(call)
+    call = _prepare(call, inputs[0].lower.shape[0])
     subject = f"{call.node.target} ({_name(rule)}, family {rule.family})"
-    _examine(Case(rule, call, inputs, subject, seed, oracle), CHECKS, RuleReport(subject, tuple(rule.modes)))
+    case = Case(rule, call, inputs, subject, seed, oracle=oracle)
+    _examine(case, CHECKS, RuleReport(subject, tuple(rule.modes)))
+
+
+def _plan(profile: Profile | str | None, examples: int | None, batch: int | None) -> Profile:
+    plan = profile_of(profile)
+    return dataclasses.replace(plan, examples=examples or plan.examples, batch=batch or plan.batch)
 
 
 def _resolve(rule: Rule | RuleSource, call: Call) -> Rule:
@@ -160,88 +186,141 @@ def _resolve(rule: Rule | RuleSource, call: Call) -> Rule:
     return cast(Rule, found)
 
 
-def _prepare(given: Any) -> Call:
+def _prepare(given: Any, batch: int) -> Call:
     call: Call = given if isinstance(given, Call) else Call.of(given, Operand((3,)))
     batches = [c.value.shape[0] for c in call.constants if c.batched]
-    batch = max(batches, default=_BATCH)
-    if any(b == 1 for b in batches) and batch == 1:
+    if any(b == 1 for b in batches) and max(batches) == 1:
         return map_call(call, lambda t: t, batch=1, dtype=call.dtype)
-    return dataclasses.replace(call, batch=batch)
+    return dataclasses.replace(call, batch=max(batches, default=batch))
 
 
-def _domains(domain: Domain | Sequence[Domain], operands: int) -> list[Domain]:
-    if len(domain) == 2 and isinstance(domain[0], (int, float)):
-        return [domain] * operands  # type: ignore[list-item]
-    return list(domain)  # type: ignore[arg-type]
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One rule on one call: draws boxes and examines them."""
 
+    rule: Rule
+    call: Call
+    checks: Mapping[str, Callable[[Case], None]]
+    seed: int
+    plan: Profile
+    report: RuleReport
+    oracle: GivenOracle | None
 
-def _run(
-    rule: Rule,
-    call: Call,
-    boxes: st.SearchStrategy[tuple[Interval, ...]] | st.SearchStrategy[Interval],
-    checks: dict[str, Callable[[Case], None]],
-    examples: int,
-    seed: int,
-    report: RuleReport,
-    regime: str,
-    oracle: GivenOracle | None,
-) -> None:
-    """Draw boxes and examine them; after a failure, minimise the box for that failure alone."""
-    failing: dict[bytes, RuleViolation] = {}
-    tries = 0
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-        print_blob=False,
-    )
-    @hypothesis.given(boxes)
-    def examine(drawn: tuple[Interval, ...] | Interval) -> None:
-        nonlocal tries
-        inputs = (drawn,) if isinstance(drawn, Interval) else drawn
-        key = b"".join(e.numpy(force=True).tobytes() for x in inputs for e in (x.lower, x.upper))
-        wanted = checks
-        if failing:
-            if key in failing:
-                raise failing[key]
-            tries += 1
-            if tries > _SHRINKS:
-                return
-            name = next(iter(failing.values())).check
-            wanted = {name: checks[name]} if name in checks else checks
-        case = Case(rule, call, inputs, report.subject, seed, oracle)
+    def draw_minimised(
+        self,
+        boxes: Callable[[int], st.SearchStrategy[tuple[Interval, ...]]],
+        count: int,
+        regime: str,
+        *,
+        simplest: bool,
+    ) -> None:
+        """Draw large batches of boxes; after a failure, look for the same one in a small batch."""
+        large = self.call.batch > _SHOWN_BATCH and not self.call.has_batched_constants
         try:
-            _examine(case, wanted, report)
+            self.draw(boxes(self.call.batch), count, regime, simplest=simplest, minimise=not large)
         except RuleViolation as violation:
-            if failing and violation.check != next(iter(failing.values())).check:
+            if not large:
+                raise
+            found = violation
+        else:
+            return
+        checks = {name: check for name, check in self.checks.items() if name == found.check}
+        small = dataclasses.replace(
+            self,
+            call=dataclasses.replace(self.call, batch=_SHOWN_BATCH),
+            checks=checks or self.checks,
+            report=RuleReport(self.report.subject, self.report.modes),
+        )
+        small.draw(boxes(_SHOWN_BATCH), _SEARCHED, regime)
+        raise found  # not found again in a small batch: as it was
+
+    def draw(
+        self,
+        boxes: st.SearchStrategy[tuple[Interval, ...]] | st.SearchStrategy[Interval],
+        count: int,
+        regime: str,
+        *,
+        simplest: bool = True,
+        minimise: bool = True,
+    ) -> None:
+        """Draw boxes and examine them; after a failure, minimise the box for that failure alone.
+
+        Args:
+            boxes: Strategy of the boxes.
+            count: How often to draw.
+            regime: Its name, for messages.
+            simplest: Whether to examine the simplest box, which Hypothesis draws before all others, too.
+            minimise: Whether to look for a simpler box that fails in the same way.
+        """
+        failing: dict[bytes, RuleViolation] = {}
+        calls = tries = 0
+
+        @hypothesis.seed(self.seed)
+        @hypothesis.settings(
+            max_examples=count + 1,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate, Phase.shrink] if minimise else [Phase.generate],
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+            print_blob=False,
+        )
+        @hypothesis.given(boxes)
+        def examine(drawn: tuple[Interval, ...] | Interval) -> None:
+            nonlocal calls, tries
+            calls += 1
+            if calls == 1 and not simplest:
                 return
-            violation.details["regime"] = regime
-            failing[key] = violation
+            inputs = (drawn,) if isinstance(drawn, Interval) else drawn
+            key = b"".join(e.numpy(force=True).tobytes() for x in inputs for e in (x.lower, x.upper))
+            wanted = self.checks
+            if failing:
+                if key in failing:
+                    raise failing[key]
+                tries += 1
+                if tries > _SHRINKS:
+                    return
+                name = next(iter(failing.values())).check
+                wanted = {name: self.checks[name]} if name in self.checks else self.checks
+            call = dataclasses.replace(self.call, batch=max(x.lower.shape[0] for x in inputs))
+            subject, steps = self.report.subject, self.plan.attack_steps
+            case = Case(self.rule, call, inputs, subject, self.seed, steps, self.oracle).snapped()
+            try:
+                _examine(case, wanted, self.report)
+            except RuleViolation as violation:
+                if failing and violation.check != next(iter(failing.values())).check:
+                    return
+                violation.details["regime"] = regime
+                failing[key] = violation
+                raise
+
+        try:
+            examine()
+        except RuleViolation as violation:
+            violation.__notes__ = []  # Hypothesis' own words for the box, which the message shows
             raise
 
-    examine()
 
-
-def _examine(case: Case, checks: dict[str, Callable[[Case], None]], report: RuleReport) -> None:
-    if not bool(case.start_outputs.isfinite().all()):
-        report.overflowed += 1
-        return
+def _examine(case: Case, checks: Mapping[str, Callable[[Case], None]], report: RuleReport) -> None:
+    finite = case.start_outputs.isfinite().movedim(1, 0).reshape(case.batch, -1).all(1)
+    if not bool(finite.all()):
+        report.overflowed += int((~finite).sum())
+        if not bool(finite.any()):
+            return
+        case = case.only(finite)
     try:
-        for check in checks.values():
-            check(case)
+        for name, check in checks.items():
+            if name != "compiled" or not report.compiled:  # once a call: what is traced does not change
+                check(case)
     except DomainError:
-        report.refused += 1
+        report.refused += case.batch
         return
     except RuleViolation:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a rule raises is a finding
         case.fail("runs", f"raised {type(error).__name__}: {error}")
-    report.examples += 1
+    report.examples += case.batch
+    report.compiled += case.counts["compiled"]
     report.record_proofs(case.counts["proved"], case.scale.numel())
     _record_gaps(case, report)
 
@@ -254,6 +333,13 @@ def _record_gaps(case: Case, report: RuleReport) -> None:
         if case.has_lines:
             lower, upper = case.lines(case.start_points)
             report.record_gap("relax", ((upper - lower) / scale).mean().item())
+
+
+def _origin(source: object, call: Call) -> str:
+    """The plugin that a rule came with, where the source knows."""
+    plugin_of = getattr(source, "plugin_of", None)
+    name = None if plugin_of is None else plugin_of(call.node.target)
+    return "" if name is None else f", plugin '{name}'"
 
 
 def _name(rule: object) -> str:

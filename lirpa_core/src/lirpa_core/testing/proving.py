@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 from lirpa_core.testing.case import Case
 
-#: So many elements of a box are proved, evenly spread.
-_ELEMENTS = 12
+#: At most so many elements of a batch of boxes are proved, evenly spread: a fraction of a second.
+_ELEMENTS = 512
 
 _SAYS = {
     "lower line": "a value lies below the lower affine function",

@@ -82,6 +82,7 @@ class RuleReport:
         overflowed: Boxes on which the operator itself is not finite, where only NaN counts.
         proved: Elements of boxes on which the interval and both lines are proved to hold everywhere.
         sampled: Elements that were only sampled: for want of an oracle, or because the proof was not to end.
+        compiled: How often the bounds that `torch.compile` computes were compared with those without it.
         gaps: Per mode, the smallest and the largest mean gap found, relative to the values' scale.
     """
 
@@ -92,6 +93,7 @@ class RuleReport:
     overflowed: int = 0
     proved: int = 0
     sampled: int = 0
+    compiled: int = 0
     gaps: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def record_gap(self, mode: str, gap: float) -> None:

@@ -128,11 +128,20 @@ def check_interval(case: Case) -> None:
 
 
 def check_lines(case: Case) -> None:
-    """Every value of the operator lies between the affine functions."""
+    """Every value of the operator lies between the affine functions, which do not cross."""
     if not case.has_lines:
         return
     y = case.outputs
     lower, upper = case.lines(case.points)
+    if bool((lower - y > case.allowed).any()) and bool((y - upper > case.allowed).any()):
+        case.fail_where(
+            lower - upper - 2 * case.allowed,
+            "lines",
+            "the affine functions cross: the lower one exceeds the upper one",
+            mode="relax",
+            points=case.points,
+            values={"lower": lower, "upper": upper},
+        )
     for excess, what, bound in (
         (lower - y, "a value lies below the lower affine function", lower),
         (y - upper, "a value lies above the upper affine function", upper),
@@ -182,10 +191,10 @@ def check_degenerate(case: Case) -> None:
     """On a box that is a single point, bounds are that value."""
     generator = case.generator(3)
     points = []
-    for box in case.inputs:
+    for slot, box in enumerate(case.inputs):
         t = torch.rand(box.lower.shape, dtype=box.lower.dtype, generator=generator)
         pick = torch.randint(3, box.lower.shape, generator=generator)
-        inner = clamp(box.lower * (1 - t) + box.upper * t, box)
+        inner = case.snap_point(slot, clamp(box.lower * (1 - t) + box.upper * t, box))
         points.append(torch.where(pick == 0, box.lower, torch.where(pick == 1, box.upper, inner)))
     point = case.with_inputs([Interval(x, x) for x in points])
     if not bool(point.start_outputs.isfinite().all()):
@@ -216,7 +225,9 @@ def check_shrinking(case: Case) -> None:
     """A smaller box never gives a looser interval."""
     if not case.has_interval:
         return
-    inner = case.with_inputs([inside(x, case.generator(4 + i)) for i, x in enumerate(case.inputs)])
+    inner = case.with_inputs(
+        [case.snap(i, inside(x, case.generator(4 + i))) for i, x in enumerate(case.inputs)]
+    )
     for excess, what, of_box, of_part in (
         (case.interval.lower - inner.interval.lower, "below", case.interval.lower, inner.interval.lower),
         (inner.interval.upper - case.interval.upper, "above", case.interval.upper, inner.interval.upper),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import torch
 
@@ -15,16 +14,16 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.capture.graph import Shape
-
-#: Closed range from which the ends of a box are drawn.
-Domain: TypeAlias = tuple[float, float]
+from lirpa_core.registry.conformance import ANYWHERE, Domain
 
 #: Kinds of boxes. Every element of a box is of the kind; `mixed` draws a kind for each element.
 REGIMES = ("wide", "thin", "degenerate", "huge", "tiny", "kinks", "mixed")
 
-ANYWHERE: Domain = (-math.inf, math.inf)
-
 _TINY = (0.0, 5e-324, 1e-310, 2.2250738585072014e-308, 1e-300, 1e-200, 1e-100, 1e-30, 1e-12)
+#: Boxes around zero so narrow that one over their width overflows.
+_DENORMAL = ((-5e-324, 5e-324), (-1e-310, 5e-324), (-5e-324, 1e-310), (-1e-310, 1e-310))
+
+#: Elements that are drawn one by one, at least; larger boxes repeat them in a random order.
 _DRAWN = 48
 
 
@@ -60,7 +59,7 @@ def edges(
         small = st.tuples(st.sampled_from(_TINY), st.sampled_from([1.0, -1.0])).map(
             lambda p: p[0] * p[1] + 0.0
         )
-        near = st.tuples(small, small)
+        near = st.one_of(st.tuples(small, small), st.tuples(small, small), st.sampled_from(_DENORMAL))
         drawn = near if low <= 0 <= high else near.map(lambda p: (base + p[0], base + p[1]))
     elif regime == "kinks":
         drawn = st.tuples(st.sampled_from(kinks), _offsets(), _offsets()).map(_around)
@@ -80,11 +79,13 @@ def boxes(
 ) -> st.SearchStrategy[Interval]:
     """Intervals `[batch, *shape]` of one regime. See `edges`."""
     count = batch * math.prod(shape)
-    drawn = min(count, _DRAWN)
+    drawn = min(count, max(_DRAWN, 2 * batch))
+    generator = torch.Generator().manual_seed(count)
+    again = torch.randint(max(drawn, 1), (count - drawn,), generator=generator)
 
     def build(pairs: list[tuple[float, float]]) -> Interval:
         ends = torch.tensor(pairs, dtype=dtype).reshape(drawn, 2)
-        ends = ends.repeat(-(-count // max(drawn, 1)), 1)[:count]
+        ends = torch.cat([ends, ends[again]])  # in another order, so that no two examples are alike
         return Interval(ends[:, 0].reshape(batch, *shape).clone(), ends[:, 1].reshape(batch, *shape).clone())
 
     element = edges(regime, kinks=kinks, domain=domain)

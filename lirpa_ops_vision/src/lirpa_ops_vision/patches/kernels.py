@@ -15,7 +15,7 @@ from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.bilinear import WeightedOp
 from lirpa_core.rules.call import Slot
 from lirpa_core.rules.linear import StructuralOp
-from lirpa_ops_vision.conv import CONVOLUTIONS, ConvGeometry
+from lirpa_ops_vision.conv import ConvGeometry
 from lirpa_ops_vision.folding import spatial
 from lirpa_ops_vision.patches.placement import Pair, Placement
 from lirpa_ops_vision.patches.structure import PatchesMap, is_image, placement_of, single_pixels
@@ -59,9 +59,9 @@ def conv_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
     place = _through(A.place, geometry, weight, _size(op))
     if place.covers:
         return None
-    images = A.cleaned().values.flatten(0, 1)  # [R·B, C_out, kh, kw]
-    pulled = geometry.spread(images, weight, (0, 0), (0, 0))
-    return PatchesMap(pulled.unflatten(0, A.values.shape[:2]), place, op.in_shape, clean=place.inside)
+    values = A.cleaned().values  # [R, B, C_out, kh, kw]
+    pulled = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
+    return PatchesMap(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 
 def conv_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
@@ -156,8 +156,9 @@ def average_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
         return None
     divided = A.scale(_shares(op, A.values.dtype))
     assert isinstance(divided, PatchesMap)
-    pulled = geometry.spread(divided.cleaned().values.flatten(0, 1), weight, (0, 0), (0, 0))
-    return PatchesMap(pulled.unflatten(0, A.values.shape[:2]), place, op.in_shape, clean=place.inside)
+    values = divided.cleaned().values
+    pulled = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
+    return PatchesMap(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 
 def _shares(op: StructuralOp, dtype: torch.dtype) -> Tensor:
@@ -184,7 +185,7 @@ def average_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
 
 def register(registry: OperatorRegistry) -> None:
     """Register this file's kernels."""
-    for op in CONVOLUTIONS:
+    for op in (aten.conv2d.default, aten.conv2d.padding, aten.convolution.default):
         registry.kernel(op, RowsMap, conv_rows, form="patches")
         registry.kernel(op, PatchesMap, conv_patches)
     for op in (

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map import LinearMap, RowsMap
+from lirpa_core.bounds.linear_map import LinearMap, OptionalSides, RowsMap, Sides
 from lirpa_core.bounds.norms import scaled_norm
+from lirpa_core.bounds.scratch import relax_halves
 from lirpa_core.capture.graph import Shape
 from lirpa_ops_vision.patches.placement import Placement
 
@@ -99,16 +100,16 @@ class PatchesMap(LinearMap):
         value = value.expand(value.shape[0], *self.size)
         return value.reshape(value.shape[0], *self.size[-3:])
 
-    def _each(self, images: list[Tensor], function: Callable[..., Tensor]) -> Tensor:
+    def _each(self, images: list[Tensor], function: Callable[..., tuple[Tensor, ...]]) -> list[Tensor]:
         """Apply a function of the values and of the images' windows, some rows at a time.
 
         Args:
             images: Each `[B, C, H, W]`.
-            function: From `[n, r, B, C, kh, kw]` and one window `[r, B, C, kh, kw]` an image to a
-                tensor `[n, r, B, ..]`.
+            function: From `[n, r, B, C, kh, kw]` and one window `[r, B, C, kh, kw]` an image to
+                tensors `[n, r, B, ..]`.
 
         Returns:
-            `[R, B, ..]`.
+            A tensor `[R, B, ..]` for each of them.
         """
         windows = [self.place.windows(image) for image in images]
         wide = max(self.batch, *(image.shape[0] for image in images))
@@ -122,24 +123,27 @@ class PatchesMap(LinearMap):
             stop = min(start + step, self.place.rows)
             picked = [self.place.pick(w, start, stop) for w in windows]
             parts.append(function(blocks[:, start:stop], *picked))
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).flatten(0, 1)
+        return [
+            (pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)).flatten(0, 1)
+            for pieces in zip(*parts, strict=True)
+        ]
 
     def dot(self, value: Tensor) -> Tensor:
         image = self._images(value)
         if _is_constant(image):
             sums = self.cleaned().values.sum((-2, -1))  # [R, B, C]
             return (sums * image[..., 0, 0]).sum(-1).expand(-1, max(self.batch, image.shape[0]))
-        return self._each([image], _sum)
+        return self._each([image], lambda a, window: (_sum(a, window),))[0]
 
     def split_dot(self, lower: Tensor | None, upper: Tensor | None) -> Tensor:
         if lower is None:
             assert upper is not None
-            return self._each([self._images(upper)], lambda a, up: _sum(a.clamp(max=0), up))
+            return self._each([self._images(upper)], lambda a, up: (_sum(a.clamp(max=0), up),))[0]
         if upper is None:
-            return self._each([self._images(lower)], lambda a, low: _sum(torch.relu(a), low))
+            return self._each([self._images(lower)], lambda a, low: (_sum(torch.relu(a), low),))[0]
         low, up = lower / 2, upper / 2  # divided first, so that nothing overflows
         images = [self._images(low + up), self._images(up - low)]
-        return self._each(images, lambda a, center, radius: _sum(a, center) - _sum(a.abs(), radius))
+        return self._each(images, lambda a, center, radius: (_sum(a, center) - _sum(a.abs(), radius),))[0]
 
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
         if weight is not None:
@@ -157,11 +161,21 @@ class PatchesMap(LinearMap):
         image = self._images(factor)
         if _is_constant(image):
             return self.with_values(self.values * image[..., :1, :1], clean=self.clean)
-        return self.with_values(self._each([image], lambda a, f: a * f), clean=True)
+        return self.with_values(self._each([image], lambda a, f: (a * f,))[0], clean=True)
 
-    def relax(self, lower: Tensor, upper: Tensor) -> LinearMap:
-        images = [self._images(lower), self._images(upper)]
-        return self.with_values(self._each(images, _relaxed), clean=True)
+    def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[LinearMap, Tensor | None]:
+        present = [side is not None for side in biases]
+        images = [self._images(side) for side in (*slopes, *biases) if side is not None]
+
+        def relaxed(a: Tensor, lower: Tensor, upper: Tensor, *offsets: Tensor) -> tuple[Tensor, ...]:
+            # As the dense map does it, with a gradient where `a` is zero.
+            positive, negative = torch.relu(a), a.clamp(max=0)
+            halves = [half for half, there in zip((positive, negative), present, strict=True) if there]
+            sums = [_sum(half, offset) for half, offset in zip(halves, offsets, strict=True)]
+            return (relax_halves(positive, negative, lower, upper), *sums)
+
+        values, *sums = self._each(images, relaxed)
+        return self.with_values(values, clean=True), (sum(sums[1:], start=sums[0]) if sums else None)
 
     # -------------------------------------------------------------- rearranging
 
@@ -217,11 +231,6 @@ def _sum(a: Tensor, window: Tensor) -> Tensor:
     """`Σ a·window` over channels and pixels: `[n, r, B, C, kh, kw]` to `[n, r, B]`."""
     total: Tensor = torch.linalg.vecdot(a.flatten(-3), window.flatten(-3))
     return total
-
-
-def _relaxed(a: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """`a⁺·lower + a⁻·upper`; written as the dense map does, with a gradient where `a` is zero."""
-    return torch.addcmul(torch.relu(a) * lower, a.clamp(max=0), upper)
 
 
 def _is_constant(image: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """Structured coefficients: the interface, the dense oracle, and selected rows."""
 
-from lirpa_core.bounds.linear_map.base import Kernel, LinearMap, add
+from lirpa_core.bounds.linear_map.base import Kernel, LinearMap, OptionalSides, Sides, add
 from lirpa_core.bounds.linear_map.dense import DenseMap
 from lirpa_core.bounds.linear_map.rows import RowsMap
 
-__all__ = ["DenseMap", "Kernel", "LinearMap", "RowsMap", "add"]
+__all__ = ["DenseMap", "Kernel", "LinearMap", "OptionalSides", "RowsMap", "Sides", "add"]

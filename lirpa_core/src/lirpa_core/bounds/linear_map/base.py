@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from lirpa_core.bounds.linear_op import LinearOp
 from lirpa_core.capture.graph import Shape
+
+#: What belongs to the lower and to the upper side.
+Sides: TypeAlias = tuple[Tensor, Tensor]
+OptionalSides: TypeAlias = tuple[Tensor | None, Tensor | None]
 
 
 class LinearMap(ABC):
@@ -73,7 +77,19 @@ class LinearMap(ABC):
 
     def relax(self, lower: Tensor, upper: Tensor) -> LinearMap:
         """`A⁺·lower + A⁻·upper`, elementwise, for slopes `[B, *S]`, in one fused pass."""
-        return self.dense().relax(lower, upper)
+        return self.relax_affine((lower, upper), (None, None))[0]
+
+    def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[LinearMap, Tensor | None]:
+        """Through lines below and above each element, in one fused pass.
+
+        Args:
+            slopes: Of the lower and the upper lines, two of `[B, *S]`.
+            biases: Of the lower and the upper lines, `[B, *S]`; None stands for zero.
+
+        Returns:
+            `A⁺·lower + A⁻·upper` of the slopes, and its sum of the biases, `[R, B]` or None for zero.
+        """
+        return self.dense().relax_affine(slopes, biases)
 
     def split(self) -> tuple[LinearMap, LinearMap]:
         """`(A⁺, A⁻)`."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map.base import LinearMap, bilinear_sum, flatten
+from lirpa_core.bounds.linear_map.base import LinearMap, OptionalSides, Sides, bilinear_sum, flatten
 from lirpa_core.bounds.linear_op import sum_to
 from lirpa_core.bounds.norms import scaled_norm
+from lirpa_core.bounds.scratch import relax_halves
 from lirpa_core.capture.graph import Shape
 
 
@@ -71,11 +72,16 @@ class DenseMap(LinearMap):
     def scale(self, factor: Tensor) -> LinearMap:
         return DenseMap(self.A * factor)
 
-    def relax(self, lower: Tensor, upper: Tensor) -> LinearMap:
+    def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[LinearMap, Tensor | None]:
         # Exact, since one of the products is zero; on a CPU torch.where takes several times as long. Of
         # relu and clamp only the latter has a gradient at zero, so that together they have one.
-        scaled = torch.relu(self.A) * lower
-        return DenseMap(torch.addcmul(scaled, self.A.clamp(max=0), upper))
+        positive, negative = torch.relu(self.A), self.A.clamp(max=0)
+        bias: Tensor | None = None
+        for half, side in zip((positive, negative), biases, strict=True):
+            if side is not None:
+                part = bilinear_sum(half, side)
+                bias = part if bias is None else bias + part
+        return DenseMap(relax_halves(positive, negative, *slopes)), bias
 
     def split(self) -> tuple[LinearMap, LinearMap]:
         return DenseMap(torch.relu(self.A)), DenseMap(self.A.clamp(max=0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map.base import LinearMap, flatten
+from lirpa_core.bounds.linear_map.base import LinearMap, OptionalSides, Sides, flatten
 from lirpa_core.capture.graph import Shape
 
 
@@ -96,9 +96,11 @@ class RowsMap(LinearMap):
     def scale(self, factor: Tensor) -> LinearMap:
         return RowsMap(self.index, self.scale_ * self._gather(factor), self.size)
 
-    def relax(self, lower: Tensor, upper: Tensor) -> LinearMap:
-        slope = torch.where(self.scale_ >= 0, self._gather(lower), self._gather(upper))
-        return RowsMap(self.index, self.scale_ * slope, self.size)
+    def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[LinearMap, Tensor | None]:
+        lower, upper = (self._gather(slope) for slope in slopes)
+        slope = torch.where(self.scale_ >= 0, lower, upper)
+        bias = None if biases == (None, None) else self.split_dot(*biases)
+        return RowsMap(self.index, self.scale_ * slope, self.size), bias
 
     def negate(self) -> LinearMap:
         return RowsMap(self.index, -self.scale_, self.size)

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from lirpa_core.testing.proof.jets import Jet
+from lirpa_core.testing.proof.rounding import running_error
 
 #: An analytic function, written with arithmetic and the methods of `Jet`.
 Formula: TypeAlias = Callable[[Jet], Jet]
@@ -37,7 +38,10 @@ class Oracle(Protocol):
         """
 
     def magnitude(self, x: float) -> float:
-        """The largest number that the operator adds up on its way to `f(x)`; zero: none above `|f(x)|`."""
+        """What rounding its steps does to the operator's value at `x`, in units of the machine epsilon.
+
+        Beyond `|f(x)|` itself, which a line of that value stands for.
+        """
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Smooth:
         formula: The function.
         period: `p` if `f(x + p) - f(x)` is constant. Then `f(x) - kx` rises or falls from each period to the
             next, for any `k`, and a wide box needs only its first and its last.
-        adds: See `Oracle.magnitude`.
+        adds: See `Oracle.magnitude`; default: found from the formula, by running error analysis.
     """
 
     formula: Formula
@@ -61,7 +65,7 @@ class Smooth:
 
     def magnitude(self, x: float) -> float:
         """See `Oracle`."""
-        return 0.0 if self.adds is None else self.adds(x)
+        return _magnitude(self, x) if self.adds is None else self.adds(x)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Piecewise:
         breaks: Where one formula ends and the next begins, ascending. If a break is no float, the floats on
             either side of it are the ends.
         at: The value at each break; needed where the formulas do not agree.
-        adds: See `Oracle.magnitude`.
+        adds: As in `Smooth`.
     """
 
     formulas: Sequence[Formula]
@@ -99,7 +103,7 @@ class Piecewise:
 
     def magnitude(self, x: float) -> float:
         """See `Oracle`."""
-        return 0.0 if self.adds is None else self.adds(x)
+        return _magnitude(self, x) if self.adds is None else self.adds(x)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,11 @@ class Joined:
         return (self.left if x <= self.at else self.right).magnitude(x)
 
 
+def exactly(x: float) -> float:
+    """For `adds`: every step is as accurate as the value."""
+    return 0.0
+
+
 def constant(value: float) -> Formula:
     """The formula of a constant."""
     return lambda x: x * 0 + value
@@ -182,6 +191,10 @@ def _neighbours(at: Break) -> tuple[float, float]:
     if nearest < at:
         return nearest, math.nextafter(nearest, math.inf)
     return math.nextafter(nearest, -math.inf), nearest
+
+
+def _magnitude(oracle: Smooth | Piecewise, x: float) -> float:
+    return max(running_error(piece.formula, x) for piece in oracle.pieces(x, x))
 
 
 def _windows(lower: float, upper: float, period: float | None) -> list[tuple[float, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -13,7 +13,17 @@ from flint import arb
 
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.testing.proof.jets import Jet
-from lirpa_core.testing.proof.oracle import Joined, Oracle, Piecewise, Smooth, Stairs, constant, line
+from lirpa_core.testing.proof.oracle import (
+    Formula,
+    Joined,
+    Oracle,
+    Piecewise,
+    Smooth,
+    Stairs,
+    constant,
+    exactly,
+    line,
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +52,8 @@ class Arguments:
         return full[place].item()
 
     def number(self, name: str) -> float:
-        """An argument as a float."""
-        return float(self[name])
+        """An argument as the operator computes with it: rounded to the element type of the operand."""
+        return torch.tensor(float(self[name]), dtype=self.call.slot_dtype(0)).item()
 
 
 #: From the arguments of a call to the function of its operand.
@@ -54,12 +64,18 @@ _ZERO = constant(0.0)
 _ONE = constant(1.0)
 
 
+def _pieces(
+    formulas: Sequence[Formula], breaks: Sequence[float], at: Sequence[float] | None = None
+) -> Piecewise:
+    return Piecewise(formulas, breaks, at, exactly)
+
+
 def _always(oracle: Oracle) -> OracleOf:
     return lambda _: oracle
 
 
-def _smooth(formula: Callable[[Jet], Jet], **options: Any) -> OracleOf:
-    return _always(Smooth(formula, **options))
+def _smooth(formula: Formula, period: float | None = None) -> OracleOf:
+    return _always(Smooth(formula, period, exactly))
 
 
 # ---------------------------------------------------------------------- exponentials
@@ -103,14 +119,14 @@ def _exp(x: float) -> float:
     return math.exp(min(x, 700.0))
 
 
-def _inner(factor: float, slope: Callable[[float], float]) -> Callable[[float], float] | None:
+def _inner(factor: float, slope: Callable[[float], float]) -> Callable[[float], float]:
     """What rounding the product of `x` and a factor does to `f(x)`, relative to an ulp: `x f'(x)`."""
-    return None if abs(factor) == 1 else lambda x: abs(x * slope(x))
+    return exactly if abs(factor) == 1 else lambda x: abs(x * slope(x))
 
 
 def _base_to_the(given: Arguments) -> Oracle:
     base = given.number("self")
-    return Smooth(lambda x: (x * arb(base).log()).exp())
+    return Smooth(lambda x: (x * arb(base).log()).exp(), adds=exactly)
 
 
 # ---------------------------------------------------------------------- gated
@@ -143,15 +159,15 @@ _HARDSWISH = Piecewise([_ZERO, lambda x: x * (x + 3) / 6, _X], [-3.0, 3.0], adds
 def power(exponent: float) -> Oracle:
     """`x ** exponent`."""
     if exponent == 0:
-        return Smooth(_ONE)
-    return Smooth(lambda x: x**exponent)
+        return Smooth(_ONE, adds=exactly)
+    return Smooth(lambda x: x**exponent, adds=exactly)
 
 
 # ---------------------------------------------------------------------- piecewise linear
 
 
 def _kinked(slopes: tuple[float, float]) -> Oracle:
-    return Piecewise([line(slopes[0]), line(slopes[1])], [0.0])
+    return _pieces([line(slopes[0]), line(slopes[1])], [0.0])
 
 
 def _prelu(given: Arguments) -> Oracle:
@@ -163,14 +179,14 @@ def _prelu(given: Arguments) -> Oracle:
 
 def _clamp(low: float | None, high: float | None) -> Oracle:
     if low is None and high is None:
-        return Smooth(_X)
+        return Smooth(_X, adds=exactly)
     if low is None:
-        return Piecewise([_X, constant(_number(high))], [_number(high)])
+        return _pieces([_X, constant(_number(high))], [_number(high)])
     if high is None:
-        return Piecewise([constant(low), _X], [low])
+        return _pieces([constant(low), _X], [low])
     if low >= high:
-        return Smooth(constant(high))  # PyTorch: the maximum wins
-    return Piecewise([constant(low), _X, constant(high)], [low, high])
+        return Smooth(constant(high), adds=exactly)  # PyTorch: the maximum wins
+    return _pieces([constant(low), _X, constant(high)], [low, high])
 
 
 def _number(value: float | None) -> float:
@@ -180,7 +196,7 @@ def _number(value: float | None) -> float:
 
 def _limit(given: Arguments, name: str) -> float | None:
     value = given[name]
-    return None if value is None else float(value)
+    return None if value is None else given.number(name)
 
 
 def _sixth(x: Jet) -> Jet:
@@ -189,17 +205,17 @@ def _sixth(x: Jet) -> Jet:
 
 def _softshrink(given: Arguments) -> Oracle:
     size = given.number("lambd")
-    return Piecewise([line(1.0, size), _ZERO, line(1.0, -size)], [-size, size])
+    return _pieces([line(1.0, size), _ZERO, line(1.0, -size)], [-size, size])
 
 
 def _hardshrink(given: Arguments) -> Oracle:
     size = given.number("lambd")
-    return Piecewise([_X, _ZERO, _X], [-size, size], [0.0, 0.0]) if size > 0 else Smooth(_X)
+    return _pieces([_X, _ZERO, _X], [-size, size], [0.0, 0.0]) if size > 0 else Smooth(_X, adds=exactly)
 
 
 def _threshold(given: Arguments) -> Oracle:
     at, value = given.number("threshold"), given.number("value")
-    return Piecewise([constant(value), _X], [at], [value])
+    return _pieces([constant(value), _X], [at], [value])
 
 
 # ---------------------------------------------------------------------- steps
@@ -208,7 +224,7 @@ _FLOOR = Stairs(math.floor)
 _CEIL = Stairs(math.ceil)
 # Halves go to the even neighbour, so that the pattern repeats every other step.
 _ROUND = Stairs(round, Fraction(1, 2), period=2)
-_SIGN = Piecewise([constant(-1.0), _ONE], [0.0], [0.0])
+_SIGN = _pieces([constant(-1.0), _ONE], [0.0], [0.0])
 
 
 def _comparison(left: float, right: float, equal: float) -> OracleOf:
@@ -216,7 +232,7 @@ def _comparison(left: float, right: float, equal: float) -> OracleOf:
         other, below, above = "other", left, right
         if given.call.slot("self") is None:
             other, below, above = "self", right, left
-        return Piecewise([constant(below), constant(above)], [given.number(other)], [equal])
+        return _pieces([constant(below), constant(above)], [given.number(other)], [equal])
 
     return oracle
 
@@ -267,14 +283,14 @@ ORACLES: Mapping[Any, OracleOf] = {
     _aten.clamp_min.Tensor: lambda g: _clamp(_limit(g, "min"), None),
     _aten.clamp_max.default: lambda g: _clamp(None, _limit(g, "max")),
     _aten.clamp_max.Tensor: lambda g: _clamp(None, _limit(g, "max")),
-    _aten.hardsigmoid.default: _always(Piecewise([_ZERO, _sixth, _ONE], [-3.0, 3.0])),
+    _aten.hardsigmoid.default: _always(_pieces([_ZERO, _sixth, _ONE], [-3.0, 3.0])),
     _aten.abs.default: _always(_kinked((-1.0, 1.0))),
     _aten.softshrink.default: _softshrink,
     _aten.hardshrink.default: _hardshrink,
     _aten.threshold.default: _threshold,
     # powers
     _aten.square.default: _always(power(2.0)),
-    _aten.pow.Tensor_Scalar: lambda g: power(g.number("exponent")),
+    _aten.pow.Tensor_Scalar: lambda g: power(float(g["exponent"])),  # PyTorch does not round the exponent
     # functions shaped like an S
     _aten.sigmoid.default: _smooth(lambda x: x.sigmoid()),
     _aten.tanh.default: _smooth(lambda x: x.tanh()),
@@ -293,7 +309,7 @@ ORACLES: Mapping[Any, OracleOf] = {
     _aten.round.default: _always(_ROUND),
     _aten.sign.default: _always(_SIGN),
     _aten.sgn.default: _always(_SIGN),
-    _aten.heaviside.default: lambda g: Piecewise([_ZERO, _ONE], [0.0], [g.number("values")]),
+    _aten.heaviside.default: lambda g: _pieces([_ZERO, _ONE], [0.0], [g.number("values")]),
     **{
         getattr(getattr(_aten, name), overload): _comparison(*values)
         for overload in ("Scalar", "Tensor")

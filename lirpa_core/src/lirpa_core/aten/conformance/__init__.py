@@ -1,0 +1,28 @@
+"""Calls on which `lirpa check` and the conformance tests try the core's rules, file by file as the rules."""
+
+from __future__ import annotations
+
+from lirpa_core.aten.conformance import (
+    activation,
+    arithmetic,
+    choice,
+    conversion,
+    extremum,
+    indexing,
+    matmul,
+    reduction,
+    scatter,
+    sets,
+    shape,
+    structures,
+)
+from lirpa_core.registry import ConformanceCases
+
+
+def declare(cases: ConformanceCases) -> None:
+    """Declare the cases of all rules, structures and perturbations of the core."""
+    for group in (
+        activation, arithmetic, matmul, shape, reduction, indexing, scatter, choice, conversion, extremum,
+        structures, sets,
+    ):  # fmt: skip
+        group.declare(cases)

@@ -1,0 +1,29 @@
+"""The tests that `pytest --pyargs lirpa_core.testing.conformance` collects: one for each item of the suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from lirpa_core.registry import default_registry
+from lirpa_core.testing.conformance.outcome import Outcome
+from lirpa_core.testing.conformance.packages import select
+from lirpa_core.testing.conformance.run import run
+from lirpa_core.testing.conformance.suite import Item, Suite
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each item of the plugins that `--lirpa-package` names, of all plugins by default."""
+    names = metafunc.config.getoption("lirpa_package")
+    registry, plugins = select(default_registry(), names)
+    suite = Suite.of(registry, plugins)
+    metafunc.parametrize(
+        ("item", "suite"), [(i, suite) for i in suite.items], ids=[str(i) for i in suite.items]
+    )
+
+
+def test_conforms(item: Item, suite: Suite, request: pytest.FixtureRequest, record_property) -> None:  # type: ignore[no-untyped-def]
+    """Whatever is registered keeps its promises."""
+    outcome: Outcome = run(item, suite.registry, request.config.getoption("lirpa_profile"))
+    record_property("lirpa_outcome", outcome.to_json())
+    if outcome.failure is not None:
+        pytest.fail(outcome.failure.message, pytrace=False)

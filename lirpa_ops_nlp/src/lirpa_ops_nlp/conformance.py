@@ -1,0 +1,101 @@
+"""Calls and models on which `lirpa check` and the conformance tests try this package's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from lirpa_core.registry import ConformanceCases
+from lirpa_core.rules.call import Call, Operand
+from lirpa_ops_nlp.operators import masked_softmax, mix, normalized, sigmoid_mul, sigmoid_tanh
+
+aten = torch.ops.aten
+
+
+def X(*sizes: int) -> Operand:  # noqa: N802
+    """A perturbed operand of one example."""
+    return Operand(sizes)
+
+
+def C(*sizes: int) -> Tensor:  # noqa: N802
+    """A constant."""
+    generator = torch.Generator().manual_seed(sum(sizes))
+    return torch.randn(sizes, dtype=torch.float64, generator=generator)
+
+
+KEEP = torch.tensor([[1.0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=torch.float64)
+
+
+class Attention(nn.Module):
+    """A softmax and matrix products as many write them: the softmax and the last product become a mix."""
+
+    def __init__(self, product: str) -> None:
+        super().__init__()
+        self.product = product
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = x.unflatten(-1, (-1, 6)).transpose(1, 2).split(2, -1)
+        mixed: Tensor
+        if self.product == "matmul":
+            mixed = torch.softmax(q @ k.mT, -1) @ v
+            return mixed
+        q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+        mixed = torch.bmm(torch.softmax(torch.bmm(q, k.mT), -1), v).unflatten(0, (x.shape[0], -1))
+        return mixed
+
+
+class Normalization(nn.Module):
+    """A linear layer and a normalisation."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.first, self.layer = nn.Linear(4, 4), layer
+        with torch.no_grad():
+            self.first.weight.copy_(C(4, 4))
+            self.first.bias.copy_(C(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(self.first(x))
+        return y
+
+
+def declare(cases: ConformanceCases) -> None:
+    """Declare all of it."""
+    for op, options in (
+        (aten.softmax.int, ()),
+        (aten._softmax.default, (False,)),
+        (aten._safe_softmax.default, ()),
+        (aten.log_softmax.int, ()),
+        (aten._log_softmax.default, (False,)),
+    ):
+        cases.add("vector", Call.of(op, X(4), 0, *options))
+        cases.add("first dimension", Call.of(op, X(3, 2), -2, *options))
+        cases.add("one score", Call.of(op, X(2, 1), -1, *options))
+    cases.add("rows with one, two and three masked", Call.of(masked_softmax, X(3, 3), KEEP))
+    for gate in (sigmoid_mul, sigmoid_tanh):
+        cases.add("two factors", Call.of(gate, X(2), X(2, 1)))
+        cases.add("known factor", Call.of(gate, X(2), torch.tensor([[1.0], [-2.0]], dtype=torch.float64)))
+    ids = torch.tensor([[1, 3, 3]])
+    cases.add("a word twice", Call.of(aten.embedding.default, X(4, 2), ids))
+    _models(cases)
+
+
+def _models(cases: ConformanceCases) -> None:
+    """The rules of `mix` and `normalized` rely on what their operands are: probabilities, an inverse norm."""
+    sequence, rows = C(2, 3, 12), C(2, 3, 4)
+    cases.model("attention", lambda: Attention("matmul"), sequence, covers=[mix], fuses=[aten.matmul.default])
+    cases.model("attention, bmm", lambda: Attention("bmm"), sequence, covers=[mix], fuses=[aten.bmm.default])
+    layers: dict[str, Callable[[], nn.Module]] = {
+        "layer norm": lambda: nn.LayerNorm(4),
+        "layer norm of two dimensions": lambda: nn.LayerNorm((3, 4), elementwise_affine=False),
+        "RMS norm": lambda: nn.RMSNorm(4),
+    }
+    for name, layer in layers.items():
+        cases.model(name, partial(_normalization, layer), rows, covers=[normalized])
+
+
+def _normalization(layer: Callable[[], nn.Module]) -> nn.Module:
+    return Normalization(layer())
