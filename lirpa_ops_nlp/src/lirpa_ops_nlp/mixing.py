@@ -18,7 +18,8 @@ from lirpa_core.capture.graph import Argument, Node, Ref, Shape
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
-from lirpa_ops_nlp.operators import masked_softmax, mix
+from lirpa_ops_nlp.operators import masked_softmax, mix, projected_product
+from lirpa_ops_nlp.projections import PROJECTED_PRODUCT, product_of_projections
 
 aten = torch.ops.aten
 
@@ -187,11 +188,17 @@ def mix_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
     )
 
 
+def known_product(node: Node, before: Mapping[str, Node]) -> Node | None:
+    """What is known of the factors of a matrix product: probabilities, or projections."""
+    return mix_of_softmax(node, before) or product_of_projections(node, before)
+
+
 _VIEWS = frozenset({aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.expand.default})
 
 
 def register(registry: OperatorRegistry) -> None:
-    """Register this file's rule, and where it takes the place of a matrix product."""
+    """Register what may take the place of a matrix product."""
     registry.register(mix, MIX)
-    registry.fuse(aten.matmul.default, mix_of_softmax)
-    registry.fuse(aten.bmm.default, mix_of_softmax)
+    registry.register(projected_product, PROJECTED_PRODUCT)
+    for op in (aten.matmul.default, aten.bmm.default):
+        registry.fuse(op, known_product)

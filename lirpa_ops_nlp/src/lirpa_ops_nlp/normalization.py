@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lirpa_core.aten.arithmetic import Multiply, diagonal
+from lirpa_core.aten.decompositions import layer_norm, rms_norm
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align
 from lirpa_core.bounds.relaxation import Affine, Relaxation
@@ -82,41 +83,8 @@ class Normalized(Bilinear):
 NORMALIZED = Normalized("self", "other", native=Multiply(), fixed=diagonal)
 
 
-def layer_norm(
-    input: Tensor,  # noqa: A002
-    normalized_shape: Sequence[int],
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`(x − mean) / √(variance + ε) · weight + bias`, with the mean and the inverse deviation."""
-    count = len(normalized_shape)
-    dims = list(range(input.dim() - count, input.dim()))
-    mean = input.mean(dims, keepdim=True)
-    centered = input - mean
-    inverse = torch.rsqrt(torch.square(centered).mean(dims, keepdim=True) + eps)
-    out = nlp.normalized(centered, inverse, count, eps, True)
-    out = out if weight is None else out * weight
-    return (out if bias is None else out + bias), mean, inverse
-
-
-def rms_norm(
-    input: Tensor,  # noqa: A002
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> Tensor:
-    """`x / √(mean of x² + ε) · weight`."""
-    count = len(normalized_shape)
-    dims = list(range(input.dim() - count, input.dim()))
-    eps = torch.finfo(input.dtype).eps if eps is None else eps
-    inverse = torch.rsqrt(torch.square(input).mean(dims, keepdim=True) + eps)
-    out: Tensor = nlp.normalized(input, inverse, count, eps, False)
-    return out if weight is None else out * weight
-
-
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rule and decompositions, which replace the core's."""
     registry.register(normalized, NORMALIZED)
-    registry.decompose(aten.native_layer_norm.default, layer_norm, override=True)
-    registry.decompose(aten.rms_norm.default, rms_norm, override=True)
+    for op, function in ((aten.native_layer_norm.default, layer_norm), (aten.rms_norm.default, rms_norm)):
+        registry.decompose(op, partial(function, standardize=nlp.normalized), override=True)

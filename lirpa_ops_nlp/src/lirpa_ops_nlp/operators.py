@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _LIBRARY = torch.library.Library("lirpa_nlp", "DEF")
@@ -50,6 +51,26 @@ sigmoid_tanh = _define("sigmoid_tanh(Tensor self, Tensor other) -> Tensor", _sig
 #: `σ(self)·other`, with broadcasting.
 sigmoid_mul = _define("sigmoid_mul(Tensor self, Tensor other) -> Tensor", _sigmoid_mul)
 
+
+def _silu_mul(self: Tensor, other: Tensor) -> Tensor:
+    return F.silu(self) * other
+
+
+def _gelu_mul(self: Tensor, other: Tensor) -> Tensor:
+    return F.gelu(self) * other
+
+
+def _gelu_tanh_mul(self: Tensor, other: Tensor) -> Tensor:
+    return F.gelu(self, approximate="tanh") * other
+
+
+#: `silu(self)·other`, with broadcasting.
+silu_mul = _define("silu_mul(Tensor self, Tensor other) -> Tensor", _silu_mul)
+
+#: `gelu(self)·other`, with broadcasting; by the error function, and by the approximation with tanh.
+gelu_mul = _define("gelu_mul(Tensor self, Tensor other) -> Tensor", _gelu_mul)
+gelu_tanh_mul = _define("gelu_tanh_mul(Tensor self, Tensor other) -> Tensor", _gelu_tanh_mul)
+
 #: `mix(weights, value)`: `weights @ value`, where the rows of `weights` are probabilities: not negative, with sum
 #: one, or zero throughout. The rule relies on that, so the decompositions use it behind softmax only.
 mix = _define("mix(Tensor weights, Tensor value) -> Tensor", torch.matmul)
@@ -63,4 +84,22 @@ def _normalized(self: Tensor, other: Tensor, dims: int, eps: float, centered: bo
 #: the last `dims` dimensions, and `self` sums to zero over them where `centered`. The rule relies on that.
 normalized = _define(
     "normalized(Tensor self, Tensor other, int dims, float eps, bool centered) -> Tensor", _normalized
+)
+
+
+_SIDE = ", ".join(
+    f"Tensor {side}_source, Tensor {side}_weight, Tensor? {side}_bias, int[] {side}_rows, int[] {side}_features, float {side}_scale"
+    for side in ("left", "right")
+)
+
+
+def _projected_product(left: Tensor, right: Tensor, *projections: Any) -> Tensor:
+    return left @ right
+
+
+#: `projected_product(left, right, …)`: `left @ right`, where the rows of `left` and the columns of `right` are images of
+#: rows of `*_source` under linear layers: `*_scale` times the features `*_features` of `weight @ row + bias`, for the
+#: rows `*_rows` of the source. The rule relies on that.
+projected_product = _define(
+    f"projected_product(Tensor left, Tensor right, {_SIDE}) -> Tensor", _projected_product
 )

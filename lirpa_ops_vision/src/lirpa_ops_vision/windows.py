@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,11 +21,13 @@ class Windows:
         index: `[P, K]` positions in the flattened space of `size`; `prod(size)` marks padding.
         size: Spatial size of the input.
         out_size: Spatial size of the output, `P` elements.
+        axes: Along each axis, for each output position, the input positions that it reads.
     """
 
     index: Tensor
     size: Shape
     out_size: Shape
+    axes: Sequence[Sequence[Sequence[int]]]
 
     @classmethod
     def regular(
@@ -72,24 +73,36 @@ class Windows:
             index = index + at.reshape(shape) * math.prod(size[d + 1 :])
             inside = inside & ((at >= 0) & (at < n)).reshape(shape)
         index = torch.where(inside, index, whole)
-        return cls(index.reshape(math.prod(out_size), -1), tuple(size), tuple(out_size))
+        return cls(index.reshape(math.prod(out_size), -1), tuple(size), tuple(out_size), axes)
 
-    @cached_property
+    @property
     def readers(self) -> Tensor:
         """`[prod(size), M]`: the flattened `(p, k)` that read each input element; `P·K` marks none.
 
         With it, a transpose gathers as well, which unlike scattering runs in parallel and always adds
         in the same order.
         """
-        count = math.prod(self.size)
-        flat = self.index.flatten()
-        order = flat.argsort(stable=True)
-        number = torch.bincount(flat, minlength=count + 1)[:count]
-        most = max(1, int(number.max()))
-        start = number.cumsum(0) - number
-        offset = torch.arange(most, device=flat.device)
-        place = (start[:, None] + offset).clamp(max=flat.numel() - 1)
-        return torch.where(offset < number[:, None], order[place], flat.numel())
+        dims, none = len(self.size), self.index.numel()
+        flat = torch.zeros((1,) * (2 * dims), dtype=torch.long, device=self.index.device)
+        read = torch.ones_like(flat, dtype=torch.bool)
+        kernel = [len(axis[0]) for axis in self.axes]
+        for d, (axis, n) in enumerate(zip(self.axes, self.size, strict=True)):
+            output, element = (
+                math.prod(self.out_size[d + 1 :]) * math.prod(kernel),
+                math.prod(kernel[d + 1 :]),
+            )
+            found: list[list[int]] = [[] for _ in range(n)]
+            for o, window in enumerate(axis):
+                for k, at in enumerate(window):
+                    if 0 <= at < n:
+                        found[at].append(o * output + k * element)
+            most = max(1, *(len(places) for places in found))
+            places = torch.tensor([f + [-1] * (most - len(f)) for f in found], device=flat.device)  # [n, m]
+            shape = [1] * (2 * dims)
+            shape[d], shape[dims + d] = places.shape
+            flat = flat + places.reshape(shape)
+            read = read & (places >= 0).reshape(shape)
+        return torch.where(read, flat, none).reshape(math.prod(self.size), -1)
 
     def gather(self, x: Tensor, fill: float = 0.0) -> Tensor:
         """`[.., *size]` to `[.., *out_size, K]`, with `fill` as padding."""

@@ -8,14 +8,14 @@ perturbed tensor as seldom as possible and branch on none.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 import lirpa_core.capture.masks  # noqa: F401  (defines lirpa::masked_softmax)
-from lirpa_core.errors import TrainingModeError
+from lirpa_core.errors import InputError, TrainingModeError
 from lirpa_core.registry import OperatorRegistry
 
 aten = torch.ops.aten
@@ -79,7 +79,21 @@ def masked_softmax(scores: Tensor, masked: Tensor, dim: int) -> Tensor:
 # ---------------------------------------------------------------------- attention
 
 
-def attention(
+class Scores(NamedTuple):
+    """What a softmax in an attention reads, and what it mixes.
+
+    Attributes:
+        scores: `Q Kᵀ · scale`, finite parts of an additive mask included.
+        keep: 1 where a key takes part, 0 where a mask forbids it; None: all take part.
+        value: The values, repeated for grouped queries.
+    """
+
+    scores: Tensor
+    keep: Tensor | None
+    value: Tensor
+
+
+def attention_scores(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -89,8 +103,13 @@ def attention(
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> Tensor:
-    """`softmax(Q Kᵀ · scale + mask) V`, where what a mask forbids is left out rather than set to −∞."""
+) -> Scores:
+    """The scores of scaled dot-product attention; what a mask forbids is left out rather than set to −∞.
+
+    Raises:
+        TrainingModeError: If the attention drops out.
+        InputError: If the mask is neither boolean nor floating, or does not fit the scores.
+    """
     if dropout_p > 0:
         raise TrainingModeError(
             f"scaled_dot_product_attention drops out with probability {dropout_p}, whatever the mode of the "
@@ -105,18 +124,50 @@ def attention(
     if is_causal:
         shape = (query.shape[-2], key.shape[-2])
         keep = torch.ones(shape, dtype=scores.dtype, device=scores.device).tril()
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
+    if attn_mask is None:
+        return Scores(scores, keep, value)
+    _check_mask(attn_mask, scores)
+    if attn_mask.dtype == torch.bool:
         allowed = attn_mask.to(scores.dtype)
-        keep = allowed if keep is None else keep * allowed
-    elif attn_mask is not None:
+    else:
         finite = attn_mask != -math.inf
         scores = scores + torch.where(finite, attn_mask, 0.0)
         allowed = finite.to(scores.dtype)
-        keep = allowed if keep is None else keep * allowed
+    return Scores(scores, allowed if keep is None else keep * allowed, value)
+
+
+def _check_mask(mask: Tensor, scores: Tensor) -> None:
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise InputError(
+            f"attn_mask has dtype {mask.dtype}; give a boolean mask (True: may attend) or a floating one that is "
+            "added to the scores."
+        )
+    try:
+        fits = torch.broadcast_shapes(mask.shape, scores.shape) == scores.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise InputError(
+            f"attn_mask of shape {list(mask.shape)} does not broadcast to the scores' shape {list(scores.shape)}."
+        )
+
+
+def attention(*args: Any, **kwargs: Any) -> Tensor:
+    """`softmax(Q Kᵀ · scale + mask) V`; arguments as in `attention_scores`."""
+    scores, keep, value = attention_scores(*args, **kwargs)
     return _softmax(scores, -1, keep) @ value
 
 
 # ---------------------------------------------------------------------- normalisations
+
+
+#: `(x, 1/√(mean of x² + ε), number of dimensions, ε, whether x sums to zero) -> their product`.
+Standardize: TypeAlias = Callable[[Tensor, Tensor, int, float, bool], Tensor]
+
+
+def plain_product(x: Tensor, inverse: Tensor, dims: int, eps: float, centered: bool) -> Tensor:
+    """The product as such."""
+    return x * inverse
 
 
 def layer_norm(
@@ -125,18 +176,22 @@ def layer_norm(
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float,
+    *,
+    standardize: Standardize = plain_product,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`(x − mean) / √(variance + ε) · weight + bias`, with the mean and the inverse deviation."""
     dims = list(range(input.dim() - len(normalized_shape), input.dim()))
-    out, mean, inverse = _standardize(input, dims, eps)
+    out, mean, inverse = _standardize(input, dims, eps, standardize)
     return _scale_and_shift(out, weight, bias), mean, inverse
 
 
-def _standardize(x: Tensor, dims: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _standardize(
+    x: Tensor, dims: list[int], eps: float, standardize: Standardize = plain_product
+) -> tuple[Tensor, Tensor, Tensor]:
     mean = x.mean(dims, keepdim=True)
     centered = x - mean
     inverse = torch.rsqrt(torch.square(centered).mean(dims, keepdim=True) + eps)
-    return centered * inverse, mean, inverse
+    return standardize(centered, inverse, len(dims), eps, True), mean, inverse
 
 
 def _scale_and_shift(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -150,12 +205,15 @@ def rms_norm(
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     eps: float | None = None,
+    *,
+    standardize: Standardize = plain_product,
 ) -> Tensor:
     """`x / √(mean of x² + ε) · weight`."""
-    dims = list(range(input.dim() - len(normalized_shape), input.dim()))
+    count = len(normalized_shape)
+    dims = list(range(input.dim() - count, input.dim()))
     eps = torch.finfo(input.dtype).eps if eps is None else eps
-    out = input * torch.rsqrt(torch.square(input).mean(dims, keepdim=True) + eps)
-    return _scale_and_shift(out, weight, None)
+    inverse = torch.rsqrt(torch.square(input).mean(dims, keepdim=True) + eps)
+    return _scale_and_shift(standardize(input, inverse, count, eps, False), weight, None)
 
 
 def group_norm(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import stand_ins
 from lirpa_core.capture.batching import default_batch_dims, one_example
+from lirpa_core.capture.evaluate import ids_out_of_range
 from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.graph import Graph
 from lirpa_core.capture.replay import other_batch_size, replayed
@@ -124,8 +126,32 @@ def _refuse_fixed_batch(
         try:
             model(*one_args, **one_kwargs)
         except Exception as error:
+            _explain_ids(model, args, kwargs)
             model(*args, **kwargs)
             raise other_batch_size(1, error) from error
+
+
+def _explain_ids(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Run a model that failed once more, and say so if the reason is an embedding that was given wrong ids."""
+
+    def look(name: str, rows: int) -> Any:
+        def hook(module: nn.Module, given: tuple[Any, ...]) -> None:
+            if not given or not isinstance(given[0], Tensor) or given[0].is_floating_point():
+                return
+            message = ids_out_of_range(given[0], rows)
+            if message is not None:
+                raise InputError(f"module '{name}' ({type(module).__name__}): {message}")
+
+        return hook
+
+    tables = [(n, m) for n, m in model.named_modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))]
+    handles = [module.register_forward_pre_hook(look(name, module.num_embeddings)) for name, module in tables]
+    try:
+        with suppress(IndexError):
+            model(*args, **kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _batch_dims(given: Sequence[int | None] | str | None, inputs: list[Any]) -> tuple[int | None, ...]:
@@ -148,6 +174,20 @@ def _describe(x: Any) -> str:
     return f"tensor of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
 
 
+def refuse_containers(inputs: Sequence[Any]) -> None:
+    """Refuse by name what would fall apart, or cannot be detached, before inputs are looked at one by one."""
+    for i, x in enumerate(inputs):
+        if isinstance(x, PackedSequence):
+            raise InputError(
+                f"input {i} is a packed sequence, whose examples share steps. Give the padded sequences, and let the "
+                "model pick each example's last step with a mask or torch.gather."
+            )
+        if isinstance(x, Tensor) and (x.is_nested or x.layout != torch.strided):
+            raise InputError(
+                f"input {i} is a nested or sparse tensor; give a dense one, with a mask for padding."
+            )
+
+
 def _refuse_bad_inputs(inputs: list[Any]) -> None:
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor):
@@ -157,10 +197,6 @@ def _refuse_bad_inputs(inputs: list[Any]) -> None:
                 f"input {i} has dtype {x.dtype}; bounds are computed in float32 or float64. Convert the model and "
                 "its inputs with .float() or .double() first."
             )
-        if x.is_nested or x.is_sparse:
-            raise InputError(
-                f"input {i} is a nested or sparse tensor; give a dense one, with a mask for padding."
-            )
 
 
-__all__ = ["AUTO", "capture"]
+__all__ = ["AUTO", "capture", "refuse_containers"]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core.capture.graph import Graph, Node, NodeKind, Ref
+from lirpa_core.errors import InputError
 from lirpa_core.rules.call import Call, Const
 
 
@@ -28,7 +29,23 @@ def bind_constants(node: Node, values: Mapping[str, Const]) -> Mapping[str, Any]
 def evaluate_node(node: Node, values: Mapping[str, Const]) -> Const:
     """Run one operator on concrete values."""
     call = Call(node, bind_constants(node, values), (), ())
-    return Const(call.evaluate(()), call.has_batched_constants)
+    try:
+        return Const(call.evaluate(()), call.has_batched_constants)
+    except IndexError as error:
+        ids, table = (call.arguments.get(name) for name in ("indices", "weight"))
+        message: str | None = None
+        if isinstance(ids, Const) and isinstance(table, Const):
+            message = ids_out_of_range(ids.value, table.value.shape[-2])
+        raise InputError(f"{node}: {message or error}") from error
+
+
+def ids_out_of_range(ids: Tensor, rows: int) -> str | None:
+    """What to say about ids that no row of a table has, or None."""
+    low, high = (int(ids.min()), int(ids.max())) if ids.numel() else (0, 0)
+    if low >= 0 and high < rows:
+        return None
+    wrong = low if low < 0 else high
+    return f"the id {wrong} is out of range: the table has {rows} rows, so ids run from 0 to {rows - 1}."
 
 
 def evaluate(nodes: Iterable[Node], leaves: Mapping[str, Const]) -> dict[str, Const]:

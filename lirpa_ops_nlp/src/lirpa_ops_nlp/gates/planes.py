@@ -73,12 +73,12 @@ def best_slopes(
     """Slopes of the plane below with the largest value at the target, as far as found."""
     cx, cy = box.lx / 2 + box.ux / 2, box.ly / 2 + box.uy / 2
     rx, ry = box.ux / 2 - box.lx / 2, box.uy / 2 - box.ly / 2
-    steep_x, steep_y = surface.slope_range(box)
+    steep_x, low_y, high_y = surface.slope_range(box)
     qx, qy = (cx.new_tensor(t).expand_as(cx) for t in TARGET)
 
     def improve(best: _Search | None, a: Tensor, b: Tensor, steps: int = 4) -> tuple[_Search, Tensor, Tensor]:
         a = torch.where(a.isnan(), 0, a).maximum(-steep_x).minimum(steep_x)
-        b = torch.where(b.isnan(), 0, b).maximum(torch.zeros_like(b)).minimum(steep_y)
+        b = torch.where(b.isnan(), 0, b).maximum(low_y).minimum(high_y)
         found = surface.least(box, a, b, steps)
         value = found.value + a * (cx + qx * rx) + b * (cy + qy * ry)
         if best is not None:

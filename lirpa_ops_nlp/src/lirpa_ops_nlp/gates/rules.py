@@ -1,25 +1,31 @@
-"""Rules of the gate products `lirpa_nlp::sigmoid_tanh` and `lirpa_nlp::sigmoid_mul`."""
+"""Rules of products with a gate: `lirpa_nlp::sigmoid_tanh`, `sigmoid_mul`, `silu_mul` and `gelu_mul`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from lirpa_core.aten.activation.gated import GELU, GELU_TANH, SILU
 from lirpa_core.aten.activation.s_shaped import SIGMOID, TANH
 from lirpa_core.aten.choice import any_over_broadcast
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align
 from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.call import Call, Slot
 from lirpa_core.rules.general import General
-from lirpa_core.rules.unary import LOWER, UPPER, supporting_slope
+from lirpa_core.rules.unary import LOWER, UPPER, Curve, supporting_slope
 from lirpa_ops_nlp.gates.planes import Planes, both_planes, stacked_with_mirror
-from lirpa_ops_nlp.gates.surface import Box, GatedTanh, GatedValue, Surface
-from lirpa_ops_nlp.operators import sigmoid_mul, sigmoid_tanh
+from lirpa_ops_nlp.gates.surface import Box, CurveTimesValue, GatedTanh, GatedValue, Surface
+from lirpa_ops_nlp.operators import gelu_mul, gelu_tanh_mul, sigmoid_mul, sigmoid_tanh, silu_mul
+
+aten = torch.ops.aten
 
 Hints = tuple[tuple[Tensor, Tensor], ...]
 
@@ -37,12 +43,8 @@ class Gate:
     hints: Callable[[Box], Hints]
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        """`f` is linear or monotone in `y` and, for a fixed `y`, in `x`: the ends are at corners."""
-        box = box_of(call, inputs)
-        corners = [self.surface.value(x, y) for x in (box.lx, box.ux) for y in (box.ly, box.uy)]
-        lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
-        upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
-        return Interval(lower, upper)
+        """See `Surface.range`."""
+        return self.surface.range(box_of(call, inputs))
 
     def relax(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
         """See `planes.both_planes`."""
@@ -85,32 +87,67 @@ def _affine(call: Call, plane: Planes, box: Box) -> Affine:
     return Affine(tuple(terms), bias)
 
 
-def _corner(box: Box, y: Tensor) -> Tensor:
-    """`∂/∂x` of `y·σ(x)` as McCormick's plane has it: `y` times the slope of the line on its side."""
-    low, up = (supporting_slope(SIGMOID, box.lx, box.ux, side) for side in (LOWER, UPPER))
+def _corner(curve: Curve, box: Box, y: Tensor) -> Tensor:
+    """`∂/∂x` of `y·f(x)` as McCormick's plane has it: `y` times the slope of the line on its side."""
+    low, up = (supporting_slope(curve, box.lx, box.ux, side) for side in (LOWER, UPPER))
     return y * torch.where(y >= 0, low, up)
 
 
-def _hints_of_value(box: Box) -> Hints:
+def _hints_of_product(curve: Curve, box: Box) -> Hints:
     box = Box(*(t.detach() for t in box))
-    gates = torch.sigmoid(box.lx), torch.sigmoid(box.ux)
-    middle = (box.ly / 2 + box.uy / 2, (gates[0] + gates[1]) / 2)
-    corners = [(box.ly, gates[0]), (box.uy, gates[1]), middle]
-    return tuple((_corner(box, y), s) for y, s in corners)
+    ends = curve.hull(box.lx, box.ux)
+    middle = (box.ly / 2 + box.uy / 2, (ends[0] + ends[1]) / 2)
+    corners = [(box.ly, ends[0]), (box.uy, ends[1]), middle]
+    return tuple((_corner(curve, box, y), s) for y, s in corners)
 
 
 def _hints_of_tanh(box: Box) -> Hints:
     box = Box(*(t.detach() for t in box))
     k = supporting_slope(TANH, box.ly, box.uy, LOWER)
     inner = box._replace(ly=torch.tanh(box.ly), uy=torch.tanh(box.uy))
-    return tuple((a, s * k) for a, s in _hints_of_value(inner))
+    return tuple((a, s * k) for a, s in _hints_of_product(SIGMOID, inner))
 
 
-SIGMOID_MUL = Gate(GatedValue(), _hints_of_value)
+SIGMOID_MUL = Gate(GatedValue(), partial(_hints_of_product, SIGMOID))
 SIGMOID_TANH = Gate(GatedTanh(), _hints_of_tanh)
+#: `|f′|` is at most 1.0998 for SiLU, 1.129 for both forms of GELU.
+SILU_MUL = Gate(CurveTimesValue(SILU, 1.13), partial(_hints_of_product, SILU))
+GELU_MUL = Gate(CurveTimesValue(GELU, 1.13), partial(_hints_of_product, GELU))
+GELU_TANH_MUL = Gate(CurveTimesValue(GELU_TANH, 1.13), partial(_hints_of_product, GELU_TANH))
+
+
+def gated_product(node: Node, before: Mapping[str, Node]) -> Node | None:
+    """A product one of whose factors is SiLU or GELU of something: SwiGLU and GEGLU feed-forward layers."""
+    values = [a.value for a in node.arguments]
+    if len(values) != 2 or not all(isinstance(v, Ref) for v in values):
+        return None
+    for gate, other in (values, values[::-1]):
+        activation = before[gate.name]
+        if before[other.name].kind not in {NodeKind.OPERATOR, NodeKind.INPUT}:
+            continue
+        given = {a.name: a.value for a in activation.arguments}
+        target = _PRODUCTS.get((activation.target, given.get("approximate")))
+        if target is not None:
+            arguments = (Argument("self", given["self"]), Argument("other", other))
+            return dataclasses.replace(node, target=target, arguments=arguments)
+    return None
+
+
+_PRODUCTS = {
+    (aten.silu.default, None): silu_mul,
+    (aten.gelu.default, "none"): gelu_mul,
+    (aten.gelu.default, "tanh"): gelu_tanh_mul,
+}
 
 
 def register(registry: OperatorRegistry) -> None:
-    """Register this file's rules."""
-    for op, gate in ((sigmoid_mul, SIGMOID_MUL), (sigmoid_tanh, SIGMOID_TANH)):
+    """Register this file's rules, and where they take the place of a product."""
+    for op, gate in (
+        (sigmoid_mul, SIGMOID_MUL),
+        (sigmoid_tanh, SIGMOID_TANH),
+        (silu_mul, SILU_MUL),
+        (gelu_mul, GELU_MUL),
+        (gelu_tanh_mul, GELU_TANH_MUL),
+    ):
         registry.register(op, General(("self", "other"), gate.interval, gate.relax, gate.loose))
+    registry.fuse(aten.mul.Tensor, gated_product)

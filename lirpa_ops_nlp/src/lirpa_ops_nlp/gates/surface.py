@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from lirpa_core.aten.activation.s_shaped import SIGMOID, TANH
-from lirpa_core.rules.unary import Curve
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.rules.unary import LOWER, UPPER, Curve
+from lirpa_core.rules.unary.tangent import point_of_slope
 
 
 class Box(NamedTuple):
@@ -60,8 +62,19 @@ class Surface(Protocol):
             steps: Steps of any search; few for a rough idea of the minimum, a dozen for all digits.
         """
 
-    def slope_range(self, box: Box) -> tuple[Tensor, Tensor]:
-        """Bounds of `|∂f/∂x|` and of `∂f/∂y ≥ 0` over the box; to keep slopes out of rounding's way."""
+    def range(self, box: Box) -> Interval:
+        """The exact range over the box."""
+
+    def slope_range(self, box: Box) -> tuple[Tensor, Tensor, Tensor]:
+        """A bound of `|∂f/∂x|`, and ends of `∂f/∂y`, over the box; to keep slopes out of rounding's way."""
+
+
+def at_corners(surface: Surface, box: Box) -> Interval:
+    """The range of a surface that is monotone in each variable whatever the other is."""
+    corners = [surface.value(x, y) for x in (box.lx, box.ux) for y in (box.ly, box.uy)]
+    lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
+    upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
+    return Interval(lower, upper)
 
 
 def edge(curve: Curve, c: Tensor, k: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,8 +116,64 @@ class GatedValue:
             found.append(Least(value - b * y, x, y.detach()))
         return found[0].least(found[1])
 
-    def slope_range(self, box: Box) -> tuple[Tensor, Tensor]:
-        return box.ly.abs().maximum(box.uy.abs()) / 4, torch.ones_like(box.lx)
+    def range(self, box: Box) -> Interval:
+        return at_corners(self, box)
+
+    def slope_range(self, box: Box) -> tuple[Tensor, Tensor, Tensor]:
+        return box.ly.abs().maximum(box.uy.abs()) / 4, torch.zeros_like(box.lx), torch.ones_like(box.lx)
+
+
+@dataclass(frozen=True)
+class CurveTimesValue:
+    """`f(x)·y` for any smooth curve `f`, SiLU and GELU say: linear in `y`.
+
+    Attributes:
+        curve: `f`.
+        steep: A bound of `|f′|`.
+    """
+
+    curve: Curve
+    steep: float
+
+    def value(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.curve.f(x) * y
+
+    def least(self, box: Box, a: Tensor, b: Tensor, steps: int = 4) -> Least:
+        found = []
+        for y in (box.ly, box.uy):
+            value, x = self._edge(y, a, box.lx, box.ux)
+            found.append(Least(value - b * y, x, y.detach()))
+        return found[0].least(found[1])
+
+    def range(self, box: Box) -> Interval:
+        ends = self.curve.hull(box.lx, box.ux)
+        corners = [f * y for f in ends for y in (box.ly, box.uy)]
+        lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
+        upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
+        return Interval(lower, upper)
+
+    def slope_range(self, box: Box) -> tuple[Tensor, Tensor, Tensor]:
+        low, high = self.curve.hull(box.lx, box.ux)
+        return box.ly.abs().maximum(box.uy.abs()) * self.steep, low, high
+
+    def _edge(self, c: Tensor, k: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+        """The minimum of `c·f(x) − kx`, never overestimated: as `edge`, on every arc that `c` makes convex."""
+        curve = self.curve
+        value, x = c * curve.f(lo) - k * lo, lo.detach()
+        at = c * curve.f(hi) - k * hi
+        x, value = torch.where(clearly_less(at, value), hi.detach(), x), value.minimum(at)
+        ratio = (k / torch.where(c == 0, 1, c)).detach()
+        ratio = torch.where(ratio.isfinite(), ratio, 0)
+        for side in (LOWER, UPPER):
+            for span in curve.spans(lo.detach(), hi.detach(), side):
+                z = point_of_slope(span, ratio, side)
+                z = torch.where(z.isnan(), span.start, z).maximum(span.start).minimum(span.end)
+                growth = (c * curve.slope(z) - k).detach()
+                margin = growth.clamp(min=0) * (z - span.start) + (-growth).clamp(min=0) * (span.end - z)
+                inner = c * curve.f(z) - k * z - margin
+                inner = torch.where((side * c > 0) & (span.start < span.end), inner, torch.inf)
+                x, value = torch.where(clearly_less(inner, value), z, x), value.minimum(inner)
+        return value, x
 
 
 @dataclass(frozen=True)
@@ -132,8 +201,12 @@ class GatedTanh:
         assert best is not None
         return best.least(self._inside(Box(*(t.detach() for t in box)), a, b, steps))
 
-    def slope_range(self, box: Box) -> tuple[Tensor, Tensor]:
-        return box.ly.abs().maximum(box.uy.abs()).tanh() / 4, torch.ones_like(box.lx)
+    def range(self, box: Box) -> Interval:
+        return at_corners(self, box)
+
+    def slope_range(self, box: Box) -> tuple[Tensor, Tensor, Tensor]:
+        steep = box.ly.abs().maximum(box.uy.abs()).tanh() / 4
+        return steep, torch.zeros_like(box.lx), torch.ones_like(box.lx)
 
     def _inside(self, box: Box, a: Tensor, b: Tensor, steps: int) -> Least:
         """The minimum over the part of the box in `R`; infinite where there is none to be feared."""
@@ -144,6 +217,8 @@ class GatedTanh:
         s, t = torch.sigmoid(x), torch.tanh(y)
         gx, gy = s * torch.sigmoid(-x) * t - a, s * TANH.slope(y) - b
         value = s * t - a * x - b * y
+        # What of the box is in `R` is in this smaller box, over which the tangent plane is minimised.
+        lx, uy = lx.maximum(_edge_of_convexity(ly)).minimum(x), uy.minimum(_last_convex(ux)).maximum(y)
         value = value - gx.clamp(min=0) * (x - lx) - (-gx).clamp(min=0) * (ux - x)
         value = value - gy.clamp(min=0) * (y - ly) - (-gy).clamp(min=0) * (uy - y)
         return Least(torch.where(possible, value, torch.inf), x, y)
@@ -154,8 +229,7 @@ class GatedTanh:
         """About where the gradient is `(a, b)`: in `y` by Newton's method in a bracket, `x` following."""
         inverse = SIGMOID.arcs[1].inverse
         assert inverse is not None
-        # The largest y with φ(y) = x: sinh² y = 1 / (2 (eˣ − 1)).
-        low, high = ly, uy.minimum(-torch.asinh((2 * torch.expm1(ux)).rsqrt())).maximum(ly)
+        low, high = ly, uy.minimum(_last_convex(ux)).maximum(ly)
         y = low / 2 + high / 2
         for _ in range(steps):
             x = self._follow(inverse(a / torch.tanh(y)), y, lx, ux)
@@ -177,3 +251,8 @@ class GatedTanh:
 def _edge_of_convexity(y: Tensor) -> Tensor:
     """`φ(y)`, infinite at zero."""
     return (1 / (2 * torch.sinh(y).square())).log1p()
+
+
+def _last_convex(x: Tensor) -> Tensor:
+    """The largest `y < 0` with `φ(y) = x`: `sinh² y = 1 / (2 (eˣ − 1))`."""
+    return -torch.asinh((2 * torch.expm1(x)).rsqrt())

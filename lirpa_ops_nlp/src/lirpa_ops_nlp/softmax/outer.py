@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,7 +40,7 @@ class OwnMinusOthers(LinearOp):
     def transpose(self, A: Tensor) -> Tensor:
         return A * self.diagonal - self.vector * self._others(A * self.weight)
 
-    @cached_property
+    @property
     def _top(self) -> Tensor:
         """Where the largest element of `m` is."""
         place = self.vector.detach().argmax(self.dim, keepdim=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TypeAlias
 
 import torch
@@ -46,7 +45,7 @@ class Placement:
         """`R0`."""
         return self.anchor.shape[0]
 
-    @cached_property
+    @property
     def overhang(self) -> tuple[int, int, int, int]:
         """How far windows reach beyond the image: left, right, top, bottom, as `constant_pad_nd` has it."""
         sides: list[int] = []

@@ -1,0 +1,271 @@
+"""Rule of `lirpa_nlp::projected_product`: a product of two projections, as the scores `(W x)ᵀ (V y)` are.
+
+McCormick's planes know the box of each factor only, and so lose `Σ_d r(Wx)_d r(Vy)_d` with `r` the radius. But the
+factors come from a smaller secret: around `x₀` and `y₀`, what is not linear is `δxᵀ (WᵀV) δy`, whose size is
+at most `r(x)ᵀ |WᵀV| r(y)`. Signs cancel in `WᵀV` that `|W|ᵀ|V|` adds up; for weights of random signs the loss
+shrinks by about the root of the number of features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lirpa_core.aten.matmul import MatMul
+from lirpa_core.bounds.interval import Interval
+from lirpa_core.bounds.linear_op import LinearOp, align
+from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.capture.evaluate import evaluate_node
+from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref
+from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules.linear import refuse_slots_outside
+from lirpa_ops_nlp.operators import projected_product
+
+aten = torch.ops.aten
+
+#: Elements that the matrices `WᵀV` of all heads may have; larger ones are not worth their memory.
+_LARGEST = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """One factor in terms of what it is projected from.
+
+    Attributes:
+        value: The factor at the centre of the source's box, `[B, *H, T, d]`.
+        weight: `[*H, d, D]`.
+        center: Centre of the source, `[B, *H, T, D]`.
+        radius: Radius of the source, `[B, *H, T, D]`.
+    """
+
+    value: Tensor
+    weight: Tensor
+    center: Tensor
+    radius: Tensor
+
+
+@dataclass(frozen=True)
+class ProjectedProduct(Bilinear):
+    """`left @ right`, where the rows of `left` and the columns of `right` are projections of rows of other nodes.
+
+    The planes are linear parts at a pair of points and the size of the rest. The points are the centres of the
+    factors' own boxes with McCormick's rest, or the images of the sources' centres with the smaller of both
+    rests: for each matrix of the product what leaves less in all.
+    """
+
+    def check(self, call: Call) -> None:
+        """See `Rule.check`."""
+        refuse_slots_outside(call, (self.left, self.right, *_PARTS))
+
+    def needs_interval(self, call: Call) -> tuple[bool, ...]:
+        """See `Rule.needs_interval`."""
+        own = super().needs_interval(call)
+        if self.is_affine(call) or not _is_known(call):
+            return own
+        sources = (call.slot("left_source"), call.slot("right_source"))
+        return tuple(need or i in sources for i, need in enumerate(own))
+
+    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+        """See `Rule.loose`: the factors; a source that only this rule reads is not worth rows of its own."""
+        needed = super().needs_interval(call)
+        return tuple(
+            x.upper > x.lower if x is not None and need else None
+            for x, need in zip(inputs, needed, strict=True)
+        )
+
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """See `Rule.interval`: both ways, intersected."""
+        if self.is_affine(call) or not _is_known(call):
+            return super().interval(call, inputs)
+        i, j = self._factor_slots(call)
+        left, right = self._projections(call, inputs)
+        center = left.value @ right.value.mT
+        radius = _rest(left, right)
+        radius = radius + left.radius @ (right.value @ left.weight).abs().mT
+        radius = radius + (left.value @ right.weight).abs() @ right.radius.mT
+        shape = (-1, *call.shape)
+        sharp = Interval((center - radius).reshape(shape), (center + radius).reshape(shape))
+        return self.product(call, inputs[i], inputs[j]).intersect(sharp)
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """See `Rule.relax`."""
+        if self.is_affine(call) or not _is_known(call):
+            return super().relax(call, inputs)
+        i, j = self._factor_slots(call)
+        x, y = inputs[i], inputs[j]
+        assert x is not None and y is not None
+        left, right = self._projections(call, inputs)
+        images = left.value.reshape(-1, *call.shapes[i]), right.value.mT.reshape(-1, *call.shapes[j])
+        own = x.radius @ y.radius
+        reach = (images[0] - x.center).abs() + x.radius, (images[1] - y.center).abs() + y.radius
+        rest = _rest(left, right).reshape(-1, *call.shape).minimum(reach[0] @ reach[1])
+        take = rest.flatten(1).sum(1) <= own.flatten(1).sum(1)
+
+        def chosen(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(take.reshape(-1, *[1] * (new.dim() - 1)), new, old)
+
+        at, rest = (chosen(images[0], x.center), chosen(images[1], y.center)), chosen(rest, own)
+        of_x = self._fixed(call, i)(at[1])
+        terms: list[LinearOp | None] = [None] * len(call.shapes)
+        terms[i], terms[j] = of_x, self._fixed(call, j)(at[0])
+        base = -of_x.apply(at[0])
+        shared = tuple(terms)
+        return Relaxation(Affine(shared, base - rest), Affine(shared, base + rest))
+
+    def _projections(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Projection, Projection]:
+        i, j = self._factor_slots(call)
+        left, right = call.shapes[i], call.shapes[j]
+        return (
+            _projection(call, "left", inputs, (*left[:-2], left[-2], left[-1])),
+            _projection(call, "right", inputs, (*right[:-2], right[-1], right[-2])),
+        )
+
+
+_PARTS = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("source", "weight", "bias"))
+
+
+def _is_known(call: Call) -> bool:
+    """Whether the projections are constant, and the sources are not."""
+    moving = (call.slot(f"{side}_source") is not None for side in ("left", "right"))
+    names = (f"{side}_{part}" for side in ("left", "right") for part in ("weight", "bias"))
+    parts = (call[name] for name in names)
+    return all(moving) and all(p is None or (isinstance(p, Const) and not p.batched) for p in parts)
+
+
+def _projection(
+    call: Call, side: str, inputs: tuple[Interval | None, ...], shape: tuple[int, ...]
+) -> Projection:
+    """Args: `shape` is that of the factor, its features last: `[*H, T, d]`."""
+    slot = call.slot(f"{side}_source")
+    assert slot is not None
+    source = inputs[slot]
+    assert source is not None
+    rank = len(call.shape)
+    tokens = torch.tensor(call[f"{side}_rows"], device=source.lower.device).reshape(shape[:-1])
+    features = torch.tensor(call[f"{side}_features"], device=source.lower.device).reshape(
+        *shape[:-2], shape[-1]
+    )
+    weight, bias = call[f"{side}_weight"].value, call[f"{side}_bias"]
+    width = weight.shape[-1]
+    center, radius = (
+        align(x.reshape(x.shape[0], -1, width)[:, tokens], 1, rank) for x in (source.center, source.radius)
+    )
+    W = align((weight * float(call[f"{side}_scale"]))[features], 0, rank)  # [*H, d, D]
+    value = center @ W.mT
+    if bias is not None:
+        value = value + align((bias.value * float(call[f"{side}_scale"]))[features], 0, rank - 1).unsqueeze(
+            -2
+        )
+    return Projection(value, W, center, radius)
+
+
+def _rest(left: Projection, right: Projection) -> Tensor:
+    """`r(x)ᵀ |WᵀV| r(y)` for every pair of rows."""
+    return left.radius @ (left.weight.mT @ right.weight).abs() @ right.radius.mT
+
+
+PROJECTED_PRODUCT = ProjectedProduct("left", "right", native=MatMul("left", "right"))
+
+
+# ---------------------------------------------------------------------- finding it in a graph
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where the elements of a factor come from.
+
+    Attributes:
+        linear: The linear layer.
+        rows: Which row of the layer's input, `[*H, T]`.
+        features: Which feature of the layer's output, `[*H, d]`.
+        scale: By which they were multiplied on the way.
+    """
+
+    linear: Node
+    rows: Tensor
+    features: Tensor
+    scale: float
+
+
+def product_of_projections(node: Node, before: Mapping[str, Node]) -> Node | None:
+    """A matrix product both of whose factors are rearranged outputs of linear layers."""
+    refs = node.arguments[0].value, node.arguments[1].value
+    if not all(isinstance(r, Ref) and len(before[r.name].shape) >= 2 for r in refs):
+        return None
+    left, right = (_origin(r.name, before, columns) for r, columns in zip(refs, (False, True), strict=True))
+    if left is None or right is None:
+        return None
+    heads = torch.broadcast_shapes(left.features.shape[:-1], right.features.shape[:-1])
+    widths = [before[_argument(o.linear, "weight").name].shape[-1] for o in (left, right)]
+    if math.prod((*heads, *widths)) > _LARGEST:
+        return None
+    arguments = [Argument("left", refs[0]), Argument("right", refs[1])]
+    for side, origin in (("left", left), ("right", right)):
+        arguments += [
+            Argument(f"{side}_source", _argument(origin.linear, "input")),
+            Argument(f"{side}_weight", _argument(origin.linear, "weight")),
+            Argument(f"{side}_bias", _argument(origin.linear, "bias")),
+            Argument(f"{side}_rows", tuple(origin.rows.flatten().tolist())),
+            Argument(f"{side}_features", tuple(origin.features.flatten().tolist())),
+            Argument(f"{side}_scale", origin.scale),
+        ]
+    return dataclasses.replace(node, target=projected_product, arguments=tuple(arguments))
+
+
+def _argument(node: Node, name: str) -> Any:
+    return next(a.value for a in node.arguments if a.name == name)
+
+
+def _origin(name: str, before: Mapping[str, Node], columns: bool) -> _Origin | None:
+    """Follow a factor back to a linear layer, then send the numbers of its output's elements forward again."""
+    way: list[Node] = []
+    node, scale = before[name], 1.0
+    while node.target is not aten.linear.default:
+        factor = _scalar(node)
+        if factor is None and node.target not in _MOVES:
+            return None
+        if factor is None:
+            way.append(node)
+        else:
+            scale, way = scale * factor, [*way, node]
+        node = before[node.inputs[0]]
+    places = Const(torch.arange(math.prod(node.shape)).reshape(node.shape))
+    for step in reversed(way):
+        if _scalar(step) is None:
+            places = evaluate_node(step, {step.inputs[0]: places})
+    numbers, width = places.value.mT if columns else places.value, node.shape[-1]
+    rows, features = numbers // width, numbers % width
+    if not bool((rows == rows[..., :1]).all()) or not bool((features == features[..., :1, :]).all()):
+        return None
+    return _Origin(node, rows[..., 0], features[..., 0, :], scale)
+
+
+def _scalar(node: Node) -> float | None:
+    """The number by which a node multiplies its operand."""
+    if node.kind is not NodeKind.OPERATOR or len(node.inputs) != 1:
+        return None
+    values = [a.value for a in node.arguments if not isinstance(a.value, Ref)]
+    if not values or not isinstance(values[0], (int, float)):
+        return None
+    if node.target in {aten.mul.Tensor, aten.mul.Scalar}:
+        return float(values[0])
+    return 1 / values[0] if node.target in {aten.div.Tensor, aten.div.Scalar} and values[0] else None
+
+
+#: Operators that move elements of one operand about.
+_MOVES = frozenset(
+    {
+        aten.reshape.default, aten.view.default, aten._unsafe_view.default, aten.expand.default,
+        aten.transpose.int, aten.permute.default, aten.t.default, aten.mT.default, aten.movedim.int,
+        aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.squeeze.default,
+        aten.select.int, aten.slice.Tensor, aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default,
+        aten.unbind.int, aten.unflatten.int, aten.flatten.using_ints, aten.narrow.default,
+    }
+)  # fmt: skip

@@ -1,0 +1,109 @@
+"""What users of sequence models get wrong, and what they are told."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.errors import CaptureError, InputError, LirpaError
+
+X = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+IDS = torch.tensor([[0, 1, 2], [3, 4, 1]])
+BALL = PerturbationLpNorm(eps=0.1)
+
+
+class Words(nn.Module):
+    """A sequence of vectors, to which those of words are added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(5, 4)
+
+    def forward(self, x: Tensor, ids: Tensor) -> Tensor:
+        return x + self.words(ids)
+
+
+@pytest.mark.parametrize(("shift", "wrong"), [(3, 7), (-3, -3)])
+def test_ids_out_of_range(shift, wrong) -> None:
+    message = rf"'words' \(Embedding\): the id {wrong} is out of range.* ids run from 0 to 4"
+    with pytest.raises(InputError, match=message):
+        BoundedModule(Words(), (X, IDS + shift))
+    bounded = BoundedModule(Words(), (X, IDS))
+    with pytest.raises(InputError, match=message):
+        bounded.compute_bounds(x=(BoundedTensor(X, BALL), IDS + shift), method="IBP")
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_inputs(layout) -> None:
+    nested = torch.nested.nested_tensor([X[0], X[1, :2]], layout=layout)
+    with pytest.raises(InputError, match="input 0 is a nested or sparse tensor; give a dense one"):
+        BoundedModule(nn.Linear(4, 2), nested)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_inside() -> None:
+    class Inside(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.nested.nested_tensor([x[0], x[0, :2]]).to_padded_tensor(0.0)
+
+    with pytest.raises(CaptureError, match="nested_tensor"):
+        BoundedModule(Inside(), X[:1], batch_dims=None)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_packed_inputs(inside) -> None:
+    packed = nn.utils.rnn.pack_padded_sequence(X, torch.tensor([3, 2]), batch_first=True)
+    example = (packed,) if inside else packed
+    with pytest.raises(InputError, match=r"input 0 is a packed sequence.* Give the padded sequences"):
+        BoundedModule(nn.LSTM(4, 2, batch_first=True), example)
+
+
+class Masked(nn.Module):
+    """Self-attention with a mask."""
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=self.mask)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [(torch.ones(5).bool(), "must match the size"), (torch.ones(3, 3).long(), "Expected attn_mask dtype")],
+    ids=["shape", "dtype"],
+)
+def test_masks_that_the_model_itself_refuses(mask, message) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        BoundedModule(Masked(mask), X)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_masks_that_are_no_numbers(value) -> None:
+    bounded = BoundedModule(Masked(torch.full((3, 3), value)), X)
+    with pytest.raises(LirpaError, match="infinite or NaN"):
+        bounded.compute_bounds(x=(BoundedTensor(X, BALL),), method="CROWN-IBP")
+
+
+class Added(nn.Module):
+    """Attention from primitives, with a mask of zeros and −∞ added to the scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("mask", torch.full((3, 3), -math.inf).triu(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.softmax(self.layer(x) @ x.mT + self.mask.to(x.dtype), -1) @ x
+
+
+def test_minus_infinity_added_outside_attention(check) -> None:
+    torch.manual_seed(0)
+    check(Added(), X)
