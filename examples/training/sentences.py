@@ -126,6 +126,8 @@ def corpus(
 
 def _some(part: Sequence[Sentence], count: int | None) -> Sequence[Sentence]:
     """Some of the sentences, always the same ones; files often have one class first."""
+    if count is None:
+        return part
     order = list(range(len(part)))
     random.Random(0).shuffle(order)  # noqa: S311 - no secret
     return [part[i] for i in order[:count]]
