@@ -190,7 +190,7 @@ def _prepare(given: Any, batch: int) -> Call:
     call: Call = given if isinstance(given, Call) else Call.of(given, Operand((3,)))
     batches = [c.value.shape[0] for c in call.constants if c.batched]
     if any(b == 1 for b in batches) and max(batches) == 1:
-        return map_call(call, lambda t: t, batch=1, dtype=call.dtype)
+        return map_call(call, lambda t: t, batch=1)
     return dataclasses.replace(call, batch=max(batches, default=batch))
 
 
