@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -163,7 +164,9 @@ class Run:
         self.rates.step()
         seconds = time.perf_counter() - start
         loss, error, _ = (sums / sums[2]).tolist()
-        clean, verified = self.test()
+        last = self.epoch == self.settings.num_epochs
+        tested = last or self.epoch % self.settings.verify_every == 0
+        clean, verified = self.test() if tested else (math.nan, math.nan)
         return {
             "epoch": float(self.epoch), "eps": self.radius.get_eps(), "loss": loss, "train_error": error,
             "test_error": clean, "verified_error": verified, "seconds": seconds,
@@ -197,7 +200,7 @@ class Run:
         count = min(len(self.task.test), self.settings.verify_samples or len(self.task.test))
         wrong = unverified = 0
         bounded: BoundedModule | None = None
-        for index in torch.arange(count).split(self.settings.batch_size):
+        for index in torch.arange(count).split(self.settings.verify_batch or self.settings.batch_size):
             with torch.no_grad():
                 x, labels, perturbation = self.task.test.batch(index, self.settings.eps, train=False)
             inputs = x if isinstance(x, tuple) else (x,)
@@ -222,10 +225,10 @@ def _ramp(radius: Any) -> dict[str, float]:
 
 
 def _line(row: Row, epochs: int) -> str:
+    tested = f", test {row['test_error']:.1%}, verified {row['verified_error']:.1%}"
     return (
         f"epoch {int(row['epoch'])}/{epochs}  eps {row['eps']:.4g}  loss {row['loss']:.4f}  error: train "
-        f"{row['train_error']:.1%}, test {row['test_error']:.1%}, verified {row['verified_error']:.1%}  "
-        f"{row['seconds']:.1f} s"
+        f"{row['train_error']:.1%}{'' if math.isnan(row['test_error']) else tested}  {row['seconds']:.1f} s"
     )
 
 

@@ -83,6 +83,10 @@ def parser(description: str | None, **defaults: object) -> argparse.ArgumentPars
     add("--load", type=Path, metavar="FILE", help="checkpoint whose weights to begin with")
     add("--verify", action="store_true", help="do not train: certify the weights given by --load")
     add("--verify_samples", type=_positive, default=None, metavar="N", help="test examples (default: all)")
+    add("--verify_every", type=_positive, default=1, metavar="N", help="epochs between tests (default: 1)")
+    add(
+        "--verify_batch", type=_positive, default=None, metavar="N", help="of testing (default: --batch_size)"
+    )
     add("--verify_method", default="CROWN-IBP", metavar="METHOD", help="for testing (default: %(default)s)")
     add("--tensorboard", action="store_true", help="also write a log for TensorBoard to OUT/tensorboard")
     add("--smoke", action="store_true", help="a few steps on little data, to see that it works")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core import Perturbation, PerturbationLpNorm
+from lirpa_perturbations import PerturbationL0Norm
 from training.data import Images
 
 
@@ -45,12 +46,14 @@ class ImageSource:
         norm: The exponent p.
         device: Where batches go.
         augment: Whether training images are shifted by up to an eighth of their size and mirrored.
+        largest: The largest radius; for the L0 norm, how many pixels may change.
     """
 
     images: Images
     norm: float = math.inf
     device: str = "cpu"
     augment: bool = False
+    largest: float = 0.0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,7 +63,13 @@ class ImageSource:
         if train and self.augment:
             x = _moved(x)
         x, labels = x.to(self.device), labels.to(self.device)
-        return Batch(x, labels, PerturbationLpNorm(norm=self.norm, eps=eps, x_L=0.0, x_U=1.0))
+        return Batch(x, labels, self._ball(eps))
+
+    def _ball(self, eps: float) -> Perturbation:
+        if self.norm > 0:
+            return PerturbationLpNorm(norm=self.norm, eps=eps, x_L=0.0, x_U=1.0)
+        # The number of pixels is fixed; how far they may go grows with the schedule.
+        return PerturbationL0Norm(eps=round(self.largest), ratio=eps / self.largest if self.largest else 0.0)
 
 
 def _moved(x: Tensor) -> Tensor:

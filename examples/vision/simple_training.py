@@ -70,7 +70,7 @@ def make(settings: argparse.Namespace) -> loop.Task:
     norm = math.inf if settings.norm == "inf" else float(settings.norm)
     model = MODELS[settings.model](train.classes, size)
     key = {name: getattr(settings, name) for name in ("data", "model", "norm", "eps", "seed")}
-    sources = [ImageSource(images, norm, settings.device) for images in (train, test)]
+    sources = [ImageSource(part, norm, settings.device, largest=settings.eps) for part in (train, test)]
     return loop.Task("simple_training", model, *sources, key=key)
 
 
@@ -80,7 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
     usage.add_argument("--data", choices=("digits", "mnist"), default="digits", help="default: %(default)s")
     usage.add_argument("--folder", type=Path, help=f"of MNIST: {data.FILES['mnist']}")
     usage.add_argument("--model", choices=tuple(MODELS), default="cnn", help="default: %(default)s")
-    usage.add_argument("--norm", choices=("0", "1", "2", "inf"), default="inf", help="default: %(default)s")
+    usage.add_argument(
+        "--norm", choices=("0", "1", "2", "inf"), default="inf", help="0: --eps pixels (default: %(default)s)"
+    )
     return loop.main(make, usage, arguments)
 
 
