@@ -178,8 +178,13 @@ def log_softmax_lower(scores: Scores) -> Affine:
 
 
 def log_softmax_upper(scores: Scores) -> Affine:
-    """The tangent of the concave `xᵢ − LSE` at the centre."""
-    center = scores.center
+    """The tangent of the concave `xᵢ − LSE` at the centre.
+
+    The centre is shifted by its own maximum: how far it is from the upper ends would be lost of the slopes.
+    """
+    far = scores.center
+    peak = scores.filled(far.detach(), -math.inf).amax(scores.dim, keepdim=True)
+    center = far - torch.where(peak.isfinite(), peak, 0)
     log_sum = torch.logsumexp(_safe(center, scores.dim), scores.dim, keepdim=True)
     log_p = scores.filled(scores.filled(center) - log_sum)
     rest = scores.filled(others(center, scores.dim, scores.live) - log_sum)
