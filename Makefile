@@ -70,6 +70,9 @@ smoke: wheels  ## Install only the wheels into an empty environment and use them
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
 		"$$(echo $(DIST)/lirpa_core-*.whl)[cli]" $(DIST)/*.whl
 	$(SMOKE)/bin/python -I scripts/smoke.py core vision nlp perturbations training
+	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling \
+		"$$(echo $(DIST)/lirpa_core-*.whl)[cli,testing]"
+	$(SMOKE)/bin/python -I scripts/smoke_template.py
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes lirpa-ops-vision
 	$(SMOKE)/bin/python -I scripts/smoke.py core nlp perturbations training
 

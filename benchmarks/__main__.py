@@ -16,8 +16,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks import history
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import CASES as CORE
+from benchmarks.cases import Case
 from benchmarks.measure import Result, peak, run_case
+from benchmarks.vision import VISION
+
+CASES: tuple[Case, ...] = (*CORE, *VISION)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,6 +34,11 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add(
         "--case", action="append", metavar="NAME", help="only cases whose name contains NAME; may be repeated"
+    )
+    add(
+        "--long",
+        action="store_true",
+        help="cases that take minutes too; --case with a whole name also runs one",
     )
     add("--list", action="store_true", help="list the cases and stop")
     add("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
@@ -73,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, side = options.peak_of
         return _print_peak(name, side, device)
     chosen = [c for c in CASES if not options.case or any(part in c.name for part in options.case)]
+    if not (options.long or options.list):
+        chosen = [c for c in chosen if not c.long or c.name in (options.case or ())]
     if not chosen:
         return _fail(
             f"no case is named {' or '.join(options.case)}; there are {', '.join(c.name for c in CASES)}"

@@ -39,6 +39,7 @@ class Case:
         make: Builds model and data on a device.
         measure: `"ratio"`: subject's time as a multiple of plain; `"overhead"`: the difference, in ms.
         target: The most that the measure should be; None: only watched.
+        long: Whether it takes so long that it runs only when asked for.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Case:
     make: Callable[[torch.device], Pair]
     measure: Literal["ratio", "overhead"] = "ratio"
     target: float | None = None
+    long: bool = False
 
 
 class _Mlp:

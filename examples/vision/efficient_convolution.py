@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from models import ZOO, resnet_4b, small_cnn
+from models import ZOO, resnet_2b, resnet_4b, small_cnn
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -25,6 +25,7 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 #: Models with the size of their input, made small enough for CROWN on a laptop.
 MODELS = {
     "small_cnn": lambda width: (small_cnn(), (1, 28, 28)),
+    "resnet_2b": lambda width: (resnet_2b(), (3, 32, 32)),
     "resnet_4b": lambda width: (resnet_4b(), (3, 32, 32)),
     **{name: lambda width, make=make: (make(width=width), (3, 32, 32)) for name, make in ZOO.items()},
 }
@@ -129,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", default="small_cnn,resnet_4b", help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--models", default="small_cnn,resnet_2b,resnet_4b", help=f"of {', '.join(MODELS)}")
     parser.add_argument(
         "--width", type=float, default=0.125, help="width of the zoo's models (default: 0.125)"
     )

@@ -121,7 +121,9 @@ def plot(found: list[Measured], clean: float, path: Path) -> None:
     for m in found:
         axes.plot(1000 * m.seconds, m.certified, "o")
         axes.annotate(m.method, (1000 * m.seconds, m.certified), xytext=(4, 4), textcoords="offset points")
-    axes.axhline(clean, linestyle=":", color="grey")
+    axes.axhline(clean, linestyle=":", color="grey", label="clean accuracy")
+    axes.legend(loc="lower right")
+    axes.margins(x=0.2)
     axes.set(xscale="log", xlabel="ms an image", ylabel="certified accuracy", ylim=(0, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)

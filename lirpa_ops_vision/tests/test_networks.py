@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.errors import InputError, LirpaError
+from lirpa_core.errors import InputError, PerturbationError
 
 METHODS = ("IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN")
 EPS = 0.1
@@ -118,21 +118,38 @@ def test_perturbed_kernel(method: str) -> None:
         assert bool(((out >= lower - 1e-9) & (out <= upper + 1e-9)).all())
 
 
-def test_kernel_larger_than_the_padded_image() -> None:
-    with pytest.raises(RuntimeError, match="Kernel size"):
-        BoundedModule(nn.Conv2d(1, 1, 5), torch.rand(1, 1, 3, 3))
+EXAMPLES: dict[str, tuple[nn.Module, Tensor, str]] = {
+    "kernel larger than the padded image": (
+        nn.Conv2d(1, 1, 5),
+        torch.rand(1, 1, 3, 3),
+        r"3, 3\].*Kernel size",
+    ),
+    "other number of channels": (nn.Conv2d(3, 1, 3), torch.rand(2, 1, 6, 6), r"1, 6, 6\].*3 channels"),
+    "integers": (nn.Conv2d(1, 1, 3), torch.randint(255, (1, 1, 6, 6)), r"torch\.int64"),
+    "complex numbers": (nn.Conv2d(1, 1, 3), torch.rand(1, 1, 6, 6).to(torch.complex64), r"torch\.complex64"),
+    "half precision": (nn.Conv2d(1, 1, 3).half(), torch.rand(1, 1, 6, 6).half(), r"torch\.float16"),
+}
 
 
-def test_channel_mismatch() -> None:
-    with pytest.raises(RuntimeError, match="channels"):
-        BoundedModule(nn.Conv2d(3, 1, 3), torch.rand(1, 1, 6, 6))
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_wrong_examples(name: str) -> None:
+    model, x, message = EXAMPLES[name]
+    with pytest.raises(InputError, match=message):
+        BoundedModule(model, x)
 
 
 @pytest.mark.parametrize(
-    "x", [torch.randint(255, (1, 1, 6, 6)), torch.rand(1, 1, 6, 6).to(torch.complex64), torch.rand(1, 1, 7, 6)],
-    ids=["integers", "complex numbers", "another resolution"],
-)  # fmt: skip
-def test_wrong_images(x: Tensor) -> None:
+    ("x", "error", "message"),
+    [
+        (torch.randint(255, (1, 1, 6, 6)), PerturbationError, "floating point"),
+        (torch.rand(1, 1, 6, 6).to(torch.complex64), PerturbationError, "floating point"),
+        (torch.rand(1, 1, 7, 6), InputError, r"captured for \[B, 1, 6, 6\]"),
+        (torch.rand(1, 2, 6, 6), InputError, r"captured for \[B, 1, 6, 6\]"),
+        (torch.rand(1, 1, 6, 6).double(), InputError, r"torch\.float64"),
+    ],
+    ids=["integers", "complex numbers", "another resolution", "another number of channels", "another type"],
+)
+def test_wrong_images(x: Tensor, error: type[Exception], message: str) -> None:
     bounded = BoundedModule(network("two pools").float(), torch.rand(1, 1, 6, 6))
-    with pytest.raises((InputError, LirpaError, ValueError)):
+    with pytest.raises(error, match=message):
         bounded.compute_bounds(x=BoundedTensor(x, PerturbationLpNorm(eps=EPS)))

@@ -11,50 +11,9 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing import check_rule
-from lirpa_ops_vision.pooling import ADAPTIVE_MAXIMUM, AVERAGE, MAXIMUM
+from lirpa_ops_vision.pooling import ADAPTIVE_MAXIMUM, MAXIMUM
 
 aten = torch.ops.aten
-
-
-@pytest.mark.parametrize(
-    ("op", "image", "options"),
-    [
-        (aten.avg_pool1d.default, (1, 2, 5), ([2],)),
-        (aten.avg_pool2d.default, (1, 2, 4, 4), ([2, 2],)),
-        (aten.avg_pool2d.default, (1, 1, 5, 4), ([3, 2], [1, 2], [1, 1])),
-        (aten.avg_pool2d.default, (1, 1, 5, 4), ([2, 3], [2, 2], [1, 1], True, False)),
-        (aten.avg_pool2d.default, (1, 1, 5, 4), ([2, 3], [2, 2], [1, 1], True, True)),
-        (aten.avg_pool2d.default, (1, 1, 4, 4), ([2, 2], [2, 2], [0, 0], False, True, 3)),
-        (aten.avg_pool2d.default, (1, 1, 4, 4), ([2, 2], [2, 2], [0, 0], False, True, -3)),
-        (aten.avg_pool2d.default, (2, 4, 4), ([2, 2],)),
-        (aten.avg_pool3d.default, (1, 1, 3, 2, 2), ([2, 2, 2], [1, 1, 1])),
-        (aten.adaptive_avg_pool1d.default, (1, 1, 7), ([3],)),
-        (aten.adaptive_avg_pool2d.default, (1, 2, 3, 4), ([1, 1],)),
-        (aten._adaptive_avg_pool2d.default, (1, 1, 5, 4), ([2, 3],)),
-        (aten._adaptive_avg_pool3d.default, (1, 1, 2, 3, 2), ([1, 2, 1],)),
-    ],
-)
-def test_average(op: Any, image: tuple[int, ...], options: tuple[Any, ...]) -> None:
-    check_rule(AVERAGE, Call.of(op, Operand(image), *options), examples=7)
-
-
-@pytest.mark.parametrize(
-    ("op", "image", "options"),
-    [
-        (aten.max_pool1d.default, (1, 1, 5), ([2],)),
-        (aten.max_pool2d.default, (1, 2, 2, 2), ([2, 2],)),
-        (aten.max_pool2d.default, (1, 1, 4, 3), ([2, 2], [1, 1])),  # overlapping
-        (aten.max_pool2d.default, (1, 1, 5, 5), ([2, 2], [3, 3])),  # elements that nobody reads
-        (aten.max_pool2d.default, (1, 1, 3, 3), ([3, 3], [2, 2], [1, 1])),
-        (aten.max_pool2d.default, (1, 1, 5, 4), ([2, 2], [2, 2], [0, 0], [1, 1], True)),
-        (aten.max_pool2d.default, (1, 1, 4, 5), ([2, 2], [1, 2], [1, 1], [2, 3], True)),
-        (aten.max_pool2d.default, (2, 2, 2), ([2, 2],)),
-        (aten.max_pool2d.default, (1, 1, 2, 2), ([1, 1],)),
-        (aten.max_pool3d.default, (1, 1, 2, 2, 3), ([2, 2, 2],)),
-    ],
-)
-def test_maximum(op: Any, image: tuple[int, ...], options: tuple[Any, ...]) -> None:
-    check_rule(MAXIMUM, Call.of(op, Operand(image), *options), examples=14)
 
 
 @pytest.mark.parametrize("op", [aten.max_pool2d_with_indices.default, aten.adaptive_max_pool2d.default])
@@ -64,17 +23,6 @@ def test_maximum_with_indices(op: Any) -> None:
     check_rule(rule, call, examples=14)
     with pytest.raises(UnsupportedOperandError, match="indices"):
         rule.check(Call.of(op, Operand((1, 1, 4, 3)), [2, 2], output=1))
-
-
-@pytest.mark.parametrize(
-    ("op", "image", "size"),
-    [
-        (aten.adaptive_max_pool1d.default, (1, 1, 7), [3]),
-        (aten.adaptive_max_pool3d.default, (1, 1, 2, 3, 2), [1, 2, 2]),
-    ],
-)
-def test_adaptive_maximum(op: Any, image: tuple[int, ...], size: list[int]) -> None:
-    check_rule(ADAPTIVE_MAXIMUM, Call.of(op, Operand(image), size, output=0), examples=14)
 
 
 def _relax(low: list[float], up: list[float]) -> tuple[torch.Tensor, ...]:

@@ -10,7 +10,6 @@ import torch
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.bounds.linear_map import DenseMap
-from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationAffine, PerturbationL0Norm
 
 
@@ -19,21 +18,6 @@ def test_is_the_minimum_over_every_corner(brute: Any) -> None:
     corners = torch.tensor(list(product((-0.3, 0.3), repeat=3)), dtype=torch.float64)
     members = x + torch.einsum("np,pbi->nbi", corners, basis)
     brute.assert_minimum(PerturbationAffine(PerturbationLpNorm(eps=0.3), basis, centre), x, members)
-
-
-@pytest.mark.parametrize(
-    "base",
-    [
-        PerturbationLpNorm(eps=0.3),
-        PerturbationLpNorm(eps=0.3, norm=1),
-        PerturbationLpNorm(eps=torch.tensor([0.0, 0.7]), norm=2),
-        PerturbationL0Norm(1, x_L=-1.0),
-    ],
-)
-@pytest.mark.parametrize("shared", [False, True])
-def test_conforms(brute: Any, base: Any, shared: bool) -> None:
-    basis = brute.randn(3, 2, 3, seed=1) if shared else brute.randn(3, 2, 2, 3, seed=1)
-    check_perturbation(PerturbationAffine(base, basis), brute.randn(2, 2, 3))
 
 
 def test_the_identity_changes_nothing(brute: Any) -> None:

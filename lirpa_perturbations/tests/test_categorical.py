@@ -58,13 +58,6 @@ def test_is_the_minimum_over_every_choice(brute: Any, case: str) -> None:
     brute.assert_minimum(PerturbationCategorical(GROUPS, **options), x, members(x, options))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_conforms(case: str) -> None:
-    options = CASES[case]
-    x = table(options.get("on", 1.0), options.get("off", 0.0))
-    check_perturbation(PerturbationCategorical(GROUPS, **options), x)
-
-
 def test_budget_per_example() -> None:
     check_perturbation(PerturbationCategorical(GROUPS, torch.tensor([0, 2]), eps=0.1), table())
 

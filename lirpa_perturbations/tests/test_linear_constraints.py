@@ -70,15 +70,6 @@ def test_any_multiplier_gives_a_lower_bound(brute: Any) -> None:
     assert (value[:, 0] <= (C[:, 0] @ corners.T).amin(1) + 1e-12).all()
 
 
-@pytest.mark.parametrize("m", [1, 2, 5])
-@pytest.mark.parametrize("own", [False, True])
-def test_conforms(brute: Any, m: int, own: bool) -> None:
-    A, b, x = case(brute, m, 6, 0.2)
-    options = {"x_L": x - 0.2, "x_U": x + 0.3} if own else {}
-    sides = A @ x.T + 0.05 if own else b
-    check_perturbation(PerturbationLinearConstraints(A, sides, **options), x, exact=m == 1)
-
-
 def test_constraints_that_cut_nothing_and_zero_rows(brute: Any) -> None:
     x, A = brute.rand(2, 4), DenseMap(brute.randn(5, 2, 4))
     ptb = PerturbationLinearConstraints(torch.tensor([[0.0] * 4, [1.0] * 4]), torch.tensor([0.0, 5.0]))

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationPatch
 
 AT = torch.tensor([[0, 0], [2, 1]])
@@ -50,13 +49,6 @@ def test_occlusion_is_the_minimum_over_every_position(
         members.append(z)
     ptb = PerturbationPatch(size, positions=positions, fill=fill)
     brute.assert_minimum(ptb, x, torch.stack(members))
-
-
-@pytest.mark.parametrize("options", [{}, {"positions": AT}, {"fill": 0.5}, {"fill": 0.1, "positions": AT}])
-def test_conforms(brute: Any, options: dict[str, Any]) -> None:
-    x = brute.rand(2, 2, 4, 3)
-    check_perturbation(PerturbationPatch((2, 1), **options), x)
-    check_perturbation(PerturbationPatch(2, **options), x)
 
 
 def test_all_of_the_image_is_the_box(brute: Any) -> None:

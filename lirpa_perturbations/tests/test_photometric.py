@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lirpa_core import BoundedTensor
-from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import bias_field, brightness_contrast
 
 
@@ -18,18 +17,6 @@ def test_brightness_and_contrast_are_the_extremes_of_both(brute: Any) -> None:
     brute.assert_minimum(brightness_contrast(x, 0.1, 0.2), x, members)
     brute.assert_minimum(brightness_contrast(x, 0.1), x, torch.stack([x - 0.1, x + 0.1]))
     brute.assert_minimum(brightness_contrast(x, contrast=0.2), x, torch.stack([0.8 * x, 1.2 * x]))
-
-
-@pytest.mark.parametrize("image", ["random", "constant", "black"])
-def test_conforms(brute: Any, image: str) -> None:
-    x = brute.rand(2, 1, 4, 3) * {"random": 1, "constant": 0, "black": 0}[image] + (image == "constant") * 0.4
-    check_perturbation(brightness_contrast(x, 0.1, 0.2), x)
-
-
-@pytest.mark.parametrize("multiplicative", [False, True])
-def test_bias_fields_conform(brute: Any, multiplicative: bool) -> None:
-    x = brute.rand(2, 1, 4, 3)
-    check_perturbation(bias_field(x, 0.1, multiplicative=multiplicative), x)
 
 
 def test_bias_field_by_hand(brute: Any) -> None:

@@ -12,7 +12,7 @@ import torch
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 
 FOLDER = Path(__file__).parents[2] / "examples" / "vision"
-NAMES = ("cnn_7layer_bn", "resnet18", "densenet", "resnext", "wide_resnet", "mobilenet_v2")
+NAMES = ("cnn_7layer_bn", "resnet18", "densenet", "resnext", "wide_resnet", "mobilenet_v2", "vit", "unet")
 EPS = 1e-5
 
 

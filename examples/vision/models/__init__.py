@@ -3,7 +3,9 @@
 from models.cnn import cnn_7layer_bn, small_cnn
 from models.densenet import densenet
 from models.mobilenet import mobilenet_v2
-from models.resnet import resnet18, resnet_4b, resnext, wide_resnet
+from models.resnet import resnet18, resnet_2b, resnet_4b, resnext, wide_resnet
+from models.unet import unet
+from models.vit import vit
 
 #: Every model of the zoo by name; each takes `classes`, `size` (of the square image) and `width`.
 ZOO = {
@@ -13,6 +15,8 @@ ZOO = {
     "resnext": resnext,
     "wide_resnet": wide_resnet,
     "mobilenet_v2": mobilenet_v2,
+    "vit": vit,
+    "unet": unet,
 }
 
 __all__ = [
@@ -21,8 +25,11 @@ __all__ = [
     "densenet",
     "mobilenet_v2",
     "resnet18",
+    "resnet_2b",
     "resnet_4b",
     "resnext",
     "small_cnn",
+    "unet",
+    "vit",
     "wide_resnet",
 ]

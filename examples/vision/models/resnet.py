@@ -69,14 +69,21 @@ def _plain(inputs: int, outputs: int, stride: int) -> nn.Module:
     return Residual(body, None if same else nn.Conv2d(inputs, outputs, 1, stride))
 
 
-def resnet_4b(classes: int = 10, size: int = 32, width: float = 1.0) -> nn.Module:
-    """The larger residual network of VNN-COMP 2021: four blocks, no normalisation."""
-    channels = scaled(16, width)
+def _vnn_comp(channels: int, outputs: int, strides: tuple[int, ...], classes: int, size: int) -> nn.Module:
     layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, 2, 1), nn.ReLU()]
-    for stride in (2, 1, 2, 1):
-        outputs = scaled(32, width)
+    left = size // 2
+    for stride in strides:
         layers.append(_plain(channels, outputs, stride))
-        channels = outputs
-    left = size // 8
+        channels, left = outputs, left // stride
     linear = [nn.Flatten(), nn.Linear(channels * left * left, 100), nn.ReLU(), nn.Linear(100, classes)]
     return nn.Sequential(*layers, *linear)
+
+
+def resnet_2b(classes: int = 10, size: int = 32, width: float = 1.0) -> nn.Module:
+    """The smaller residual network of VNN-COMP 2021: two blocks, no normalisation."""
+    return _vnn_comp(scaled(8, width), scaled(16, width), (2, 1), classes, size)
+
+
+def resnet_4b(classes: int = 10, size: int = 32, width: float = 1.0) -> nn.Module:
+    """The larger residual network of VNN-COMP 2021: four blocks, no normalisation."""
+    return _vnn_comp(scaled(16, width), scaled(32, width), (2, 1, 2, 1), classes, size)

@@ -18,7 +18,7 @@ from lirpa_core.capture.capture import AUTO, capture, refuse_containers
 from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.graph import Graph
 from lirpa_core.capture.structure import structure_of
-from lirpa_core.engines.memory import bytes_of_a_row, free_share
+from lirpa_core.engines.memory import bytes_of_a_row
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.facade.assemble import assemble
@@ -370,8 +370,6 @@ class BoundedModule(nn.Module):
         budgets = [] if options.memory_budget is None else [options.memory_budget]
         if options.crown_batch_size is not None:
             budgets.append(options.crown_batch_size * bytes_of_a_row(problem))
-        if not budgets and options.conv_mode == "matrix":
-            return free_share(problem.device)
         return min(budgets, default=None)
 
     def __getstate__(self) -> dict[str, Any]:

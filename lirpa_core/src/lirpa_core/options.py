@@ -41,9 +41,8 @@ class BoundOptions:
     Attributes:
         relu: Slope of the lower line of an unstable ReLU: `"adaptive"` (0 or 1, the smaller area),
             `"same-slope"` (that of the upper line), `"zero-lb"` (always 0), `"one-lb"` (always 1).
-        conv_mode: Form of the coefficients of convolutions, for plugins that have a choice: `"patches"`, or
-            `"matrix"`, plain dense coefficients of as many rows at once as the free memory holds, to
-            compare with.
+        conv_mode: Form of the coefficients of convolutions, `"patches"` or `"matrix"` (dense), for
+            plugins that have a choice.
         crown_batch_size: At most so many rows in one backward pass; None: as many as fit.
         memory_budget: Bytes that coefficients may take; None: 32 MiB on a CPU, where more is slower, and a
             quarter of the free memory elsewhere.

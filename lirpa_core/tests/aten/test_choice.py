@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.aten.conformance.choice import CONSTANT
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_op import align
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.registry import default_registry
-from lirpa_core.rules.call import Call, Const, Operand
+from lirpa_core.rules.call import Call, Operand
 
 aten = torch.ops.aten
 WHERE = default_registry().rule_for(aten.where.self)
@@ -28,19 +29,6 @@ def M(*sizes: int) -> Operand:
 
 def C(*sizes: int) -> torch.Tensor:
     return torch.randn(sizes, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-MASK = torch.tensor([True, False, True])
-CONSTANT = {
-    "both": (MASK, X(2, 3), X(2, 3)),
-    "broadcast": (MASK, X(2, 1), X(3)),
-    "condition larger": (MASK.expand(2, 3), X(3), X()),
-    "constant": (MASK, X(2, 3), C(3)),
-    "constant first": (MASK, C(2, 1), X(3)),
-    "batched condition": (Const(C(3, 2, 3) > 0, batched=True), X(2, 3), X(3)),
-    "batched constant": (MASK, X(2, 3), Const(C(3, 3), batched=True)),
-    "integers": (MASK, X(2, 3), torch.tensor(2)),
-}
 
 
 @pytest.mark.parametrize("name", CONSTANT)

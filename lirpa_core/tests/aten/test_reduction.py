@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lirpa_core.aten import reduction
+from lirpa_core.aten.conformance.reduction import AFFINE
 from lirpa_core.registry import default_registry
 from lirpa_core.rules.call import Call, Operand
 
@@ -18,23 +19,6 @@ def X(*sizes: int) -> Operand:
 
 def T(*sizes: int) -> torch.Tensor:
     return torch.randn(sizes, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-AFFINE = {
-    "sum": (aten.sum.default, X(2, 3)),
-    "sum of a number": (aten.sum.default, X()),
-    "sum dim": (aten.sum.dim_IntList, X(2, 3, 2), [1]),
-    "sum dims": (aten.sum.dim_IntList, X(2, 3, 2), [-1, 0], True),
-    "sum no dims": (aten.sum.dim_IntList, X(2, 3), [], True),
-    "sum None": (aten.sum.dim_IntList, X(2, 3), None),
-    "mean": (aten.mean.default, X(2, 3)),
-    "mean dim": (aten.mean.dim, X(2, 3, 2), [1]),
-    "mean dims": (aten.mean.dim, X(2, 3, 2), [-1, 0], True),
-    "mean None": (aten.mean.dim, X(2, 3), None),
-    "cumsum": (aten.cumsum.default, X(2, 4), 1),
-    "cumsum negative": (aten.cumsum.default, X(3, 2), -2),
-    "cumsum of a number": (aten.cumsum.default, X(), 0),
-}
 
 
 @pytest.mark.parametrize("name", AFFINE)

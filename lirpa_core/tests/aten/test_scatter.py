@@ -6,8 +6,9 @@ from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.aten import scatter
+from lirpa_core.aten.conformance.scatter import CASES
 from lirpa_core.registry import default_registry
-from lirpa_core.rules.call import Call, Const, Operand
+from lirpa_core.rules.call import Call, Operand
 
 aten = torch.ops.aten
 INT64_MAX = 2**63 - 1
@@ -19,24 +20,6 @@ def X(*sizes: int) -> Operand:
 
 def C(*sizes: int) -> torch.Tensor:
     return torch.randn(*sizes, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-CASES = {
-    "scatter": (aten.scatter.src, X(2, 4), 1, torch.tensor([[0, 2], [3, 1]]), X(2, 2)),
-    "scatter into constant": (aten.scatter.src, C(2, 4), 1, torch.tensor([[0, 2], [3, 1]]), X(2, 2)),
-    "scatter batched": (
-        aten.scatter.src,
-        X(1, 4),
-        1,
-        Const(torch.tensor([[[0]], [[2]], [[3]]]), True),
-        X(1, 1),
-    ),
-    "scatter number": (aten.scatter.value, X(2, 4), 1, torch.tensor([[0, 2], [3, 1]]), -1.5),
-    "scatter_add": (aten.scatter_add.default, X(2, 4), 1, torch.tensor([[0, 0], [3, 1]]), X(2, 2)),
-    "index_put": (aten.index_put.default, X(4, 2), [torch.tensor([0, 3])], X(2, 2)),
-    "index_put add": (aten.index_put.default, X(4, 2), [torch.tensor([3, 3])], X(2, 2), True),
-    "index_put into constant": (aten.index_put.default, C(4, 2), [torch.tensor([0, 3])], X(2, 2)),
-}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lirpa_core.aten import shape
+from lirpa_core.aten.conformance.shape import CASES, MANY
 from lirpa_core.registry import default_registry
 from lirpa_core.rules.call import Call, Const, Operand
 
@@ -13,49 +14,6 @@ INT64_MAX = 2**63 - 1
 
 def X(*sizes: int) -> Operand:
     return Operand(sizes)
-
-
-CASES = {
-    "view": (aten.view.default, X(2, 3), [3, -1]),
-    "reshape to scalar": (aten.reshape.default, X(1, 1), []),
-    "unsafe_view": (aten._unsafe_view.default, X(2, 3), [6]),
-    "flatten": (aten.flatten.using_ints, X(2, 3, 2), 1, -1),
-    "unflatten": (aten.unflatten.int, X(2, 6), -1, [2, 3]),
-    "squeeze": (aten.squeeze.default, X(1, 3, 1)),
-    "squeeze one": (aten.squeeze.dim, X(1, 3, 1), -1),
-    "squeeze no-op": (aten.squeeze.dim, X(1, 3), 1),
-    "squeeze dims": (aten.squeeze.dims, X(1, 3, 1), [0, -1]),
-    "unsqueeze": (aten.unsqueeze.default, X(2, 3), -2),
-    "permute": (aten.permute.default, X(2, 3, 4), [-1, 0, 1]),
-    "transpose": (aten.transpose.int, X(2, 3, 4), -1, 0),
-    "t": (aten.t.default, X(2, 3)),
-    "t vector": (aten.t.default, X(3)),
-    "expand": (aten.expand.default, X(3, 1), [2, -1, 4]),
-    "expand copy": (aten.expand_copy.default, X(1, 3), [2, 3]),
-    "slice": (aten.slice.Tensor, X(2, 5), 1, 1, 4),
-    "slice open": (aten.slice.Tensor, X(2, 5), -1, 2, INT64_MAX),
-    "slice negative": (aten.slice.Tensor, X(5, 2), 0, -4, -1),
-    "slice step": (aten.slice.Tensor, X(2, 7), 1, 1, 6, 2),
-    "slice None": (aten.slice.Tensor, X(2, 4), 1, None, None, 3),
-    "select": (aten.select.int, X(2, 3, 4), 1, 2),
-    "select negative": (aten.select.int, X(2, 3), -1, -2),
-    "narrow": (aten.narrow.default, X(2, 5), 1, 1, 3),
-    "narrow negative": (aten.narrow.default, X(2, 5), -1, -2, 2),
-    "cat": (aten.cat.default, [X(2, 1), X(2, 3)], 1),
-    "cat negative": (aten.cat.default, [X(1, 2), X(3, 2)], -2),
-    "cat constant": (aten.cat.default, [torch.ones(2, 2), X(2, 3), torch.ones(2, 1)], -1),
-    "cat integers": (aten.cat.default, [torch.ones(2, 2, dtype=torch.int64), X(2, 3)], 1),
-    "cat empty": (aten.cat.default, [X(0), X(2, 3)], 0),
-    "cat vectors": (aten.cat.default, [X(0), X(2), X(3)], 0),
-    "cat twice": (aten.cat.default, [X(2, 2), torch.ones(2, 1), X(2, 2)], 1),
-}
-MANY = {
-    "split": (aten.split.Tensor, X(2, 5), 2, 1),
-    "split sizes": (aten.split.sizes, X(5, 2), [1, 3, 1], 0),
-    "split_with_sizes": (aten.split_with_sizes.default, X(2, 5), [2, 3], -1),
-    "chunk": (aten.chunk.default, X(2, 7), 3, 1),
-    "unbind": (aten.unbind.int, X(2, 3), -1),
-}
 
 
 def _call(case: tuple) -> Call:

@@ -54,7 +54,7 @@ class ConvGeometry:
         """Read the geometry from a call of any convolution."""
         weight = call["weight"]
         shape = weight.value.shape if isinstance(weight, Const) else call.shapes[weight.index]
-        dims = len(shape) - 2
+        dims = _space(call)
         stride, dilation = spatial(call["stride"], dims), spatial(call["dilation"], dims)
         before, after = _padding(call["padding"], tuple(shape[2:]), dilation)
         transposed = "output_padding" in call.arguments and call.arguments.get("transposed", True)
@@ -110,12 +110,12 @@ class ConvGeometry:
         """
         if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and A.device.type == "cpu":
             columns = weight.flatten(1).T @ A.flatten(2)  # [N, C·kh·kw, P]
-            size = [
+            size = tuple(
                 (n - 1) * s + d * (k - 1) + 1 - 2 * p + e
                 for n, s, d, k, p, e in zip(
                     A.shape[2:], self.stride, self.dilation, weight.shape[2:], padding, extra, strict=True
                 )
-            ]
+            )
             return torch.nn.functional.fold(
                 columns, tuple(size), weight.shape[2:], self.dilation, tuple(padding), self.stride
             )
@@ -164,7 +164,13 @@ class ConvNative:
         return None
 
 
-CONV = Bilinear("input", "weight", ("bias",), native=ConvNative())
+def _space(call: Call) -> int:
+    """Number of spatial dimensions, which lie behind the channels that a bias is added to."""
+    weight = call["weight"]
+    return len(weight.value.shape if isinstance(weight, Const) else call.shapes[weight.index]) - 2
+
+
+CONV = Bilinear("input", "weight", ("bias",), native=ConvNative(), trailing=_space)
 
 #: Convolutions as they are exported, and the general form that decomposition makes of them.
 CONVOLUTIONS = (

@@ -20,6 +20,9 @@ from lirpa_ops_vision.windows import Windows, WindowSum
 
 aten = torch.ops.aten
 
+#: How much of an element's width counts for it beside its lower bound.
+_SHARE = 2**-10
+
 #: From a call to the windows that it reads.
 WindowsOf: TypeAlias = Callable[[Call], Windows]
 
@@ -79,7 +82,8 @@ class MaxPool:
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
         """Below: one element of the window. Above: `t + Σ relu(xᵢ − t)` with chords.
 
-        Below, the element with the largest lower bound is taken. Above, any threshold `t` is sound,
+        Below, the element with the largest lower bound is taken, and of those with nearly the same (all are
+        zero behind a ReLU) the one with the largest upper bound. Above, any threshold `t` is sound,
         since `max x = t + max(xᵢ − t)`; at the centre of the box the value of the sum of chords is
         convex and piecewise linear in `t ≥ max l`, and least for every `t` between the third and the
         second largest upper bound. The middle of that is taken: never worse than the constant `max u`
@@ -89,7 +93,8 @@ class MaxPool:
         (x,) = inputs
         windows = self.windows(call)
         low, up = windows.gather(x.lower, -torch.inf), windows.gather(x.upper, -torch.inf)  # [B, *S, K]
-        best = low.argmax(-1, keepdim=True)
+        inside = windows.inside
+        best = torch.where(inside, torch.lerp(low, up, _SHARE), -torch.inf).argmax(-1, keepdim=True)
         first = torch.zeros_like(low).scatter(-1, best, 1.0)
         t = _threshold(low.amax(-1), up).unsqueeze(-1)
         above = up > t  # so low <= t < up: the chord has a slope

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lirpa_core.bounds.linear_op import LinearOp
 from lirpa_core.capture.graph import Shape
+
+
+@dataclass(frozen=True)
+class Slide:
+    """One kernel moved over the image by a stride, one number for each spatial dimension."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +32,14 @@ class Windows:
         size: Spatial size of the input.
         out_size: Spatial size of the output, `P` elements.
         axes: Along each axis, for each output position, the input positions that it reads.
+        slide: The kernel that makes them, its last dimension first to vary within `K`; None for others.
     """
 
     index: Tensor
     size: Shape
     out_size: Shape
     axes: Sequence[Sequence[Sequence[int]]]
+    slide: Slide | None = None
 
     @classmethod
     def regular(
@@ -45,7 +57,8 @@ class Windows:
             [[o * s - p + k * d for k in range(n)] for o in range(out)]
             for out, n, s, p, d in zip(out_size, kernel, stride, padding, dilation, strict=True)
         ]
-        return cls._product(axes, size, out_size, device)
+        slide = Slide(tuple(kernel), tuple(stride), tuple(padding), tuple(dilation))
+        return replace(cls._product(axes, size, out_size, device), slide=slide)
 
     @classmethod
     def adaptive(cls, size: Sequence[int], out_size: Sequence[int], device: torch.device) -> Windows:

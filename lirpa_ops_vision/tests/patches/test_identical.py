@@ -57,7 +57,8 @@ class RandomGraph(nn.Module):
             first = nn.Conv2d(channels, width, 3, 2, 1)
             both = nn.Sequential(first, act(), self._conv(draw, width, width))
             return nn.ModuleList([both, nn.Conv2d(channels, width, 1, 2)])
-        pool = draw.choice([None, nn.AvgPool2d(2, 1), nn.AvgPool2d(3, 2, 1), nn.ZeroPad2d((1, 0, 0, 2))])
+        pools = [nn.AvgPool2d(2, 1), nn.AvgPool2d(3, 2, 1), nn.MaxPool2d(2, 1), nn.MaxPool2d(3, 2, 1)]
+        pool = draw.choice([None, *pools, nn.ZeroPad2d((1, 0, 0, 2))])
         parts = [self._conv(draw, channels, width, draw.choice([1, 2])), act()]
         return nn.Sequential(*parts, *([pool] if pool else []))
 

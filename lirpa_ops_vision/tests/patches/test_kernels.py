@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_map import LinearMap, RowsMap
 from lirpa_core.bounds.linear_op import LinearOp
 from lirpa_core.registry import default_registry
@@ -104,6 +105,44 @@ def test_average_pooling(options: tuple[Any, ...]) -> None:
     call = Call.of(aten.avg_pool2d.default, Operand((1, 2, 9, 10)), *options)
     check(call, rows_over(call.shape, 1))
     check(call, patches_over(call.shape, 1))
+
+
+@pytest.mark.parametrize("side", ["lower", "upper"])
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ([2, 2],),
+        ([3, 2], [2, 1], [1, 1]),
+        ([3, 3], [1, 1], [1, 1]),
+        ([2, 2], [3, 2], [0, 0], [1, 1], True),
+        ([2, 3], [1, 2], [1, 1], [2, 1]),
+    ],
+)
+def test_maximum_pooling(options: tuple[Any, ...], batch: int, side: str) -> None:
+    call = Call.of(aten.max_pool2d.default, Operand((1, 2, 9, 10)), *options, batch=batch)
+    ends = torch.randn(2, batch, 1, 2, 9, 10, dtype=torch.float64).sort(0).values
+    rule = default_registry().rule_for(call.node.target)
+    assert rule is not None
+    op = getattr(rule.relax(call, (Interval(ends[0], ends[1]),)), side).terms[0]
+    for A in (rows_over(call.shape, batch), patches_over(call.shape, batch)):
+        kernel = default_registry().find_kernel(op.key, type(A))
+        assert kernel is not None
+        pulled = kernel(op, A)
+        assert isinstance(pulled, PatchesMap)
+        torch.testing.assert_close(pulled.to_dense(), op.transpose(A.to_dense()))
+
+
+def test_adaptive_maximum_pooling_goes_dense() -> None:
+    call = Call.of(aten.adaptive_max_pool2d.default, Operand((1, 2, 9, 10)), [4, 5], output=0)
+    ends = torch.randn(2, 1, 1, 2, 9, 10, dtype=torch.float64).sort(0).values
+    rule = default_registry().rule_for(call.node.target)
+    assert rule is not None
+    op = rule.relax(call, (Interval(ends[0], ends[1]),)).lower.terms[0]
+    assert op is not None
+    kernel = default_registry().find_kernel(op.key, PatchesMap)
+    assert kernel is not None
+    assert kernel(op, patches_over(call.shape, 1)) is None
 
 
 @pytest.mark.parametrize("op", [aten.add.Tensor, aten.sub.Tensor])

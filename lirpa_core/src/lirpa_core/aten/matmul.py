@@ -20,6 +20,8 @@ aten = torch.ops.aten
 
 #: Elements of the temporary that the exact product of two interval matrices may take at once.
 _CHUNK = 2**24
+#: Elements of a block of a large matrix, which stays in the cache while it is used twice.
+_BLOCK = 2**18
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,26 @@ class MatMul:
         x, w = self._matrices(call, slot, weight, x, lead)
         out = times(x, w, lead - 1) if is_left else times_from_left(w, x, lead - 1)
         return out.reshape(*out.shape[:lead], *call.shape)
+
+    def ball(
+        self, call: Call, slot: int, weight: Const, center: Tensor, radius: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """Both products block by block of a large matrix, so that the block is read from memory once.
+
+        With few examples reading the matrix is what takes the time, and writing its absolute values takes
+        longer still. While gradients are recorded there is nothing to gain.
+        """
+        w = weight.value
+        large = w.dim() == 2 and w.numel() > 2 * _BLOCK and w.device.type == "cpu"
+        if not large or weight.batched or call.slot(self.left) != slot or torch.is_grad_enabled():
+            return None
+        inner = 1 if self.transposed else 0  # of the matrix as it is stored
+        step = max(1, _BLOCK // w.shape[1 - inner])
+        blocks = (self._stored(block) for block in w.split(step, inner))
+        middle = spread = center.new_zeros(())
+        for block, c, r in zip(blocks, center.split(step, -1), radius.split(step, -1), strict=True):
+            middle, spread = middle + c @ block, spread + r @ block.abs()
+        return middle, spread
 
     def transpose(self, call: Call, slot: int, weight: Const, A: Tensor) -> Tensor | None:
         is_left = call.slot(self.left) == slot

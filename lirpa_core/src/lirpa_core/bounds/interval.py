@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
 class Interval:
     """Elementwise bounds of one node.
 
     Attributes:
-        lower: `[B, *S]`; a leading size of one means the same for every example.
-        upper: `[B, *S]`.
         around: Centre `[B, *S]` and radius `[1 or B, *S]`, where they are known and need not be computed
             from the ends. A radius that all examples share saves a linear operator most of its work.
     """
 
-    lower: Tensor
-    upper: Tensor
-    around: tuple[Tensor, Tensor] | None = field(default=None, kw_only=True)
+    __slots__ = ("_lower", "_upper", "around")
+
+    def __init__(
+        self, lower: Tensor | None, upper: Tensor | None, *, around: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        """Bounds from their ends, `[B, *S]` each; a leading size of one means the same for every example."""
+        assert around is not None or (lower is not None and upper is not None)
+        self._lower, self._upper, self.around = lower, upper, around
+
+    @classmethod
+    def of_ball(cls, center: Tensor, radius: Tensor) -> Interval:
+        """Bounds from a centre and a radius; the ends are computed when somebody asks for them."""
+        return cls(None, None, around=(center, radius))
+
+    @property
+    def lower(self) -> Tensor:
+        """The lower end, `[B, *S]`."""
+        if self._lower is None:
+            assert self.around is not None
+            self._lower = self.around[0] - self.around[1]
+        return self._lower
+
+    @property
+    def upper(self) -> Tensor:
+        """The upper end, `[B, *S]`."""
+        if self._upper is None:
+            assert self.around is not None
+            self._upper = self.around[0] + self.around[1]
+        return self._upper
+
+    def __repr__(self) -> str:
+        return f"Interval(lower={self.lower}, upper={self.upper})"
 
     @property
     def center(self) -> Tensor:

@@ -19,9 +19,10 @@ from lirpa_core.capture.evaluate import ids_out_of_range
 from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.graph import Graph
 from lirpa_core.capture.replay import other_batch_size, replayed
+from lirpa_core.capture.source import raised_at
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
 from lirpa_core.capture.whole import keeping_whole
-from lirpa_core.errors import CaptureError, InputError
+from lirpa_core.errors import CaptureError, InputError, LirpaError
 
 if TYPE_CHECKING:
     from lirpa_core.registry import Registry
@@ -126,9 +127,25 @@ def _refuse_fixed_batch(
         try:
             model(*one_args, **one_kwargs)
         except Exception as error:
-            _explain_ids(model, args, kwargs)
-            model(*args, **kwargs)
+            try:
+                _explain_ids(model, args, kwargs)
+                model(*args, **kwargs)
+            except LirpaError:
+                raise
+            except Exception as own:
+                raise _fails_by_itself(own, pytree.tree_leaves((args, kwargs))) from own
             raise other_batch_size(1, error) from error
+
+
+def _fails_by_itself(error: Exception, inputs: Sequence[Any]) -> InputError:
+    """The model's own error on its example inputs, with what was given and where it failed."""
+    given = ", ".join(f"{_describe(x)} and {x.dtype}" if isinstance(x, Tensor) else repr(x) for x in inputs)
+    where = raised_at(error)
+    text = str(error).strip().splitlines()
+    return InputError(
+        f"the model itself fails on the example input ({given}){f' at {where}' if where else ''}: "
+        f"{type(error).__name__}: {text[0] if text else ''}. Give an example that model(...) accepts."
+    )
 
 
 def _explain_ids(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -70,12 +70,11 @@ def command(
         raise OptionError(
             f"`lirpa check` needs {' and '.join(missing)}; install with: pip install 'lirpa-core[testing]'"
         )
-    from lirpa_core.testing.conformance import Report, Suite, select
+    from lirpa_core.testing.conformance import Report, suite_of
     from lirpa_core.testing.profiles import profile_of
 
     chosen = profile_of(profile)
-    registry, plugins = select(registry_of(ctx), packages)
-    suite = Suite.of(registry, plugins).matching(keyword)
+    suite = suite_of(*packages, registry=registry_of(ctx)).matching(keyword)
     report = Report(chosen, tuple(_outcomes(suite, chosen, seed, save)))
     if as_json:
         print_json(report.to_json())

@@ -46,7 +46,7 @@ def command(name: str, output: Path, **options: str | None) -> None:
     NAME is the name for pip, such as lirpa-ops-audio.
     """
     target = make(name, output, **options)
-    click.echo(f"made {target}\n\n  cd {target}\n  pip install -e '.[test]'\n  pytest\n  lirpa plugins")
+    click.echo(f"made {target}\n\n  cd {target}\n  pip install -e '.[test]'\n  pytest\n  lirpa check {name}")
 
 
 def make(name: str, output: Path, **options: str | None) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import LinearOp, align
+from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align
 from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.capture.graph import Shape
 from lirpa_core.rules.call import Call, Const
@@ -35,6 +35,16 @@ class BilinearNative(Protocol):
         """The product of two boxes, without the additive arguments."""
 
 
+@runtime_checkable
+class BallNative(Protocol):
+    """Native code that has a faster way to the operator and its absolute values than one after the other."""
+
+    def ball(
+        self, call: Call, slot: int, weight: Const, center: Tensor, radius: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """`W·center` and `|W|·radius`, from `[B, *S_in]` to `[B, *S]`; None where there is no faster way."""
+
+
 @dataclass(frozen=True)
 class Bilinear:
     """Rule of `f(left, right) + additive`, with `f` bilinear and of non-negative structure constants.
@@ -51,7 +61,8 @@ class Bilinear:
         native: Hand-written code for speed.
         refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
         trailing: Whether the additive arguments broadcast to the output with their dimensions aligned at
-            the end, as in ordinary addition. Without it, they are evaluated through the operator.
+            the end, as in ordinary addition; or how many dimensions of the output lie behind theirs, as
+            those of space behind a channel. Without it, they are evaluated through the operator.
         fixed: `(call, slot, weight) -> LinearOp`: the operator in `slot` with the other factor fixed
             at `weight`, where a more telling operator than `WeightedOp` exists (a `Diagonal`, say).
     """
@@ -61,7 +72,7 @@ class Bilinear:
     additive: tuple[str, ...] = ()
     native: BilinearNative | None = None
     fixed: Callable[[Call, int, Const], LinearOp] | None = None
-    trailing: bool = False
+    trailing: bool | Callable[[Call], int] = False
     refuse: Callable[[Call], str | None] | None = None
 
     family = "bilinear"
@@ -97,6 +108,10 @@ class Bilinear:
             affine = self.relax(call, inputs).lower
             if len(inputs) == 1 and isinstance(affine.terms[0], WeightedOp):
                 return affine.terms[0].interval(inputs[0], affine.bias)
+            if len(inputs) == 1 and isinstance(affine.terms[0], Diagonal) and inputs[0].around is not None:
+                middle, spread = inputs[0].around
+                center, radius = affine.terms[0].apply(middle), affine.terms[0].apply_abs(spread)
+                return Interval.of_ball(center if affine.bias is None else center + affine.bias, radius)
             lower = upper = affine.bias
             for term, x in zip(affine.terms, inputs, strict=True):
                 if term is None:
@@ -170,7 +185,7 @@ class Bilinear:
 
     def _joint(self, call: Call) -> Linear:
         names = (self.left, self.right, *self.additive)
-        return Linear(names, native=Broadcast()) if self.trailing else Linear(names)
+        return Linear(names, native=Broadcast()) if self.trailing is True else Linear(names)
 
     def _additive_slots(self, call: Call) -> list[int]:
         slots = (call.slot(name) for name in self.additive)
@@ -193,9 +208,10 @@ class Bilinear:
             return None
         if not self.trailing:
             return zero_factors(call, self.left, self.right).evaluate(call.zeros())
-        rank = len(call.shape)
-        values = [align(c.value, 1, rank) if c.batched else align(c.value[None], 1, rank) for c in addends]
-        total = values[0]
+        rank, behind = len(call.shape), self.trailing(call) if callable(self.trailing) else 0
+        values = [c.value if c.batched else c.value[None] for c in addends]
+        values = [align(v.reshape(*v.shape, *[1] * behind), 1, rank) for v in values]
+        total: Tensor = values[0]
         for value in values[1:]:
             total = total + value
         return total.expand(total.shape[0], *call.shape)
@@ -252,9 +268,16 @@ class WeightedOp(LinearOp):
     def interval(self, x: Interval, bias: Tensor | None) -> Interval:
         """Bounds of the operator plus a bias, which is added to the centre: once, not at either end."""
         middle, spread = x.ball()
-        center, radius = self.apply(middle), self.apply_abs(spread)
-        center = center if bias is None else center + bias
-        return Interval(center - radius, center + radius)
+        center, radius = self._ball(middle, spread)
+        return Interval.of_ball(center if bias is None else center + bias, radius)
+
+    def _ball(self, center: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        native: object = self.rule.native
+        if isinstance(native, BallNative):
+            result = native.ball(self.call, self.slot, self.weight, center, radius)
+            if result is not None:
+                return result
+        return self.apply(center), self.apply_abs(radius)
 
     def transpose(self, A: Tensor) -> Tensor:
         if self.rule.native is not None:

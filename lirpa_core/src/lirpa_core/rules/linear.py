@@ -92,6 +92,10 @@ class Linear:
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """See `Rule.interval`: exact for independent operands, one pass an end."""
         signs = [self.sign(call, i) for i in range(len(inputs))]
+        if None not in signs and len(inputs) == 1 and inputs[0].around is not None:
+            center, radius = inputs[0].around
+            radius = StructuralOp(call, 0, self).apply_abs(radius)
+            return Interval.of_ball(self._evaluate(call, [center]), radius)
         if None not in signs:
             ends = [
                 (x.lower, x.upper) if s == 1 else (x.upper, x.lower)
@@ -99,7 +103,7 @@ class Linear:
             ]
             lower = self._evaluate(call, [low for low, _ in ends])
             upper = self._evaluate(call, [up for _, up in ends])
-            return Interval(lower, upper, around=self._moved(call, inputs))
+            return Interval(lower, upper)
         bias = self._bias(call)
         lower = upper = torch.zeros((), dtype=call.dtype, device=call.device) if bias is None else bias
         for i, x in enumerate(inputs):
@@ -111,13 +115,6 @@ class Linear:
         """See `Rule.relax`: the operator itself."""
         terms = tuple(StructuralOp(call, i, self) for i in range(len(call.shapes)))
         return Relaxation.exactly(Affine(terms, self._bias(call)))
-
-    def _moved(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor, Tensor] | None:
-        """Centre and radius behind an operator that merely moves elements, where the operand has them."""
-        if not self.selects or len(inputs) != 1 or inputs[0].around is None:
-            return None
-        center, radius = inputs[0].around
-        return self._evaluate(call, [center]), StructuralOp(call, 0, self).apply_abs(radius)
 
     def _evaluate(self, call: Call, operands: Sequence[Tensor]) -> Tensor:
         if self.native is not None:

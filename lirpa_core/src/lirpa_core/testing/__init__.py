@@ -6,6 +6,7 @@ Needs the extra `testing`: `pip install 'lirpa-core[testing]'`.
 from lirpa_core.testing.check_linear_map import check_linear_map
 from lirpa_core.testing.check_perturbation import check_perturbation
 from lirpa_core.testing.check_rule import CHECKS, check_box, check_rule
+from lirpa_core.testing.profiles import PROFILES, Profile, profile_of
 from lirpa_core.testing.report import (
     LinearMapViolation,
     PerturbationReport,
@@ -18,10 +19,12 @@ from lirpa_core.testing.strategies import REGIMES, boxes, operand_boxes
 
 __all__ = [
     "CHECKS",
+    "PROFILES",
     "REGIMES",
     "LinearMapViolation",
     "PerturbationReport",
     "PerturbationViolation",
+    "Profile",
     "RuleReport",
     "RuleViolation",
     "Violation",
@@ -31,4 +34,5 @@ __all__ = [
     "check_perturbation",
     "check_rule",
     "operand_boxes",
+    "profile_of",
 ]

@@ -13,22 +13,33 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.rules.call import Call, Const, Slot
 
 
-def map_call(call: Call, function: Callable[[Tensor], Tensor], *, batch: int, dtype: torch.dtype) -> Call:
-    """The call with another batch size and element type, and `function` applied to batched constants."""
+def map_call(
+    call: Call, function: Callable[[Tensor], Tensor], *, batch: int, dtype: torch.dtype | None = None
+) -> Call:
+    """The call with another batch size, and `function` applied to batched constants.
+
+    Args:
+        call: The call.
+        function: Applied to constants that differ between examples.
+        batch: Number of examples.
+        dtype: Element type that all floating tensors are converted to; None leaves them as they are.
+    """
 
     def convert(value: Any) -> Any:
         if isinstance(value, Const):
             tensor = function(value.value) if value.batched else value.value
-            return Const(tensor.to(dtype) if tensor.is_floating_point() else tensor, value.batched)
+            wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+            return Const(tensor.to(wanted), value.batched)
         if isinstance(value, tuple):
             return tuple(convert(v) for v in value)
         return value
 
-    node = dataclasses.replace(
-        call.node, dtype=dtype if call.node.dtype.is_floating_point else call.node.dtype
-    )
+    def typed(given: torch.dtype) -> torch.dtype:
+        return dtype if dtype is not None and given.is_floating_point else given
+
+    node = dataclasses.replace(call.node, dtype=typed(call.node.dtype))
     arguments = {name: convert(value) for name, value in call.arguments.items()}
-    dtypes = tuple(dtype if d.is_floating_point else d for d in call.dtypes)
+    dtypes = tuple(typed(d) for d in call.dtypes)
     return dataclasses.replace(call, node=node, arguments=arguments, batch=batch, dtypes=dtypes)
 
 

@@ -80,9 +80,7 @@ class Case:
         """The examples `which`, a mask `[B]` or indices, as a batch of their own."""
         inputs = [Interval(x.lower[which], x.upper[which]) for x in self.inputs]
         batch = inputs[0].lower.shape[0]
-        return self.with_inputs(
-            inputs, map_call(self.call, lambda t: t[which], batch=batch, dtype=self.call.dtype)
-        )
+        return self.with_inputs(inputs, map_call(self.call, lambda t: t[which], batch=batch))
 
     def is_mask(self, slot: int) -> bool:
         """Whether an operand is boolean: its box is of zeros and ones, and so are the points in it."""
@@ -198,7 +196,7 @@ class Case:
         largest = [x.lower.abs().maximum(x.upper.abs()) for x in self.inputs]
         ones = [1] * len(self.call.shape)
         scale = self.start_outputs.abs().amax(0)
-        for x in largest:
+        for x in (x for x in largest if x.numel()):
             scale = scale + x.reshape(x.shape[0], -1).amax(1).reshape(-1, *ones)
         if self.has_lines:
             with torch.no_grad():

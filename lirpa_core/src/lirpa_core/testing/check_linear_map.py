@@ -75,6 +75,8 @@ class _Checker:
         self.compare("scale", total * largest.amax(), a)
         self.compare("scale", total, 0 * a)
         self.compare("relax", total * largest.amax(), low, high)
+        for biases in ((low, high), (None, high), (low, None)):
+            self.compare("relax_affine", total * largest.amax(), (low, high), biases)
 
     def check_rearranging(self) -> None:
         size = self.A.abs().sum()
@@ -99,7 +101,7 @@ class _Checker:
 
     def compare(self, method: str, magnitude: Tensor, *args: Any) -> None:
         """Require that a method of the map gives what it gives for the dense form."""
-        shown = ", ".join(str(list(v.shape)) if isinstance(v, Tensor) else str(v) for v in args)
+        shown = ", ".join(_shown(v) for v in args)
         name = f"{method}({shown})"
         expected = getattr(self.oracle, method)(*args)
         try:
@@ -145,6 +147,12 @@ class _Checker:
         m = self.map
         details = {"rows": self.A.shape[0], "batch": self.A.shape[1], "shape": list(self.A.shape[2:])}
         raise LinearMapViolation(type(m).__name__, method, f"{method} {what}", details)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(_shown(v) for v in value)})"
+    return str(list(value.shape)) if isinstance(value, Tensor) else str(value)
 
 
 def _broadcastable(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

@@ -190,7 +190,7 @@ def _prepare(given: Any, batch: int) -> Call:
     call: Call = given if isinstance(given, Call) else Call.of(given, Operand((3,)))
     batches = [c.value.shape[0] for c in call.constants if c.batched]
     if any(b == 1 for b in batches) and max(batches) == 1:
-        return map_call(call, lambda t: t, batch=1, dtype=call.dtype)
+        return map_call(call, lambda t: t, batch=1)
     return dataclasses.replace(call, batch=max(batches, default=batch))
 
 
@@ -252,7 +252,7 @@ class _Run:
             simplest: Whether to examine the simplest box, which Hypothesis draws before all others, too.
             minimise: Whether to look for a simpler box that fails in the same way.
         """
-        failing: dict[bytes, RuleViolation] = {}
+        failing: dict[str, RuleViolation] = {}
         calls = tries = 0
 
         @hypothesis.seed(self.seed)
@@ -272,7 +272,7 @@ class _Run:
             if calls == 1 and not simplest:
                 return
             inputs = (drawn,) if isinstance(drawn, Interval) else drawn
-            key = b"".join(e.numpy(force=True).tobytes() for x in inputs for e in (x.lower, x.upper))
+            key = str([e.tolist() for x in inputs for e in (x.lower, x.upper)])
             wanted = self.checks
             if failing:
                 if key in failing:

@@ -9,6 +9,7 @@ from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.relaxation import Relaxation
 from lirpa_core.rules.base import MODES
 from lirpa_core.rules.call import Call
+from lirpa_core.testing.attack import gradients_of
 from lirpa_core.testing.calls import map_call
 from lirpa_core.testing.case import Case, evaluate_affine
 from lirpa_core.testing.soundness import inside
@@ -191,7 +192,7 @@ def _smooth_at_the_ends(case: Case) -> Tensor:
             y = case.evaluate(tuple(e.unsqueeze(0) for e in ends))
             if not y.requires_grad:
                 return smooth
-            gradients: tuple[Tensor | None, ...] = torch.autograd.grad(y.sum(), ends, allow_unused=True)
+            gradients = gradients_of(y.sum(), ends)
         for g in gradients:
             if g is not None:
                 smooth = smooth & g.isfinite().reshape(case.batch, -1).all(1)

@@ -97,7 +97,7 @@ def _check_op(case: Case, op: LinearOp, slot: int, name: str) -> None:
     if shared.shape[1] not in (1, B):
         fail(f"transpose of shared coefficients {list(A[:, :1].shape)} gives {list(shared.shape)}")
     repeated = op.transpose(A[:, :1].expand_as(A))
-    reach = repeated.abs().amax().expand_as(repeated)
+    reach = (repeated.abs().amax() if repeated.numel() else repeated.sum()).expand_as(repeated)
     require(
         shared.expand_as(repeated),
         repeated,

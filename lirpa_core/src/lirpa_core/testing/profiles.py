@@ -51,7 +51,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
         profile.name: profile
         for profile in (
             Profile("fast", examples=24, batch=8, attack_steps=3, forms=12, prove=False),
-            Profile("ci", examples=64),
+            Profile("ci", examples=48, forms=12),
             Profile(
                 "thorough",
                 examples=10_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from lirpa_ops_vision.conv import ConvGeometry
 from lirpa_ops_vision.folding import spatial
 from lirpa_ops_vision.patches.placement import Pair, Placement
 from lirpa_ops_vision.patches.structure import PatchesMap, is_image, placement_of, single_pixels
+from lirpa_ops_vision.windows import WindowSum
 
 aten = torch.ops.aten
 
@@ -183,6 +185,43 @@ def average_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
     return None if single is None else average_patches(op, single)
 
 
+# ---------------------------------------------------------------------- maximum pooling
+
+
+def window_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
+    """Patches through sums over the windows of one kernel, each element of a window with weights of its own."""
+    assert isinstance(op, WindowSum)
+    slide = op.windows.slide
+    if slide is None or len(slide.kernel) != 2 or not is_image(op.in_shape):
+        return None
+    extent = [d * (k - 1) + 1 for d, k in zip(slide.dilation, slide.kernel, strict=True)]
+    place = A.place.through(extent, slide.stride, slide.padding, _size(op))
+    if place.covers:
+        return None
+    A = A.cleaned()
+    total: Tensor | None = None
+    for k, (i, j) in enumerate(itertools.product(*map(range, slide.kernel))):
+        part = A.scale(op.weight[..., k])
+        assert isinstance(part, PatchesMap)
+        values = part.values
+        if total is None:
+            total = values.new_zeros(*values.shape[:3], *place.kernel)
+        first = (i * slide.dilation[0], j * slide.dilation[1])
+        rows, columns = (
+            slice(at, at + step * (n - 1) + 1, step)
+            for at, step, n in zip(first, slide.stride, A.place.kernel, strict=True)
+        )
+        total[..., rows, columns] += values
+    assert total is not None
+    return PatchesMap(total, place, op.in_shape, clean=place.inside)
+
+
+def window_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
+    """Selected rows through sums over windows, by way of patches of one pixel."""
+    single = single_pixels(A)
+    return None if single is None else window_patches(op, single)
+
+
 def register(registry: OperatorRegistry) -> None:
     """Register this file's kernels."""
     for op in (aten.conv2d.default, aten.conv2d.padding, aten.convolution.default):
@@ -197,3 +236,5 @@ def register(registry: OperatorRegistry) -> None:
     registry.kernel(aten.constant_pad_nd.default, PatchesMap, pad_patches)
     registry.kernel(aten.avg_pool2d.default, RowsMap, average_rows, form="patches")
     registry.kernel(aten.avg_pool2d.default, PatchesMap, average_patches)
+    registry.kernel(WindowSum, RowsMap, window_rows, form="patches")
+    registry.kernel(WindowSum, PatchesMap, window_patches)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 
 from {{ cookiecutter.module_name }} import functions, rules
 from {{ cookiecutter.module_name }}.perturbation import PerturbationBrightness
@@ -25,3 +25,11 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
 def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models that this package provides."""
     registry.register("{{ cookiecutter.plugin_name }}_brightness", PerturbationBrightness)
+
+
+@hookimpl
+def lirpa_conformance_cases(cases: ConformanceCases) -> None:
+    """Declare calls to try the rules on."""
+    from {{ cookiecutter.module_name }} import conformance  # which only tests need
+
+    conformance.declare(cases)

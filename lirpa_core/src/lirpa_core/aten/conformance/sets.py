@@ -22,6 +22,9 @@ def declare(cases: ConformanceCases) -> None:
     each = torch.tensor([0.0, 0.1, 2.0])
     for p in (1, 2, math.inf):
         cases.perturbation(f"radius of each example, p = {p}", PerturbationLpNorm(each, p), x)
+    for p in (1, 2):
+        joint = PerturbationJoint(PerturbationLpNorm(0.5, p), key="one tensor alone")
+        cases.perturbation(f"joint ball of one tensor, p = {p}", joint, x)
     cases.perturbation("box", PerturbationLpNorm(x_L=x - 0.1, x_U=x + 2), x)
     cases.perturbation("radius of each element", PerturbationLpNorm(torch.full((2, 2), 0.3)), x)
     joint = PerturbationJoint(PerturbationLpNorm(0.5, 2, x_L=0.0, x_U=1.0))

@@ -9,7 +9,22 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from lirpa_core.errors import OptionError, PluginError
-from lirpa_core.registry import Registry
+from lirpa_core.registry import Registry, default_registry
+from lirpa_core.testing.conformance.suite import Suite
+
+
+def suite_of(*names: str, registry: Registry | None = None) -> Suite:
+    """Everything to try for some plugins.
+
+    Args:
+        *names: What `select` takes; none for every plugin.
+        registry: What is installed; by default the default registry.
+
+    Raises:
+        OptionError: Nothing has that name, or what has it registers nothing.
+        PluginError: A plugin cannot be loaded, or cannot declare its cases.
+    """
+    return Suite.of(*select(registry or default_registry(), names))
 
 
 def select(registry: Registry, names: Sequence[str] = ()) -> tuple[Registry, tuple[str, ...]]:

@@ -52,6 +52,18 @@ def run(item: Item, registry: Registry, profile: Profile | str | None = None, *,
     return dataclasses.replace(done, seconds=time.process_time() - start)
 
 
+def assert_conforms(item: Item, registry: Registry, profile: Profile | str | None = None) -> Outcome:
+    """Run one item; a failure is raised.
+
+    Raises:
+        AssertionError: With the message of the failure.
+    """
+    outcome = run(item, registry, profile)
+    if outcome.failure is not None:
+        raise AssertionError(outcome.failure.message)
+    return outcome
+
+
 def _run_rule(
     blank: Outcome, item: Item, case: RuleCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:

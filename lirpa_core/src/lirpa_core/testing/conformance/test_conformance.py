@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from lirpa_core.registry import default_registry
+from lirpa_core.errors import LirpaError
 from lirpa_core.testing.conformance.outcome import Outcome
-from lirpa_core.testing.conformance.packages import select
+from lirpa_core.testing.conformance.packages import suite_of
 from lirpa_core.testing.conformance.run import run
 from lirpa_core.testing.conformance.suite import Item, Suite
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each item of the plugins that `--lirpa-package` names, of all plugins by default."""
-    names = metafunc.config.getoption("lirpa_package")
-    registry, plugins = select(default_registry(), names)
-    suite = Suite.of(registry, plugins)
+    try:
+        suite = suite_of(*metafunc.config.getoption("lirpa_package", default=[]))
+    except LirpaError as error:
+        raise pytest.UsageError(str(error)) from error
     metafunc.parametrize(
         ("item", "suite"), [(i, suite) for i in suite.items], ids=[str(i) for i in suite.items]
     )
@@ -23,7 +24,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_conforms(item: Item, suite: Suite, request: pytest.FixtureRequest, record_property) -> None:  # type: ignore[no-untyped-def]
     """Whatever is registered keeps its promises."""
-    outcome: Outcome = run(item, suite.registry, request.config.getoption("lirpa_profile"))
+    outcome: Outcome = run(item, suite.registry, request.config.getoption("lirpa_profile", default=None))
     record_property("lirpa_outcome", outcome.to_json())
     if outcome.failure is not None:
         pytest.fail(outcome.failure.message, pytrace=False)
