@@ -64,6 +64,8 @@ def test_simple_training_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str
     [
         ("vision/simple_training.py", ["--norm", "0", "--eps", "2", "--model", "mlp", "--bound_type", "IBP"]),
         ("vision/cifar_training.py", []),
+        ("vision/tinyimagenet_training.py", []),
+        ("vision/imagenet64_training.py", []),
         ("sequence/train.py", ["--slices", "2"]),
         ("language/train.py", ["--robust", "--length", "11"]),
         ("vision/weight_perturbation_training.py", []),
