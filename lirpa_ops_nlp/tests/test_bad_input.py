@@ -81,7 +81,7 @@ class Masked(nn.Module):
     ids=["shape", "dtype"],
 )
 def test_masks_that_the_model_itself_refuses(mask, message) -> None:
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(InputError, match=message):
         BoundedModule(Masked(mask), X)
 
 

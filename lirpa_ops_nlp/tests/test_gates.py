@@ -1,4 +1,4 @@
-"""Joint planes of gate products: the rule kit, exact minima, and a comparison with McCormick."""
+"""Joint planes of gate products: exact minima, and a comparison with McCormick. The kit: `conformance`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import torch
 from hypothesis import given, settings
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.registry import default_registry
-from lirpa_core.rules.call import Call, Operand
-from lirpa_core.testing.check_rule import check_rule
 from lirpa_core.testing.strategies import operand_boxes
 from lirpa_ops_nlp.gates.planes import TARGET, both_planes, stacked_with_mirror
 from lirpa_ops_nlp.gates.rules import GELU_MUL, GELU_TANH_MUL, SIGMOID_MUL, SIGMOID_TANH, SILU_MUL
@@ -22,25 +19,6 @@ CASES = [
     (silu_mul, SILU_MUL),
     (gelu_mul, GELU_MUL),
 ]
-
-
-@pytest.mark.parametrize(
-    ("op", "examples", "regimes"),
-    [
-        (sigmoid_mul, 3, ("wide", "thin", "huge", "mixed")),
-        (sigmoid_tanh, 1, ("wide", "thin", "huge", "mixed")),
-        (silu_mul, 1, ("thin", "huge")),
-    ],
-)
-def test_kit(op, examples, regimes) -> None:
-    call = Call.of(op, Operand((2,)), Operand((2, 1)))
-    check_rule(default_registry(), call, examples=examples, regimes=regimes)
-
-
-@pytest.mark.parametrize("op", [sigmoid_mul, sigmoid_tanh])
-def test_kit_with_a_constant(op) -> None:
-    call = Call.of(op, Operand((2,)), torch.tensor([[1.0], [-2.0]], dtype=torch.float64))
-    check_rule(default_registry(), call, examples=1, regimes=("wide", "degenerate"))
 
 
 @pytest.mark.parametrize(("op", "gate"), [*CASES, (gelu_tanh_mul, GELU_TANH_MUL)])

@@ -121,7 +121,13 @@ def test_a_killed_run_resumes_and_ends_with_the_same_metrics(tmp_path: Path) -> 
     paths = [p for p in sys.path if p]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *usual, "--out", str(tmp_path / "killed")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        # As many threads as here, since sums are rounded in another order by another number of them.
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "OMP_NUM_THREADS": str(torch.get_num_threads()),
+            "MKL_NUM_THREADS": str(torch.get_num_threads()),
+        },
         check=False,
     )
     assert done.returncode == -signal.SIGKILL

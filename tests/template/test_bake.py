@@ -113,12 +113,6 @@ def test_lirpa_finds_it_once_it_is_installed(installed: Path, tmp_path: Path) ->
     assert (row["status"], row["distribution"], row["operators"], row["perturbations"]) == ("ok", NAME, 5, 1)
 
 
-@pytest.mark.slow
-def test_its_own_tests_pass(baked: Path, installed: Path) -> None:
-    done = own_tests(baked, installed)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 #: What is broken, how, and the test that has to notice.
 FAULTS = (
     (
