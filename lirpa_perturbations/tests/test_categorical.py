@@ -11,24 +11,12 @@ from torch import Tensor
 
 from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationCategorical
+from lirpa_perturbations.conformance import CATEGORIES, GROUPS, table
 
-GROUPS = [[0, 1, 2], [4, 5], [6, 7, 8]]
-CASES: dict[str, dict[str, Any]] = {
-    "all": {},
-    "none": {"budget": 0},
-    "one": {"budget": 1},
-    "numbers": {"budget": 2, "eps": 0.3},
-    "allowed": {"allowed": [[1, 2], [4], [8]], "eps": torch.linspace(0, 1, 12)},
-    "scaled": {"budget": 1, "on": 2.0, "off": -0.5},
+#: Those of one budget for all examples, which `members` can list.
+CASES = {
+    name: options for name, options in CATEGORIES.items() if not isinstance(options.get("budget"), Tensor)
 }
-
-
-def table(on: float = 1.0, off: float = 0.0) -> Tensor:
-    x = torch.full((2, 12), off, dtype=torch.float64)
-    x[0, [0, 5, 6]] = on
-    x[1, [2, 4, 8]] = on
-    x[:, [3, 9, 10, 11]] = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(2, 4)
-    return x
 
 
 def members(x: Tensor, options: dict[str, Any]) -> Tensor:

@@ -15,17 +15,9 @@ from lirpa_core.engines.methods import METHODS
 from lirpa_core.errors import PerturbationError
 from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationL0Norm
+from lirpa_perturbations.conformance import PIXELS
 
 F64 = torch.float64
-CASES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
-    "vector": ((5,), {}),
-    "image": ((3, 2, 2), {}),
-    "elements": ((1, 2, 3), {"group": ()}),
-    "rows": ((3, 2), {"group": (-1,)}),
-    "labels": ((2, 3), {"group": torch.tensor([4, 0, 4])}),
-    "ratio": ((4,), {"ratio": 0.25}),
-    "limits": ((4,), {"x_L": torch.tensor([0.0, -1, -2, 0]), "x_U": 2.0}),
-}
 
 
 def members(x: Tensor, k: int, pixels: list[list[int]], low: Tensor, up: Tensor) -> Tensor:
@@ -52,10 +44,10 @@ def pixels_of(case: str, shape: tuple[int, ...]) -> list[list[int]]:
     return [[i] for i in number.flatten().tolist()]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", PIXELS)
 @pytest.mark.parametrize("k", [0, 1, 2])
 def test_is_the_minimum_over_every_choice_of_pixels(brute: Any, case: str, k: int) -> None:
-    shape, options = CASES[case]
+    shape, options = PIXELS[case]
     x = brute.rand(3, *shape)
     ptb = PerturbationL0Norm(eps=k, **options)
     low, up = (torch.as_tensor(options.get(n, d)).to(F64) for n, d in (("x_L", 0.0), ("x_U", 1.0)))

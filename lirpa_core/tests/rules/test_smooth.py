@@ -73,7 +73,12 @@ def test_as_tight_as_a_closed_form(made: Curve, known: Curve) -> None:
         k_lo, k_up = default_slopes(curve, lo, hi)
         below, above = line_bounds(curve, lo, hi, k_lo)[0], line_bounds(curve, lo, hi, k_up)[1]
         gaps.append((k_up - k_lo) * (lo + hi) / 2 + above - below)
-    assert torch.allclose(gaps[0], gaps[1], rtol=2e-3, atol=1e-7)
+    looser = gaps[0] - gaps[1]
+    assert bool((looser >= -1e-12).all())
+    # Where the box reaches far into a flat tail, the search for a tangent crawls and stops a little early.
+    near = hi <= 8
+    assert torch.allclose(gaps[0][near], gaps[1][near], atol=1e-7)
+    assert bool((looser <= 1e-3 * gaps[1] + 1e-7).all())
     for a, b in zip(made.hull(lo, hi), known.hull(lo, hi), strict=True):
         assert torch.allclose(a, b, atol=1e-15)
 

@@ -110,7 +110,7 @@ def _fail(
     lower: Tensor,
     upper: Tensor,
 ) -> None:
-    place = torch.unravel_index(torch.nan_to_num(excess, nan=torch.inf).argmax(), excess.shape)
+    place = torch.unravel_index(torch.where(excess.isnan(), torch.inf, excess).argmax(), excess.shape)
     at = tuple(int(i) for i in place)
     raise Violation(
         f"model '{case.name}' of plugin '{case.plugin}'",

@@ -1,4 +1,4 @@
-"""The examples in docstrings do what they say."""
+"""The examples in docstrings do what they say, in every package."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import lirpa_training
-
-ROOT = Path(lirpa_training.__file__).parent
+ROOT = Path(__file__).parents[1]
 MODULES = sorted(
-    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
-    for path in ROOT.rglob("*.py")
+    ".".join(path.relative_to(source).with_suffix("").parts)
+    for source in ROOT.glob("lirpa_*/src")
+    for path in source.rglob("*.py")
     if ">>> " in path.read_text(encoding="utf-8") and "plugins_template" not in path.parts
 )
 
