@@ -9,52 +9,29 @@ Many devices: start it with `torchrun --nproc_per_node=N`.
 
 from __future__ import annotations
 
-import argparse
-import math
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from models import ZOO
-from training import data, loop, options
-from training.sources import ImageSource
+from training.zoo import ZooProgram
 
-
-def make(settings: argparse.Namespace) -> loop.Task:
-    """The task that the options describe."""
-    if settings.folder is None:
-        train, test = (data.grown(images, 8) for images in data.digits())
-    else:
-        train, test = data.load("imagenet64", settings.folder)
-    if settings.smoke:
-        train, test = train.first(24), test.first(8)
-    model = ZOO[settings.model](classes=train.classes, size=64, width=settings.width)
-    norm = math.inf if settings.norm == "inf" else float(settings.norm)
-    key = {name: getattr(settings, name) for name in ("model", "width", "norm", "eps", "seed")}
-    augment = settings.folder is not None
-    sources = (
-        ImageSource(train, norm, settings.device, augment, largest=settings.eps),
-        ImageSource(test, norm, settings.device, largest=settings.eps),
-    )
-    return loop.Task("imagenet64_training", model, *sources, key=key)
-
-
-def smoke(settings: argparse.Namespace) -> None:
-    """A narrow model and few images."""
-    settings.width, settings.batch_size, settings.verify_samples = min(settings.width, 0.0625), 12, 8
+PROGRAM = ZooProgram(
+    "imagenet64_training",
+    __doc__,
+    ZOO,
+    images="imagenet64",
+    title="ImageNet64",
+    size=64,
+    model="cnn_7layer_bn",
+    eps=1 / 255,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns the exit status."""
-    usage = options.parser(__doc__, loss_fusion=True, eps=1 / 255, num_epochs=160, init="ibp", regularize=0.5)
-    usage.add_argument("--folder", type=Path, help=f"of ImageNet64: {data.FILES['imagenet64']}")
-    usage.add_argument("--model", choices=tuple(ZOO), default="cnn_7layer_bn", help="default: %(default)s")
-    usage.add_argument(
-        "--width", type=float, default=1.0, help="of the model's layers (default: %(default)s)"
-    )
-    usage.add_argument("--norm", choices=("1", "2", "inf"), default="inf", help="default: %(default)s")
-    return loop.main(make, usage, arguments, smoke=smoke)
+    return PROGRAM.main(arguments)
 
 
 if __name__ == "__main__":
