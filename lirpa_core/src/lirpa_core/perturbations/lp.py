@@ -22,6 +22,7 @@ from lirpa_core.perturbations.arguments import (
     require_ordered,
     show,
 )
+from lirpa_core.perturbations.ball_box_projection import nearest
 from lirpa_core.perturbations.base import Perturbation, examples_first, require_real_finite
 
 #: Allowance of `contains`, and for a centre outside its box, in units of the spacing of floats.
@@ -225,7 +226,7 @@ class PerturbationLpNorm(Perturbation):
         if self.is_box:
             return z.maximum(hull.lower).minimum(hull.upper)
         down, up = self._reach(x)
-        d = ball_box.nearest((z - x).reshape(*z.shape[:2], -1), down, up, self._radii(x), self.norm)
+        d = nearest((z - x).reshape(*z.shape[:2], -1), down, up, self._radii(x), self.norm)
         return (x + d.reshape(z.shape)).maximum(hull.lower).minimum(hull.upper)
 
     def _radius(self, x: Tensor) -> Tensor:
