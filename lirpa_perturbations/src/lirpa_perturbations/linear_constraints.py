@@ -164,9 +164,10 @@ class PerturbationLinearConstraints(Perturbation):
         return torch.where(keep, z, moved)
 
     def _pulled_in(self, x: Tensor, z: Tensor) -> Tensor:
-        """Points of the box moved towards the nominal value until they satisfy the constraints."""
+        """Points of the box, moved towards the nominal value as far as the constraints ask."""
         rows, room = self._rows(x), self._sides(x) - torch.einsum("bmi,bi->bm", self._rows(x), x.flatten(1))
         rise = torch.einsum("bmi,nbi->nbm", rows, (z - x).flatten(2))
+        rise = torch.where(self._excess(x, z) > 0, rise, 0)  # rounding alone does not pull
         room = room.clamp(min=0)
         part = torch.where(rise > room, room / torch.where(rise > room, rise, 1), 1).amin(-1)
         return x + part.reshape(*part.shape, *[1] * (x.dim() - 1)) * (z - x)

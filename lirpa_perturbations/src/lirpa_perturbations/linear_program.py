@@ -138,9 +138,7 @@ def _step(state: _Search, a: Tensor, G: Tensor, h: Tensor, columns: Tensor) -> N
     state.done = state.done | (excess.squeeze(-1) <= _TOLERANCE)
     sign = torch.where(below.gather(-1, leaving) > above.gather(-1, leaving), 1.0, -1.0).to(a)
     row = inverse.gather(-2, leaving.unsqueeze(-1).expand(*leaving.shape, m)).squeeze(-2)
-    entering, passed, endless = _ratio_test(
-        state, a, G, _weights(state, a), sign * row, excess
-    )
+    entering, passed, endless = _ratio_test(state, a, G, _weights(state, a), sign * row, excess)
     state.ray = torch.where((endless & ~state.done).unsqueeze(-1), sign * row, state.ray)
     state.done = state.done | endless
 
@@ -189,5 +187,7 @@ def _ratio_test(
     endless = (finite == 0) | ((last >= finite) & (left[..., -1:] > _TOLERANCE))
     last = last.minimum((finite - 1).clamp(min=0))
     entering = order.gather(-1, last)
-    rank = torch.empty_like(order).scatter(-1, order, torch.arange(order.shape[-1], device=a.device).expand_as(order))
+    rank = torch.empty_like(order).scatter(
+        -1, order, torch.arange(order.shape[-1], device=a.device).expand_as(order)
+    )
     return entering, (rank < last)[..., : a.shape[-1]], endless.squeeze(-1)

@@ -36,7 +36,9 @@ def nearest(v: Tensor, rows: Tensor, b: Tensor, lower: Tensor, upper: Tensor) ->
     weights = flat.new_zeros(len(flat), rows.shape[1])
     todo = torch.arange(len(flat), device=v.device)
     for turn in range(_STEPS):
-        problem = _Problem(flat[todo], rows[example[todo]], b[example[todo]], lower[example[todo]], upper[example[todo]])
+        problem = _Problem(
+            flat[todo], rows[example[todo]], b[example[todo]], lower[example[todo]], upper[example[todo]]
+        )
         here = weights[todo]
         point, slope = problem.at(here)
         result[todo] = point
@@ -45,7 +47,12 @@ def nearest(v: Tensor, rows: Tensor, b: Tensor, lower: Tensor, upper: Tensor) ->
         if not bool(open_.any()):
             break
         todo, problem, here, point, slope, error = (
-            todo[open_], problem.of(open_), here[open_], point[open_], slope[open_], error[open_]
+            todo[open_],
+            problem.of(open_),
+            here[open_],
+            point[open_],
+            slope[open_],
+            error[open_],
         )
         step = problem.newton(here, point, slope)
         uphill = ((step * slope).sum(-1, keepdim=True) > 0) & (turn % 4 < 3)
@@ -69,9 +76,7 @@ class _Problem:
 
     def of(self, which: Tensor) -> _Problem:
         """Some of the points."""
-        return _Problem(
-            self.v[which], self.rows[which], self.b[which], self.lower[which], self.upper[which]
-        )
+        return _Problem(self.v[which], self.rows[which], self.b[which], self.lower[which], self.upper[which])
 
     def at(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The point `[k, n]` of multipliers `[k, m]`, and by how much it violates each constraint."""
@@ -84,7 +89,9 @@ class _Problem:
         active = (weights > 0) | (slope > 0)
         rows = torch.where(free.unsqueeze(-2) & active.unsqueeze(-1), self.rows, 0)
         matrix = rows @ rows.mT
-        small = torch.finfo(matrix.dtype).eps ** 0.5  # keeps steps in directions without curvature in proportion
+        small = (
+            torch.finfo(matrix.dtype).eps ** 0.5
+        )  # keeps steps in directions without curvature in proportion
         matrix = matrix + torch.diag_embed(torch.where(active, small, 1))
         step, _ = torch.linalg.solve_ex(matrix, torch.where(active, slope, 0))
         return torch.where(step.isfinite() & ((weights > 0) | (step > 0)), step, 0)

@@ -47,7 +47,8 @@ def nearest(v: Tensor, down: Tensor, up: Tensor, eps: Tensor, p: float) -> Tenso
     t = _SPECIAL.get(p, _by_bracket)(size, limit, p)
     t = t / scaled_norm(t, p).unsqueeze(-1).clamp(min=1)
     moved = torch.where(unit > 0, v[outside].sign() * t * scale, 0)
-    return clipped.masked_scatter(outside.unsqueeze(-1), moved).clamp(-down, up)
+    result: Tensor = clipped.masked_scatter(outside.unsqueeze(-1), moved).clamp(-down, up)
+    return result
 
 
 def _by_turns(size: Tensor, limit: Tensor, p: float) -> Tensor:
