@@ -35,7 +35,11 @@ def _by_all_vertices(low: Tensor, up: Tensor, values: Tensor) -> Tensor:
 def _problems(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes `[3, n]` about scores of any size, some of them left out; values `[n, 4]`, some of them equal."""
     n, seed = draw(st.integers(1, 6)), draw(st.integers(0, 2**31))
-    spread, width, left_out = draw(st.sampled_from([0.0, 1.0, 1e3])), draw(st.sampled_from([0.0, 1e-12, 1.0, 1e3])), draw(st.booleans())
+    spread, width, left_out = (
+        draw(st.sampled_from([0.0, 1.0, 1e3])),
+        draw(st.sampled_from([0.0, 1e-12, 1.0, 1e3])),
+        draw(st.booleans()),
+    )
     generator = torch.Generator().manual_seed(seed)
     low = spread * torch.randn(3, n, dtype=torch.float64, generator=generator)
     up = low + width * torch.rand(3, n, dtype=torch.float64, generator=generator)

@@ -40,7 +40,9 @@ def largest_mix(low: Tensor, up: Tensor, values: Tensor, chunk: int = CHUNK) -> 
     bottom = torch.where(kept, low - peak, 0)
     top = torch.where(kept, up - peak, 0).clamp(max=math.log(torch.finfo(low.dtype).max) / 2)
     least = torch.where(kept, bottom.exp(), 0)
-    rise = torch.where(kept, top.exp() * -torch.expm1(bottom - top), 0)  # of the exponentials, free of cancellation
+    rise = torch.where(
+        kept, top.exp() * -torch.expm1(bottom - top), 0
+    )  # of the exponentials, free of cancellation
     some = kept.any(-1)
     total = torch.where(some, least.sum(-1), 1)[..., None, None]  # [.., q, 1, 1]
     first = (least @ values).unsqueeze(-1)  # [.., q, d, 1]
