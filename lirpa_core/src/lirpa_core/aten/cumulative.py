@@ -166,15 +166,19 @@ def _lse_bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
 def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     """As for the logsumexp of each element and all before it, see `extremum`.
 
-    Below: the tangent at the centre. Above: chords of the exponentials, then a tangent of the logarithm.
+    Below: the tangent at the centre, its slopes from differences to the largest element, so that they sum to one
+    however large the numbers are. Above: chords of the exponentials, then a tangent of the logarithm. The first
+    element is itself.
     """
     if not call.shape:
         return _itself(call)
     box = _Lines.of(call, inputs[0])
     center, width, until = box.lower / 2 + box.upper / 2, box.upper - box.lower, box.until
-    value = torch.logcumsumexp(center, -1)
-    tangent = _exp(center.unsqueeze(-2) - value.unsqueeze(-1), until)
-    low = value - (tangent * center.unsqueeze(-2)).sum(-1)
+    peak = torch.cummax(center, -1).values
+    share = _exp(center.unsqueeze(-2) - peak.unsqueeze(-1), until)
+    sums = share.sum(-1, keepdim=True)
+    tangent = share / sums
+    low = peak + sums.squeeze(-1).log() - (tangent * center.unsqueeze(-2)).sum(-1)
     shift = torch.cummax(box.upper, -1).values
     top = _exp(box.upper.unsqueeze(-2) - shift.unsqueeze(-1), until)
     bottom = _exp(box.lower.unsqueeze(-2) - shift.unsqueeze(-1), until)
@@ -183,6 +187,8 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     total = ((top + bottom) / 2).sum(-1, keepdim=True)  # the chords at the centre
     slope = top * fall.unsqueeze(-2) / total
     up = shift + total.squeeze(-1).log() - (slope * center.unsqueeze(-2)).sum(-1)
+    alone = torch.arange(until.shape[0], device=until.device) == 0
+    slope, up = torch.where(alone.unsqueeze(-1), tangent, slope), torch.where(alone, 0, up)
     return Relaxation(box.affine(tangent, low), box.affine(slope, up))
 
 
