@@ -82,6 +82,14 @@ def _mix(weights: Tensor, value: Tensor, scores: Tensor | None = None, keep: Ten
 mix = _define("mix(Tensor weights, Tensor value, Tensor? scores=None, Tensor? keep=None) -> Tensor", _mix)
 
 
+def _pick(self: Tensor, dim: int, index: Tensor) -> Tensor:
+    return self.gather(dim, index.unsqueeze(dim)).squeeze(dim)
+
+
+#: `pick(self, dim, index)`: one element of each line along a dimension, as a loss picks its targets' scores.
+pick = _define("pick(Tensor self, int dim, Tensor index) -> Tensor", _pick)
+
+
 def _normalized(self: Tensor, other: Tensor, dims: int, eps: float, centered: bool) -> Tensor:
     return self * other
 

@@ -35,7 +35,7 @@ def largest_mix(low: Tensor, up: Tensor, values: Tensor, chunk: int = CHUNK) -> 
     Returns:
         `[.., q, d]`.
     """
-    kept = up > -math.inf
+    kept = up != -math.inf  # NaN stays, and comes out
     peak = _finite_max(low, _finite_max(up, low.new_zeros(())))
     bottom = torch.where(kept, low - peak, 0)
     top = torch.where(kept, up - peak, 0).clamp(max=math.log(torch.finfo(low.dtype).max) / 2)
