@@ -155,7 +155,9 @@ def test_repr_shows_the_arguments() -> None:
 
 @pytest.mark.parametrize("budget", [0, 1, torch.tensor([2, 0, 4])])
 @pytest.mark.parametrize("priced", [False, True])
-@pytest.mark.parametrize(("positions", "factors"), [((0, 1, 2, 3), None), ((2,), None), ((3, 1), 1), ((0, 2), 3)])
+@pytest.mark.parametrize(
+    ("positions", "factors"), [((0, 1, 2, 3), None), ((2,), None), ((3, 1), 1), ((0, 2), 3)]
+)
 def test_images_of_words_are_what_coefficients_are(brute, budget, priced, positions, factors):
     x, substitutes, costs = sentences(brute)
     ptb = PerturbationSynonym(budget, substitutes, MASK, costs if priced else None, 0.7)

@@ -25,7 +25,9 @@ def _positionwise(factors: int | None, positions: tuple[int, ...] = (0, 1)) -> P
     P, n, k = len(positions), 3, S[-1]
     index = torch.randint(P * n, (R, 1), generator=torch.Generator().manual_seed(5))
     factor = None if factors is None else T(factors, P, k, seed=6)
-    return PositionwiseMap(RowsMap(index, T(R, 1, seed=7), (P, n)), T(n, k), torch.tensor(positions), factor, S)
+    return PositionwiseMap(
+        RowsMap(index, T(R, 1, seed=7), (P, n)), T(n, k), torch.tensor(positions), factor, S
+    )
 
 
 class Bare(LinearMap):

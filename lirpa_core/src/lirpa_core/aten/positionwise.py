@@ -50,7 +50,7 @@ def reshape(op: LinearOp, A: PositionwiseMap) -> LinearMap | None:
 def move(op: LinearOp, A: PositionwiseMap) -> LinearMap | None:
     """Through a rearrangement that keeps vectors whole: look up where each came from."""
     assert isinstance(op, StructuralOp)
-    native = op.rule.native
+    native: object = op.rule.native
     if not isinstance(native, MovesVectors) or not native.keeps_vectors(op.call):
         return None
     numbers = torch.arange(math.prod(op.in_shape), device=A.positions.device).reshape(1, *op.in_shape)

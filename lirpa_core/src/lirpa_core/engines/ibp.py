@@ -50,7 +50,7 @@ def _to_bound_exactly(problem: Problem, wanted: Collection[str]) -> frozenset[st
     """Affine nodes behind a set that is not a box, where somebody needs their interval.
 
     What only rearranges another node has exact intervals where that one has. So a linear layer whose output is
-    cut into steps or heads is bounded once, unless the cuts are but a part of it.
+    cut into steps or heads is bounded once, unless the cuts are less than half of it.
     """
     if all(leaf.is_box for leaf in problem.leaves.values()):
         return frozenset()
@@ -64,7 +64,7 @@ def _to_bound_exactly(problem: Problem, wanted: Collection[str]) -> frozenset[st
         needed = sum(math.prod(problem.shape(name)) for name in names)
         if source in problem.leaves:
             continue  # whose hull is exact
-        exact.update([source] if math.prod(problem.shape(source)) <= needed else names)
+        exact.update([source] if math.prod(problem.shape(source)) <= 2 * needed else names)
     return frozenset(exact)
 
 
