@@ -239,7 +239,7 @@ class GatedTanh:
             growth = -2 * s * t * q - (s * r * q).square() / torch.where(free > 0, free, 1)
             low, high = torch.where(value <= 0, y, low), torch.where(value >= 0, y, high)
             newton = y - value / growth
-            y = torch.where((newton > low) & (newton < high), newton, low / 2 + high / 2)
+            y = torch.where((newton >= low) & (newton <= high), newton, low / 2 + high / 2)
         return self._follow(inverse(a / torch.tanh(y)), y, lx, ux), y
 
     @staticmethod
