@@ -1,4 +1,4 @@
-"""`check_rule`: everything that a rule promises, asserted on boxes that Hypothesis draws and minimises."""
+"""`check_rule`: everything that a rule promises, asserted on random boxes, which Hypothesis minimises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lirpa_core.testing.calls import describe, map_call
 from lirpa_core.testing.case import Case
 from lirpa_core.testing.profiles import Profile, profile_of
 from lirpa_core.testing.report import RuleReport, RuleViolation
-from lirpa_core.testing.strategies import REGIMES, operand_boxes
+from lirpa_core.testing.strategies import REGIMES, operand_boxes, random_boxes
 
 if TYPE_CHECKING:
     from lirpa_core.testing.proof import GivenOracle  # needs python-flint
@@ -128,16 +128,10 @@ def check_rule(
     if boxes is not None:
         run.draw(boxes, plan.examples, "given")
     else:
-        domains = domains_of(domain, len(call.shapes))
+        kinds = _Kinds(tuple(kinks), domains_of(domain, len(call.shapes)))
         draws = -(-plan.examples // call.batch)
         for k, regime in enumerate(regimes):
-            count = max(1, (draws + len(regimes) - 1 - k) // len(regimes))
-
-            def drawn(size: int, regime: str = regime) -> st.SearchStrategy[tuple[Interval, ...]]:
-                return operand_boxes(call.shapes, batch=size, regime=regime, kinks=kinks, domains=domains)
-
-            simplest = k == 0 and count > 1  # the first box that is drawn is the simplest of all
-            run.draw_minimised(drawn, count - simplest, regime, simplest=simplest)
+            run.draw_many(kinds, regime, max(1, (draws + len(regimes) - 1 - k) // len(regimes)))
     if report.examples == 0:
         raise RuleViolation(
             subject,
@@ -194,6 +188,24 @@ def _prepare(given: Any, batch: int) -> Call:
     return dataclasses.replace(call, batch=max(batches, default=batch))
 
 
+@dataclass(frozen=True)
+class _Kinds:
+    """What boxes are drawn from, whatever their regime."""
+
+    kinks: tuple[float, ...]
+    domains: tuple[Domain, ...]
+
+    def random(self, call: Call, regime: str, seed: str) -> tuple[Interval, ...]:
+        return random_boxes(
+            call.shapes, seed, batch=call.batch, regime=regime, kinks=self.kinks, domains=self.domains
+        )
+
+    def strategy(self, call: Call, regime: str) -> st.SearchStrategy[tuple[Interval, ...]]:
+        return operand_boxes(
+            call.shapes, batch=call.batch, regime=regime, kinks=self.kinks, domains=self.domains
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class _Run:
     """One rule on one call: draws boxes and examines them."""
@@ -206,42 +218,52 @@ class _Run:
     report: RuleReport
     oracle: GivenOracle | None
 
-    def draw_minimised(
-        self,
-        boxes: Callable[[int], st.SearchStrategy[tuple[Interval, ...]]],
-        count: int,
-        regime: str,
-        *,
-        simplest: bool,
-    ) -> None:
-        """Draw large batches of boxes; after a failure, look for the same one in a small batch."""
-        large = self.call.batch > _SHOWN_BATCH and not self.call.has_batched_constants
-        try:
-            self.draw(boxes(self.call.batch), count, regime, simplest=simplest, minimise=not large)
-        except RuleViolation as violation:
-            if not large:
-                raise
-            found = violation
-        else:
-            return
-        checks = {name: check for name, check in self.checks.items() if name == found.check}
+    def draw_many(self, kinds: _Kinds, regime: str, count: int) -> None:
+        """Examine batches of random boxes; after a failure, let Hypothesis look for a simple box that fails so."""
+        for k in range(count):
+            case = self._case(kinds.random(self.call, regime, f"{self.seed} {regime} {k}"))
+            found = self._violation(case, self.checks, self.report, regime)
+            if found is not None:
+                self._minimise(kinds, regime, case, found)
+                raise found
+
+    def _minimise(self, kinds: _Kinds, regime: str, case: Case, found: RuleViolation) -> None:
+        """Raise the same violation on a simpler box, if there is one."""
+        one = {name: check for name, check in self.checks.items() if name == found.check}
+        size = self.call.batch if self.call.has_batched_constants else min(_SHOWN_BATCH, self.call.batch)
         small = dataclasses.replace(
             self,
-            call=dataclasses.replace(self.call, batch=_SHOWN_BATCH),
-            checks=checks or self.checks,
+            call=dataclasses.replace(self.call, batch=size),
+            checks=one or self.checks,
             report=RuleReport(self.report.subject, self.report.modes),
         )
-        small.draw(boxes(_SHOWN_BATCH), _SEARCHED, regime)
-        raise found  # not found again in a small batch: as it was
+        small.draw(kinds.strategy(small.call, regime), _SEARCHED, regime)
+        for b in range(case.batch):
+            alone = self._violation(case.only(torch.tensor([b])), small.checks, small.report, regime)
+            if alone is not None and alone.check == found.check:
+                raise alone
+
+    @staticmethod
+    def _violation(
+        case: Case, checks: Mapping[str, Callable[[Case], None]], report: RuleReport, regime: str
+    ) -> RuleViolation | None:
+        try:
+            _examine(case, checks, report)
+        except RuleViolation as violation:
+            violation.details["regime"] = regime
+            return violation
+        return None
+
+    def _case(self, inputs: tuple[Interval, ...]) -> Case:
+        call = dataclasses.replace(self.call, batch=max(x.lower.shape[0] for x in inputs))
+        steps = self.plan.attack_steps
+        return Case(self.rule, call, inputs, self.report.subject, self.seed, steps, self.oracle).snapped()
 
     def draw(
         self,
         boxes: st.SearchStrategy[tuple[Interval, ...]] | st.SearchStrategy[Interval],
         count: int,
         regime: str,
-        *,
-        simplest: bool = True,
-        minimise: bool = True,
     ) -> None:
         """Draw boxes and examine them; after a failure, minimise the box for that failure alone.
 
@@ -249,28 +271,23 @@ class _Run:
             boxes: Strategy of the boxes.
             count: How often to draw.
             regime: Its name, for messages.
-            simplest: Whether to examine the simplest box, which Hypothesis draws before all others, too.
-            minimise: Whether to look for a simpler box that fails in the same way.
         """
         failing: dict[str, RuleViolation] = {}
-        calls = tries = 0
+        tries = 0
 
         @hypothesis.seed(self.seed)
         @hypothesis.settings(
-            max_examples=count + 1,
+            max_examples=count,
             database=None,
             deadline=None,
-            phases=[Phase.generate, Phase.shrink] if minimise else [Phase.generate],
+            phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
             print_blob=False,
         )
         @hypothesis.given(boxes)
         def examine(drawn: tuple[Interval, ...] | Interval) -> None:
-            nonlocal calls, tries
-            calls += 1
-            if calls == 1 and not simplest:
-                return
+            nonlocal tries
             inputs = (drawn,) if isinstance(drawn, Interval) else drawn
             key = str([e.tolist() for x in inputs for e in (x.lower, x.upper)])
             wanted = self.checks
@@ -282,11 +299,8 @@ class _Run:
                     return
                 name = next(iter(failing.values())).check
                 wanted = {name: self.checks[name]} if name in self.checks else self.checks
-            call = dataclasses.replace(self.call, batch=max(x.lower.shape[0] for x in inputs))
-            subject, steps = self.report.subject, self.plan.attack_steps
-            case = Case(self.rule, call, inputs, subject, self.seed, steps, self.oracle).snapped()
             try:
-                _examine(case, wanted, self.report)
+                _examine(self._case(inputs), wanted, self.report)
             except RuleViolation as violation:
                 if failing and violation.check != next(iter(failing.values())).check:
                     return
