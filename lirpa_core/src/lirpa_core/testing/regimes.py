@@ -155,7 +155,8 @@ def _number(source: Source, low: float, high: float, base: float) -> float:
     if not low < high:
         return min(max(base, low), high)
     whole = [v for v in _WHOLE if low <= v <= high]
-    return source.pick(whole) if whole and source.pick((True, False)) else source.between(low, high)
+    simple = bool(whole) and source.pick((True, False))
+    return source.pick(whole) if simple else source.between(low, high)
 
 
 class RandomSource:
@@ -163,7 +164,7 @@ class RandomSource:
 
     def __init__(self, seed: str) -> None:
         """Args: seed: Two sources of the same seed choose the same."""
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - nothing secret
 
     def pick(self, options: Sequence[T]) -> T:
         return options[int(self._random.random() * len(options))]
@@ -175,4 +176,4 @@ class RandomSource:
             return low + (high - low) * share
         start = self.pick((low, high, 0.0 if low < 0 < high else low))
         reach = (high if self._random.random() < 0.5 else low) - start
-        return min(max(start + reach * 10.0 ** (-17 * share), low), high)
+        return min(max(start + reach * math.pow(10.0, -17 * share), low), high)

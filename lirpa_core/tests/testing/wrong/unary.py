@@ -265,7 +265,10 @@ RULES: dict[str, Fault] = {
     "unsound only for tiny boxes": Fault(TinyBoxesRoundedAway(), relu, ("lines", "proof"), "above the upper"),
     "unsound only for huge boxes": Fault(HugeBoxesClamped(), relu, ("lines", "proof"), "above the upper"),
     "kink with a tolerance": Fault(
-        InactiveAtTheKink(), relu, ("lines", "proof", "degenerate"), "above the upper|function is not the value"
+        InactiveAtTheKink(),
+        relu,
+        ("lines", "proof", "degenerate"),
+        "above the upper|function is not the value",
     ),
     "interval from the ends only": Fault(EndsOnly(), square, ("interval",), "below the interval"),
     "looser when smaller": Fault(LooserWhenSmaller(), relu, ("shrinking", "degenerate"), "single point"),
