@@ -11,6 +11,7 @@ from lirpa_core.aten import (
     extremum,
     indexing,
     matmul,
+    positionwise,
     reduction,
     scatter,
     shape,
@@ -26,7 +27,7 @@ LIRPA_API_VERSION = 1
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
-        activation, arithmetic, matmul, shape, reduction, indexing, scatter, choice, conversion, extremum,
+        activation, arithmetic, matmul, positionwise, shape, reduction, indexing, scatter, choice, conversion, extremum,
         decompositions,
     ):  # fmt: skip
         group.register(registry)
