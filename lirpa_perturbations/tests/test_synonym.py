@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core import BoundedTensor
-from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.bounds.linear_map import DenseMap, PositionwiseMap, RowsMap
 from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationSynonym
 
@@ -151,3 +151,20 @@ def test_refuses_a_tensor_that_is_no_sentence(brute: Any) -> None:
 def test_repr_shows_the_arguments() -> None:
     ptb = PerturbationSynonym(2, torch.zeros(4, 2, 3), costs=torch.tensor(2), eps=0.5)
     assert repr(ptb) == "PerturbationSynonym(budget=2, substitutes=[4, 2, 3], costs=..., eps=0.5)"
+
+
+@pytest.mark.parametrize("budget", [0, 1, torch.tensor([2, 0, 4])])
+@pytest.mark.parametrize("priced", [False, True])
+@pytest.mark.parametrize(
+    ("positions", "factors"), [((0, 1, 2, 3), None), ((2,), None), ((3, 1), 1), ((0, 2), 3)]
+)
+def test_images_of_words_are_what_coefficients_are(brute, budget, priced, positions, factors):
+    x, substitutes, costs = sentences(brute)
+    ptb = PerturbationSynonym(budget, substitutes, MASK, costs if priced else None, 0.7)
+    P, n, k = len(positions), 5, x.shape[-1]
+    index = torch.randint(P * n, (20, 1), generator=torch.Generator().manual_seed(8))
+    factor = None if factors is None else brute.randn(factors, P, k, seed=9)
+    rows = RowsMap(index, brute.randn(20, 1, seed=10), (P, n))
+    A = PositionwiseMap(rows, brute.randn(n, k, seed=11), torch.tensor(positions), factor, tuple(x.shape[1:]))
+    expected = ptb.concretize(x, DenseMap(A.to_dense()))
+    torch.testing.assert_close(ptb.concretize(x, A), expected, rtol=1e-12, atol=1e-12)

@@ -7,10 +7,12 @@ from lirpa_core.aten import (
     arithmetic,
     choice,
     conversion,
+    cumulative,
     decompositions,
     extremum,
     indexing,
     matmul,
+    positionwise,
     reduction,
     scatter,
     shape,
@@ -26,8 +28,8 @@ LIRPA_API_VERSION = 1
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
-        activation, arithmetic, matmul, shape, reduction, indexing, scatter, choice, conversion, extremum,
-        decompositions,
+        activation, arithmetic, matmul, positionwise, shape, reduction, indexing, scatter, choice, conversion, extremum,
+        cumulative, decompositions,
     ):  # fmt: skip
         group.register(registry)
 

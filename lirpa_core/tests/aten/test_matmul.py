@@ -8,7 +8,7 @@ import torch
 
 from lirpa_core.aten import matmul
 from lirpa_core.aten.conformance.matmul import AFFINE, PRODUCTS
-from lirpa_core.bounds.linear_map import DenseMap, RowsMap
+from lirpa_core.bounds.linear_map import PositionwiseMap, RowsMap
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.registry import default_registry
 from lirpa_core.rules.bilinear import Bilinear
@@ -74,8 +74,8 @@ def test_rows_of_the_weight_instead_of_a_product():
     op = matmul.LINEAR.relax(call, (None,)).lower.terms[0]
     rows = RowsMap.identity(call.shape, dtype=torch.float64, device="cpu")
     result = matmul.matmul_rows(op, rows)
-    assert isinstance(result, DenseMap)
-    assert torch.equal(result.A[:, 0, 0], AFFINE["linear"][2])
+    assert isinstance(result, PositionwiseMap)
+    assert torch.equal(result.to_dense()[:, 0, 0], AFFINE["linear"][2])
 
 
 def test_an_operand_outside_of_the_factors_is_refused():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lirpa_core.bounds.linear_map import DenseMap, LinearMap, RowsMap, add
+from lirpa_core.bounds.linear_map import DenseMap, LinearMap, PositionwiseMap, RowsMap, add
 from lirpa_core.bounds.linear_map.base import bilinear_sum
 from lirpa_core.bounds.linear_op import Diagonal, align, sum_to
 
@@ -19,6 +19,15 @@ def T(*sizes: int, seed: int = 1) -> torch.Tensor:
 def _rows(index_batch: int, scales: tuple[int, int] = (R, B)) -> RowsMap:
     index = torch.randint(math.prod(S), (R, index_batch), generator=torch.Generator().manual_seed(3))
     return RowsMap(index, T(*scales, seed=4), S)
+
+
+def _positionwise(factors: int | None, positions: tuple[int, ...] = (0, 1)) -> PositionwiseMap:
+    P, n, k = len(positions), 3, S[-1]
+    index = torch.randint(P * n, (R, 1), generator=torch.Generator().manual_seed(5))
+    factor = None if factors is None else T(factors, P, k, seed=6)
+    return PositionwiseMap(
+        RowsMap(index, T(R, 1, seed=7), (P, n)), T(n, k), torch.tensor(positions), factor, S
+    )
 
 
 class Bare(LinearMap):
@@ -43,6 +52,9 @@ MAPS = {
     "rows shared, scales not": _rows(1),
     "rows, one scale": _rows(B, (1, 1)),
     "identity": RowsMap.identity(S, dtype=torch.float64, device="cpu"),
+    "positionwise": _positionwise(None),
+    "positionwise, scaled": _positionwise(B),
+    "positionwise, one of two": _positionwise(1, (1,)),
     "bare": Bare(T(R, B, *S)),
 }
 

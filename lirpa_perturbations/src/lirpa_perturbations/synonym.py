@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
-from lirpa_core.bounds.linear_map import LinearMap, RowsMap
+from lirpa_core.bounds.linear_map import LinearMap, PositionwiseMap, RowsMap
 from lirpa_core.errors import PerturbationError
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import slack
@@ -124,9 +124,23 @@ class PerturbationSynonym(Perturbation):
         if isinstance(A, RowsMap):  # forms of one element have their minimum on the hull
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
+        if isinstance(A, PositionwiseMap):
+            return self._concretize_images(x, A)
         loss = x.unsqueeze(2) - self._moved(x)  # [B, T, S, D]
         gains = torch.einsum("rbtd,btsd->rbts", A.to_dense(), loss)
         return A.dot(x) - self._alternatives(x).best_sum(gains)
+
+    def _concretize_images(self, x: Tensor, A: PositionwiseMap) -> Tensor:
+        """Forms of one element of one word's image have their minimum on the hull of that word's images.
+
+        The images are computed once for all rows, O(B·P·S·D·n), where forms by themselves take
+        O(R·B·T·S·D) with `R = P·n`. (Jia et al. 2019, sec. 3.1, bound the first layer this way.)
+        """
+        nominal = A.images(x)  # [B, P, n]
+        reached = A.images(self._moved(x).movedim(2, 0), 2)  # [S, B, P, n]
+        possible = self._alternatives(x).affordable()[:, A.positions]  # [B, P, S]
+        reached = torch.where(possible.movedim(2, 0).unsqueeze(-1), reached, nominal)
+        return A.selected.split_dot(reached.amin(0).minimum(nominal), reached.amax(0).maximum(nominal))
 
     def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
         with torch.no_grad():

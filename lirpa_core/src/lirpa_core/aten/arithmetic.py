@@ -39,8 +39,13 @@ def _name_of(call: Call, slot: int) -> str:
     return next(n for n, v in call.arguments.items() if isinstance(v, Slot) and v.index == slot)
 
 
+def factor_of(call: Call, slot: int) -> float:
+    """The number that a sum multiplies an operand by."""
+    return factor(call, _name_of(call, slot))
+
+
 def _sign(call: Call, slot: int) -> int:
-    return 1 if factor(call, _name_of(call, slot)) >= 0 else -1
+    return 1 if factor_of(call, slot) >= 0 else -1
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,12 @@ class Add:
         return self._whole(call, total, lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
-        by = factor(call, _name_of(call, slot))
+        by = factor_of(call, slot)
         x = align(x, lead, len(call.shape))
         return self._whole(call, x if by == 1 else x * by, lead)
 
     def transpose(self, call: Call, slot: int, A: Tensor) -> Tensor:
-        by = factor(call, _name_of(call, slot))
+        by = factor_of(call, slot)
         A = sum_to(A, call.shapes[slot], lead=2)
         return A if by == 1 else A * by
 
@@ -108,7 +113,7 @@ def diagonal(call: Call, slot: int, weight: Const) -> LinearOp:
 def add_rows(op: LinearOp, A: RowsMap) -> LinearMap:
     """Selected rows through a sum: the same elements of the operand, broadcasting undone by look-up."""
     assert isinstance(op, StructuralOp)
-    by = factor(op.call, _name_of(op.call, op.slot))
+    by = factor_of(op.call, op.slot)
     scale = A.scale_ if by == 1 else A.scale_ * by
     if op.in_shape == A.size:
         return RowsMap(A.index, scale, op.in_shape)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import DenseMap, LinearMap, RowsMap
+from lirpa_core.bounds.linear_map import LinearMap, PositionwiseMap, RowsMap
 from lirpa_core.bounds.linear_op import LinearOp, align, sum_to
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear, WeightedOp
@@ -162,8 +162,8 @@ def _interval_matmul(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Interval:
     return Interval(lower, upper)
 
 
-def matmul_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
-    """Selected rows through a product with a fixed matrix on the right: its columns, without a product."""
+def matrix_on_the_right(op: LinearOp) -> Tensor | None:
+    """The matrix `[n, k]` of an operator that maps vectors `[*, k]` to `[*, n]`; None for any other."""
     if not isinstance(op, WeightedOp):  # an additive operand
         return None
     native = op.rule.native
@@ -174,15 +174,13 @@ def matmul_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
         or _rank(op.weight) != 2
     ):
         return None
-    W = native.weight(op.call, op.slot, op.weight).mT  # [n, k]: contiguous rows in a linear layer
-    n, k = W.shape
-    picked = W[A.index % n] * A.scale_.unsqueeze(-1)  # [R, B, k]
-    tokens = math.prod(op.in_shape[:-1])
-    if tokens != 1:
-        token = (A.index // n).expand(picked.shape[:2])
-        out = picked.new_zeros(*picked.shape[:2], tokens, k)
-        picked = out.scatter(2, token[..., None, None].expand(*token.shape, 1, k), picked.unsqueeze(2))
-    return DenseMap(picked.reshape(*picked.shape[:2], *op.in_shape))
+    return native.weight(op.call, op.slot, op.weight).mT  # contiguous rows in a linear layer
+
+
+def matmul_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
+    """Selected rows through a product with a fixed matrix on the right: its columns, without a product."""
+    matrix = matrix_on_the_right(op)
+    return None if matrix is None else PositionwiseMap.of_matrix(A, matrix, op.in_shape)
 
 
 # ---------------------------------------------------------------------- sums of a product and a term

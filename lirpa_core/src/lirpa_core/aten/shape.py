@@ -53,6 +53,11 @@ class Permute:
         order = list(self.order(call))
         return A.permute(0, 1, *(order.index(d) + 2 for d in range(len(order))))
 
+    def keeps_vectors(self, call: Call) -> bool:
+        """Whether the last dimension stays the last."""
+        order = self.order(call)
+        return len(order) > 0 and order[-1] == len(order) - 1
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -91,6 +96,10 @@ class BasicIndex:
             return embed(A, at.dim, at.start, at.start + A.shape[at.dim + 2], shape)
         zero = A.new_zeros(*A.shape[:2], *shape)
         return torch.slice_scatter(zero, A, at.dim + 2, at.start, at.stop, at.step)
+
+    def keeps_vectors(self, call: Call) -> bool:
+        """Whether the last dimension is not the one that is indexed."""
+        return self.index(call).dim != len(call.shapes[0]) - 1
 
 
 def embed(x: Tensor, dim: int, start: int, stop: int, shape: Shape) -> Tensor:

@@ -93,10 +93,10 @@ def linear_bounds(
         here = pending.pop(name, None)
         if here is None:
             continue
-        relaxation = relaxations[name]
-        if not relaxation.exact and stop_at_relaxations:
-            maps[name] = here
+        if stop_at_relaxations and not problem.rule(name).is_affine(problem.calls[name]):
+            maps[name] = here  # asked before relaxing, which may take long
             continue
+        relaxation = relaxations[name]
         if relaxation.exact:
             _pull_exact(problem, name, here, relaxation.lower, wait, biases)
         else:

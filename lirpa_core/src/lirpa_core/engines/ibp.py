@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 from lirpa_core.bounds.interval import Interval
@@ -46,12 +47,35 @@ def interval_bounds(
 
 
 def _to_bound_exactly(problem: Problem, wanted: Collection[str]) -> frozenset[str]:
-    """Affine nodes behind a set that is not a box, where somebody needs their interval."""
+    """Affine nodes behind a set that is not a box, where somebody needs their interval.
+
+    What only rearranges another node has exact intervals where that one has. So a linear layer whose output is
+    cut into steps or heads is bounded once, unless the cuts are less than half of it.
+    """
     if all(leaf.is_box for leaf in problem.leaves.values()):
         return frozenset()
     affine = affine_nodes(problem) - problem.leaves.keys()
     users = {o for name, call in problem.calls.items() if name not in affine for o in call.operands}
-    return frozenset(affine & (users | set(wanted)))
+    parts: dict[str, list[str]] = {}
+    for name in affine & (users | set(wanted)):
+        parts.setdefault(_rearranged(problem, name), []).append(name)
+    exact: set[str] = set()
+    for source, names in parts.items():
+        needed = sum(math.prod(problem.shape(name)) for name in names)
+        if source in problem.leaves:
+            continue  # whose hull is exact
+        exact.update([source] if math.prod(problem.shape(source)) <= 2 * needed else names)
+    return frozenset(exact)
+
+
+def _rearranged(problem: Problem, name: str) -> str:
+    """The node that a node is a rearrangement of; often itself."""
+    while name in problem.calls:
+        operands = problem.calls[name].operands
+        if not getattr(problem.rule(name), "selects", False) or len(operands) != 1:
+            break
+        (name,) = operands
+    return name
 
 
 def _exact(

@@ -202,6 +202,10 @@ class Broadcast:
     def transpose(self, call: Call, slot: int, A: Tensor) -> Tensor:
         return sum_to(A, call.shapes[slot], lead=2)
 
+    def keeps_vectors(self, call: Call) -> bool:
+        """Whether the last dimension is not one that is broadcast."""
+        return call.shapes[0][-1:] == call.shape[-1:] != ()
+
 
 def refuse_because(call: Call, reason: Callable[[Call], str | None] | None) -> None:
     """Refuse a call for the reason that a rule's `refuse` gives.

@@ -14,6 +14,11 @@ aten = torch.ops.aten
 INT64_MAX = 2**63 - 1
 
 CASES: dict[str, tuple[Any, ...]] = {
+    "view of vectors": (aten.view.default, X(2, 2, 3), [-1, 3]),
+    "reshape of vectors": (aten.reshape.default, X(2, 2, 3), [4, 3]),
+    "unsafe_view of vectors": (aten._unsafe_view.default, X(4, 3), [2, 2, 3]),
+    "flatten vectors": (aten.flatten.using_ints, X(2, 3, 2), 0, 1),
+    "unflatten vectors": (aten.unflatten.int, X(4, 3), 0, [2, 2]),
     "view": (aten.view.default, X(2, 3), [3, -1]),
     "reshape to scalar": (aten.reshape.default, X(1, 1), []),
     "unsafe_view": (aten._unsafe_view.default, X(2, 3), [6]),
@@ -36,6 +41,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "t": (aten.t.default, X(2, 3)),
     "t vector": (aten.t.default, X(3)),
     "expand": (aten.expand.default, X(3, 1), [2, -1, 4]),
+    "expand vectors": (aten.expand.default, X(2, 1, 3), [-1, 2, -1]),
     "expand copy": (aten.expand_copy.default, X(1, 3), [2, 3]),
     "slice": (aten.slice.Tensor, X(2, 5), 1, 1, 4),
     "slice open": (aten.slice.Tensor, X(2, 5), -1, 2, INT64_MAX),
@@ -44,6 +50,9 @@ CASES: dict[str, tuple[Any, ...]] = {
     "slice None": (aten.slice.Tensor, X(2, 4), 1, None, None, 3),
     "select": (aten.select.int, X(2, 3, 4), 1, 2),
     "select negative": (aten.select.int, X(2, 3), -1, -2),
+    "transpose vectors": (aten.transpose.int, X(2, 3, 4), 0, 1),
+    "permute vectors": (aten.permute.default, X(2, 3, 4), [1, 0, 2]),
+    "narrow vectors": (aten.narrow.default, X(5, 2), 0, 1, 3),
     "narrow": (aten.narrow.default, X(2, 5), 1, 1, 3),
     "narrow negative": (aten.narrow.default, X(2, 5), -1, -2, 2),
     "cat": (aten.cat.default, [X(2, 1), X(2, 3)], 1),
@@ -56,6 +65,10 @@ CASES: dict[str, tuple[Any, ...]] = {
 }
 
 MANY: dict[str, tuple[Any, ...]] = {
+    "split vectors": (aten.split.Tensor, X(5, 2), 2, 0),
+    "chunk vectors": (aten.chunk.default, X(7, 2), 3, 0),
+    "unbind vectors": (aten.unbind.int, X(3, 2), 0),
+    "split_with_sizes, vectors": (aten.split_with_sizes.default, X(5, 2), [2, 3], 0),
     "split": (aten.split.Tensor, X(2, 5), 2, 1),
     "split sizes": (aten.split.sizes, X(5, 2), [1, 3, 1], 0),
     "split_with_sizes": (aten.split_with_sizes.default, X(2, 5), [2, 3], -1),

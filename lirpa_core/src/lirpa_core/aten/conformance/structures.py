@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from lirpa_core.bounds.linear_map import DenseMap, LinearMap, RowsMap
+from lirpa_core.bounds.linear_map import DenseMap, LinearMap, PositionwiseMap, RowsMap
 from lirpa_core.capture.graph import Shape
 from lirpa_core.registry import ConformanceCases
 
@@ -32,8 +32,23 @@ def _selected(batch: int, scales: tuple[int, int]) -> Callable[[Shape], LinearMa
     return make
 
 
+def _positionwise(batch: int, factors: int | None, kept: slice) -> Callable[[Shape], LinearMap | None]:
+    outputs = 2
+
+    def make(shape: Shape) -> LinearMap | None:
+        if math.prod(shape) == 0 or not shape:
+            return None
+        positions = torch.arange(math.prod(shape[:-1]))[kept]
+        images = (len(positions), outputs)
+        rows = RowsMap(_index(batch, images), _randn(_ROWS, 1), images)
+        factor = None if factors is None else _randn(factors, len(positions), shape[-1])
+        return PositionwiseMap(rows, _randn(outputs, shape[-1]), positions, factor, shape)
+
+    return make
+
+
 def declare(cases: ConformanceCases) -> None:
-    """Declare dense coefficients and selected rows."""
+    """Declare dense coefficients, selected rows, and rows of a matrix at positions."""
     cases.linear_map(
         "of each example", DenseMap, lambda s: DenseMap(_randn(_ROWS, _BATCH, *s)), shapes=_SHAPES
     )
@@ -47,6 +62,14 @@ def declare(cases: ConformanceCases) -> None:
         ("scale shared", _BATCH, (_ROWS, 1)),
     ):
         cases.linear_map(name, RowsMap, _selected(batch, scales), shapes=_SHAPES)
+    for name, batch, factors, kept in (
+        ("shared", 1, None, slice(None)),
+        ("of each example", _BATCH, None, slice(None)),
+        ("last position", 1, None, slice(-1, None)),
+        ("scaled", 1, 1, slice(None)),
+        ("scaled in each example", _BATCH, _BATCH, slice(-1, None)),
+    ):
+        cases.linear_map(name, PositionwiseMap, _positionwise(batch, factors, kept), shapes=_SHAPES)
     cases.linear_map(
         "identity",
         RowsMap,

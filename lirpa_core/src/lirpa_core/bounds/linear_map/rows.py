@@ -102,13 +102,13 @@ class RowsMap(LinearMap):
         bias = None if biases == (None, None) else self.split_dot(*biases)
         return RowsMap(self.index, self.scale_ * slope, self.size), bias
 
-    def negate(self) -> LinearMap:
+    def negate(self) -> RowsMap:
         return RowsMap(self.index, -self.scale_, self.size)
 
-    def with_negated(self) -> LinearMap:
+    def with_negated(self) -> RowsMap:
         return RowsMap(torch.cat([self.index, self.index]), torch.cat([self.scales, -self.scales]), self.size)
 
-    def take(self, start: int, stop: int) -> LinearMap:
+    def take(self, start: int, stop: int) -> RowsMap:
         scale = self.scale_ if self.scale_.shape[0] == 1 else self.scale_[start:stop]
         return RowsMap(self.index[start:stop], scale, self.size)
 
