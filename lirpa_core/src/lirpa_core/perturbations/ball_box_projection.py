@@ -101,7 +101,8 @@ def _multiplier(size: Tensor, limit: Tensor, p: float) -> Tensor:
     """
     k, n = size.shape
     low = torch.zeros_like(size[:, :1])
-    high = size.amax(-1, keepdim=True) * n ** ((p - 1) / p)
+    spread: float = n ** ((p - 1) / p)
+    high = size.amax(-1, keepdim=True) * spread
     m = high / 2  # not zero, where a high power of a far point overflows
     todo = torch.arange(k, device=size.device)
     for _ in range(_STEPS):
