@@ -103,7 +103,15 @@ def test_logsumexp_of_huge_and_far_apart_numbers(oracle):
     relaxation = rule.relax(call, (x,))
     for side in (relaxation.lower, relaxation.upper):
         assert side.terms[0].weight.isfinite().all() and side.bias.isfinite().all()
-    oracle.assert_sound(rule, call, (x,), tolerance=1e-7)
+    oracle.assert_sound(rule, call, (x,), tolerance=1e-10)
+
+
+def test_slopes_of_logsumexp_sum_to_one_however_large_the_numbers(oracle):
+    call = Call.of(aten.logsumexp.default, X(4), [0])
+    lower = C(8, 4).sort(0).values + 1e6
+    x = Interval(lower, lower + 1)
+    lower_line = default_registry().rule_for(aten.logsumexp.default).relax(call, (x,)).lower
+    assert ((lower_line.terms[0].weight.sum(-1) - 1).abs() <= 8 * torch.finfo(torch.float64).eps).all()
 
 
 def test_logsumexp_of_a_point_is_its_tangent(oracle):

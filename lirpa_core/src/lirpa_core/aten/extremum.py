@@ -226,9 +226,11 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
         return Relaxation.exactly(Affine((Diagonal(torch.ones_like(x.lower), call.shapes[0]),)))
     along = [d + 1 for d in dims]
     center = x.center
-    value = torch.logsumexp(center, along, keepdim=True)
-    tangent = torch.exp(center - value)
-    low = value - (tangent * center).sum(along, keepdim=True)
+    peak = center.detach().amax(along, keepdim=True)
+    share = torch.exp(center - peak)  # not less logsumexp itself, whose rounding the slopes would inherit
+    sums = share.sum(along, keepdim=True)
+    tangent = share / sums
+    low = peak + sums.log() - (tangent * center).sum(along, keepdim=True)
     shift = x.upper.amax(along, keepdim=True)
     top, width = torch.exp(x.upper - shift), x.width
     safe = torch.where(width > 0, width, 1)

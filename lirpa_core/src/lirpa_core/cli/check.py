@@ -75,8 +75,8 @@ def command(
     from lirpa_core.testing.profiles import profile_of
 
     chosen = profile_of(profile)
-    suite = suite_of(*packages, registry=registry_of(ctx)).matching(keyword)
     with _without_notes_on_speed():
+        suite = suite_of(*packages, registry=registry_of(ctx)).matching(keyword)
         report = Report(chosen, tuple(_outcomes(suite, chosen, seed, save)))
     if as_json:
         print_json(report.to_json())
