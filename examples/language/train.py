@@ -104,7 +104,7 @@ def smoke(settings: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns the exit status."""
     usage = options.parser(
-        __doc__, eps=1.0, bound_type="IBP", batch_size=64, num_epochs=12, lr=3e-3, verify_batch=218, kappa=0.4,
+        __doc__, eps=1.0, bound_type="IBP", batch_size=64, num_epochs=12, lr=3e-3, verify_batch=218, kappa=0.2,
         scheduler_name="LinearScheduler", scheduler_opts="start=2,length=7",
     )  # fmt: skip
     add = usage.add_argument
