@@ -156,7 +156,7 @@ class Run:
             if len(index) < self.ranks.world:
                 continue  # a process without examples would let the others wait
             mine = self.ranks.share(index)
-            parts = self._step(mine)
+            parts = self._step(mine, len(mine) * self.ranks.world / len(index))
             wrong = (parts.scores.argmax(1) != parts.labels).sum()
             sums += torch.tensor([float(parts.loss), float(wrong) / len(mine), 1.0]) * len(mine)
             bar.advance(shown)
@@ -173,7 +173,8 @@ class Run:
             "test_error": clean, "verified_error": verified, "seconds": seconds,
         }  # fmt: skip
 
-    def _step(self, index: Tensor) -> _Done:
+    def _step(self, index: Tensor, weight: float) -> _Done:
+        """Learn from examples, with a weight that makes the mean over the processes that over the batch."""
         for clock in (self.radius, self.kappa, self.beta):
             clock.step_batch()
         eps = self.radius.get_eps()
@@ -186,12 +187,12 @@ class Run:
         )  # fmt: skip
         assert isinstance(parts, LossParts)
         self.optimizer.zero_grad()
-        parts.loss.backward()  # type: ignore[no-untyped-call]
+        (weight * parts.loss).backward()  # type: ignore[no-untyped-call]
         self.ranks.average_gradients(self.task.also.parameters())
         if self.settings.clip:
             nn.utils.clip_grad_norm_(self.whole.parameters(), self.settings.clip)
         self.optimizer.step()
-        loss = self.ranks.total(parts.loss.detach().clone()) / self.ranks.world
+        loss = self.ranks.total(weight * parts.loss.detach()) / self.ranks.world
         self.radius.update_loss(float(loss))
         return _Done(parts.loss.detach(), parts.scores, labels)
 
