@@ -126,21 +126,27 @@ def test_dropout_is_refused() -> None:
 class Primitive(nn.Module):
     """Attention as many write it: a softmax and two matrix products."""
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int = -1, mask: Tensor | None = None) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim, self.mask = dim, mask
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = x.unflatten(-1, (-1, 6)).transpose(1, 2).split(2, -1)
-        return torch.softmax(q @ k.mT, self.dim) @ v
+        scores = q @ k.mT
+        if self.mask is not None:
+            scores = scores.masked_fill(self.mask, -torch.inf)
+        return torch.softmax(scores, self.dim) @ v
 
 
-def test_a_softmax_before_a_matrix_product_becomes_a_mix(check) -> None:
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_softmax_before_a_matrix_product_becomes_a_mix(causal, check) -> None:
     torch.manual_seed(6)
     x = torch.randn(2, 3, 12)
-    found = check(Primitive(), x)
-    assert {str(n.target) for n in BoundedModule(Primitive(), x).graph.nodes} >= {"lirpa_nlp.mix.default"}
-    fused = check(Dot(scale=1.0), x)
+    model = Primitive(mask=CAUSAL if causal else None)
+    found = check(model, x)
+    (mix,) = (n for n in BoundedModule(model, x).graph.nodes if str(n.target) == "lirpa_nlp.mix.default")
+    assert len(mix.inputs) == 3 + causal  # weights, values, scores; what is kept
+    fused = check(Dot(scale=1.0, is_causal=causal), x, gradients=False)
     for method, (lb, ub) in found.items():
         torch.testing.assert_close((lb, ub), fused[method], msg=method)
 

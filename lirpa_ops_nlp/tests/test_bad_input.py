@@ -88,8 +88,66 @@ def test_masks_that_the_model_itself_refuses(mask, message) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_masks_that_are_no_numbers(value) -> None:
     bounded = BoundedModule(Masked(torch.full((3, 3), value)), X)
-    with pytest.raises(LirpaError, match="infinite or NaN"):
-        bounded.compute_bounds(x=(BoundedTensor(X, BALL),), method="CROWN-IBP")
+    for method in ("IBP", "CROWN-IBP"):
+        with pytest.raises(LirpaError, match=r"infinite or NaN.*The buffer 'mask' contains NaN or \+∞"):
+            bounded.compute_bounds(x=(BoundedTensor(X, BALL),), method=method)
+
+
+class MaskGiven(nn.Module):
+    """Self-attention with a mask for each example."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=mask)
+
+
+def test_masks_as_inputs() -> None:
+    masks = torch.zeros(2, 3, 3)
+    bounded, ball = BoundedModule(MaskGiven(), (X, masks)), BoundedTensor(X, BALL)
+    masks[0, :, 1] = masks[1, 2] = -math.inf  # a padded key; a row that attends to nothing
+    lb, ub = bounded.compute_bounds(x=(ball, masks), method="CROWN")
+    out = MaskGiven()(X, masks)
+    assert bool((lb <= out).all() and (out <= ub).all())
+    assert float(lb[1, 2].abs().amax()) == float(ub[1, 2].abs().amax()) == 0
+    for value in (math.nan, math.inf):
+        with pytest.raises(
+            InputError, match=r"input 'mask' contains NaN or infinite values.* only −∞ may stand"
+        ):
+            bounded.compute_bounds(x=(ball, torch.full((2, 3, 3), value)), method="IBP")
+    with pytest.raises(InputError, match="input 'x' contains NaN or infinite values"):
+        bounded.compute_bounds(x=(BoundedTensor(X - math.inf, BALL), masks), method="IBP")
+    with pytest.raises(InputError, match=r"input 'mask' has shape \[2, 3, 5\]"):
+        bounded.compute_bounds(x=(ball, torch.zeros(2, 3, 5)), method="IBP")
+    with pytest.raises(InputError, match=r"input 'mask' has dtype torch.bool"):
+        bounded.compute_bounds(x=(ball, masks == 0), method="IBP")
+
+
+class Loss(nn.Module):
+    """The loss of each example."""
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        z = x.mean(1)
+        if self.fused:
+            return F.cross_entropy(z, y, reduction="none")
+        return F.nll_loss(z.log_softmax(-1), y, reduction="none")
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["cross_entropy", "nll_loss"])
+def test_targets_out_of_range(fused) -> None:
+    bounded, ball = BoundedModule(Loss(fused), (X, torch.tensor([3, 0]))), BoundedTensor(X, BALL)
+    for wrong in (4, -1):
+        targets = torch.tensor([3, wrong])
+        with pytest.raises(
+            InputError, match=rf"the model itself fails on the example.*Target {wrong} is out"
+        ):
+            BoundedModule(Loss(fused), (X, targets))
+        with pytest.raises(InputError, match=rf"the target {wrong} is out of range: there are 4 classes"):
+            bounded.compute_bounds(x=(ball, targets), method="IBP")
+    lb, ub = bounded.compute_bounds(x=(ball, torch.tensor([3, -100])), method="CROWN")
+    assert float(lb[1]) == float(ub[1]) == 0 < float(ub[0] - lb[0])
 
 
 class Added(nn.Module):

@@ -58,3 +58,23 @@ def test_planes_are_never_looser_than_mccormick(op, gate, boxes: tuple[Interval,
             whole = Box(*(t[k] for t in mirrored))
             theirs = gate.surface.least(whole, a, b, steps=12).value + a * px + b * sign * py
             assert bool((ours >= theirs - 1e-9 * (1 + theirs.abs())).all())
+
+
+@pytest.mark.parametrize(("op", "gate"), CASES[:2])
+def test_ties_are_broken_alike_in_a_batch_and_alone(op, gate) -> None:
+    """Boxes with corners on a lattice, where many planes are equally good; some are edges or points."""
+    values = torch.tensor([-3.0, -2, -0.5, 0, 0.5, 1, 2], dtype=torch.float64)
+    ends = values[torch.cartesian_prod(*[torch.arange(len(values))] * 4)]
+    ends = ends[(ends[:, 0] <= ends[:, 1]) & (ends[:, 2] <= ends[:, 3])]
+
+    def planes(chosen: torch.Tensor) -> torch.Tensor:
+        box = Box(*chosen.unbind(1))
+        below, above = both_planes(gate.surface, box, gate.hints(stacked_with_mirror(box)))
+        return torch.stack([*below, *above], 1)
+
+    together = planes(ends)
+    known = (
+        (ends == torch.tensor([0.0, 1, -3, -2])).all(1).nonzero().flatten()
+    )  # its search lost what it had found
+    for i in [*known.tolist(), *range(3, len(ends), 41)]:
+        torch.testing.assert_close(planes(ends[i : i + 1])[0], together[i], rtol=1e-9, atol=1e-9)

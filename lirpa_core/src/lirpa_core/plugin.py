@@ -7,6 +7,7 @@ from lirpa_core.aten import (
     arithmetic,
     choice,
     conversion,
+    cumulative,
     decompositions,
     extremum,
     indexing,
@@ -28,7 +29,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise, shape, reduction, indexing, scatter, choice, conversion, extremum,
-        decompositions,
+        cumulative, decompositions,
     ):  # fmt: skip
         group.register(registry)
 

@@ -23,10 +23,21 @@ def attention(*args: Any, **kwargs: Any) -> Tensor:
     """`softmax(Q Kᵀ · scale + mask) V`; arguments as in `attention_scores`."""
     scores, keep, value = attention_scores(*args, **kwargs)
     weights = torch.softmax(scores, -1) if keep is None else nlp.masked_softmax(scores, keep)
-    mixed: Tensor = nlp.mix(weights, value)
+    mixed: Tensor = nlp.mix(weights, value, scores, keep)
     return mixed
 
 
+def softmax_of_unmasked(scores: Tensor, masked: Tensor, dim: int) -> Tensor:
+    """Softmax over any dimension of the scores that are not masked: as it stands where masks set scores to −∞."""
+    keep = torch.logical_not(masked).to(scores.dtype).expand(scores.shape)
+    if dim % max(scores.dim(), 1) == scores.dim() - 1:
+        last: Tensor = nlp.masked_softmax(scores, keep)
+        return last
+    moved: Tensor = nlp.masked_softmax(scores.movedim(dim, -1), keep.movedim(dim, -1))
+    return moved.movedim(-1, dim)
+
+
 def register(registry: OperatorRegistry) -> None:
-    """Register this file's decomposition, which replaces the core's."""
+    """Register this file's decompositions, which replace the core's."""
     registry.decompose(aten.scaled_dot_product_attention.default, attention, override=True)
+    registry.decompose(torch.ops.lirpa.masked_softmax.default, softmax_of_unmasked, override=True)

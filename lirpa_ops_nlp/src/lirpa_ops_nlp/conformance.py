@@ -16,6 +16,7 @@ from lirpa_ops_nlp.operators import (
     masked_softmax,
     mix,
     normalized,
+    pick,
     projected_product,
     sigmoid_mul,
     sigmoid_tanh,
@@ -122,6 +123,7 @@ def declare(cases: ConformanceCases) -> None:
         cases.add("known factor", Call.of(gate, X(2), torch.tensor([[1.0], [-2.0]], dtype=torch.float64)))
     for gate in (silu_mul, gelu_mul, gelu_tanh_mul):
         cases.add("two factors", Call.of(gate, X(2), X(2, 1)))
+    cases.add("the scores of two targets", Call.of(pick, X(2, 3), 1, torch.tensor([2, 0])))
     ids = torch.tensor([[1, 3, 3]])
     cases.add("a word twice", Call.of(aten.embedding.default, X(4, 2), ids))
     _models(cases)

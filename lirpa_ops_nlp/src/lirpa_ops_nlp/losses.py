@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from lirpa_core.aten.indexing import Lookup, lookup_rows
+from lirpa_core.bounds.linear_map import RowsMap
+from lirpa_core.capture.evaluate import outside
+from lirpa_core.errors import InputError
 from lirpa_core.registry import OperatorRegistry
+from lirpa_core.rules.call import Call
+from lirpa_core.rules.linear import Linear
+from lirpa_ops_nlp.operators import pick
 
 aten = torch.ops.aten
 nlp = torch.ops.lirpa_nlp
 
 _MEAN, _SUM = 1, 2
+
+
+@dataclass(frozen=True)
+class Pick(Linear):
+    """Rule of the look-up of the targets' scores."""
+
+    def check(self, call: Call) -> None:
+        """See `Rule.check`; targets are not looked at while `torch.compile` traces.
+
+        Raises:
+            InputError: Naming the node, the target and the range.
+        """
+        super().check(call)
+        if torch.compiler.is_compiling():
+            return
+        classes = call.shapes[0][call["dim"]]
+        wrong = outside(call["index"].value, classes)
+        if wrong is not None:
+            raise InputError(
+                f"{call.node}: the target {wrong} is out of range: there are {classes} classes, so targets run from 0 "
+                f"to {classes - 1}, or are ignore_index."
+            )
+
+
+PICK = Pick(("self",), native=Lookup())
 
 
 def nll_loss(
@@ -20,7 +54,7 @@ def nll_loss(
     dim = 1 if self.dim() > 1 else 0
     kept = target != ignore_index
     place = torch.where(kept, target, 0)
-    picked = self.gather(dim, place.unsqueeze(dim)).squeeze(dim)
+    picked = nlp.pick(self, dim, place)
     share = kept.to(self.dtype)
     if weight is not None:
         share = share * weight[place]
@@ -40,7 +74,9 @@ def glu(self: Tensor, dim: int = -1) -> Tensor:
 
 
 def register(registry: OperatorRegistry) -> None:
-    """Register this file's decompositions."""
+    """Register this file's rule and decompositions."""
+    registry.register(pick, PICK)
+    registry.kernel(pick, RowsMap, lookup_rows)
     registry.decompose(aten.nll_loss_forward.default, nll_loss)
     registry.decompose(aten.nll_loss2d_forward.default, nll_loss)
     registry.decompose(aten.glu.default, glu)

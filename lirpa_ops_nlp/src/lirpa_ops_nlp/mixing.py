@@ -1,4 +1,4 @@
-"""Rule of `lirpa_nlp::mix`: values mixed by probabilities, whose sum is known."""
+"""Rule of `lirpa_nlp::mix`: values mixed by the probabilities of a softmax, whose scores may be known."""
 
 from __future__ import annotations
 
@@ -18,22 +18,20 @@ from lirpa_core.capture.graph import Argument, Node, Ref, Shape
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules.linear import refuse_slots_outside
 from lirpa_ops_nlp.operators import masked_softmax, mix, projected_product
 from lirpa_ops_nlp.projections import PROJECTED_PRODUCT, product_of_projections
+from lirpa_ops_nlp.vertices import CHUNK, largest_mix
 
 aten = torch.ops.aten
-
-#: Elements of the temporary that the sorted mixture may take at once.
-_CHUNK = 2**24
 
 
 @dataclass(frozen=True)
 class Mix(Bilinear):
     """`weights @ value` with `weights ≥ 0` and rows that sum to one (or are zero throughout).
 
-    The interval is exact for weights anywhere in their box whose sum is one: a fractional knapsack. (The
-    range over a box of scores is attained at a vertex of it, "Vertex-Softmax"; the box of the weights is all
-    that is known here.) The planes use that the sum of the weights is one to take a constant from the values,
+    The interval is exact for weights anywhere in their box whose sum is one, a fractional knapsack; and where the
+    scores are known that the weights are a softmax of, for scores anywhere in theirs, see `vertices`. The planes use that the sum of the weights is one to take a constant from the values,
     for each output the mean weighted by the widths of the weights: what is left for the weights' own planes
     to multiply is smaller.
     """
@@ -44,10 +42,21 @@ class Mix(Bilinear):
         if i is None:
             return super().interval(call, inputs)
         p, v = inputs[i], self._values(call, inputs)
-        lower = _cheapest(p, v.lower)
-        upper = -_cheapest(p, -v.upper)
         shape = (-1, *call.shape)
-        return Interval(lower.reshape(shape), upper.reshape(shape))
+        lower, upper = _cheapest(p, v.lower), -_cheapest(p, -v.upper)
+        found = Interval(lower.reshape(shape), upper.reshape(shape))
+        scores = self._scores(call, inputs)
+        if scores is None:
+            return found
+        rank = max(scores.lower.dim(), v.lower.dim()) - 1
+        low, up = align(scores.lower, 1, rank), align(scores.upper, 1, rank)
+        least = -largest_mix(low, up, align(-v.lower, 1, rank))
+        most = largest_mix(low, up, align(v.upper, 1, rank))
+        return found.intersect(Interval(least.reshape(shape), most.reshape(shape)))
+
+    def check(self, call: Call) -> None:
+        """See `Rule.check`."""
+        refuse_slots_outside(call, (self.left, self.right, "scores"))
 
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """See `Rule.relax`: McCormick's planes that multiply the values by the least weights."""
@@ -61,7 +70,7 @@ class Mix(Bilinear):
         total = width.sum(-1, keepdim=True)
         share = torch.where(total > 0, width / torch.where(total > 0, total, 1), 1 / p.width.shape[-1])
         shift = of_weights(v.center).apply(torch.where(alive, share, 0))
-        terms: list[LinearOp | None] = [None, None]
+        terms: list[LinearOp | None] = [None] * len(call.shapes)
         terms[j] = of_values(p.lower)
 
         def side(end: Tensor) -> Affine:
@@ -70,6 +79,17 @@ class Mix(Bilinear):
             return Affine(tuple(terms), shift - base.apply(p.lower))
 
         return Relaxation(side(v.lower), side(v.upper))
+
+    def _scores(self, call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
+        """The box of the scores, of the weights' shape; −∞ at both ends where a score is left out."""
+        i, j = call.slot("scores"), call.slot(self.left)
+        if i is None or j is None:
+            return None
+        low, up, keep, shape = inputs[i].lower, inputs[i].upper, call["keep"], (-1, *call.shapes[j])
+        if isinstance(keep, Const):
+            kept = align(keep.value if keep.batched else keep.value[None], 1, len(call.shapes[i])) != 0
+            low, up = torch.where(kept, low, -math.inf), torch.where(kept, up, -math.inf)
+        return Interval(low.reshape(shape), up.reshape(shape))
 
     def _values(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         slot = call.slot(self.right)
@@ -95,7 +115,7 @@ def _cheapest(p: Interval, cost: Tensor) -> Tensor:
     outer = (
         math.prod(torch.broadcast_shapes(low.shape[:-2], cost.shape[:-2])) * cost.shape[-1] * cost.shape[-2]
     )
-    step = max(1, _CHUNK // max(1, outer))
+    step = max(1, CHUNK // max(1, outer))
     parts = [
         _fill(low[..., k : k + step, :], up[..., k : k + step, :], ordered, order)
         for k in range(0, low.shape[-2], step)
@@ -170,9 +190,10 @@ def mix_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
     if not isinstance(left, Ref) or not isinstance(right, Ref):
         return None
     weights = before[left.name]
-    if len(weights.shape) < 2 or len(before[right.name].shape) < 2:
+    shape = weights.shape
+    if len(shape) < 2 or len(before[right.name].shape) < 2:
         return None
-    last = weights.shape[-1]
+    last = shape[-1]
     while weights.target in _VIEWS and weights.inputs:
         weights = before[weights.inputs[0]]
         if not weights.shape or weights.shape[-1] != last:
@@ -183,9 +204,15 @@ def mix_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
     dim = -1 if name is None else next(a.value for a in weights.arguments if a.name == name)
     if dim not in (-1, len(weights.shape) - 1):
         return None
-    return dataclasses.replace(
-        node, target=mix, arguments=(Argument("weights", left), Argument("value", right))
+    given = {a.name: a.value for a in weights.arguments}
+    known = math.prod(shape) == math.prod(weights.shape)  # repeated by no view
+    arguments = (
+        Argument("weights", left),
+        Argument("value", right),
+        Argument("scores", given["self"] if known else None),
+        Argument("keep", given.get("keep") if known else None),
     )
+    return dataclasses.replace(node, target=mix, arguments=arguments)
 
 
 def known_product(node: Node, before: Mapping[str, Node]) -> Node | None:

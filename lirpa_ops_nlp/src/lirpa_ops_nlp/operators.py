@@ -71,9 +71,23 @@ silu_mul = _define("silu_mul(Tensor self, Tensor other) -> Tensor", _silu_mul)
 gelu_mul = _define("gelu_mul(Tensor self, Tensor other) -> Tensor", _gelu_mul)
 gelu_tanh_mul = _define("gelu_tanh_mul(Tensor self, Tensor other) -> Tensor", _gelu_tanh_mul)
 
-#: `mix(weights, value)`: `weights @ value`, where the rows of `weights` are probabilities: not negative, with sum
-#: one, or zero throughout. The rule relies on that, so the decompositions use it behind softmax only.
-mix = _define("mix(Tensor weights, Tensor value) -> Tensor", torch.matmul)
+
+def _mix(weights: Tensor, value: Tensor, scores: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+    return weights @ value
+
+
+#: `mix(weights, value, scores, keep)`: `weights @ value`, where the rows of `weights` are probabilities: not negative,
+#: with sum one, or zero throughout. `scores` are those that `weights` is a softmax of, over the last dimension and
+#: among those that are kept, if need be in another shape. The rule relies on all that.
+mix = _define("mix(Tensor weights, Tensor value, Tensor? scores=None, Tensor? keep=None) -> Tensor", _mix)
+
+
+def _pick(self: Tensor, dim: int, index: Tensor) -> Tensor:
+    return self.gather(dim, index.unsqueeze(dim)).squeeze(dim)
+
+
+#: `pick(self, dim, index)`: one element of each line along a dimension, as a loss picks its targets' scores.
+pick = _define("pick(Tensor self, int dim, Tensor index) -> Tensor", _pick)
 
 
 def _normalized(self: Tensor, other: Tensor, dims: int, eps: float, centered: bool) -> Tensor:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lirpa_core.bounds.linear_map import LinearMap, RowsMap
 from lirpa_core.bounds.linear_op import LinearOp, align
+from lirpa_core.capture.evaluate import outside
+from lirpa_core.errors import InputError
 from lirpa_core.registry import OperatorRegistry
-from lirpa_core.rules.call import Call
+from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.linear import Linear, StructuralOp
 
 aten = torch.ops.aten
@@ -124,7 +127,32 @@ def take(self: Tensor, index: Tensor) -> Tensor:
     return self.reshape(-1).index_select(0, index.reshape(-1)).reshape(index.shape)
 
 
+@dataclass(frozen=True)
+class Chosen(Linear):
+    """Rule of a look-up along one dimension by a tensor of numbers, which have to lie inside."""
+
+    def check(self, call: Call) -> None:
+        """See `Rule.check` (numbers are not looked at while `torch.compile` traces).
+
+        Raises:
+            InputError: Naming the node, the number and the range.
+        """
+        super().check(call)
+        index = call["index"]
+        if torch.compiler.is_compiling() or not call.shapes[0] or not isinstance(index, Const):
+            return
+        dim = call["dim"] % len(call.shapes[0])
+        count = call.shapes[0][dim]
+        wrong = outside(index.value, count)
+        if wrong is not None:
+            raise InputError(
+                f"{call.node}: the index {wrong} is out of range: dimension {dim} has {count} elements, so indices run "
+                f"from 0 to {count - 1}."
+            )
+
+
 LOOKUP = Linear(("self",), native=Lookup())
+CHOSEN = Chosen(("self",), native=Lookup())
 #: No element is read twice.
 REARRANGE = Linear(("self",), selects=True, native=Lookup())
 FLIP = Linear(("self",), selects=True, native=Flip())
@@ -136,8 +164,8 @@ def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and kernels."""
     for op, rule in (
         (aten.index.Tensor, LOOKUP),
-        (aten.index_select.default, LOOKUP),
-        (aten.gather.default, LOOKUP),
+        (aten.index_select.default, CHOSEN),
+        (aten.gather.default, CHOSEN),
         (aten.unfold.default, LOOKUP),
         (aten.repeat.default, REPEAT),
         (aten.diagonal.default, REARRANGE),

@@ -18,8 +18,7 @@ from lirpa_core.capture.batching import default_batch_dims, one_example
 from lirpa_core.capture.evaluate import ids_out_of_range
 from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.graph import Graph
-from lirpa_core.capture.replay import other_batch_size, replayed
-from lirpa_core.capture.source import raised_at
+from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
 from lirpa_core.capture.whole import keeping_whole
 from lirpa_core.errors import CaptureError, InputError, LirpaError
@@ -133,19 +132,8 @@ def _refuse_fixed_batch(
             except LirpaError:
                 raise
             except Exception as own:
-                raise _fails_by_itself(own, pytree.tree_leaves((args, kwargs))) from own
+                raise fails_by_itself(own, pytree.tree_leaves((args, kwargs))) from own
             raise other_batch_size(1, error) from error
-
-
-def _fails_by_itself(error: Exception, inputs: Sequence[Any]) -> InputError:
-    """The model's own error on its example inputs, with what was given and where it failed."""
-    given = ", ".join(f"{_describe(x)} and {x.dtype}" if isinstance(x, Tensor) else repr(x) for x in inputs)
-    where = raised_at(error)
-    text = str(error).strip().splitlines()
-    return InputError(
-        f"the model itself fails on the example input ({given}){f' at {where}' if where else ''}: "
-        f"{type(error).__name__}: {text[0] if text else ''}. Give an example that model(...) accepts."
-    )
 
 
 def _explain_ids(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -183,12 +171,8 @@ def _batch_dims(given: Sequence[int | None] | str | None, inputs: list[Any]) -> 
         raise InputError(f"batch_dims has {len(dims)} entries, the model takes {len(inputs)} inputs.")
     for i, (dim, x) in enumerate(zip(dims, inputs, strict=True)):
         if dim is not None and (not isinstance(x, Tensor) or not -x.dim() <= dim < x.dim()):
-            raise InputError(f"batch_dims[{i}]={dim} is not a dimension of input {i} ({_describe(x)}).")
+            raise InputError(f"batch_dims[{i}]={dim} is not a dimension of input {i} ({describe(x)}).")
     return tuple(d + x.dim() if d is not None and d < 0 else d for d, x in zip(dims, inputs, strict=True))
-
-
-def _describe(x: Any) -> str:
-    return f"tensor of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
 
 
 def refuse_containers(inputs: Sequence[Any]) -> None:

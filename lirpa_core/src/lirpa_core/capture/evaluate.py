@@ -31,7 +31,9 @@ def evaluate_node(node: Node, values: Mapping[str, Const]) -> Const:
     call = Call(node, bind_constants(node, values), (), ())
     try:
         return Const(call.evaluate(()), call.has_batched_constants)
-    except IndexError as error:
+    except (IndexError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "out of bounds" not in str(error):
+            raise
         ids, table = (call.arguments.get(name) for name in ("indices", "weight"))
         message: str | None = None
         if isinstance(ids, Const) and isinstance(table, Const):
@@ -41,11 +43,18 @@ def evaluate_node(node: Node, values: Mapping[str, Const]) -> Const:
 
 def ids_out_of_range(ids: Tensor, rows: int) -> str | None:
     """What to say about ids that no row of a table has, or None."""
-    low, high = (int(ids.min()), int(ids.max())) if ids.numel() else (0, 0)
-    if low >= 0 and high < rows:
+    wrong = outside(ids, rows)
+    if wrong is None:
         return None
-    wrong = low if low < 0 else high
     return f"the id {wrong} is out of range: the table has {rows} rows, so ids run from 0 to {rows - 1}."
+
+
+def outside(ids: Tensor, count: int) -> int | None:
+    """A number that is none of `0 .. count − 1`, or None. Waits for the device."""
+    low, high = (int(ids.min()), int(ids.max())) if ids.numel() else (0, 0)
+    if low >= 0 and high < count:
+        return None
+    return low if low < 0 else high
 
 
 def evaluate(nodes: Iterable[Node], leaves: Mapping[str, Const]) -> dict[str, Const]:

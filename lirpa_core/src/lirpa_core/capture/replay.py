@@ -19,7 +19,7 @@ from lirpa_core.capture.batching import (
 from lirpa_core.capture.evaluate import evaluate, parameter_leaves
 from lirpa_core.capture.graph import Graph
 from lirpa_core.capture.source import raised_at
-from lirpa_core.errors import ReplayError
+from lirpa_core.errors import InputError, ReplayError
 from lirpa_core.rules.call import Const
 
 #: Relative agreement asked of the replay: batched kernels may sum in another order.
@@ -82,8 +82,24 @@ def _run_model(
             return pytree.tree_flatten(model(*args, **kwargs))
     except Exception as error:
         if not another:
-            raise
+            raise fails_by_itself(error, batch) from error
         raise other_batch_size(_size(graph, batch), error) from error
+
+
+def fails_by_itself(error: Exception, inputs: Sequence[Any]) -> InputError:
+    """The model's own error on its example inputs, with what was given and where it failed."""
+    given = ", ".join(f"{describe(x)} and {x.dtype}" if isinstance(x, Tensor) else repr(x) for x in inputs)
+    where = raised_at(error)
+    text = str(error).strip().splitlines()
+    return InputError(
+        f"the model itself fails on the example input ({given}){f' at {where}' if where else ''}: "
+        f"{type(error).__name__}: {text[0].rstrip('.') if text else ''}. Give an example that model(...) accepts."
+    )
+
+
+def describe(x: Any) -> str:
+    """A tensor's shape, or a type's name."""
+    return f"tensor of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
 
 
 def other_batch_size(size: int, error: Exception) -> ReplayError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -139,4 +140,10 @@ def _check_input(graph: Graph, name: str, x: Any, dim: int | None) -> None:
             "(B: any number of examples). Make a BoundedModule with an example of the new shape."
         )
     if x.is_floating_point() and not all_finite(x.as_subclass(Tensor)):
-        raise InputError(f"input '{name}' contains NaN or infinite values, for which no bound exists.")
+        if isinstance(x, BoundedTensor):
+            raise InputError(f"input '{name}' contains NaN or infinite values, for which no bound exists.")
+        if bool((x.isnan() | (x == math.inf)).any()):
+            raise InputError(
+                f"input '{name}' contains NaN or infinite values, for which no bound exists; only −∞ may stand in an "
+                "input that is not perturbed, as in a mask that is added to scores."
+            )

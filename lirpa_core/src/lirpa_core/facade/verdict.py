@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from lirpa_core.bounds.finite import all_finite
 from lirpa_core.bounds.interval import Interval
+from lirpa_core.capture.graph import NodeKind
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import DomainError, NonFiniteBoundError, SoundnessError
 
@@ -56,14 +58,27 @@ def check_bounds(
     given = [b for b in (lower, upper) if b is not None]
     if not all(all_finite(b) for b in given):
         raise NonFiniteBoundError(
-            f"a bound is infinite or NaN{_first(problem, intervals, _not_finite)}. The box is too large for the "
-            "dtype or for a function on the way: use a smaller perturbation, a tighter method, or float64."
+            f"a bound is infinite or NaN{_first(problem, intervals, _not_finite)}. {_cause(problem)}."
         )
     if lower is not None and upper is not None and bool(_crossed(Interval(lower, upper)).any()):
         raise SoundnessError(
             f"a lower bound exceeds its upper bound{_first(problem, intervals, _crossed)}. This is a defect of a "
             "rule; please report it with the model."
         )
+
+
+def _cause(problem: Problem) -> str:
+    """A constant leaf that holds NaN or +∞ (−∞ may be a mask), or else the size of the box."""
+    for name, const in problem.constants.items():
+        node, x = problem.graph[name], const.value
+        if node.kind is NodeKind.OPERATOR or not x.is_floating_point():
+            continue
+        if bool((x.isnan() | (x == math.inf)).any()):
+            return f"The {node.kind.value} '{node.path or name}' contains NaN or +∞; a mask may hold numbers and −∞"
+    return (
+        "The box is too large for the dtype or for a function on the way: use a smaller perturbation, a tighter "
+        "method, or float64"
+    )
 
 
 def _not_finite(x: Interval) -> Tensor:

@@ -45,7 +45,7 @@ class Scores:
             keep: Which scores take part, broadcastable to `[B, *S]`; default: all.
             dim: The dimension, counted from the end.
         """
-        kept = upper > -math.inf
+        kept = upper != -math.inf  # NaN stays, and comes out
         kept = kept if keep is None else kept & keep
         shift = torch.where(kept, upper, -math.inf).amax(dim, keepdim=True).detach()
         shift = torch.where(shift.isfinite(), shift, 0)

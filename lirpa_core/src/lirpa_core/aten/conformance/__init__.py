@@ -7,6 +7,7 @@ from lirpa_core.aten.conformance import (
     arithmetic,
     choice,
     conversion,
+    cumulative,
     extremum,
     indexing,
     matmul,
@@ -23,6 +24,6 @@ def declare(cases: ConformanceCases) -> None:
     """Declare the cases of all rules, structures and perturbations of the core."""
     for group in (
         activation, arithmetic, matmul, shape, reduction, indexing, scatter, choice, conversion, extremum,
-        structures, sets,
+        cumulative, structures, sets,
     ):  # fmt: skip
         group.declare(cases)
