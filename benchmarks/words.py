@@ -28,7 +28,7 @@ from lirpa_perturbations import PerturbationSynonym
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-from language.train import MODELS
+from language.train import MODELS  # type: ignore[import-not-found] # found by the line above
 
 BATCH, LENGTH, SUBSTITUTES, WIDTH, BUDGET = 32, 24, 8, 32, 6
 
