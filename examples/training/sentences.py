@@ -135,10 +135,9 @@ def _pairs(data: EncodedSentences) -> Tensor:
 
 
 def embedding(found: Corpus, width: int, size: float = 0.3, rounds: int = 3) -> nn.Embedding:
-    """A table in which synonyms begin close to one another, as they are in pretrained vectors.
+    """A table in which synonyms begin close to one another, so that bounds begin narrow.
 
-    Random vectors are averaged with their synonyms' mean a few times. From vectors that have nothing to do with
-    one another, robust training finds no way but the same class for every sentence.
+    Random vectors are averaged with their synonyms' mean a few times.
 
     Args:
         found: The data set.
