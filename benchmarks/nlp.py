@@ -332,9 +332,9 @@ def main() -> None:
                 f"{theirs['MiB']:.0f}",
             )  # fmt: skip
             print(f"{case} {method}: {ratio:.3f}", file=sys.stderr)
+        if arguments.json:  # case by case, so that what is interrupted is not lost
+            arguments.json.write_text(json.dumps(results, indent=2))
     Console(width=120).print(table)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":
