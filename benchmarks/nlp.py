@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import multiprocessing
 import resource
 import sys
@@ -249,12 +250,14 @@ def _measure(method: str) -> dict[str, float]:
     ball = BoundedTensor(x, PerturbationLpNorm(eps=EPS))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds: list[float] = []
+    width = math.nan
     while not seconds or (len(seconds) < REPEATS and sum(seconds) < ENOUGH):
         start = time.process_time()
         lb, ub = bounded.compute_bounds(x=(ball,), method=method)
         seconds.append(time.process_time() - start)
+        width = float((ub - lb).mean())
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"width": float((ub - lb).mean()), "seconds": min(seconds), "MiB": peak}
+    return {"width": width, "seconds": min(seconds), "MiB": peak}
 
 
 def _measure_long(case: str, method: str) -> dict[str, float]:
