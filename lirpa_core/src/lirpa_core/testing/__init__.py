@@ -5,7 +5,8 @@ Needs the extra `testing`: `pip install 'lirpa-core[testing]'`.
 
 from lirpa_core.testing.check_linear_map import check_linear_map
 from lirpa_core.testing.check_perturbation import check_perturbation
-from lirpa_core.testing.check_rule import CHECKS, check_box, check_rule
+from lirpa_core.testing.check_rule import check_box, check_rule
+from lirpa_core.testing.checks import CHECKS
 from lirpa_core.testing.profiles import PROFILES, Profile, profile_of
 from lirpa_core.testing.report import (
     LinearMapViolation,

@@ -1,60 +1,27 @@
-"""`check_rule`: everything that a rule promises, asserted on boxes that Hypothesis draws and minimises."""
+"""`check_rule`: everything that a rule promises, asserted on random boxes, which Hypothesis minimises."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-import hypothesis
-import torch
-from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 from lirpa_core.bounds.interval import Interval
-from lirpa_core.errors import DomainError
 from lirpa_core.registry.conformance import ANYWHERE, Domain, domains_of
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
-from lirpa_core.testing import compiling, consistency, operator_checks, proving, soundness
 from lirpa_core.testing.calls import describe, map_call
 from lirpa_core.testing.case import Case
+from lirpa_core.testing.checks import CHECKS, OPTIONAL, examine
 from lirpa_core.testing.profiles import Profile, profile_of
 from lirpa_core.testing.report import RuleReport, RuleViolation
-from lirpa_core.testing.strategies import REGIMES, operand_boxes
+from lirpa_core.testing.search import Kinds, Search
+from lirpa_core.testing.strategies import REGIMES
 
 if TYPE_CHECKING:
     from lirpa_core.testing.proof import GivenOracle  # needs python-flint
-
-#: Every check by name, in the order in which they run: what a later one relies on comes first.
-CHECKS: dict[str, Callable[[Case], None]] = {
-    "declarations": consistency.check_declarations,
-    "purity": consistency.check_purity,
-    "results": soundness.check_results,
-    "finite": soundness.check_finite,
-    "linear operator": operator_checks.check_linear_ops,
-    "interval": soundness.check_interval,
-    "lines": soundness.check_lines,
-    "proof": proving.check_proof,
-    "affine": soundness.check_affine,
-    "degenerate": soundness.check_degenerate,
-    "shrinking": soundness.check_shrinking,
-    "batch": consistency.check_batch,
-    "shared": consistency.check_shared,
-    "gradients": consistency.check_gradients,
-    "loose": consistency.check_loose,
-    "float32": consistency.check_float32,
-    "compiled": compiling.check_compiled,
-}
-
-#: Checks that a profile leaves out, by the name of its field that says so.
-_OPTIONAL = {"proof": "prove", "compiled": "compiled"}
-
-#: Largest batch in which a failure is shown: small boxes are easier to read.
-_SHOWN_BATCH = 3
-_SHRINKS = 40
-_SEARCHED = 60
 
 
 @runtime_checkable
@@ -122,22 +89,16 @@ def check_rule(
     subject = f"{call.node.target} ({_name(found)}, family {found.family}{_origin(rule, call)})"
     report = RuleReport(subject, tuple(found.modes))
     found.check(call)
-    left_out = {*without, *(name for name, wanted in _OPTIONAL.items() if not getattr(plan, wanted))}
+    left_out = {*without, *(name for name, wanted in OPTIONAL.items() if not getattr(plan, wanted))}
     checks = {name: check for name, check in CHECKS.items() if name not in left_out}
-    run = _Run(found, call, checks, seed, plan, report, oracle)
+    search = Search(found, call, checks, seed, plan, report, oracle)
     if boxes is not None:
-        run.draw(boxes, plan.examples, "given")
+        search.draw(boxes, plan.examples, "given")
     else:
-        domains = domains_of(domain, len(call.shapes))
+        kinds = Kinds(tuple(kinks), domains_of(domain, len(call.shapes)))
         draws = -(-plan.examples // call.batch)
         for k, regime in enumerate(regimes):
-            count = max(1, (draws + len(regimes) - 1 - k) // len(regimes))
-
-            def drawn(size: int, regime: str = regime) -> st.SearchStrategy[tuple[Interval, ...]]:
-                return operand_boxes(call.shapes, batch=size, regime=regime, kinks=kinks, domains=domains)
-
-            simplest = k == 0 and count > 1  # the first box that is drawn is the simplest of all
-            run.draw_minimised(drawn, count - simplest, regime, simplest=simplest)
+            search.draw_many(kinds, regime, max(1, (draws + len(regimes) - 1 - k) // len(regimes)))
     if report.examples == 0:
         raise RuleViolation(
             subject,
@@ -165,7 +126,7 @@ def check_box(
     call = _prepare(call, inputs[0].lower.shape[0])
     subject = f"{call.node.target} ({_name(rule)}, family {rule.family})"
     case = Case(rule, call, inputs, subject, seed, oracle=oracle)
-    _examine(case, CHECKS, RuleReport(subject, tuple(rule.modes)))
+    examine(case, CHECKS, RuleReport(subject, tuple(rule.modes)))
 
 
 def _plan(profile: Profile | str | None, examples: int | None, batch: int | None) -> Profile:
@@ -192,147 +153,6 @@ def _prepare(given: Any, batch: int) -> Call:
     if any(b == 1 for b in batches) and max(batches) == 1:
         return map_call(call, lambda t: t, batch=1)
     return dataclasses.replace(call, batch=max(batches, default=batch))
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """One rule on one call: draws boxes and examines them."""
-
-    rule: Rule
-    call: Call
-    checks: Mapping[str, Callable[[Case], None]]
-    seed: int
-    plan: Profile
-    report: RuleReport
-    oracle: GivenOracle | None
-
-    def draw_minimised(
-        self,
-        boxes: Callable[[int], st.SearchStrategy[tuple[Interval, ...]]],
-        count: int,
-        regime: str,
-        *,
-        simplest: bool,
-    ) -> None:
-        """Draw large batches of boxes; after a failure, look for the same one in a small batch."""
-        large = self.call.batch > _SHOWN_BATCH and not self.call.has_batched_constants
-        try:
-            self.draw(boxes(self.call.batch), count, regime, simplest=simplest, minimise=not large)
-        except RuleViolation as violation:
-            if not large:
-                raise
-            found = violation
-        else:
-            return
-        checks = {name: check for name, check in self.checks.items() if name == found.check}
-        small = dataclasses.replace(
-            self,
-            call=dataclasses.replace(self.call, batch=_SHOWN_BATCH),
-            checks=checks or self.checks,
-            report=RuleReport(self.report.subject, self.report.modes),
-        )
-        small.draw(boxes(_SHOWN_BATCH), _SEARCHED, regime)
-        raise found  # not found again in a small batch: as it was
-
-    def draw(
-        self,
-        boxes: st.SearchStrategy[tuple[Interval, ...]] | st.SearchStrategy[Interval],
-        count: int,
-        regime: str,
-        *,
-        simplest: bool = True,
-        minimise: bool = True,
-    ) -> None:
-        """Draw boxes and examine them; after a failure, minimise the box for that failure alone.
-
-        Args:
-            boxes: Strategy of the boxes.
-            count: How often to draw.
-            regime: Its name, for messages.
-            simplest: Whether to examine the simplest box, which Hypothesis draws before all others, too.
-            minimise: Whether to look for a simpler box that fails in the same way.
-        """
-        failing: dict[str, RuleViolation] = {}
-        calls = tries = 0
-
-        @hypothesis.seed(self.seed)
-        @hypothesis.settings(
-            max_examples=count + 1,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate, Phase.shrink] if minimise else [Phase.generate],
-            suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False,
-            print_blob=False,
-        )
-        @hypothesis.given(boxes)
-        def examine(drawn: tuple[Interval, ...] | Interval) -> None:
-            nonlocal calls, tries
-            calls += 1
-            if calls == 1 and not simplest:
-                return
-            inputs = (drawn,) if isinstance(drawn, Interval) else drawn
-            key = str([e.tolist() for x in inputs for e in (x.lower, x.upper)])
-            wanted = self.checks
-            if failing:
-                if key in failing:
-                    raise failing[key]
-                tries += 1
-                if tries > _SHRINKS:
-                    return
-                name = next(iter(failing.values())).check
-                wanted = {name: self.checks[name]} if name in self.checks else self.checks
-            call = dataclasses.replace(self.call, batch=max(x.lower.shape[0] for x in inputs))
-            subject, steps = self.report.subject, self.plan.attack_steps
-            case = Case(self.rule, call, inputs, subject, self.seed, steps, self.oracle).snapped()
-            try:
-                _examine(case, wanted, self.report)
-            except RuleViolation as violation:
-                if failing and violation.check != next(iter(failing.values())).check:
-                    return
-                violation.details["regime"] = regime
-                failing[key] = violation
-                raise
-
-        try:
-            examine()
-        except RuleViolation as violation:
-            violation.__notes__ = []  # Hypothesis' own words for the box, which the message shows
-            raise
-
-
-def _examine(case: Case, checks: Mapping[str, Callable[[Case], None]], report: RuleReport) -> None:
-    finite = case.start_outputs.isfinite().movedim(1, 0).reshape(case.batch, -1).all(1)
-    if not bool(finite.all()):
-        report.overflowed += int((~finite).sum())
-        if not bool(finite.any()):
-            return
-        case = case.only(finite)
-    try:
-        for name, check in checks.items():
-            if name != "compiled" or not report.compiled:  # once a call: what is traced does not change
-                check(case)
-    except DomainError:
-        report.refused += case.batch
-        return
-    except RuleViolation:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a rule raises is a finding
-        case.fail("runs", f"raised {type(error).__name__}: {error}")
-    report.examples += case.batch
-    report.compiled += case.counts["compiled"]
-    report.record_proofs(case.counts["proved"], case.scale.numel())
-    _record_gaps(case, report)
-
-
-def _record_gaps(case: Case, report: RuleReport) -> None:
-    with torch.no_grad():
-        scale = case.scale.clamp(min=torch.finfo(case.scale.dtype).tiny)
-        if case.has_interval:
-            report.record_gap("interval", (case.interval.width / scale).mean().item())
-        if case.has_lines:
-            lower, upper = case.lines(case.start_points)
-            report.record_gap("relax", ((upper - lower) / scale).mean().item())
 
 
 def _origin(source: object, call: Call) -> str:

@@ -182,7 +182,7 @@ class ReciprocalOfTheWidth(Relu):
 
 
 class TouchesTooHigh(Tanh):
-    """The line below an exponential, a billionth of the width of the box above the point where it should touch."""
+    """The line below an exponential, 1e-14 of the width of the box above the point where it should touch."""
 
     def interval(self, call, inputs):
         return Interval(inputs[0].lower.exp(), inputs[0].upper.exp())
@@ -190,7 +190,7 @@ class TouchesTooHigh(Tanh):
     def relax(self, call, inputs):
         (x,) = inputs
         right = Unary(EXP).relax_with(call, inputs, *2 * (self.chord(x.lower, x.upper),))
-        return Relaxation(Affine(right.lower.terms, right.lower.bias + 1e-9 * x.width), right.upper)
+        return Relaxation(Affine(right.lower.terms, right.lower.bias + 1e-14 * x.width), right.upper)
 
     def chord(self, l, u):
         wide = u - l > 1e-3
@@ -218,7 +218,7 @@ def of(op) -> Callable[[], Call]:
 RULES: dict[str, Fault] = {
     "lower and upper line swapped": Fault(LinesSwapped(), relu, ("lines",), "functions cross"),
     "unsound only for denormal boxes": Fault(ReciprocalOfTheWidth(), relu, ("finite",), "infinite|NaN"),
-    "touches a billionth too high": Fault(
+    "touches a hair too high": Fault(
         TouchesTooHigh(),
         of(aten.exp.default),
         ("proof",),
@@ -264,7 +264,12 @@ RULES: dict[str, Fault] = {
     "unsound only for thin boxes": Fault(FudgeOnThinBoxes(), relu, ("lines", "proof"), "above the upper"),
     "unsound only for tiny boxes": Fault(TinyBoxesRoundedAway(), relu, ("lines", "proof"), "above the upper"),
     "unsound only for huge boxes": Fault(HugeBoxesClamped(), relu, ("lines", "proof"), "above the upper"),
-    "kink with a tolerance": Fault(InactiveAtTheKink(), relu, ("lines", "proof"), "above the upper"),
+    "kink with a tolerance": Fault(
+        InactiveAtTheKink(),
+        relu,
+        ("lines", "proof", "degenerate"),
+        "above the upper|function is not the value",
+    ),
     "interval from the ends only": Fault(EndsOnly(), square, ("interval",), "below the interval"),
     "looser when smaller": Fault(LooserWhenSmaller(), relu, ("shrinking", "degenerate"), "single point"),
     "looser when smaller, shrinking alone": Fault(

@@ -139,11 +139,10 @@ class CurveTimesValue:
         return self.curve.f(x) * y
 
     def least(self, box: Box, a: Tensor, b: Tensor, steps: int = 4) -> Least:
-        found = []
-        for y in (box.ly, box.uy):
-            value, x = self._edge(y, a, box.lx, box.ux)
-            found.append(Least(value - b * y, x, y.detach()))
-        return found[0].least(found[1])
+        y = torch.stack([box.ly, box.uy])  # [2, ..]: both ends at once, because small tensors cost the same
+        value, x = self._edge(y, a, box.lx.expand_as(y), box.ux.expand_as(y), steps)
+        low, high = (Least(*each) for each in zip(value - b * y, x, y.detach(), strict=True))
+        return low.least(high)
 
     def range(self, box: Box) -> Interval:
         ends = self.curve.hull(box.lx, box.ux)
@@ -156,7 +155,7 @@ class CurveTimesValue:
         low, high = self.curve.hull(box.lx, box.ux)
         return box.ly.abs().maximum(box.uy.abs()) * self.steep, low, high
 
-    def _edge(self, c: Tensor, k: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    def _edge(self, c: Tensor, k: Tensor, lo: Tensor, hi: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """The minimum of `c·f(x) − kx`, never overestimated: as `edge`, on every arc that `c` makes convex."""
         curve = self.curve
         value, x = c * curve.f(lo) - k * lo, lo.detach()
@@ -166,7 +165,7 @@ class CurveTimesValue:
         ratio = torch.where(ratio.isfinite(), ratio, 0)
         for side in (LOWER, UPPER):
             for span in curve.spans(lo.detach(), hi.detach(), side):
-                z = point_of_slope(span, ratio, side)
+                z = point_of_slope(span, ratio, side, steps)
                 z = torch.where(z.isnan(), span.start, z).maximum(span.start).minimum(span.end)
                 growth = (c * curve.slope(z) - k).detach()
                 margin = growth.clamp(min=0) * (z - span.start) + (-growth).clamp(min=0) * (span.end - z)

@@ -34,12 +34,19 @@ def chord(p: Point, q: Point) -> tuple[Tensor, Tensor]:
     return rise / torch.where(valid, run, 1), valid
 
 
-def point_of_slope(span: Span, k: Tensor, side: int) -> Tensor:
-    """The point of the span at which `f' = k`, or the end that is nearest to having that slope."""
+def point_of_slope(span: Span, k: Tensor, side: int, steps: int | None = None) -> Tensor:
+    """The point of the span at which `f' = k`, or the end that is nearest to having that slope.
+
+    Args:
+        span: Part of an arc.
+        k: The slope.
+        side: Which line it is for.
+        steps: Steps of the search, where there is no closed form; None for as many as all digits take.
+    """
     k = k.detach()
     start, end = span.start.detach(), span.end.detach()
     if span.touch is None:
-        return _search(span, start, end, lambda _: k, side)
+        return _search(span, start, end, lambda _: k, side, steps)
     return _into(span.touch(k), start, end)
 
 
@@ -70,7 +77,12 @@ def _into(x: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
 
 def _search(
-    span: Span, start: Tensor, end: Tensor, slope_at: Callable[[Tensor], Tensor], side: int
+    span: Span,
+    start: Tensor,
+    end: Tensor,
+    slope_at: Callable[[Tensor], Tensor],
+    side: int,
+    steps: int | None = None,
 ) -> Tensor:
     """Solve `f'(x) = slope_at(x)` on the span by Newton's method inside a shrinking bracket."""
 
@@ -88,7 +100,8 @@ def _search(
     at_start, at_end = side * residual(start)[0] >= 0, side * residual(end)[0] <= 0
     low, high = start, end
     x = start / 2 + end / 2 if span.anchor is None else start.clamp(min=span.anchor).minimum(end)
-    for _ in range(BRACKETED_STEPS if span.anchor is None else ANCHORED_STEPS):
+    enough = BRACKETED_STEPS if span.anchor is None else ANCHORED_STEPS
+    for _ in range(enough if steps is None else min(steps, enough)):
         excess, step = residual(x)
         low, high = torch.where(side * excess <= 0, x, low), torch.where(side * excess >= 0, x, high)
         newton = x - step
