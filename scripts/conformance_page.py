@@ -1,6 +1,8 @@
-"""Write the result of `lirpa check --all --save FILE` into docs/conformance.md, below its marker.
+"""Write the results of `lirpa check --all --save FILE` into docs/conformance.md, below its marker.
 
-python scripts/conformance_page.py FILE
+python scripts/conformance_page.py FILE...
+
+What is in several files counts as the last one says.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import sys
 from pathlib import Path
 
 from lirpa_core.testing.conformance import Outcome, Report
+from lirpa_core.testing.conformance.outcome import Key
 from lirpa_core.testing.conformance.report import COLUMNS
 from lirpa_core.testing.profiles import profile_of
 
@@ -17,10 +20,18 @@ PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
 MARKER = "<!-- below: scripts/conformance_page.py -->"
 
 
-def main(file: str) -> None:
+def main(*files: str) -> None:
     """Replace what stands below the marker."""
-    head, *lines = (json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines())
-    report = Report(profile_of(head["profile"]), tuple(Outcome.from_json(line) for line in lines))
+    found: dict[Key, Outcome] = {}
+    profiles = set()
+    for file in files:
+        head, *lines = (json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines())
+        profiles.add(head["profile"])
+        for outcome in map(Outcome.from_json, lines):
+            found[outcome.key] = outcome
+    if len(profiles) != 1:
+        sys.exit(f"give results of one profile, not of {sorted(profiles) or 'none'}")
+    report = Report(profile_of(profiles.pop()), tuple(found.values()))
     rows = [row.cells() for row in report.rows()]
     table = [COLUMNS, ["---"] * len(COLUMNS), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     above = PAGE.read_text(encoding="utf-8").partition(MARKER)[0]
@@ -29,4 +40,4 @@ def main(file: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -209,7 +209,8 @@ def table_of(found: list[Measured], samples: int) -> Table:
     """The measurements as a table."""
     result = Table(title=f"{samples} sentences, by number of substituted words")
     for name in ("training", "budget", "method", "clean", "exact", "certified", "seconds"):
-        result.add_column(name, justify="left" if name in {"training", "method"} else "right")
+        left, least = name in {"training", "method"}, 16 if name == "method" else None
+        result.add_column(name, justify="left" if left else "right", min_width=least)
     for m in found:
         shares = (f"{share:.1%}" for share in (m.clean, m.exact, m.certified))
         result.add_row(m.training, str(m.budget), m.method, *shares, f"{m.seconds:.3f}")

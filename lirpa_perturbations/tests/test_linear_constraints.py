@@ -37,28 +37,27 @@ def case(brute: Any, m: int, n: int, room: float = 0.1) -> tuple[Tensor, Tensor,
 @pytest.mark.parametrize("m", [1, 2, 4])
 def test_is_the_minimum_over_the_vertices(brute: Any, m: int) -> None:
     A, b, x = case(brute, m, 3)
-    ptb = PerturbationLinearConstraints(A, b, iterations=600)
+    ptb = PerturbationLinearConstraints(A, b)
     ptb.validate(x)
     C, corners = brute.randn(30, 3, 3, seed=2), vertices(A, b)
     least = torch.einsum("rbi,ni->rbn", C, corners).amin(-1)
     value = ptb.concretize(x, DenseMap(C))
     assert (value <= least + 1e-12).all()
-    torch.testing.assert_close(value, least, rtol=1e-4, atol=1e-4 if m > 1 else 1e-12)
+    torch.testing.assert_close(value, least, rtol=1e-12, atol=1e-12)
     assert ptb.contains(x, corners.unsqueeze(1).expand(-1, 3, -1)).all()
     hull = ptb.hull(x)
     assert (hull.lower <= corners.amin(0) + 1e-9).all()
     assert (hull.upper >= corners.amax(0) - 1e-9).all()
 
 
-def test_comes_near_an_independent_solver(brute: Any) -> None:
+def test_is_what_an_independent_solver_finds(brute: Any) -> None:
     optimize = pytest.importorskip("scipy.optimize")
     A, b, x = case(brute, 8, 20)
     C = brute.randn(5, 3, 20, seed=2)
     value = PerturbationLinearConstraints(A, b).concretize(x, DenseMap(C))
     for r in range(5):
         exact = optimize.linprog(C[r, 0].numpy(), A.numpy(), b.numpy(), bounds=[(0, 1)] * 20).fun
-        assert value[r, 0] <= exact + 1e-9
-        assert value[r, 0] >= exact - 1e-3 * C[r, 0].abs().sum()
+        assert value[r, 0].item() == pytest.approx(exact, abs=1e-9)
 
 
 def test_any_multiplier_gives_a_lower_bound(brute: Any) -> None:
@@ -82,12 +81,12 @@ def test_an_equation_fixes_the_sum() -> None:
     ptb = PerturbationLinearConstraints(torch.tensor([[1.0] * 4, [-1.0] * 4]), torch.tensor([1.0, -1.0]))
     ptb.validate(x)
     ones = DenseMap(torch.tensor([[[1.0, 1, 1, 1]], [[1.0, 2, 3, 4]], [[-1.0, -2, -3, -4]]]))
-    assert ptb.concretize(x, ones).flatten().tolist() == pytest.approx([1, 1, -4], abs=1e-4)
+    assert ptb.concretize(x, ones).flatten().tolist() == pytest.approx([1, 1, -4], abs=1e-6)
 
 
 def test_attacks_stay_inside(brute: Any) -> None:
     A, b, x = case(brute, 3, 12)
-    brute.assert_attacks_stay_inside(PerturbationLinearConstraints(A, b, iterations=20), x)
+    brute.assert_attacks_stay_inside(PerturbationLinearConstraints(A, b, iterations=2), x)
 
 
 def test_examples_need_not_come_first(brute: Any) -> None:

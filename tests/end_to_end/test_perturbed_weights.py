@@ -210,6 +210,15 @@ def test_one_layer_is_bounded_exactly() -> None:
         torch.testing.assert_close(lower, plain(x) - 0.1 * patches)
 
 
+def test_a_weight_has_one_set_for_all_examples() -> None:
+    from lirpa_core.errors import PerturbationError
+
+    layer, x = nn.Linear(4, 2), torch.zeros(3, 4)
+    layer.weight = BoundedParameter(layer.weight, PerturbationLpNorm(torch.tensor([0.1, 0.2, 0.3]), 2))
+    with pytest.raises(PerturbationError, match=r"'weight': eps has shape .* must be one number \(a weight"):
+        BoundedModule(layer, x).compute_bounds(x=x)
+
+
 def test_perturbed_parameter_that_the_model_does_not_use() -> None:
     from lirpa_core.errors import PerturbationError
 

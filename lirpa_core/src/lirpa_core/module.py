@@ -14,15 +14,14 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
 from lirpa_core.capture.batching import batch_size
-from lirpa_core.capture.capture import AUTO, capture, refuse_containers
-from lirpa_core.capture.export import has_fixed_batch
+from lirpa_core.capture.capture import AUTO
 from lirpa_core.capture.graph import Graph
-from lirpa_core.capture.structure import structure_of
 from lirpa_core.engines.memory import bytes_of_a_row
 from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.facade.assemble import assemble
 from lirpa_core.facade.bounding import bound_targets
+from lirpa_core.facade.captures import Captures, without_set
 from lirpa_core.facade.drawing import draw
 from lirpa_core.facade.precision import refuse_autocast
 from lirpa_core.facade.request import Request, requested_method
@@ -65,8 +64,6 @@ class BoundedModule(nn.Module):
         (torch.Size([3, 1]), True)
     """
 
-    _lirpa_model: nn.Module  # set through __dict__, so that it does not become a submodule
-
     def __init__(
         self,
         model: nn.Module | ExportedProgram,
@@ -82,45 +79,33 @@ class BoundedModule(nn.Module):
         self._lirpa_options = BoundOptions().updated(bound_opts)
         self._lirpa_plain_registry = registry or default_registry()
         self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
-        original = model.module() if isinstance(model, ExportedProgram) else model
-        self._lirpa_fixed_batch = isinstance(model, ExportedProgram) and has_fixed_batch(model)
-        self._lirpa_exported = isinstance(model, ExportedProgram)
-        if device is not None:
-            original = original.to(device)
+        self._lirpa_captures = Captures.of(model, example, kwargs, batch_dims, device)
+        original = self._lirpa_captures.model
         # The dictionaries themselves are shared, so that names in state_dict() stay the original's.
-        self.__dict__["_lirpa_model"] = original
         self._parameters, self._buffers = original._parameters, original._buffers
         self._modules = original._modules
         self._non_persistent_buffers_set = original._non_persistent_buffers_set
         self.training = original.training
-        refuse_containers((example, *(kwargs or {}).values()))
-        args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
-        refuse_containers(args)
-        args, kwargs = pytree.tree_map_only(Tensor, lambda t: _plain(t, device), (args, dict(kwargs or {})))
-        self._lirpa_example = (args, kwargs)
-        self._lirpa_structure = pytree.tree_structure(self._lirpa_example)
-        self._lirpa_batch_dims = batch_dims
-        self._lirpa_graphs: dict[object, Graph] = {}
         self._lirpa_last: BoundsResult | None = None
-        self._graph_for(pytree.tree_leaves(self._lirpa_example))
+        self._lirpa_captures.graph(self._lirpa_registry)
 
     # ------------------------------------------------------------------ the module's ordinary life
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the original model; `BoundedTensor`s act as the tensors they are."""
-        args, kwargs = pytree.tree_map_only(Tensor, _plain, (args, kwargs))
-        return self._lirpa_model(*args, **kwargs)
+        args, kwargs = pytree.tree_map_only(Tensor, without_set, (args, kwargs))
+        return self._lirpa_captures.model(*args, **kwargs)
 
     def train(self, mode: bool = True) -> BoundedModule:
         """Set the original model's mode; bounds then are those of the model in that mode."""
-        if self._lirpa_exported:  # torch leaves an exported program in the mode it was exported in
+        if self._lirpa_captures.exported:  # torch leaves an exported program in the mode it was exported in
             if mode:
                 raise OptionError(
                     "an exported program cannot be put in training mode; give the nn.Module instead."
                 )
             return self
-        self._lirpa_model.train(mode)
-        self.training = self._lirpa_model.training
+        self._lirpa_captures.model.train(mode)
+        self.training = self._lirpa_captures.model.training
         return self
 
     def set_bound_opts(self, new_opts: Mapping[str, Any]) -> None:
@@ -137,7 +122,7 @@ class BoundedModule(nn.Module):
     @property
     def graph(self) -> Graph:
         """The captured graph of the model in its current mode."""
-        return self._graph_for(pytree.tree_leaves(self._lirpa_example))
+        return self._lirpa_captures.graph(self._lirpa_registry)
 
     @property
     def input_name(self) -> list[str]:
@@ -148,26 +133,6 @@ class BoundedModule(nn.Module):
     def output_name(self) -> list[str]:
         """Names of the outputs, as `needed_A_dict` takes them."""
         return [name for name in self.graph.outputs if name is not None]
-
-    def _graph_for(self, inputs: Sequence[Any]) -> Graph:
-        """The graph for the model's structure as it is now and for the inputs' dtypes and device."""
-        tensors = [x for x in inputs if isinstance(x, Tensor)]
-        floats = [x for x in tensors if x.is_floating_point()]
-        dtype = floats[0].dtype if floats else None
-        device = tensors[0].device if tensors else None
-        key = (structure_of(self._lirpa_model), dtype, device)
-        if key not in self._lirpa_graphs:
-            args, kwargs = pytree.tree_map_only(
-                Tensor,
-                lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype),
-                self._lirpa_example,
-            )
-            self._lirpa_graphs[key] = capture(
-                self._lirpa_model, args, kwargs,
-                registry=self._lirpa_registry, batch_dims=self._lirpa_batch_dims,
-                fixed_batch=self._lirpa_fixed_batch,
-            )  # fmt: skip
-        return self._lirpa_graphs[key]
 
     # ------------------------------------------------------------------ bounds
 
@@ -220,8 +185,8 @@ class BoundedModule(nn.Module):
             requested_method(method, IBP=IBP, forward=forward),
             C, bound_lower, bound_upper, return_A, needed_A_dict, interm_bounds, output,
         )  # fmt: skip
-        inputs = self._flatten(x, kwargs)
-        graph = self._graph_for(inputs)
+        inputs = self._lirpa_captures.flatten(x, kwargs)
+        graph = self._lirpa_captures.graph(self._lirpa_registry, inputs)
         targets = find_targets(graph, output, C)
         names = frozenset(t.name for t in targets.values())
         problem = self._problem(graph, inputs, names, batch_state)
@@ -296,8 +261,8 @@ class BoundedModule(nn.Module):
         Raises:
             LirpaError: As `compute_bounds`.
         """
-        inputs = self._flatten(x, kwargs)
-        graph = self._graph_for(inputs)
+        inputs = self._lirpa_captures.flatten(x, kwargs)
+        graph = self._lirpa_captures.graph(self._lirpa_registry, inputs)
         return self._problem(graph, inputs, frozenset(n for n in graph.outputs if n is not None), batch_state)
 
     def _problem(
@@ -306,10 +271,10 @@ class BoundedModule(nn.Module):
         device = next((x.device for x in inputs if isinstance(x, Tensor)), None)
         if device is not None:
             refuse_autocast(device)
-        if state is None and needs_state(self._lirpa_model):
-            args, kwargs = pytree.tree_unflatten(list(inputs), self._lirpa_structure)
+        if state is None and needs_state(self._lirpa_captures.model):
+            args, kwargs = self._lirpa_captures.unflatten(inputs)
             _, state = self.clean_pass(*args, update=False, **kwargs)
-        return assemble(graph, self._lirpa_registry, self._lirpa_model, inputs, targets, state)
+        return assemble(graph, self._lirpa_registry, self._lirpa_captures.model, inputs, targets, state)
 
     # ------------------------------------------------------------------ training mode
 
@@ -325,15 +290,15 @@ class BoundedModule(nn.Module):
             The output, and what to give to `compute_bounds` and `holding` so that they are about the same
             function. In evaluation mode the state is empty.
         """
-        args, kwargs = pytree.tree_map_only(Tensor, _plain, (args, kwargs))
+        args, kwargs = pytree.tree_map_only(Tensor, without_set, (args, kwargs))
         inputs = pytree.tree_leaves((args, kwargs))
-        graph = self._graph_for(inputs)
+        graph = self._lirpa_captures.graph(self._lirpa_registry, inputs)
         batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
-        return clean_pass(self._lirpa_model, args, kwargs, batch, update=update)
+        return clean_pass(self._lirpa_captures.model, args, kwargs, batch, update=update)
 
     def holding(self, state: BatchState) -> AbstractContextManager[None]:
         """A context in which the model uses the statistics and masks of `state`, for attacks on it."""
-        return holding(self._lirpa_model, state)
+        return holding(self._lirpa_captures.model, state)
 
     def save_intermediate(self, save_path: str | Path | None = None) -> dict[str, tuple[Tensor, Tensor]]:
         """Bounds of all inner nodes of the last `compute_bounds`, by node name.
@@ -354,16 +319,6 @@ class BoundedModule(nn.Module):
             torch.save(found, save_path)
         return found
 
-    def _flatten(self, x: Any, kwargs: Mapping[str, Any] | None) -> list[Any]:
-        if x is None and not kwargs:
-            raise InputError("compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...).")
-        args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
-        inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
-        expected = self._lirpa_structure
-        if spec != expected:
-            raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
-        return inputs
-
     def _budget(self, problem: Problem) -> int | None:
         """Bytes for coefficients: the stated budget, or what the stated number of rows takes."""
         options = self._lirpa_options
@@ -373,14 +328,8 @@ class BoundedModule(nn.Module):
         return min(budgets, default=None)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Graphs are captured anew when first needed: they refer to operators of this process.
-        return {**self.__dict__, "_lirpa_graphs": {}, "_lirpa_last": None, "_lirpa_registry": None}
+        return {**self.__dict__, "_lirpa_last": None, "_lirpa_registry": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
-
-
-def _plain(x: Tensor, device: torch.device | str | None = None) -> Tensor:
-    plain = x.as_subclass(Tensor)
-    return plain if device is None else plain.to(device)

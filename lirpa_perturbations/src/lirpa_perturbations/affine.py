@@ -128,19 +128,22 @@ class PerturbationAffine(Perturbation):
         step = torch.where(curvature > 0, 1 / torch.where(curvature > 0, curvature, 1), 0)
         w = self.base.project(centre, start)
         size, tolerance = self.base.hull(centre).width, 8 * torch.finfo(w.dtype).eps
+        found, todo = w.clone(), torch.arange(len(w), device=w.device)  # those that still move
         ahead, momentum = w, torch.ones_like(w[..., :1])
         for _ in range(_ITERATIONS):
-            slope = torch.einsum("bpq,nbq->nbp", gram, ahead - centre) - target
+            slope = torch.einsum("bpq,nbq->nbp", gram, ahead - centre) - target[todo]
             new = self.base.project(centre, ahead - step * slope)
             moved = new - w
             uphill = ((ahead - new) * moved).sum(-1, keepdim=True) > 0
             following = (1 + (1 + 4 * momentum**2).sqrt()) / 2
             ahead = new + torch.where(uphill, 0, (momentum - 1) / following) * moved
             momentum = torch.where(uphill, 1, following)
-            w = new
-            if bool((moved.abs() <= tolerance * (w.abs() + size)).all()):
+            found[todo] = new
+            moves = (moved.abs() > tolerance * (new.abs() + size)).flatten(1).any(1)
+            if not bool(moves.any()):
                 break
-        return self._apply(x, w)
+            todo, w, ahead, momentum = (t[moves] for t in (todo, new, ahead, momentum))
+        return self._apply(x, found)
 
     def _change(self, x: Tensor, rows: Tensor) -> Tensor:
         """Minimum of `Σ rows · (w - centre)`: `[R, B]` for `[R, B, P]`."""

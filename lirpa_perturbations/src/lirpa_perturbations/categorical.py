@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -93,14 +93,17 @@ class PerturbationCategorical(Perturbation):
     def hull(self, x: Tensor) -> Interval:
         radius, point = self._radius(x), x.reshape(x.shape[0], -1)
         lower, upper = point - radius, point + radius
-        shift = self._shift(x)  # [B, G, S, n]
-        possible = self._alternatives(x).affordable().unsqueeze(-1)
-        down = torch.where(possible, shift, 0).amin(2).clamp(max=0).sum(1)
-        up = torch.where(possible, shift, 0).amax(2).clamp(min=0).sum(1)
-        return Interval((lower + down).reshape(x.shape), (upper + up).reshape(x.shape))
+        possible = torch.as_tensor(self.budget, device=x.device).reshape(-1, 1) > 0
+        for value, columns in ((self.on, self._targets), (self.off, self._losers)):
+            reached = torch.zeros_like(point, dtype=torch.bool)
+            reached[:, list(columns())] = True
+            reached = reached & possible
+            lower = torch.where(reached, lower.clamp(max=value), lower)
+            upper = torch.where(reached, upper.clamp(min=value), upper)
+        return Interval(lower.reshape(x.shape), upper.reshape(x.shape))
 
     def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
-        gains = -torch.einsum("rbn,bgsn->rbgs", A.to_dense().flatten(2), self._shift(x))
+        gains = self._gains(x, A.to_dense().flatten(2))
         numbers = A.dual_norm(1, self._radius(x).reshape(-1, *x.shape[1:]))
         return A.dot(x) - numbers - self._alternatives(x).best_sum(gains)
 
@@ -138,8 +141,10 @@ class PerturbationCategorical(Perturbation):
 
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         point, flat, radius = x.flatten(1), z.flatten(2), self._radius(x)
-        shift = self._shift(x)
-        gains = 2 * torch.einsum("nbm,bgsm->nbgs", flat - point, shift) - (shift * shift).sum(-1)
+        members, mask = _padded(self.groups, x.device)
+        old = torch.where(mask, point[:, members], 0).square().sum(-1)  # [B, G]
+        new = self.on**2 + (mask.sum(-1) - 1) * self.off**2  # [G]
+        gains = (old - new).unsqueeze(-1) - 2 * self._gains(x, flat)  # of squared distance
         chosen = self._place(x, self._alternatives(x).choose(gains))
         numbers = flat.maximum(point - radius).minimum(point + radius)
         return torch.where(self._grouped(x), chosen, numbers).reshape(z.shape)
@@ -160,23 +165,25 @@ class PerturbationCategorical(Perturbation):
         columns, targets = (torch.tensor(c, device=x.device) for c in (self.groups[g], self.allowed[g]))
         return torch.where(columns == targets.unsqueeze(1), x.new_tensor(self.on), x.new_tensor(self.off))
 
-    def _shift(self, x: Tensor) -> Tensor:
-        """What each change adds to an example: `[B, G, S, n]`, zero where there is no such change."""
-        point = x.flatten(1)
-        most = max(map(len, self.allowed))
-        rows = []
-        for g, columns in enumerate(self.groups):
-            vectors = self._categories(x, g)
-            change = vectors - point[:, list(columns)].unsqueeze(1)  # [B, S, columns]
-            index = torch.tensor(columns, device=x.device).expand(change.shape)
-            full = torch.zeros(*change.shape[:2], point.shape[1], dtype=x.dtype, device=x.device)
-            full = full.scatter(-1, index, change)
-            rows.append(torch.nn.functional.pad(full, (0, 0, 0, most - full.shape[1])))
-        return torch.stack(rows, 1)
+    def _gains(self, x: Tensor, a: Tensor) -> Tensor:
+        """By how much each change lowers `a · x`: `[..., B, G, S]` for `a` of `[..., B, n]`."""
+        members, mask = _padded(self.groups, x.device)
+        part = torch.where(mask, a[..., members], 0)  # [..., B, G, C]
+        now = (part * x.flatten(1)[:, members]).sum(-1) - self.off * part.sum(-1)
+        targets, _ = _padded(self.allowed, x.device)
+        return now.unsqueeze(-1) - (self.on - self.off) * a[..., targets]
+
+    def _targets(self) -> Iterator[int]:
+        """Columns that a change may turn on."""
+        return chain.from_iterable(self.allowed)
+
+    def _losers(self) -> Iterator[int]:
+        """Columns that a change may turn off: it turns on another one."""
+        for group, allowed in zip(self.groups, self.allowed, strict=True):
+            yield from (column for column in group if any(target != column for target in allowed))
 
     def _alternatives(self, x: Tensor) -> Alternatives:
-        sizes = torch.tensor([len(a) for a in self.allowed], device=x.device)
-        mask = torch.arange(int(sizes.max()), device=x.device) < sizes.unsqueeze(1)
+        _, mask = _padded(self.allowed, x.device)
         return Alternatives(mask.unsqueeze(0), None, self.budget)
 
     def _place(self, x: Tensor, chosen: Tensor) -> Tensor:
@@ -192,6 +199,14 @@ class PerturbationCategorical(Perturbation):
     def __repr__(self) -> str:
         budget = f"budget={show_count(self.budget)}"
         return f"PerturbationCategorical({len(self.groups)} groups, {budget}, eps={show(self.eps)})"
+
+
+def _padded(groups: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lists of columns as one tensor `[G, most]`, and which of its elements count."""
+    most = max(map(len, groups))
+    columns = torch.tensor([[*group, *[0] * (most - len(group))] for group in groups], device=device)
+    sizes = torch.tensor([len(group) for group in groups], device=device)
+    return columns, torch.arange(most, device=device) < sizes.unsqueeze(1)
 
 
 def _columns(name: str, value: Any) -> tuple[tuple[int, ...], ...]:

@@ -136,8 +136,8 @@ def _constraints(cases: ConformanceCases) -> None:
         A, x = randn(m, 6), rand(3, 6, seed=1)
         shared = PerturbationLinearConstraints(A, (A @ x.T).amax(1) + 0.2)
         own = PerturbationLinearConstraints(A, A @ x.T + 0.05, x_L=x - 0.2, x_U=x + 0.3)
-        cases.perturbation(f"{m}, shared", shared, x, exact=m == 1)
-        cases.perturbation(f"{m}, of each example", own, x, exact=m == 1)
+        cases.perturbation(f"{m}, shared", shared, x)
+        cases.perturbation(f"{m}, of each example", own, x)
     nothing = PerturbationLinearConstraints(torch.tensor([[0.0] * 4, [1.0] * 4]), torch.tensor([0.0, 5.0]))
     cases.perturbation("that cut nothing", nothing, rand(2, 4))
 

@@ -17,7 +17,8 @@ from lirpa_core.perturbations.arguments import parse_limit, show
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import ULPS, like
 
-_BISECTIONS = 100
+#: Most steps for the multiplier of a projection; each about doubles its digits.
+_STEPS = 50
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,28 +115,31 @@ class PerturbationEllipsoid(Perturbation):
         return inside
 
     def project(self, x: Tensor, z: Tensor) -> Tensor:
+        """Move candidates into the set, to the nearest point.
+
+        Its multiplier follows from Newton's method on the inverse of the distance, which is convex and so
+        never goes too far (Moré and Sorensen 1983, "Computing a trust region step").
+        """
         values, vectors = torch.linalg.eigh(self._matrix(x))  # [B, n], [B, n, n]
         v = torch.einsum("bji,nbj->nbi", vectors, (z - x).flatten(2))
         radius = self._radius(x)  # [B, 1]
         positive = values.clamp(min=torch.finfo(values.dtype).tiny)
-
-        def moved(multiplier: Tensor) -> Tensor:
-            shrunk: Tensor = v * (positive / (positive + multiplier))
-            return shrunk
-
-        def distance(point: Tensor) -> Tensor:
-            return scaled_norm(point / positive.sqrt(), 2).unsqueeze(-1)
-
-        low = torch.zeros_like(v[..., :1])
-        # at this multiplier √Σ (v λ / (λ + m))² / λ ≤ √max λ |v| / m is at most the radius
-        high = positive.amax(-1, keepdim=True).sqrt() * scaled_norm(v, 2).unsqueeze(-1)
-        high = high / torch.where(radius > 0, radius, 1)
-        inside = distance(v) <= radius
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            outside = distance(moved(middle)) > radius
-            low, high = torch.where(outside, middle, low), torch.where(outside, high, middle)
-        nearest = torch.where(radius > 0, moved(high), 0)
+        inside = scaled_norm(v / positive.sqrt(), 2).unsqueeze(-1) <= radius
+        m = torch.zeros_like(v[..., :1])
+        for _ in range(_STEPS):
+            length = v * positive.sqrt() / (positive + m)  # in units of the half axes
+            norm = scaled_norm(length, 2).unsqueeze(-1)
+            unit = length / torch.where(norm > 0, norm, 1)
+            slope = (unit * unit / (positive + m)).sum(-1, keepdim=True)
+            step = torch.where(norm > radius, (norm - radius) / (radius * slope), 0)
+            new = torch.where(inside | (radius <= 0), m, m + step)
+            done = bool((new - m <= 4 * torch.finfo(m.dtype).eps * m).all())
+            m = new
+            if done:
+                break
+        nearest = v * (positive / (positive + m))
+        norm = scaled_norm(nearest / positive.sqrt(), 2).unsqueeze(-1)
+        nearest = nearest * torch.where(norm > radius, radius / torch.where(norm > 0, norm, 1), 1)
         back = torch.einsum("bij,nbj->nbi", vectors, nearest).reshape(z.shape)
         keep = inside.reshape(*inside.shape[:2], *[1] * (x.dim() - 1))
         return torch.where(keep, z, x + back)

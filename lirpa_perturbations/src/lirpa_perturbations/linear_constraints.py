@@ -15,9 +15,9 @@ from lirpa_core.errors import PerturbationError
 from lirpa_core.perturbations.arguments import show
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import ULPS, align, parse_box, random_in, require_inside, slack, walls
-from lirpa_perturbations.linear_program import bound, multipliers
+from lirpa_perturbations.linear_program import bound, contradiction, multipliers
+from lirpa_perturbations.polytope_projection import nearest
 
-_PROJECTION_STEPS = 300
 _TIGHTENINGS = 2
 
 
@@ -26,16 +26,16 @@ class PerturbationLinearConstraints(Perturbation):
     """All points of the box `[x_L, x_U]` that satisfy `A z ≤ b`; the nominal value must be one of them.
 
     Relations between features (a total, an order, a physical law) make bounds tighter than a box does. The
-    minimum of a linear form is a linear programme; it is bounded from below by weak duality, so bounds
-    hold whatever the multipliers are, and more `iterations` make them tighter. With one constraint they
-    are exact.
+    minimum of a linear form is a linear programme. The dual simplex method solves it, and weak duality turns
+    its multipliers into a bound that holds whatever they are.
 
     Attributes:
         A: Constraints `[m, ...]`, where the rest broadcasts to the perturbed tensor.
         b: Right-hand sides `[m]`, or `[m, B]` for one an example.
         x_L: Lower limits: a number, or a tensor broadcastable to the perturbed one.
         x_U: Upper limits.
-        iterations: Steps between restarts in the search for multipliers; there are five restarts.
+        iterations: Most steps of the simplex method. A few for each constraint are usual; where they do not
+            suffice, bounds are sound but not exact.
 
     Raises:
         PerturbationError: Naming the argument: shapes that do not fit, limits that cross, constraints
@@ -46,7 +46,7 @@ class PerturbationLinearConstraints(Perturbation):
     b: Tensor
     x_L: Any = 0.0
     x_U: Any = 1.0
-    iterations: int = 100
+    iterations: int = 1000
 
     def __post_init__(self) -> None:
         for name in ("A", "b"):
@@ -92,11 +92,9 @@ class PerturbationLinearConstraints(Perturbation):
         centre, radius = self._centred(plain)
         G, h = self._scaled(plain, centre, radius)
         nothing = torch.zeros(1, *radius.shape, dtype=x.dtype, device=x.device)
-        start = (radius != 0).to(x.dtype).unsqueeze(0)  # any objective: a bound above the box's own top
-        for objective in (start, -start):
-            proven = bound(nothing, G, h, multipliers(objective, G, h, 4 * self.iterations))
-            if bool((proven > ULPS * torch.finfo(x.dtype).eps).any()):
-                raise PerturbationError("A z ≤ b is infeasible: no point of the box [x_L, x_U] satisfies it")
+        proven = bound(nothing, G, h, contradiction(G, h, self.iterations))
+        if bool((proven > ULPS * torch.finfo(x.dtype).eps).any()):
+            raise PerturbationError("A z ≤ b is infeasible: no point of the box [x_L, x_U] satisfies it")
         example, row = (int(i) for i in (excess > 0).nonzero()[0])
         raise PerturbationError(
             f"the nominal value violates A z ≤ b: constraint {row}, example {example}, by "
@@ -155,44 +153,21 @@ class PerturbationLinearConstraints(Perturbation):
         return inside & (self._excess(x, z) <= 0).all(-1)
 
     def project(self, x: Tensor, z: Tensor) -> Tensor:
-        """Move candidates into the set, to the nearest point up to iteration.
+        """Move candidates into the set, to the nearest point up to rounding.
 
-        Accelerated gradient steps on the multipliers of the projection (Beck and Teboulle 2009), restarted
-        where they go downhill, then as far towards the nominal value as the constraints ask.
+        What rounding leaves of a violation is taken off by a move towards the nominal value.
         """
         lower, upper = (end.expand_as(x).flatten(1) for end in walls(x, self.x_L, self.x_U))
-        rows, b, v = self._rows(x), self._sides(x), z.flatten(2)
-        norm = torch.linalg.vector_norm(rows, dim=-1)
-        norm = torch.where(norm > 0, norm, 1)
-        rows, b = rows / norm.unsqueeze(-1), b / norm
-        stretch = torch.linalg.matrix_norm(rows, 2).reshape(-1, 1) ** 2
-        step = 1 / torch.where(stretch > 0, stretch, 1)
-        weights = v.new_zeros(*v.shape[:2], rows.shape[1])
-        ahead, momentum = weights, torch.ones_like(weights[..., :1])
-        tolerance = 8 * torch.finfo(v.dtype).eps
-
-        def point(weights: Tensor) -> Tensor:
-            return (v - torch.einsum("nbm,bmi->nbi", weights, rows)).maximum(lower).minimum(upper)
-
-        for _ in range(_PROJECTION_STEPS):
-            slope = torch.einsum("bmi,nbi->nbm", rows, point(ahead)) - b
-            new = (ahead + step * slope).clamp(min=0)
-            change = new - weights
-            downhill = ((ahead - new) * change).sum(-1, keepdim=True) > 0
-            following = (1 + (1 + 4 * momentum**2).sqrt()) / 2
-            ahead = new + torch.where(downhill, 0, (momentum - 1) / following) * change
-            momentum = torch.where(downhill, 1, following)
-            weights = new
-            if bool((change.abs() <= tolerance * weights.abs()).all()):
-                break
-        moved = self._pulled_in(x, point(weights).reshape(z.shape))
+        point = nearest(z.flatten(2), self._rows(x), self._sides(x), lower, upper)
+        moved = self._pulled_in(x, point.reshape(z.shape))
         keep = self.contains(x, z).reshape(*z.shape[:2], *[1] * (x.dim() - 1))
         return torch.where(keep, z, moved)
 
     def _pulled_in(self, x: Tensor, z: Tensor) -> Tensor:
-        """Points of the box moved towards the nominal value until they satisfy the constraints."""
+        """Points of the box, moved towards the nominal value as far as the constraints ask."""
         rows, room = self._rows(x), self._sides(x) - torch.einsum("bmi,bi->bm", self._rows(x), x.flatten(1))
         rise = torch.einsum("bmi,nbi->nbm", rows, (z - x).flatten(2))
+        rise = torch.where(self._excess(x, z) > 0, rise, 0)  # rounding alone does not pull
         room = room.clamp(min=0)
         part = torch.where(rise > room, room / torch.where(rise > room, rise, 1), 1).amin(-1)
         return x + part.reshape(*part.shape, *[1] * (x.dim() - 1)) * (z - x)

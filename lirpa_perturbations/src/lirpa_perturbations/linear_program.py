@@ -1,108 +1,193 @@
-"""Lower bounds of linear programmes over a box, many at once: good multipliers, then weak duality.
+"""Minima of linear programmes over a box, many at once: the dual simplex method, then weak duality.
 
 In coordinates in which the box is `[-1, 1]^n`, a multiplier `λ ≥ 0` proves
 
     min { a·y : |y|∞ ≤ 1, G y ≤ h }  ≥  -h·λ - |a + λG|₁,
 
-whatever `λ` is, so nothing about how it was found needs to be trusted. It is found by the primal-dual
-hybrid gradient method (Chambolle and Pock 2011) with restarts from the average, the method of PDLP
-(Applegate et al. 2021), and then by exact maximisation over one multiplier after the other, which alone
-is optimal for a single constraint.
+whatever `λ` is, so nothing about how it was found needs to be trusted. The right-hand side is concave and
+piecewise linear in `λ`. The dual simplex method walks along its edges, to the best point of each: past all
+turns at which it still rises (the bound flipping ratio test of Maros 2003, "A generalized dual phase-2
+simplex algorithm"). It starts where the constraints are ignored and ends at the maximum, which is the
+minimum of the programme; stopped earlier, it has a smaller bound.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-_EPOCHS = 5
-_SWEEPS = 2
+#: Violations that count as none, where rows of `G` have length one and elements are at most one.
+_TOLERANCE = 1e-10
+#: Size of the noise on objectives during the search, without which equal turns could make it go in circles.
+_NOISE = 1e-10
+
+
+def bound(a: Tensor, G: Tensor, h: Tensor, weights: Tensor) -> Tensor:
+    """The lower bound `[R, B]` that multipliers `[R, B, m]` prove."""
+    reduced = a + torch.einsum("rbm,bmn->rbn", weights, G)
+    return -(weights * h).sum(-1) - reduced.abs().sum(-1)
 
 
 def multipliers(a: Tensor, G: Tensor, h: Tensor, iterations: int) -> Tensor:
-    """Multipliers of a good lower bound, without gradient; zero where nothing beats the box alone.
+    """The best multipliers, without gradient; zero where nothing beats the box alone.
 
     Args:
         a: Objectives `[R, B, n]`.
         G: Constraints `[B, m, n]`.
         h: Right-hand sides `[B, m]`.
-        iterations: Steps of each of the epochs between restarts.
+        iterations: Most steps of the simplex method.
 
     Returns:
         `[R, B, m]`, not negative.
     """
     with torch.no_grad():
+        norm = _norm(G)
         size = torch.linalg.vector_norm(a, dim=-1, keepdim=True)
-        a = a / torch.where(size > 0, size, 1)
-        norm = torch.linalg.vector_norm(G, dim=-1)  # [B, m]
-        norm = torch.where(norm > 0, norm, 1)
-        G, h = G / norm.unsqueeze(-1), h / norm
-        best = torch.zeros(*a.shape[:-1], G.shape[1], dtype=a.dtype, device=a.device)
-        best = best.expand(-1, max(a.shape[1], G.shape[0]), -1)
-        for found in (*_primal_dual(a, G, h, iterations), best):
-            best = _better(a, G, h, best, found)
-        for _ in range(_SWEEPS):
-            swept = best
-            for j in range(G.shape[1]):
-                swept = _line_search(a, G, h, swept, j)
-            best = _better(a, G, h, best, swept)
-        gained = bound(a, G, h, best) > bound(a, G, h, torch.zeros_like(best))
-        return torch.where(gained.unsqueeze(-1), best * size / norm, 0)
+        objective = a / torch.where(size > 0, size, 1)
+        found = _search(objective, G / norm.unsqueeze(-1), h / norm, iterations).weights.to(a)
+        found = found * size / norm
+        gained = bound(a, G, h, found) > bound(a, G, h, torch.zeros_like(found))
+        return torch.where(gained.unsqueeze(-1), found, 0)
 
 
-def bound(a: Tensor, G: Tensor, h: Tensor, weights: Tensor) -> Tensor:
-    """The lower bound `[R, B]` that multipliers `[R, B, m]` prove."""
-    return -(weights * h).sum(-1) - _reduced(a, G, weights).abs().sum(-1)
+def contradiction(G: Tensor, h: Tensor, iterations: int) -> Tensor:
+    """Multipliers `[1, B, m]` that prove, if any do, that no `|y|∞ ≤ 1` has `G y ≤ h`.
 
-
-def _reduced(a: Tensor, G: Tensor, weights: Tensor) -> Tensor:
-    return a + torch.einsum("rbm,bmn->rbn", weights, G)
-
-
-def _better(a: Tensor, G: Tensor, h: Tensor, old: Tensor, new: Tensor) -> Tensor:
-    better = bound(a, G, h, new) > bound(a, G, h, old)
-    return torch.where(better.unsqueeze(-1), new, old)
-
-
-def _primal_dual(a: Tensor, G: Tensor, h: Tensor, iterations: int) -> list[Tensor]:
-    R, (B, m, n) = a.shape[0], G.shape
-    stretch = torch.linalg.matrix_norm(G, 2).reshape(-1, 1)  # [B, 1]
-    step = 0.95 / torch.where(stretch > 0, stretch, 1)
-    balance = n**-0.5  # sizes of the two sides: |λ| is about 1, |y| about √n
-    tau, sigma = step / balance, step * balance
-    y = a.new_zeros(R, max(a.shape[1], B), n)
-    weights = a.new_zeros(R, max(a.shape[1], B), m)
-    found = []
-    for _ in range(_EPOCHS):
-        y_sum, weights_sum = torch.zeros_like(y), torch.zeros_like(weights)
-        for _ in range(iterations):
-            new = (y - tau * _reduced(a, G, weights)).clamp(-1, 1)
-            ahead = torch.einsum("bmn,rbn->rbm", G, 2 * new - y)
-            weights = (weights + sigma * (ahead - h)).clamp(min=0)
-            y = new
-            y_sum, weights_sum = y_sum + y, weights_sum + weights
-        found += [weights, weights_sum / iterations]
-        better = bound(a, G, h, found[-1]) > bound(a, G, h, weights)
-        weights = torch.where(better.unsqueeze(-1), found[-1], weights)
-        y = torch.where(better.unsqueeze(-1), y_sum / iterations, y)
-    return found
-
-
-def _line_search(a: Tensor, G: Tensor, h: Tensor, weights: Tensor, j: int) -> Tensor:
-    """Multipliers with number `j` at its best value, given the others.
-
-    Along it the bound is concave and piecewise linear: it turns where an element of `a + λG` changes sign.
+    That is so where `bound` of them, with an objective of zero, is positive.
     """
-    others = weights.clone()
-    others[..., j] = 0
-    c, g = _reduced(a, G, others), G[:, j]
-    turns = torch.where(g != 0, -c / torch.where(g != 0, g, 1), 0).clamp(min=0)  # [R, B, n]
-    ordered, order = turns.sort(-1)
-    side = torch.where((c > 0) | ((c == 0) & (g > 0)), 1.0, -1.0).to(c)  # sign just after zero
-    slope = (-h[:, j] - (g * side).sum(-1)).unsqueeze(-1)  # [R, B, 1]
-    drop = torch.where(turns > 0, 2 * g.abs(), 0).gather(-1, order).cumsum(-1)
-    falling = slope - drop <= 0
-    first = (~falling).sum(-1, keepdim=True).clamp(max=turns.shape[-1] - 1)
-    t = torch.where(slope <= 0, 0, ordered.gather(-1, first))
-    others[..., j] = t.squeeze(-1)
-    return others
+    with torch.no_grad():
+        norm = _norm(G)
+        nothing = torch.zeros_like(G[:, 0]).unsqueeze(0)
+        ray = _search(nothing, G / norm.unsqueeze(-1), h / norm, iterations).ray
+        return ray.clamp(min=0).to(G) / norm
+
+
+def _norm(G: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm(G, dim=-1)
+    return torch.where(norm > 0, norm, 1)
+
+
+@dataclass
+class _Search:
+    """The state of many programmes. Variables are the `n` elements, then the `m` slacks `h - G y ≥ 0`.
+
+    Attributes:
+        inverse: Inverse of the columns of the basic variables, `[R, B, m, m]`.
+        basis: Which variables are basic, `[R, B, m]`.
+        side: Where elements outside the basis are, -1 or 1, and 0 for those in it, `[R, B, n]`.
+        resting: Which slacks are zero and outside the basis, `[R, B, m]`.
+        weights: Multipliers `[R, B, m]`.
+        ray: A direction in which the bound rises for ever, where one was found, `[R, B, m]`.
+        done: `[R, B]`.
+    """
+
+    inverse: Tensor
+    basis: Tensor
+    side: Tensor
+    resting: Tensor
+    weights: Tensor
+    ray: Tensor
+    done: Tensor
+
+
+def _search(a: Tensor, G: Tensor, h: Tensor, iterations: int) -> _Search:
+    a, G, h = a.double(), G.double(), h.double()
+    (B, m, n), R = G.shape, a.shape[0]
+    B = max(B, a.shape[1])
+    noise = torch.arange(1, n + 1, device=a.device, dtype=a.dtype) * 0.6180339887498949 % 1 - 0.5
+    exact, a = a.expand(R, B, n), (a + _NOISE * noise).expand(R, B, n)
+    eye = torch.eye(m, device=a.device, dtype=a.dtype)
+    state = _Search(
+        inverse=eye.expand(R, B, m, m).contiguous(),
+        basis=(n + torch.arange(m, device=a.device)).expand(R, B, m).contiguous(),
+        side=torch.where(a > 0, -1.0, 1.0).to(a),
+        resting=torch.zeros(R, B, m, dtype=torch.bool, device=a.device),
+        weights=a.new_zeros(R, B, m),
+        ray=a.new_zeros(R, B, m),
+        done=torch.zeros(R, B, dtype=torch.bool, device=a.device),
+    )
+    columns = torch.cat([G, eye.expand(G.shape[0], m, m)], -1).mT.expand(B, n + m, m)
+    if torch.compiler.is_compiling():
+        iterations = min(iterations, 4 * m + 8)  # each is unrolled
+    for _ in range(iterations):
+        _step(state, a, G, h, columns)
+        if not torch.compiler.is_compiling() and bool(state.done.all()):
+            break
+    state.weights = _weights(state, exact).clamp(min=0)
+    return state
+
+
+def _weights(state: _Search, a: Tensor) -> Tensor:
+    """The multipliers with which the basic variables have reduced costs of zero, `[R, B, m]`."""
+    n = a.shape[-1]
+    costs = torch.where(state.basis < n, a.gather(-1, state.basis.clamp(max=n - 1)), 0)
+    return -torch.einsum("rbm,rbmk->rbk", costs, state.inverse)
+
+
+def _step(state: _Search, a: Tensor, G: Tensor, h: Tensor, columns: Tensor) -> None:
+    """One basic variable leaves for the limit that it violates most, and another one takes its place."""
+    n, m = a.shape[-1], h.shape[-1]
+    inverse, basis, side = state.inverse, state.basis, state.side
+    free = basis < n  # elements range over [-1, 1], slacks from 0 on
+    value = torch.einsum("rbmk,rbk->rbm", inverse, h - torch.einsum("bmn,rbn->rbm", G, side))
+    above = torch.where(free, value - 1, -torch.inf)
+    below = torch.where(free, -1 - value, -value)
+    excess, leaving = above.maximum(below).max(-1, keepdim=True)  # [R, B, 1]
+    state.done = state.done | (excess.squeeze(-1) <= _TOLERANCE)
+    sign = torch.where(below.gather(-1, leaving) > above.gather(-1, leaving), 1.0, -1.0).to(a)
+    row = inverse.gather(-2, leaving.unsqueeze(-1).expand(*leaving.shape, m)).squeeze(-2)
+    entering, passed, endless = _ratio_test(state, a, G, _weights(state, a), sign * row, excess)
+    state.ray = torch.where((endless & ~state.done).unsqueeze(-1), sign * row, state.ray)
+    state.done = state.done | endless
+
+    column = columns[torch.arange(a.shape[1], device=a.device), entering.squeeze(-1)]  # [R, B, m]
+    column = torch.einsum("rbmk,rbk->rbm", inverse, column)
+    pivot = column.gather(-1, leaving)
+    new_row = row / torch.where(pivot != 0, pivot, 1)
+    at_row = torch.arange(m, device=a.device) == leaving
+    update = torch.where(at_row, 1, -column).unsqueeze(-1) * new_row.unsqueeze(-2)
+    new_inverse = torch.where(at_row.unsqueeze(-1), 0, inverse) + update
+
+    old = basis.gather(-1, leaving)
+    new_side = torch.where(passed, -side, side)
+    variable = torch.arange(n, device=a.device)
+    new_side = torch.where(variable == old, -sign, new_side)
+    new_side = torch.where(variable == entering, 0, new_side)
+    slack = n + torch.arange(m, device=a.device)
+    stay = state.done.unsqueeze(-1)
+    state.resting = torch.where(stay, state.resting, (state.resting | (slack == old)) & (slack != entering))
+    state.side = torch.where(stay, side, new_side)
+    state.basis = torch.where(stay, basis, torch.where(at_row, entering, basis))
+    state.inverse = torch.where(stay.unsqueeze(-1), inverse, new_inverse)
+
+
+def _ratio_test(
+    state: _Search, a: Tensor, G: Tensor, weights: Tensor, direction: Tensor, slope: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How far the bound rises when multipliers move in a direction.
+
+    Returns:
+        The variable at which it stops rising, `[R, B, 1]`; the elements whose turns were passed, `[R, B, n]`;
+        whether it never stops, `[R, B]`.
+    """
+    reduced = a + torch.einsum("rbm,bmn->rbn", weights, G)
+    speed = state.side * torch.einsum("rbm,bmn->rbn", direction, G)  # towards a change of sign
+    least = 1e-11 * (1 + direction.abs().amax(-1, keepdim=True))
+    turns = speed > least
+    first = torch.where(turns, (-state.side * reduced).clamp(min=0) / torch.where(turns, speed, 1), torch.inf)
+    falls = state.resting & (-direction > least)
+    second = torch.where(falls, weights.clamp(min=0) / torch.where(falls, -direction, 1), torch.inf)
+    ordered, order = torch.cat([first, second], -1).sort(-1)
+    drop = torch.cat([torch.where(turns, 2 * speed, 0), torch.where(falls, torch.inf, 0)], -1)
+    left = slope - drop.gather(-1, order).cumsum(-1)
+    finite = (ordered < torch.inf).sum(-1, keepdim=True)
+    last = (left > 0).sum(-1, keepdim=True)  # how many turns are passed
+    endless = (finite == 0) | ((last >= finite) & (left[..., -1:] > _TOLERANCE))
+    last = last.minimum((finite - 1).clamp(min=0))
+    entering = order.gather(-1, last)
+    rank = torch.empty_like(order).scatter(
+        -1, order, torch.arange(order.shape[-1], device=a.device).expand_as(order)
+    )
+    return entering, (rank < last)[..., : a.shape[-1]], endless.squeeze(-1)

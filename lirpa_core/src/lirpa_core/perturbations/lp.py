@@ -22,6 +22,7 @@ from lirpa_core.perturbations.arguments import (
     require_ordered,
     show,
 )
+from lirpa_core.perturbations.ball_box_projection import nearest
 from lirpa_core.perturbations.base import Perturbation, examples_first, require_real_finite
 
 #: Allowance of `contains`, and for a centre outside its box, in units of the spacing of floats.
@@ -114,14 +115,17 @@ class PerturbationLpNorm(Perturbation):
         per_example = eps.dim() == 0 or (
             eps.shape[0] in (1, x.shape[0]) and (eps.dim() == 1 or eps.numel() == eps.shape[0])
         )
+        each = f"a number or [{x.shape[0]}] (one an example)"
+        if x.shape[0] == 1:  # one example, or what all examples share
+            each = "one number (a weight, say, has one set, which all examples share)"
         if self.norm == math.inf:
             if per_example or (eps.dim() > 1 and broadcasts(eps, x)):
                 return
-            wanted = f"be a number, [{x.shape[0]}] (one an example), or broadcast to {list(x.shape)}"
+            wanted = f"be {each}, or broadcast to {list(x.shape)}"
         else:
             if per_example and eps.dim() <= x.dim():
                 return
-            wanted = f"be a number or [{x.shape[0]}] (one an example) for the L{self.norm:g} norm"
+            wanted = f"be {each} for the L{self.norm:g} norm"
         raise PerturbationError(f"eps has shape {list(eps.shape)}, but must {wanted}")
 
     def aligned(self, batch_dim: int | None, ndim: int) -> PerturbationLpNorm:
@@ -225,7 +229,7 @@ class PerturbationLpNorm(Perturbation):
         if self.is_box:
             return z.maximum(hull.lower).minimum(hull.upper)
         down, up = self._reach(x)
-        d = ball_box.nearest((z - x).reshape(*z.shape[:2], -1), down, up, self._radii(x), self.norm)
+        d = nearest((z - x).reshape(*z.shape[:2], -1), down, up, self._radii(x), self.norm)
         return (x + d.reshape(z.shape)).maximum(hull.lower).minimum(hull.upper)
 
     def _radius(self, x: Tensor) -> Tensor:

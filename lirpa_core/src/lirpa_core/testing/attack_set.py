@@ -7,14 +7,16 @@ from torch import Tensor
 
 from lirpa_core.perturbations.base import Perturbation
 
-_STARTS = 16
+#: Starting points of each form; after every step only the better half of them goes on.
+_STARTS = 32
 _STEPS = tuple(10.0**k for k in range(-1, 7))
 
 
 def attack_set(ptb: Perturbation, x: Tensor, A: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Minimise forms over the set by projected steps of growing length.
 
-    On a convex set a step of length t along the form ends within `diameter^2 / 2t` of the minimum.
+    On a convex set a step of length t along the form ends within `diameter^2 / 2t` of the minimum, from
+    wherever it starts, so that only short steps need many starts.
 
     Args:
         ptb: The perturbation.
@@ -35,11 +37,13 @@ def attack_set(ptb: Perturbation, x: Tensor, A: Tensor, points: Tensor) -> tuple
     span = (A.abs() * hull.width).reshape(R, B, -1).sum(-1)
     norm = (A * A).reshape(R, B, -1).sum(-1)
     unit = torch.where(norm > 0, span / torch.where(norm > 0, norm, 1), 0).reshape(R, B, *ones)
-    candidates = []
+    best, found, visited = values.amin(0), points[start[0], example], []
     for step in _STEPS:
         z = ptb.project(x, (z - step * unit * A).flatten(0, 1)).reshape(z.shape)
-        candidates.append(z)
-    every = torch.cat(candidates)
-    best, where = (every * A).reshape(*every.shape[:3], -1).sum(-1).min(0)
-    rows = torch.arange(R, device=x.device).reshape(-1, 1)
-    return best, every[where, rows, example], every.flatten(0, 1)[:: max(1, len(z) // 4)]
+        visited.append(z[::8].flatten(0, 1))
+        values, order = (z * A).reshape(*z.shape[:3], -1).sum(-1).sort(0)  # [k, R, B]
+        z = z.gather(0, order.reshape(*order.shape, *ones).expand_as(z))
+        better = values[0] < best
+        best, found = values[0].minimum(best), torch.where(better.reshape(R, B, *ones), z[0], found)
+        z = z[: max(1, len(z) // 2)]
+    return best, found, torch.cat(visited)

@@ -18,7 +18,7 @@ from lirpa_core.testing.tolerance import allowance
 _SAMPLES = 256
 
 #: Forms that are minimised at once.
-_ROWS = 120
+_ROWS = 500
 
 #: Largest gap, relative to how far a form moves over the hull, between a minimum and an attack's best.
 EXACT = 1e-4
