@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -99,13 +100,18 @@ def train(table: nn.Embedding, model: nn.Module, ids: Tensor, labels: Tensor, ep
             optimizer.step()
 
 
-def certified_radii(model: nn.Module, vectors: Tensor, norm: float, method: str, steps: int) -> Tensor:
-    """For each word of a sentence `[T, D]`, the largest radius found at which the verdict stays: `[T]`."""
+def each_word(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What `OneWord` takes, for every word of a sentence `[T, D]`: one example a word."""
     place = torch.eye(LENGTH).unsqueeze(-1)
-    words, rest = vectors, vectors * (1 - place)
-    one = OneWord(model)
+    return vectors, vectors * (1 - place), place
+
+
+def certified_radii(
+    bounded: BoundedModule, one: OneWord, vectors: Tensor, norm: float, method: str, steps: int
+) -> Tensor:
+    """For each word of a sentence `[T, D]`, the largest radius found at which the verdict stays: `[T]`."""
+    words, rest, place = each_word(vectors)
     verdict = one(words, rest, place).sign().detach()
-    bounded = BoundedModule(one, (words, rest, place))
     low, high = torch.zeros(LENGTH), torch.full((LENGTH,), 4.0)
     for _ in range(steps):
         middle = (low + high) / 2
@@ -157,7 +163,7 @@ def main() -> None:
     labels = torch.tensor([label for _, label in texts])
     options.out.mkdir(parents=True, exist_ok=True)
     held = slice(0, 100)
-    models: list[tuple[str, nn.Embedding, nn.Module]] = []
+    models: list[tuple[str, nn.Embedding, OneWord, BoundedModule]] = []
     for name, model in (("transformer", Transformer()), ("LSTM", Recurrent())):
         table = nn.Embedding(len(VOCABULARY), WIDTH)
         train(table, model, ids[100:], labels[100:], options.epochs)
@@ -165,19 +171,21 @@ def main() -> None:
         table.requires_grad_(False)
         right = (model(table(ids[held])).argmax(1) == labels[held]).float().mean().item()
         print(f"{name}: {right:.0%} of {held.stop} held-out reviews right")
-        models.append((name, table, model))
+        one = OneWord(model)
+        models.append((name, table, one, BoundedModule(one, each_word(table(ids[0])))))  # captured once
     for norm in options.norm or (math.inf, 2.0):
         panels = []
         report = Table(title=f"certified radius of each word, L{norm:g} ball, {options.method}")
         for column in ("model", *(f"word {k + 1}" for k in range(LENGTH))):
             report.add_column(column)
-        for (text, _), row in itertools.islice(zip(texts, ids, strict=True), options.sentences):
-            for name, table, model in models:
-                radii = certified_radii(model, table(row), norm, options.method, options.steps)
-                panels.append((name, text.split(), radii))
-                report.add_row(
-                    name, *(f"{w}\n{r:.3f}" for w, r in zip(text.split(), radii.tolist(), strict=True))
-                )
+        chosen = itertools.islice(zip(texts, ids, strict=True), options.sentences)
+        jobs = [(text, row, *parts) for (text, _), row in chosen for parts in models]
+        for text, row, name, table, one, bounded in track(jobs, f"L{norm:g}", transient=True):
+            radii = certified_radii(bounded, one, table(row), norm, options.method, options.steps)
+            panels.append((name, text.split(), radii))
+            report.add_row(
+                name, *(f"{w}\n{r:.3f}" for w, r in zip(text.split(), radii.tolist(), strict=True))
+            )
         Console(width=120).print(report)
         draw(options.out / f"sentiment_L{norm:g}.png", panels)
         print(f"written: {options.out / f'sentiment_L{norm:g}.png'}")

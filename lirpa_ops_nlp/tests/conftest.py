@@ -35,10 +35,24 @@ def _extremes(model: nn.Module, x: Tensor, eps: float) -> Tensor:
 
 
 def _check(
-    model: nn.Module, x: Tensor, eps: float = 0.03, methods: tuple[str, ...] = METHODS, gradients: bool = True
+    model: nn.Module,
+    x: Tensor,
+    eps: float | tuple[float, ...] = 0.03,
+    methods: tuple[str, ...] = METHODS,
+    gradients: bool = True,
 ) -> dict[str, tuple[Tensor, Tensor]]:
+    """Several radii share one capture; gradients are taken at those that are neither tiny nor huge."""
     model, x = model.double().eval(), x.double()
     bounded = BoundedModule(model, x)
+    found = {}
+    for radius in (eps,) if isinstance(eps, float) else eps:
+        found = _check_radius(model, bounded, x, radius, methods, gradients and 1e-6 < radius < 1e2)
+    return found
+
+
+def _check_radius(
+    model: nn.Module, bounded: BoundedModule, x: Tensor, eps: float, methods: tuple[str, ...], gradients: bool
+) -> dict[str, tuple[Tensor, Tensor]]:
     values = _extremes(model, x, eps)
     found = {}
     for method in methods:

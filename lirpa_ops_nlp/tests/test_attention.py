@@ -72,23 +72,21 @@ def test_multihead_attention(weights, mask, padding, check) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {},
         {"is_causal": True},
         {"attn_mask": torch.tensor([[True, False, True]])},
         {"attn_mask": FLOATING, "scale": 2.0},
         {"attn_mask": torch.tensor([[True, True, True], [False, False, False], [True, False, False]])},
     ],
-    ids=["all", "causal", "boolean", "floating", "a-row-that-attends-to-nothing"],
+    ids=["causal", "boolean", "floating", "a-row-that-attends-to-nothing"],
 )
 def test_scaled_dot_product_attention(options, check) -> None:
     torch.manual_seed(1)
     check(Dot(**options), torch.randn(2, 3, 12))
 
 
-@pytest.mark.parametrize("eps", [1e-12, 1e3])
-def test_boxes_of_all_sizes(eps, check) -> None:
+def test_boxes_of_all_sizes(check) -> None:
     torch.manual_seed(2)
-    check(Dot(), torch.randn(2, 3, 12), eps=eps, gradients=False)
+    check(Dot(), torch.randn(2, 3, 12), eps=(1e-12, 1e3, 0.03))
 
 
 @pytest.mark.parametrize("norm_first", [False, True])

@@ -41,10 +41,24 @@ def test_a_perturbed_table_of_words(method) -> None:
     model.words.weight = BoundedParameter(table, PerturbationLpNorm(eps=0.1))
     bounded = BoundedModule(model, IDS, batch_dims=(0,))
     lb, ub = bounded.compute_bounds(x=(IDS,), method=method)
-    for _ in range(30):
-        moved = table + 0.1 * (2 * torch.rand_like(table) - 1).sign()
-        out = torch.func.functional_call(model, {"words.weight": moved}, (IDS,))
+
+    def at(moved: Tensor) -> Tensor:
+        return torch.func.functional_call(model, {"words.weight": moved}, (IDS,))
+
+    points = [table + 0.1 * (2 * torch.rand_like(table) - 1).sign() for _ in range(20)]
+    for k in range(4):  # each output of each example, up and down
+        for sign in (1, -1):
+            z = table
+            for _ in range(3):
+                z = z.detach().requires_grad_()
+                (sign * at(z).flatten()[k]).backward()
+                z = table + 0.1 * z.grad.sign()
+            points.append(z.detach())
+    for point in points:
+        out = at(point)
         assert bool((lb - 1e-12 <= out).all()) and bool((out <= ub + 1e-12).all())
+    leaves = (model.head.weight, model.places.weight)
+    assert all(bool(g.isfinite().all()) for g in torch.autograd.grad((ub - lb).sum(), leaves))
 
 
 class Loss(nn.Module):

@@ -10,6 +10,8 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import LirpaError
 from lirpa_core.registry import default_registry
 
+METHODS = ("IBP", "CROWN-IBP", "forward", "CROWN-forward", "CROWN")
+
 
 class Last(nn.Module):
     """A recurrent layer, and a linear head on everything that it returns."""
@@ -56,7 +58,10 @@ class Cell(nn.Module):
 )
 def test_layers(make, features, check) -> None:
     torch.manual_seed(0)
-    check(Last(make(), features), torch.randn(2, 2, 3))
+    layer = make()
+    # Stacked layers are more of the same to forward bounds, at a price that grows with their square.
+    methods = ("IBP", "CROWN-IBP", "CROWN") if layer.num_layers > 1 else METHODS
+    check(Last(layer, features), torch.randn(2, 2, 3), methods=methods)
 
 
 @pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
@@ -65,17 +70,16 @@ def test_cells(kind, check) -> None:
     check(Cell(kind(3, 4)), torch.randn(2, 3, 3))
 
 
-@pytest.mark.parametrize("eps", [1e-12, 1e3])
-def test_boxes_of_all_sizes(eps, check) -> None:
+def test_boxes_of_all_sizes(check) -> None:
     torch.manual_seed(2)
-    methods = ("IBP", "CROWN-IBP", "CROWN")
-    check(Last(nn.LSTM(3, 2, batch_first=True), 2), torch.randn(2, 2, 3), eps, methods, gradients=False)
+    model, methods = Last(nn.LSTM(3, 2, batch_first=True), 2), ("IBP", "CROWN-IBP", "CROWN")
+    check(model, torch.randn(2, 2, 3), (1e-12, 1e3), methods, gradients=False)
 
 
 @pytest.mark.parametrize("make", [nn.LSTM, nn.GRU], ids=["lstm", "gru"])
 def test_joint_planes_beat_separate_ones(make) -> None:
     torch.manual_seed(3)
-    model, x = Last(make(3, 4, batch_first=True), 4).double().eval(), torch.randn(2, 3, 3).double()
+    model, x = Last(make(3, 4, batch_first=True), 4).double().eval(), torch.randn(2, 2, 3).double()
     widths = []
     for registry in (default_registry(), default_registry().without("nlp")):
         bounded = BoundedModule(model, x, registry=registry)
