@@ -1,8 +1,9 @@
 """Train a transformer or an LSTM on sentences, plainly or robustly, and certify it under word substitution.
 
-Up to `--budget` words of a sentence may be exchanged for synonyms. Robust training bounds the loss over the box
-around all substitutions; testing bounds the margin over the substitutions within the budget. With `--data` it
-reads SST-2 (train.json, dev.json with candidates, synonyms.json; or .tsv); without, it makes short reviews.
+Up to `--budget` words of a sentence may be exchanged for synonyms. By intervals the budget counts for nothing, as
+each word may be the one that is exchanged; CROWN-IBP, which tests what intervals do not verify, keeps to it. With
+`--data` it reads SST-2 (train.json, dev.json with candidates, synonyms.json; or .tsv); without, it makes short
+reviews. The program `evidence.py` trains both models in both ways.
 
     python train.py --model transformer --robust --method IBP
     python train.py --data ~/sst --model lstm --robust --budget 6 --num_epochs 10
@@ -82,13 +83,11 @@ def make(settings: argparse.Namespace) -> loop.Task:
     """The task that the options describe."""
     settings.objective = settings.objective if settings.robust else "plain"
     found = sentences.corpus(settings.data, settings.length, settings.samples, settings.verify_samples)
-    embedding = nn.Embedding(found.words, settings.width, padding_idx=0)
-    with torch.no_grad():
-        embedding.weight.mul_(0.2)  # synonyms begin close to one another
+    embedding = sentences.embedding(found, settings.width)
     model = MODELS[settings.model](settings.length, settings.width, settings.hidden)
     shared = (embedding, settings.budget)
-    train = SentenceSource(found.train, found.train_labels, *shared, True, settings.device)
-    test = SentenceSource(found.test, found.test_labels, *shared, settings.verify_by_box, settings.device)
+    train = SentenceSource(found.train, found.train_labels, *shared, settings.device)
+    test = SentenceSource(found.test, found.test_labels, *shared, settings.device)
     names = ("model", "robust", "budget", "width", "hidden", "length", "seed")
     key = {name: getattr(settings, name) for name in names}
     return loop.Task("language", model, train, test, also=nn.ModuleDict({"embedding": embedding}), key=key)
@@ -99,23 +98,24 @@ def smoke(settings: argparse.Namespace) -> None:
     settings.samples, settings.verify_samples, settings.verify_batch = 48, 8, 8
     settings.width, settings.hidden = 8, 8
     settings.length = 11 if settings.data is None else settings.length
+    settings.scheduler_opts = "start=1,length=2"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns the exit status."""
     usage = options.parser(
-        __doc__, eps=1.0, bound_type="IBP", batch_size=32, num_epochs=15, lr=2e-3, verify_batch=8
-    )
+        __doc__, eps=1.0, bound_type="IBP", batch_size=64, num_epochs=12, lr=3e-3, verify_batch=218, kappa=0.2,
+        scheduler_name="LinearScheduler", scheduler_opts="start=2,length=7",
+    )  # fmt: skip
     add = usage.add_argument
     add("--data", type=Path, metavar="FOLDER", help=f"with {sentences.FILES}; default: made-up reviews")
     add("--model", choices=tuple(MODELS), default="transformer", help="default: %(default)s")
     add("--robust", action="store_true", help="train with certified bounds; default: plainly")
     add("--budget", type=int, default=6, help="words that may be substituted (default: %(default)s)")
-    add("--length", type=int, default=24, help="tokens of a sentence, the rest is cut (default: %(default)s)")
-    add("--width", type=int, default=32, help="of an embedding (default: %(default)s)")
-    add("--hidden", type=int, default=32, help="of the inner layer (default: %(default)s)")
+    add("--length", type=int, default=20, help="tokens of a sentence, the rest is cut (default: %(default)s)")
+    add("--width", type=int, default=16, help="of an embedding (default: %(default)s)")
+    add("--hidden", type=int, default=16, help="of the inner layer (default: %(default)s)")
     add("--samples", type=int, help="training sentences (default: all)")
-    add("--verify_by_box", action="store_true", help="test as if every word could be substituted; faster")
     return loop.main(make, usage, arguments, smoke=smoke)
 
 

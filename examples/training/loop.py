@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lirpa_core import BoundedModule
-from lirpa_core.errors import LirpaError
+from lirpa_core.errors import LirpaError, NonFiniteBoundError
 from lirpa_training import LossParts, WeightSchedule, certify, ibp_initialize
 from training import checkpoints, options
 from training.errors import TrainingError
 from training.log import Row, TensorBoard, write_csv
+from training.ranks import Ranks, process_group
 from training.sources import Source
 
 #: `(epoch, metrics)`: called after each epoch, once the checkpoint is written.
@@ -62,12 +60,12 @@ class Run:
 
     def __init__(self, task: Task, settings: argparse.Namespace, console: Console) -> None:
         self.task, self.settings, self.console = task, settings, console
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.ranks = Ranks.current()
         self.whole = task.whole.to(settings.device)
         if settings.init == "ibp":
             ibp_initialize(task.model)
         self.loss = options.criterion(settings, task.model)
-        self.wrapped: nn.Module = DistributedDataParallel(self.loss) if self.world > 1 else self.loss
+        self.wrapped: nn.Module = DistributedDataParallel(self.loss) if self.ranks.world > 1 else self.loss
         self.optimizer = torch.optim.Adam(self.whole.parameters(), lr=settings.lr)
         ends = [round(settings.num_epochs * part) for part in (0.7, 0.9)]
         self.rates = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, ends, gamma=0.2)
@@ -130,12 +128,12 @@ class Run:
         """Train the epochs that are left."""
         board = TensorBoard(Path(self.settings.out) / "tensorboard" if self.settings.tensorboard else None)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        quiet = self.rank > 0 or not self.console.is_terminal
+        quiet = not (self.ranks.first and self.console.is_terminal)
         with Progress(*columns, console=self.console, transient=True, disable=quiet) as bar:
             while self.epoch < self.settings.num_epochs:
                 row = self._epoch(bar)
                 self.history.append(row)
-                if self.rank == 0:
+                if self.ranks.first:
                     self.save()
                     board.add(row)
                     self.console.print(_line(row, self.settings.num_epochs), highlight=False, soft_wrap=True)
@@ -155,14 +153,17 @@ class Run:
         batches = order.split(self.settings.batch_size)
         shown = bar.add_task(f"epoch {self.epoch}", total=len(batches))
         for index in batches:
-            mine = index[self.rank :: self.world]
-            parts = self._step(mine)
+            if len(index) < self.ranks.world:
+                continue  # a process without examples would let the others wait
+            mine = self.ranks.share(index)
+            parts = self._step(mine, len(mine) * self.ranks.world / len(index))
             wrong = (parts.scores.argmax(1) != parts.labels).sum()
             sums += torch.tensor([float(parts.loss), float(wrong) / len(mine), 1.0]) * len(mine)
             bar.advance(shown)
         bar.remove_task(shown)
         self.rates.step()
         seconds = time.perf_counter() - start
+        sums = self.ranks.total(sums.to(self.settings.device))
         loss, error, _ = (sums / sums[2]).tolist()
         last = self.epoch == self.settings.num_epochs
         tested = last or self.epoch % self.settings.verify_every == 0
@@ -172,7 +173,8 @@ class Run:
             "test_error": clean, "verified_error": verified, "seconds": seconds,
         }  # fmt: skip
 
-    def _step(self, index: Tensor) -> _Done:
+    def _step(self, index: Tensor, weight: float) -> _Done:
+        """Learn from examples, with a weight that makes the mean over the processes that over the batch."""
         for clock in (self.radius, self.kappa, self.beta):
             clock.step_batch()
         eps = self.radius.get_eps()
@@ -185,30 +187,50 @@ class Run:
         )  # fmt: skip
         assert isinstance(parts, LossParts)
         self.optimizer.zero_grad()
-        parts.loss.backward()  # type: ignore[no-untyped-call]
+        (weight * parts.loss).backward()  # type: ignore[no-untyped-call]
+        self.ranks.average_gradients(self.task.also.parameters())
         if self.settings.clip:
             nn.utils.clip_grad_norm_(self.whole.parameters(), self.settings.clip)
         self.optimizer.step()
-        self.radius.update_loss(float(parts.loss.detach()))
+        loss = self.ranks.total(weight * parts.loss.detach()) / self.ranks.world
+        self.radius.update_loss(float(loss))
         return _Done(parts.loss.detach(), parts.scores, labels)
 
     # ------------------------------------------------------------------ testing
 
     def test(self) -> tuple[float, float]:
-        """Clean and verified error on test examples, in evaluation mode, at the largest radius."""
+        """Clean and verified error on test examples, in evaluation mode, at the largest radius.
+
+        What intervals verify is not bounded again by the method, and neither is what is wrong without a perturbation.
+        """
         self.whole.eval()
         count = min(len(self.task.test), self.settings.verify_samples or len(self.task.test))
-        wrong = unverified = 0
-        bounded: BoundedModule | None = None
-        for index in torch.arange(count).split(self.settings.verify_batch or self.settings.batch_size):
+        index = self.ranks.share(torch.arange(count))
+        try:
+            correct, verified = self._certify(index, "IBP")
+        except NonFiniteBoundError:
+            correct, verified = (
+                torch.ones_like(index, dtype=torch.bool),
+                torch.zeros_like(index, dtype=torch.bool),
+            )
+        left = torch.where(correct & ~verified)[0]
+        if self.settings.verify_method != "IBP" and len(left) > 0:
+            correct[left], verified[left] = self._certify(index[left], self.settings.verify_method)
+        found = torch.stack([correct.sum(), (correct & verified).sum()]).to(self.settings.device)
+        right, sure = self.ranks.total(found).tolist()
+        return 1 - right / count, 1 - sure / count
+
+    def _certify(self, index: Tensor, method: str) -> tuple[Tensor, Tensor]:
+        """Which test examples are right, and which provably are, two of `[N]`."""
+        correct, verified = [], []
+        for part in index.split(self.settings.verify_batch or self.settings.batch_size):
             with torch.no_grad():
-                x, labels, perturbation = self.task.test.batch(index, self.settings.eps, train=False)
-            inputs = x if isinstance(x, tuple) else (x,)
-            bounded = bounded or self.loss.bounded(inputs)
-            found = certify(bounded, x, labels, perturbation, method=self.settings.verify_method)
-            wrong += int((~found.correct).sum())
-            unverified += int((~found.verified).sum())
-        return wrong / count, unverified / count
+                x, labels, perturbation = self.task.test.batch(part, self.settings.eps, train=False)
+            bounded = self.loss.bounded(x if isinstance(x, tuple) else (x,))
+            found = certify(bounded, x, labels, perturbation, method=method)
+            correct.append(found.correct.cpu())
+            verified.append(found.verified.cpu())
+        return torch.cat(correct), torch.cat(verified)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,29 +286,28 @@ def main(
         if smoke is not None:
             smoke(settings)
     options.check(settings, usage)
-    console = Console()
-    distributed = "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
     try:
-        if distributed:
-            dist.init_process_group("nccl" if settings.device.startswith("cuda") else "gloo")
-        seed(settings)
-        run = Run(make(settings), settings, console)
-        if settings.load is not None:
-            checkpoints.load_weights(run.whole, checkpoints.read(settings.load)["model"], settings.load)
-        if settings.verify:
-            clean, verified = run.test()
-            console.print(f"eps {settings.eps:g}: test error {clean:.2%}, verified error {verified:.2%}")
-            return 0
-        if settings.resume and run.path.is_file():
-            run.resume()
-            console.print(f"resumed after epoch {run.epoch} from {run.path}", soft_wrap=True, highlight=False)
-        run.train()
-        if run.rank == 0:
-            console.print(f"wrote {run.path} and {run.path.with_name('metrics.csv')}", soft_wrap=True)
+        with process_group(settings.device) as settings.device:
+            _work(make, settings)
     except (TrainingError, LirpaError) as error:
         print(f"{usage.prog}: {error}", file=sys.stderr)
         return 1
-    finally:
-        if distributed and dist.is_initialized():
-            dist.destroy_process_group()
     return 0
+
+
+def _work(make: Callable[[argparse.Namespace], Task], settings: argparse.Namespace) -> None:
+    """Train or certify, as the options say."""
+    console = Console(quiet=not Ranks.current().first)
+    seed(settings)
+    run = Run(make(settings), settings, console)
+    if settings.load is not None:
+        checkpoints.load_weights(run.whole, checkpoints.read(settings.load)["model"], settings.load)
+    if settings.verify:
+        clean, verified = run.test()
+        console.print(f"eps {settings.eps:g}: test error {clean:.2%}, verified error {verified:.2%}")
+        return
+    if settings.resume and run.path.is_file():
+        run.resume()
+        console.print(f"resumed after epoch {run.epoch} from {run.path}", soft_wrap=True, highlight=False)
+    run.train()
+    console.print(f"wrote {run.path} and {run.path.with_name('metrics.csv')}", soft_wrap=True)

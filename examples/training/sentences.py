@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lirpa_core import Perturbation, PerturbationLpNorm
 from lirpa_core.errors import LirpaError
 from lirpa_perturbations import EncodedSentences, Sentence, SynonymTable, encode_sentences, load_sentences
 from training.errors import TrainingError
@@ -46,8 +45,6 @@ class SentenceSource:
         labels: `[N]`.
         embedding: The table that is trained with the model.
         budget: How many words may be substituted.
-        by_box: Whether to take the box around all substitutions instead of those within the budget; cheaper, and
-            what robust training commonly does (Jia et al. 2019; Huang et al. 2019).
         device: Where batches go.
     """
 
@@ -55,7 +52,6 @@ class SentenceSource:
     labels: Tensor
     embedding: nn.Embedding
     budget: int
-    by_box: bool
     device: str = "cpu"
 
     def __len__(self) -> int:
@@ -68,22 +64,29 @@ class SentenceSource:
         )  # fmt: skip
         weight = self.embedding.weight
         x, padding = part.embed(weight), part.padding_mask.to(self.device)
-        ptb: Perturbation = part.perturbation(self.budget, weight, eps=min(1.0, eps))
-        if self.by_box:
-            hull = ptb.hull(x)
-            ptb = PerturbationLpNorm(x_L=hull.lower, x_U=hull.upper)
+        ptb = part.perturbation(self.budget, weight, eps=min(1.0, eps))
         return Batch((x, padding), self.labels[index].to(self.device), ptb)
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A data set of sentences, encoded."""
+    """A data set of sentences, encoded.
+
+    Attributes:
+        train: Training sentences.
+        train_labels: Their labels `[N]`.
+        test: Test sentences.
+        test_labels: Their labels.
+        words: Size `V` of the vocabulary.
+        synonyms: Pairs of words that training sentences exchange for one another, both ways, `[E, 2]`.
+    """
 
     train: EncodedSentences
     train_labels: Tensor
     test: EncodedSentences
     test_labels: Tensor
     words: int
+    synonyms: Tensor
 
 
 def corpus(
@@ -121,7 +124,36 @@ def corpus(
         )
         return encoded, torch.tensor([s.label for s in part])
 
-    return Corpus(*encode(train), *encode(test), words=len(vocabulary))
+    encoded, labels = encode(train)
+    return Corpus(encoded, labels, *encode(test), words=len(vocabulary), synonyms=_pairs(encoded))
+
+
+def _pairs(data: EncodedSentences) -> Tensor:
+    sentence, place, _ = where = data.mask.nonzero(as_tuple=True)
+    found = torch.stack([data.ids[sentence, place], data.substitutes[where]], 1)
+    return torch.cat([found, found.flip(1)]).unique(dim=0)
+
+
+def embedding(found: Corpus, width: int, size: float = 0.3, rounds: int = 3) -> nn.Embedding:
+    """A table in which synonyms begin close to one another, so that bounds begin narrow.
+
+    Random vectors are averaged with their synonyms' mean a few times.
+
+    Args:
+        found: The data set.
+        width: Of a vector.
+        size: Root mean square of its elements.
+        rounds: How often to average.
+    """
+    vectors, (word, other) = torch.randn(found.words, width), found.synonyms.T
+    count = torch.zeros(found.words, 1).index_add(0, word, torch.ones(len(word), 1))
+    for _ in range(rounds):
+        total = torch.zeros_like(vectors).index_add(0, word, vectors[other])
+        vectors = torch.where(count > 0, vectors + total / count.clamp(min=1), vectors)
+        vectors = torch.nn.functional.normalize(vectors, dim=1)
+    vectors = vectors * (size * width**0.5)
+    vectors[0] = 0  # padding
+    return nn.Embedding(found.words, width, padding_idx=0, _weight=vectors)
 
 
 def _some(part: Sequence[Sentence], count: int | None) -> Sequence[Sentence]:

@@ -29,7 +29,7 @@ def importable() -> Iterator[None]:
     yield
     sys.path[:] = before
     for name in set(sys.modules) - modules:
-        if name.partition(".")[0] in {"training", "models", "simple_training"}:
+        if name.partition(".")[0] in {"training", "language", "models", "simple_training"}:
             del sys.modules[name]
 
 
@@ -67,7 +67,6 @@ def test_simple_training_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ("vision/tinyimagenet_training.py", []),
         ("vision/imagenet64_training.py", []),
         ("sequence/train.py", ["--slices", "2"]),
-        ("language/train.py", ["--robust", "--length", "11"]),
         ("vision/weight_perturbation_training.py", []),
         ("training/evidence.py", ["--only", "IBP"]),
     ],
@@ -77,6 +76,19 @@ def test_smoke(path: str, arguments: list[str], tmp_path: Path) -> None:
     assert program(path).main([*arguments, "--smoke", "--out", str(tmp_path)]) == 0
     written = "evidence.csv" if "evidence" in path else "metrics.csv"
     assert (tmp_path / written).is_file()
+
+
+def test_evidence_of_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--smoke", "--only", "transformer", "--out", str(tmp_path)]
+    assert program("language/evidence.py").main(arguments) == 0
+    table = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [[cell.strip() for cell in row[:2]] for row in table[2:]] == [
+        ["always the more frequent class", ""], ["transformer", "plain"], ["transformer", "robust"]
+    ]  # fmt: skip
+    for row in table[2:]:
+        clean, verified = (float(cell.strip(" %")) for cell in row[2:4])
+        assert 0 <= verified <= clean <= 100
+    assert len(metrics(tmp_path / "transformer-robust")) == 2
 
 
 KILLED = """

@@ -132,8 +132,9 @@ def test_sentences(data: ModuleType, tmp_path: Path, form: str) -> None:
     (tmp_path / "synonyms.json").write_text(json.dumps({"fine": ["dull", "unheard-of"], "film": ["plot"]}))
     found = sentences.corpus(tmp_path, 3)
     assert found.train.ids.shape == (3, 3) and found.train_labels.tolist() == [1, 0, 1]
-    table = torch.nn.Embedding(found.words, 2)
-    source = sentences.SentenceSource(found.train, found.train_labels, table, 1, by_box=True)
+    assert len(found.synonyms) == 4  # fine and dull, film and plot, both ways
+    table = sentences.embedding(found, 2)
+    source = sentences.SentenceSource(found.train, found.train_labels, table, 1)
     (x, padding), labels, ptb = source.batch(torch.tensor([0, 1]), 1.0, train=True)
     assert x.shape == (2, 3, 2) and not padding.any() and labels.tolist() == [1, 0]
     hull = ptb.hull(x)

@@ -130,9 +130,10 @@ class PositionwiseMap(LinearMap):
     def times(self, matrix: Tensor, size: Shape) -> PositionwiseMap | None:
         """The rows over `x` of shape `size`, where `self` is over `x @ matrix.T`; `matrix` is `[k, m]`.
 
-        None where the vectors have factors.
+        None where the vectors have factors, or where the few rows themselves take less work than the matrix.
         """
-        if self.factor is not None:
+        few = self.rows * math.prod(self.size[:-1]) < self.weight.shape[0]
+        if self.factor is not None or few:
             return None
         return replace(self, weight=_product(self.weight, matrix), size=size)
 
