@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -75,9 +74,8 @@ def command(
     from lirpa_core.testing.profiles import profile_of
 
     chosen = profile_of(profile)
-    with _without_notes_on_speed():
-        suite = suite_of(*packages, registry=registry_of(ctx)).matching(keyword)
-        report = Report(chosen, tuple(_outcomes(suite, chosen, seed, save)))
+    suite = suite_of(*packages, registry=registry_of(ctx)).matching(keyword)
+    report = Report(chosen, tuple(_outcomes(suite, chosen, seed, save)))
     if as_json:
         print_json(report.to_json())
     else:
@@ -138,17 +136,6 @@ class _Store:
                 file.write(json.dumps(data) + "\n")
         except OSError as error:
             raise OptionError(f"cannot write {self.path}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _without_notes_on_speed() -> Iterator[None]:
-    """Without PyTorch's note, for each operator that it has no batching rule for, that `vmap` is slow there."""
-    shown = torch._C._debug_only_are_vmap_fallback_warnings_enabled()  # type: ignore[attr-defined]
-    torch._C._debug_only_display_vmap_fallback_warnings(False)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch._C._debug_only_display_vmap_fallback_warnings(shown)  # type: ignore[attr-defined]
 
 
 @contextmanager

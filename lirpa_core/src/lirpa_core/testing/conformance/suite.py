@@ -89,7 +89,7 @@ class Suite:
             OptionError: The plugins register nothing.
         """
         wanted = {info.name for info in registry.plugins} if plugins is None else set(plugins)
-        found = [item for item in _Collection(registry).items() if item.plugin in wanted]
+        found = [item for item in _Collection(registry, wanted).items() if item.plugin in wanted]
         if not found:
             raise OptionError(f"nothing is registered by: {', '.join(sorted(wanted))}")
         return cls(registry, tuple(found))
@@ -109,10 +109,11 @@ class Suite:
 
 
 class _Collection:
-    """Sorts the declared cases by what they are for."""
+    """Sorts the declared cases by what they are for; looks for cases of what some plugins register."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, wanted: Collection[str]) -> None:
         self.registry = registry
+        self.wanted = wanted
         self.rules: dict[Any, list[RuleCase]] = defaultdict(list)
         self.sets: dict[type, list[SetCase]] = defaultdict(list)
         self.maps: dict[type, list[MapCase]] = defaultdict(list)
@@ -143,6 +144,8 @@ class _Collection:
         }
         covered = {op for model in self.models for op in model.covers}
         for key, entry in entries.items():
+            if entry.plugin not in self.wanted:
+                continue
             cases: Sequence[ItemCase] = self.rules.get(key, [])
             if not cases and key not in covered:
                 default = default_case(key, entry.plugin)
@@ -173,6 +176,8 @@ class _Collection:
     def kernel_items(self) -> Iterator[Item]:
         every = [case for cases in self.rules.values() for case in cases]
         for (key, structure), entry in self.registry.kernels.items():
+            if entry.plugin not in self.wanted:
+                continue
             calls = every if isinstance(key, type) else self.rules.get(key, [])
             if not isinstance(key, type) and not calls:
                 default = default_case(key, entry.plugin)
