@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.capture.evaluate import ids_out_of_range
-from lirpa_core.errors import InputError
+from lirpa_core.capture.evaluate import ID_OUT_OF_RANGE, require_in_range
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import Linear
@@ -29,12 +28,8 @@ class LookUp(Linear):
             InputError: Naming the node, the ids and the range.
         """
         super().check(call)
-        if torch.compiler.is_compiling():
-            return
         rows = call.shapes[0][0] if call.slot("weight") is not None else call["weight"].value.shape[-2]
-        message = ids_out_of_range(call["indices"].value, rows)
-        if message is not None:
-            raise InputError(f"{call.node}: {message}")
+        require_in_range(call, call["indices"].value, rows, ID_OUT_OF_RANGE)
 
 
 EMBEDDING = LookUp(("weight",))

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from lirpa_core.aten.indexing import Lookup, lookup_rows
 from lirpa_core.bounds.linear_map import RowsMap
-from lirpa_core.capture.evaluate import outside
-from lirpa_core.errors import InputError
+from lirpa_core.capture.evaluate import require_in_range
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import Linear
@@ -33,15 +32,11 @@ class Pick(Linear):
             InputError: Naming the node, the target and the range.
         """
         super().check(call)
-        if torch.compiler.is_compiling():
-            return
-        classes = call.shapes[0][call["dim"]]
-        wrong = outside(call["index"].value, classes)
-        if wrong is not None:
-            raise InputError(
-                f"{call.node}: the target {wrong} is out of range: there are {classes} classes, so targets run from 0 "
-                f"to {classes - 1}, or are ignore_index."
-            )
+        message = (
+            "the target {wrong} is out of range: there are {count} classes, so targets run from 0 to {last}, or are "
+            "ignore_index."
+        )
+        require_in_range(call, call["index"].value, call.shapes[0][call["dim"]], message)
 
 
 PICK = Pick(("self",), native=Lookup())

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lirpa_core.aten.extremum import refuse_positions
 from lirpa_core.bounds.interval import Interval
 from lirpa_core.bounds.linear_op import Diagonal, LinearOp
 from lirpa_core.bounds.relaxation import Affine, Relaxation
@@ -144,14 +145,6 @@ class _Cumulative:
         return (box.back(upper > torch.cummax(lower, -1).values),)
 
 
-def _refuse_positions(call: Call) -> str | None:
-    if call.node.output == 1:
-        return (
-            "the position of an extreme element is a whole number that jumps; only its value can be bounded"
-        )
-    return None
-
-
 # ---------------------------------------------------------------------- logsumexps
 
 
@@ -221,6 +214,6 @@ def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and the decomposition of products."""
     for op, sign in ((aten.cummax.default, 1), (aten.cummin.default, -1)):
         rule = _Cumulative(sign)
-        registry.register(op, General(("self",), rule.bound, rule.affine, rule.loose, _refuse_positions))
+        registry.register(op, General(("self",), rule.bound, rule.affine, rule.loose, refuse_positions))
     registry.register(aten.logcumsumexp.default, General(("self",), _lse_bound, _lse_affine))
     registry.decompose(aten.cumprod.default, cumulative_product)

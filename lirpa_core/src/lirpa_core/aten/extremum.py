@@ -192,7 +192,8 @@ def _best(lower: Tensor, upper: Tensor, m: Tensor, dims: tuple[int, ...]) -> Ten
     return alone.reshape(moved.shape).permute([order.index(d) for d in range(x.dim())])
 
 
-def _refuse_positions(call: Call) -> str | None:
+def refuse_positions(call: Call) -> str | None:
+    """Why the second output of an extremum along a dimension cannot be bounded."""
     if call.node.output == 1:
         return (
             "the position of an extreme element is a whole number that jumps; only its value can be bounded"
@@ -269,7 +270,7 @@ def register(registry: OperatorRegistry) -> None:
             registry.register(op, General(("self", "other"), pair.bound, pair.affine, pair.loose))
         for op in along:
             registry.register(
-                op, General(("self",), reduce.bound, reduce.affine, reduce.loose, _refuse_positions)
+                op, General(("self",), reduce.bound, reduce.affine, reduce.loose, refuse_positions)
             )
     registry.register(aten.logsumexp.default, General(("self",), _lse_bound, _lse_affine))
     registry.decompose(aten.logaddexp.default, logaddexp)

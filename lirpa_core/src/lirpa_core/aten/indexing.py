@@ -11,8 +11,7 @@ from torch import Tensor
 
 from lirpa_core.bounds.linear_map import LinearMap, RowsMap
 from lirpa_core.bounds.linear_op import LinearOp, align
-from lirpa_core.capture.evaluate import outside
-from lirpa_core.errors import InputError
+from lirpa_core.capture.evaluate import require_in_range
 from lirpa_core.registry import OperatorRegistry
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.linear import Linear, StructuralOp
@@ -139,16 +138,13 @@ class Chosen(Linear):
         """
         super().check(call)
         index = call["index"]
-        if torch.compiler.is_compiling() or not call.shapes[0] or not isinstance(index, Const):
-            return
-        dim = call["dim"] % len(call.shapes[0])
-        count = call.shapes[0][dim]
-        wrong = outside(index.value, count)
-        if wrong is not None:
-            raise InputError(
-                f"{call.node}: the index {wrong} is out of range: dimension {dim} has {count} elements, so indices run "
-                f"from 0 to {count - 1}."
+        if call.shapes[0] and isinstance(index, Const):
+            dim = call["dim"] % len(call.shapes[0])
+            message = (
+                f"the index {{wrong}} is out of range: dimension {dim} has {{count}} elements, so indices run "
+                "from 0 to {last}."
             )
+            require_in_range(call, index.value, call.shapes[0][dim], message)
 
 
 LOOKUP = Linear(("self",), native=Lookup())

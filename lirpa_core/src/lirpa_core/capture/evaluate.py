@@ -12,6 +12,9 @@ from lirpa_core.capture.graph import Graph, Node, NodeKind, Ref
 from lirpa_core.errors import InputError
 from lirpa_core.rules.call import Call, Const
 
+#: What to say about the id of a row, see `out_of_range`.
+ID_OUT_OF_RANGE = "the id {wrong} is out of range: the table has {count} rows, so ids run from 0 to {last}."
+
 
 def bind_constants(node: Node, values: Mapping[str, Const]) -> Mapping[str, Any]:
     """The node's arguments with every reference replaced by the value behind it."""
@@ -41,20 +44,42 @@ def evaluate_node(node: Node, values: Mapping[str, Const]) -> Const:
         raise InputError(f"{node}: {message or error}") from error
 
 
-def ids_out_of_range(ids: Tensor, rows: int) -> str | None:
-    """What to say about ids that no row of a table has, or None."""
-    wrong = outside(ids, rows)
-    if wrong is None:
-        return None
-    return f"the id {wrong} is out of range: the table has {rows} rows, so ids run from 0 to {rows - 1}."
+def out_of_range(numbers: Tensor, count: int, message: str) -> str | None:
+    """What to say about a number that is none of `0 .. count − 1`, or None. Waits for the device.
 
-
-def outside(ids: Tensor, count: int) -> int | None:
-    """A number that is none of `0 .. count − 1`, or None. Waits for the device."""
-    low, high = (int(ids.min()), int(ids.max())) if ids.numel() else (0, 0)
+    Args:
+        numbers: Whole numbers.
+        count: How many are allowed.
+        message: What to say, with `{wrong}`, `{count}` and `{last}` where numbers belong.
+    """
+    low, high = (int(numbers.min()), int(numbers.max())) if numbers.numel() else (0, 0)
     if low >= 0 and high < count:
         return None
-    return low if low < 0 else high
+    return message.format(wrong=low if low < 0 else high, count=count, last=count - 1)
+
+
+def ids_out_of_range(ids: Tensor, rows: int) -> str | None:
+    """What to say about ids that no row of a table has, or None."""
+    return out_of_range(ids, rows, ID_OUT_OF_RANGE)
+
+
+def require_in_range(call: Call, numbers: Tensor, count: int, message: str) -> None:
+    """Refuse a call that looks something up where there is nothing; not while `torch.compile` traces.
+
+    Args:
+        call: The call.
+        numbers: See `out_of_range`.
+        count: See `out_of_range`.
+        message: See `out_of_range`.
+
+    Raises:
+        InputError: Naming the node, the number and the range.
+    """
+    if torch.compiler.is_compiling():
+        return
+    found = out_of_range(numbers, count, message)
+    if found is not None:
+        raise InputError(f"{call.node}: {found}")
 
 
 def evaluate(nodes: Iterable[Node], leaves: Mapping[str, Const]) -> dict[str, Const]:
