@@ -14,7 +14,7 @@ SMOKE    := build/smoke-venv
 ARGS     ?=
 # Tracing lines doubles the time of tests: the packages' own tests are enough to say what is covered.
 UNIT     := $(wildcard lirpa_*/tests)
-WHOLE    := lirpa_core/src/lirpa_core/testing/conformance tests docs README.md $(wildcard lirpa_*/README.md)
+LEAF_MODULE    := lirpa_core/src/lirpa_core/testing/conformance tests docs README.md $(wildcard lirpa_*/README.md)
 PYTEST   := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -38,7 +38,7 @@ demo: setup  ## Certify a small digit classifier: a table and a plot
 
 test: setup  ## Run the whole test suite, the documentation's code included
 	$(PYTEST) $(if $(ARGS),$(ARGS),$(UNIT) --cov --cov-report=term)
-	$(if $(ARGS),,$(PYTEST) $(WHOLE))
+	$(if $(ARGS),,$(PYTEST) $(LEAF_MODULE))
 
 lint: setup  ## Style, formatting and import contracts
 	$(BIN)/ruff check .

@@ -98,7 +98,7 @@ class _Mlp:
         for i in range(1, len(self.linear) - 1):
             before = found.intermediate[str(2 * i - 1)]
             weight, bias = self.linear[i].weight, self.linear[i].bias
-            center = F.linear(before.center, weight, bias)
+            center = F.linear(before.midpoint, weight, bias)
             radius = F.linear(before.radius, weight.abs())
             undecided = (center - radius < 0) & (center + radius > 0)
             rows.append(2 * int(undecided.flatten(1).sum(1).max()))

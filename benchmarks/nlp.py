@@ -30,12 +30,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.aten.arithmetic import MUL
-from lirpa_core.aten.matmul import MATMUL, MM
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import LinearOp
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.registry import OperatorRegistry, Registry, default_registry, hookimpl
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.operators.arithmetic import MUL
+from lirpa_core.operators.matmul import MATMUL, MM
+from lirpa_core.plugins import OperatorRegistry, Registry, default_registry, hookimpl
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call
 

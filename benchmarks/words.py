@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from lirpa_core import BoundedModule, BoundedTensor
-from lirpa_core.bounds.linear_map import DenseMap, LinearMap, RowsMap
+from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, SelectedRows
 from lirpa_perturbations import PerturbationSynonym
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -37,8 +37,8 @@ BATCH, LENGTH, SUBSTITUTES, WIDTH, BUDGET = 32, 24, 8, 32, 6
 class Dense(PerturbationSynonym):
     """The same set, without a look at the structure of the coefficients; that of selected elements stays."""
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
-        return super().concretize(x, A if isinstance(A, RowsMap) else DenseMap(A.to_dense()))
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
+        return super().concretize(x, A if isinstance(A, SelectedRows) else DenseCoefficients(A.to_dense()))
 
 
 def compare(kind: str, repeat: int) -> tuple[float, float, float]:

@@ -100,7 +100,7 @@ MODES = {"interval": "intervals", "backward": "backward", "forward": "forward"}
 def write_operators(app: Sphinx) -> None:
     """A table of every operator, its rule's family and modes, and its plugin, made anew at each build."""
     from lirpa_core.cli.ops import operator_rows
-    from lirpa_core.registry import default_registry
+    from lirpa_core.plugins import default_registry
 
     registry = default_registry()
     lines = [

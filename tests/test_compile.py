@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import DenseMap
-from lirpa_core.engines.backward import concretize, linear_bounds
-from lirpa_core.engines.ibp import interval_bounds
-from lirpa_core.engines.leaves import Leaf
-from lirpa_core.engines.plan import Plan, make_plan
-from lirpa_core.engines.problem import Problem, bind
-from lirpa_core.engines.relaxing import Relaxations
-from lirpa_core.registry import default_registry
+from lirpa_core.linear.coefficients import DenseCoefficients
+from lirpa_core.linear.interval import Interval
+from lirpa_core.methods.backward import concretize, linear_bounds
+from lirpa_core.methods.ibp import interval_bounds
+from lirpa_core.plugins import default_registry
+from lirpa_core.problem.inputs import Leaf
+from lirpa_core.problem.plan import Plan, make_plan
+from lirpa_core.problem.problem import Problem, bind
+from lirpa_core.problem.relaxations import Relaxations
 from lirpa_core.rules.call import Const
 
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def test_final_backward_pass(mlp, norm):
     def backward(x, weights, C, lower, upper):
         problem = mlp.problem(x, weights, ptb)
         inner = {name: Interval(lower[name], upper[name]) for name in lower}
-        rows = DenseMap(C.transpose(0, 1).reshape(2, BATCH, 1, 4))
+        rows = DenseCoefficients(C.transpose(0, 1).reshape(2, BATCH, 1, 4))
         form = linear_bounds(problem, mlp.output, rows, Relaxations(problem, inner))
         value = concretize(problem, form)
         return value[:2].T, -value[2:].T

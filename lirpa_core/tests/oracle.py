@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import LinearMap, RowsMap
-from lirpa_core.bounds.linear_op import LinearOp
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.registry import Registry
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.plugins import Registry
 from lirpa_core.rules.call import Call, Const, Operand
 
 BATCH = 3
@@ -186,7 +186,7 @@ def assert_affine(rule: Any, call: Call, kernels: Registry | None = None) -> Non
         lower = lower + (J.clamp(min=0) @ l + J.clamp(max=0) @ u).squeeze(-1)
         upper = upper + (J.clamp(min=0) @ u + J.clamp(max=0) @ l).squeeze(-1)
         assert_transposes(term, J, call.shape)
-        kernel = None if kernels is None else kernels.find_kernel(term.key, RowsMap)
+        kernel = None if kernels is None else kernels.find_kernel(term.key, SelectedRows)
         if kernel is not None:
             assert_rows(kernel, term, call)
     interval = rule.interval(call, inputs)
@@ -203,7 +203,7 @@ def assert_affine(rule: Any, call: Call, kernels: Registry | None = None) -> Non
     close(alone.upper.expand(BATCH, *call.shape), repeated.upper.expand(BATCH, *call.shape))
 
 
-def assert_rows(kernel: Callable[[LinearOp, Any], LinearMap | None], op: LinearOp, call: Call) -> None:
+def assert_rows(kernel: Callable[[LinearOp, Any], Coefficients | None], op: LinearOp, call: Call) -> None:
     """A kernel for selected rows gives what the transpose gives for the same rows written out."""
     size = call_size(call)
     generator = torch.Generator().manual_seed(9)
@@ -215,7 +215,7 @@ def assert_rows(kernel: Callable[[LinearOp, Any], LinearMap | None], op: LinearO
         (1, (ROWS, BATCH)),
     ):
         index = torch.randint(size, (ROWS, batch), generator=generator)
-        rows = RowsMap(index, rand(*scales, seed=41), call.shape)
+        rows = SelectedRows(index, rand(*scales, seed=41), call.shape)
         result = kernel(op, rows)
         if result is None:
             continue

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from lirpa_core.bounds.interval import Interval
+from lirpa_core.linear.interval import Interval
 from lirpa_core.testing.strategies import operand_boxes
 from lirpa_ops_nlp.gates.planes import TARGET, both_planes, stacked_with_mirror
 from lirpa_ops_nlp.gates.rules import GELU_MUL, GELU_TANH_MUL, SIGMOID_MUL, SIGMOID_TANH, SILU_MUL
@@ -48,10 +48,10 @@ def test_planes_are_never_looser_than_mccormick(op, gate, boxes: tuple[Interval,
     box = Box(x.lower, x.upper, y.lower, y.upper)
     hints = gate.hints(stacked_with_mirror(box))
     below, above = both_planes(gate.surface, box, hints)
-    px = x.center + TARGET[0] * x.radius
+    px = x.midpoint + TARGET[0] * x.radius
     mirrored = stacked_with_mirror(box)
     for k, (plane, sign) in enumerate(((below, 1), (above, -1))):
-        py = y.center + sign * TARGET[1] * y.radius
+        py = y.midpoint + sign * TARGET[1] * y.radius
         ours = sign * (plane.a * px + plane.b * py + plane.c)
         for a, b in hints:
             a, b = a.expand_as(mirrored.lx)[k], b.expand_as(mirrored.lx)[k]

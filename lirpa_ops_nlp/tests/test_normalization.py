@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.registry import default_registry
+from lirpa_core.plugins import default_registry
 
 METHODS = ("IBP", "CROWN-IBP", "forward", "CROWN")
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import LirpaError
-from lirpa_core.registry import default_registry
+from lirpa_core.plugins import default_registry
 
 
 class Last(nn.Module):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing.strategies import boxes
 from lirpa_ops_nlp.softmax.rules import SOFTMAX
@@ -23,7 +23,7 @@ KEEP = torch.tensor([[1.0, 1, 0], [1, 0, 0], [0, 0, 0]])
 def test_planes_are_never_looser_than_the_decomposition(box: Interval) -> None:
     call = Call.of(aten.softmax.int, Operand((5,)), -1)
     found = SOFTMAX.relax(call, (box,))
-    c, l, u = box.center, box.lower, box.upper
+    c, l, u = box.midpoint, box.lower, box.upper
     z = c.unsqueeze(-2) - c.unsqueeze(-1)
     low = l.unsqueeze(-2) - u.unsqueeze(-1)
     up = u.unsqueeze(-2) - l.unsqueeze(-1)

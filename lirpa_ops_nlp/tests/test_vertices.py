@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
+from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
 from lirpa_ops_nlp.mixing import MIX
 from lirpa_ops_nlp.operators import mix

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lirpa_core.registry import default_registry
+from lirpa_core.plugins import default_registry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Operand
 from lirpa_ops_vision.conformance import GEOMETRIES

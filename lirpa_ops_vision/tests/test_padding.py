@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lirpa_core.bounds.linear_map import RowsMap
+from lirpa_core.linear.coefficients import SelectedRows
 from lirpa_core.rules.call import Call, Operand
 from lirpa_ops_vision.conformance import BORDERS
 from lirpa_ops_vision.padding import PAD, pad_rows
@@ -20,7 +20,7 @@ def padded(image: tuple[int, ...], pad: list[int], mode: str, value: float | Non
 @pytest.mark.parametrize(("image", "pad", "mode", "value"), BORDERS.values())
 def test_selected_rows(image: Any, pad: list[int], mode: str, value: float | None) -> None:
     call = padded(image, pad, mode, value)
-    rows = RowsMap.identity(call.shape, dtype=torch.float64, device="cpu")
+    rows = SelectedRows.identity(call.shape, dtype=torch.float64, device="cpu")
     op = PAD.relax(call, (None,)).lower.terms[0]
     assert op is not None
     pulled = pad_rows(op, rows)

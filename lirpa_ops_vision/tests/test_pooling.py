@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing import check_rule
 from lirpa_ops_vision.pooling import ADAPTIVE_MAXIMUM, MAXIMUM

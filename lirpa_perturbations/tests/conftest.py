@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, Perturbation
-from lirpa_core.bounds.linear_map import DenseMap
-from lirpa_core.engines.methods import METHODS
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import DenseCoefficients
+from lirpa_core.methods.methods import METHODS
 
 F64 = torch.float64
 
@@ -32,7 +32,7 @@ def assert_minimum(ptb: Perturbation, x: Tensor, members: Tensor, rows: int = 20
     ptb.validate(x)
     A = randn(rows, *x.shape, seed=seed)
     least = torch.einsum("rbi,nbi->nrb", A.flatten(2), members.flatten(2)).amin(0)
-    torch.testing.assert_close(ptb.concretize(x, DenseMap(A)), least, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ptb.concretize(x, DenseCoefficients(A)), least, rtol=1e-12, atol=1e-12)
     assert ptb.contains(x, members).all()
     hull = ptb.hull(x)
     torch.testing.assert_close(hull.lower, members.amin(0))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_perturbations import PerturbationAffine, PerturbationL0Norm
 
 
@@ -21,7 +21,7 @@ def test_is_the_minimum_over_every_corner(brute: Any) -> None:
 
 
 def test_the_identity_changes_nothing(brute: Any) -> None:
-    x, A = brute.randn(2, 4), DenseMap(brute.randn(5, 2, 4))
+    x, A = brute.randn(2, 4), DenseCoefficients(brute.randn(5, 2, 4))
     ball = PerturbationLpNorm(eps=0.3, norm=2)
     same = PerturbationAffine(ball, torch.eye(4).unsqueeze(1), x)
     torch.testing.assert_close(same.concretize(x, A), ball.concretize(x, A))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core import PerturbationLpNorm
-from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_perturbations import PerturbationEllipsoid
 
 
@@ -19,13 +19,13 @@ def covariance(brute: Any, *shape: int) -> Tensor:
 
 
 def test_the_identity_is_a_ball(brute: Any) -> None:
-    x, A = brute.randn(3, 6), DenseMap(brute.randn(5, 3, 6))
+    x, A = brute.randn(3, 6), DenseCoefficients(brute.randn(5, 3, 6))
     ball = PerturbationLpNorm(eps=0.4, norm=2).concretize(x, A)
     torch.testing.assert_close(PerturbationEllipsoid(torch.eye(6), 0.4).concretize(x, A), ball)
 
 
 def test_axes_by_hand() -> None:
-    x, A = torch.zeros(1, 2), DenseMap(torch.tensor([[[1.0, 0.0]], [[3.0, 4.0]]]))
+    x, A = torch.zeros(1, 2), DenseCoefficients(torch.tensor([[[1.0, 0.0]], [[3.0, 4.0]]]))
     ptb = PerturbationEllipsoid(torch.diag(torch.tensor([4.0, 0.25])), 0.5)
     assert ptb.concretize(x, A).flatten().tolist() == pytest.approx([-1.0, -0.5 * (36 + 4) ** 0.5])
     assert ptb.hull(x).upper.tolist() == [[1.0, 0.25]]

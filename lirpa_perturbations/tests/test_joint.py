@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationJoint
-from lirpa_core.engines.methods import METHODS
+from lirpa_core.methods.methods import METHODS
 from lirpa_perturbations import PerturbationL0Norm, PerturbationLinearConstraints, PerturbationSynonym
 
 F64 = torch.float64

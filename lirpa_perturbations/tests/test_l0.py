@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor
-from lirpa_core.bounds.linear_map import DenseMap
-from lirpa_core.engines.methods import METHODS
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import DenseCoefficients
+from lirpa_core.methods.methods import METHODS
 from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationL0Norm
 from lirpa_perturbations.conformance import PIXELS
@@ -57,18 +57,18 @@ def test_is_the_minimum_over_every_choice_of_pixels(brute: Any, case: str, k: in
 
 
 def test_all_pixels_are_the_box(brute: Any) -> None:
-    x, A = brute.rand(2, 4), DenseMap(brute.randn(5, 2, 4))
+    x, A = brute.rand(2, 4), DenseCoefficients(brute.randn(5, 2, 4))
     ptb = PerturbationL0Norm(eps=4)
     torch.testing.assert_close(ptb.concretize(x, A), A.split_dot(torch.zeros_like(x), torch.ones_like(x)))
 
 
 def test_budget_per_example(brute: Any) -> None:
-    x, A = brute.rand(3, 6), DenseMap(brute.randn(4, 3, 6))
+    x, A = brute.rand(3, 6), DenseCoefficients(brute.randn(4, 3, 6))
     ptb = PerturbationL0Norm(eps=torch.tensor([0, 2, 5]))
     check_perturbation(ptb, x)
     value = ptb.concretize(x, A)
     for b, k in enumerate((0, 2, 5)):
-        alone = PerturbationL0Norm(eps=k).concretize(x[b : b + 1], DenseMap(A.A[:, b : b + 1]))
+        alone = PerturbationL0Norm(eps=k).concretize(x[b : b + 1], DenseCoefficients(A.A[:, b : b + 1]))
         torch.testing.assert_close(value[:, b : b + 1], alone)
 
 
@@ -82,7 +82,7 @@ def test_is_exact_on_a_linear_model(brute: Any) -> None:
     x, linear = brute.rand(2, 6), nn.Linear(6, 3).double()
     ptb = PerturbationL0Norm(eps=2)
     bounded = BoundedModule(linear, x[:1])
-    exact = ptb.concretize(x, DenseMap(linear.weight.unsqueeze(1))).T + linear.bias
+    exact = ptb.concretize(x, DenseCoefficients(linear.weight.unsqueeze(1))).T + linear.bias
     for method in METHODS:
         bounds = bounded.compute_bounds(x=(BoundedTensor(x, ptb),), method=method.name)
         torch.testing.assert_close(bounds.lower, exact)

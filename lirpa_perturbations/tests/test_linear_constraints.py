@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationLinearConstraints
 from lirpa_perturbations.linear_program import bound
@@ -41,7 +41,7 @@ def test_is_the_minimum_over_the_vertices(brute: Any, m: int) -> None:
     ptb.validate(x)
     C, corners = brute.randn(30, 3, 3, seed=2), vertices(A, b)
     least = torch.einsum("rbi,ni->rbn", C, corners).amin(-1)
-    value = ptb.concretize(x, DenseMap(C))
+    value = ptb.concretize(x, DenseCoefficients(C))
     assert (value <= least + 1e-12).all()
     torch.testing.assert_close(value, least, rtol=1e-12, atol=1e-12)
     assert ptb.contains(x, corners.unsqueeze(1).expand(-1, 3, -1)).all()
@@ -54,7 +54,7 @@ def test_is_what_an_independent_solver_finds(brute: Any) -> None:
     optimize = pytest.importorskip("scipy.optimize")
     A, b, x = case(brute, 8, 20)
     C = brute.randn(5, 3, 20, seed=2)
-    value = PerturbationLinearConstraints(A, b).concretize(x, DenseMap(C))
+    value = PerturbationLinearConstraints(A, b).concretize(x, DenseCoefficients(C))
     for r in range(5):
         exact = optimize.linprog(C[r, 0].numpy(), A.numpy(), b.numpy(), bounds=[(0, 1)] * 20).fun
         assert value[r, 0].item() == pytest.approx(exact, abs=1e-9)
@@ -70,7 +70,7 @@ def test_any_multiplier_gives_a_lower_bound(brute: Any) -> None:
 
 
 def test_constraints_that_cut_nothing_and_zero_rows(brute: Any) -> None:
-    x, A = brute.rand(2, 4), DenseMap(brute.randn(5, 2, 4))
+    x, A = brute.rand(2, 4), DenseCoefficients(brute.randn(5, 2, 4))
     ptb = PerturbationLinearConstraints(torch.tensor([[0.0] * 4, [1.0] * 4]), torch.tensor([0.0, 5.0]))
     check_perturbation(ptb, x)
     torch.testing.assert_close(ptb.concretize(x, A), A.split_dot(torch.zeros_like(x), torch.ones_like(x)))
@@ -80,7 +80,7 @@ def test_an_equation_fixes_the_sum() -> None:
     x = torch.full((1, 4), 0.25)
     ptb = PerturbationLinearConstraints(torch.tensor([[1.0] * 4, [-1.0] * 4]), torch.tensor([1.0, -1.0]))
     ptb.validate(x)
-    ones = DenseMap(torch.tensor([[[1.0, 1, 1, 1]], [[1.0, 2, 3, 4]], [[-1.0, -2, -3, -4]]]))
+    ones = DenseCoefficients(torch.tensor([[[1.0, 1, 1, 1]], [[1.0, 2, 3, 4]], [[-1.0, -2, -3, -4]]]))
     assert ptb.concretize(x, ones).flatten().tolist() == pytest.approx([1, 1, -4], abs=1e-6)
 
 

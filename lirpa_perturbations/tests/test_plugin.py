@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lirpa_perturbations
 from lirpa_core import Perturbation
-from lirpa_core.registry import PerturbationRegistry
+from lirpa_core.plugins import PerturbationRegistry
 from lirpa_perturbations import plugin
 
 
@@ -15,7 +15,7 @@ def test_states_the_interface_version_it_was_written_for() -> None:
 def test_registers_every_threat_model_by_name() -> None:
     registry = PerturbationRegistry("perturbations")
     plugin.lirpa_register_perturbations(registry)
-    registered = {claim.entry.name: claim.entry.cls for claim in registry.claims()}
+    registered = {claim.entry.name: claim.entry.cls for claim in registry.registrations()}
     public = (getattr(lirpa_perturbations, name) for name in lirpa_perturbations.__all__)
     sets = {c for c in public if isinstance(c, type) and issubclass(c, Perturbation)}
     assert set(registered.values()) == sets

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_perturbations import PerturbationLinearConstraints
 
 
@@ -22,7 +22,7 @@ def test_is_the_nearest_point(brute: Any, m: int, whole: bool, distance: float) 
     z = ptb.project(x, v)
     assert ptb.contains(x, z).all()
     forms = (z - v) / (z - v).norm(dim=-1, keepdim=True).clamp(min=1e-300)
-    excess = (forms * z).sum(-1) - ptb.concretize(x, DenseMap(forms))
+    excess = (forms * z).sum(-1) - ptb.concretize(x, DenseCoefficients(forms))
     assert (excess.abs() <= 1e-13 * (10 + distance)).all()
 
 

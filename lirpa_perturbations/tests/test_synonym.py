@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core import BoundedTensor
-from lirpa_core.bounds.linear_map import DenseMap, PositionwiseMap, RowsMap
+from lirpa_core.linear.coefficients import DenseCoefficients, PositionwiseCoefficients, SelectedRows
 from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationSynonym
 
@@ -61,7 +61,7 @@ def test_free_substitutions_take_no_budget(brute: Any) -> None:
     x, substitutes, _ = sentences(brute)
     free = PerturbationSynonym(0, substitutes, MASK, torch.zeros(1, dtype=torch.long))
     check_perturbation(free, x)
-    A = DenseMap(brute.randn(5, 3, 4, 3))
+    A = DenseCoefficients(brute.randn(5, 3, 4, 3))
     torch.testing.assert_close(
         free.concretize(x, A), PerturbationSynonym(4, substitutes, MASK).concretize(x, A)
     )
@@ -69,7 +69,7 @@ def test_free_substitutions_take_no_budget(brute: Any) -> None:
 
 def test_equal_costs_are_a_smaller_budget(brute: Any) -> None:
     x, substitutes, costs = sentences(brute)
-    A = DenseMap(brute.randn(5, 3, 4, 3))
+    A = DenseCoefficients(brute.randn(5, 3, 4, 3))
     dear = PerturbationSynonym(7, substitutes, MASK, torch.full_like(costs, 3))
     torch.testing.assert_close(
         dear.concretize(x, A), PerturbationSynonym(2, substitutes, MASK).concretize(x, A)
@@ -102,7 +102,7 @@ def test_bounds_hold_for_every_sentence_and_grow_with_the_budget(brute: Any) -> 
 def test_sequence_first_embeddings(brute: Any) -> None:
     x, substitutes, costs = sentences(brute)
     ptb = PerturbationSynonym(2, substitutes.transpose(0, 1), MASK.transpose(0, 1), costs.transpose(0, 1))
-    moved, A = ptb.aligned(1, 3), DenseMap(brute.randn(4, 3, 4, 3))
+    moved, A = ptb.aligned(1, 3), DenseCoefficients(brute.randn(4, 3, 4, 3))
     expected = PerturbationSynonym(2, substitutes, MASK, costs).concretize(x, A)
     torch.testing.assert_close(moved.concretize(x, A), expected)
 
@@ -111,7 +111,7 @@ def test_gradient_reaches_the_embedding_table(brute: Any) -> None:
     x, substitutes, _ = sentences(brute)
     substitutes.requires_grad_()
     PerturbationSynonym(2, substitutes, MASK).concretize(
-        x, DenseMap(brute.randn(2, 3, 4, 3))
+        x, DenseCoefficients(brute.randn(2, 3, 4, 3))
     ).sum().backward()
     assert substitutes.grad is not None
     assert substitutes.grad.abs().sum() > 0
@@ -164,7 +164,9 @@ def test_images_of_words_are_what_coefficients_are(brute, budget, priced, positi
     P, n, k = len(positions), 5, x.shape[-1]
     index = torch.randint(P * n, (20, 1), generator=torch.Generator().manual_seed(8))
     factor = None if factors is None else brute.randn(factors, P, k, seed=9)
-    rows = RowsMap(index, brute.randn(20, 1, seed=10), (P, n))
-    A = PositionwiseMap(rows, brute.randn(n, k, seed=11), torch.tensor(positions), factor, tuple(x.shape[1:]))
-    expected = ptb.concretize(x, DenseMap(A.to_dense()))
+    rows = SelectedRows(index, brute.randn(20, 1, seed=10), (P, n))
+    A = PositionwiseCoefficients(
+        rows, brute.randn(n, k, seed=11), torch.tensor(positions), factor, tuple(x.shape[1:])
+    )
+    expected = ptb.concretize(x, DenseCoefficients(A.to_dense()))
     torch.testing.assert_close(ptb.concretize(x, A), expected, rtol=1e-12, atol=1e-12)

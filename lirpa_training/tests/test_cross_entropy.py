@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import InputError, SpecificationError
+from lirpa_core.linear.interval import Interval
 from lirpa_training import PGD, CrossEntropyWrapper, certified_loss, margin_rows
 from lirpa_training.cross_entropy import chord_slope
 from lirpa_training.margins import check_labels, other_classes

@@ -8,7 +8,7 @@ import torch
 import lirpa_core
 import lirpa_training
 from lirpa_core.errors import OptionError
-from lirpa_core.registry import OperatorRegistry, PerturbationRegistry
+from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry
 from lirpa_training import plugin
 
 
@@ -20,7 +20,7 @@ def test_registers_nothing() -> None:
     perturbations = PerturbationRegistry("training")
     plugin.lirpa_register_operators(OperatorRegistry("training"))
     plugin.lirpa_register_perturbations(perturbations)
-    assert not list(perturbations.claims())
+    assert not list(perturbations.registrations())
 
 
 def test_bound_data_parallel_says_what_does_its_work() -> None:

@@ -10,7 +10,7 @@ from tests.end_to_end.attack import worst_escape
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.registry import build_registry
+from lirpa_core.plugins import build_registry
 
 METHODS = ("IBP", "forward", "CROWN-IBP", "forward+backward", "CROWN")
 

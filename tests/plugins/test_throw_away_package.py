@@ -28,10 +28,10 @@ PLUGIN = '''
 
 import torch
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.registry import hookimpl
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.plugins import hookimpl
 from lirpa_core.rules.general import General
 
 LIRPA_API_VERSION = 1
@@ -80,7 +80,7 @@ import json, sys
 import torch
 import throw_away
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.registry import default_registry
+from lirpa_core.plugins import default_registry
 
 class Model(torch.nn.Module):
     def forward(self, x):

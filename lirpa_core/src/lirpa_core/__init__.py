@@ -1,14 +1,14 @@
 """Guaranteed bounds on the output of PyTorch models: IBP, CROWN, forward bounds and their hybrids."""
 
 from lirpa_core._version import __version__
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.data_parallel import BoundDataParallel
-from lirpa_core.facade.result import BoundsResult
-from lirpa_core.module import BoundedModule
+from lirpa_core.api.bounded_module import BoundedModule
+from lirpa_core.api.data_parallel import BoundDataParallel
+from lirpa_core.api.results import BoundsResult
+from lirpa_core.linear.interval import Interval
 from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
-from lirpa_core.tensors import BoundedParameter, BoundedTensor
+from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
 
 __all__ = [
     "BoundDataParallel",

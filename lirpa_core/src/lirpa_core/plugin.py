@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from lirpa_core.aten import (
+from lirpa_core.operators import (
     activation,
     arithmetic,
-    choice,
+    conditions,
     conversion,
     cumulative,
     decompositions,
     extremum,
     indexing,
     matmul,
-    positionwise,
+    positionwise_kernels,
     reduction,
     scatter,
     shape,
 )
 from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
-from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 
 LIRPA_API_VERSION = 1
 
@@ -28,7 +28,7 @@ LIRPA_API_VERSION = 1
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
-        activation, arithmetic, matmul, positionwise, shape, reduction, indexing, scatter, choice, conversion, extremum,
+        activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
         cumulative, decompositions,
     ):  # fmt: skip
         group.register(registry)
@@ -44,6 +44,6 @@ def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
 @hookimpl
 def lirpa_conformance_cases(cases: ConformanceCases) -> None:
     """Declare calls to try the rules on."""
-    from lirpa_core.aten.conformance import declare  # which nobody else needs
+    from lirpa_core.operators.conformance import declare  # which nobody else needs
 
     declare(cases)

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core.capture.capture import capture
-from lirpa_core.capture.evaluate import evaluate, parameter_leaves
-from lirpa_core.capture.graph import Graph, NodeKind
 from lirpa_core.capture.replay import input_leaves
 from lirpa_core.errors import (
     CaptureError,
@@ -22,7 +20,9 @@ from lirpa_core.errors import (
     TrainingModeError,
     UnsupportedOperatorError,
 )
-from lirpa_core.registry import default_registry
+from lirpa_core.graph import Graph, NodeKind
+from lirpa_core.plugins import default_registry
+from lirpa_core.problem.evaluation import evaluate, parameter_leaves
 
 
 def captured(model: nn.Module, *args: Any, batch_dims: Any = "auto", **kwargs: Any) -> Graph:

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from lirpa_core.cli.group import cli
-from lirpa_core.registry import PluginFailure, PluginInfo, Registry, build_registry, hookimpl
+from lirpa_core.plugins import PluginFailure, PluginInfo, Registry, build_registry, hookimpl
 
 
 class FakeRule:
@@ -33,7 +33,7 @@ class FakeRule:
 
     def relax(self, call: Any, inputs: Any) -> Any: ...
 
-    def loose(self, call: Any, inputs: Any) -> Any: ...
+    def unstable_inputs(self, call: Any, inputs: Any) -> Any: ...
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import lirpa_core
 from lirpa_core.cli import group
 from lirpa_core.cli.main import main
 from lirpa_core.errors import OptionError
-from lirpa_core.registry import PluginWarning
+from lirpa_core.plugins import PluginWarning
 
 
 def test_the_group_lists_its_commands(lirpa: Callable[..., Result]) -> None:

@@ -13,8 +13,8 @@ import pytest
 import torch
 from click.testing import Result
 
-from lirpa_core.capture.graph import SourceLocation
-from lirpa_core.registry import Registry
+from lirpa_core.graph import SourceLocation
+from lirpa_core.plugins import Registry
 
 KINDS = ("module", "function")
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from lirpa_core.errors import PluginConflictError
-from lirpa_core.registry import PluginWarning
+from lirpa_core.plugins import PluginWarning
 
 
 def test_the_table(lirpa: Callable[..., Result]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map import DenseMap
+from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_core.perturbations import PerturbationLpNorm
 
 F64 = torch.float64
@@ -33,7 +33,7 @@ def test_is_the_nearest_point(p: float, box: bool, distance: float) -> None:
     z = ptb.project(x, v)
     assert ptb.contains(x, z).all()
     A = (z - v) / (z - v).norm(dim=-1, keepdim=True).clamp(min=1e-300)
-    excess = (A * z).sum(-1) - ptb.concretize(x, DenseMap(A))
+    excess = (A * z).sum(-1) - ptb.concretize(x, DenseCoefficients(A))
     assert (excess.abs() <= 1e-13 * (10 + distance)).all()
 
 

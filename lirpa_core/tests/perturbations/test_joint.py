@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationJoint, PerturbationLpNorm
-from lirpa_core.engines.methods import METHODS
 from lirpa_core.errors import PerturbationError
+from lirpa_core.methods.methods import METHODS
 from lirpa_core.testing import check_perturbation
 
 F64 = torch.float64
@@ -30,7 +30,7 @@ def rand(*shape: int, seed: int = 0) -> Tensor:
 
 
 class Pair(nn.Module):
-    """Two inputs of different ranks; `Whole` is the same function of one vector."""
+    """Two inputs of different ranks; `LeafModule` is the same function of one vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Pair(nn.Module):
         return self.out(torch.relu(self.left(x) - self.right(y.flatten(1))))
 
 
-class Whole(nn.Module):
+class LeafModule(nn.Module):
     def __init__(self, pair: Pair) -> None:
         super().__init__()
         self.pair = pair
@@ -63,7 +63,7 @@ def bounded(pair: Pair) -> BoundedModule:
 
 @pytest.fixture(scope="module")
 def whole(pair: Pair) -> BoundedModule:
-    return BoundedModule(Whole(pair), rand(1, 7))
+    return BoundedModule(LeafModule(pair), rand(1, 7))
 
 
 @pytest.mark.parametrize("ball", BALLS)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map import DenseMap, RowsMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows
 from lirpa_core.perturbations import Perturbation, PerturbationLpNorm
 
 F64 = torch.float64
@@ -49,7 +49,7 @@ def test_minimum_is_attained_and_not_undercut(p: float, box: str) -> None:
     ptb.validate(x)
     for seed in range(2):
         A = randn(1, 3, 5, seed=seed)
-        bound = ptb.concretize(x, DenseMap(A))[0]
+        bound = ptb.concretize(x, DenseCoefficients(A))[0]
         samples = ptb.sample(x, 200, torch.Generator().manual_seed(seed))
         assert ptb.contains(x, samples).all()
         assert (bound <= (A * samples).sum(-1).amin(0) + 1e-12).all()
@@ -58,7 +58,7 @@ def test_minimum_is_attained_and_not_undercut(p: float, box: str) -> None:
 
 @pytest.mark.parametrize("p", [1, 1.5, 2, 7])
 def test_intersection_is_never_worse_than_ball_or_box(p: float) -> None:
-    x, A = rand(4, 20), DenseMap(randn(50, 4, 20))
+    x, A = rand(4, 20), DenseCoefficients(randn(50, 4, 20))
     both = PerturbationLpNorm(0.8, p, x_L=0.0, x_U=1.0)
     ball = PerturbationLpNorm(0.8, p)
     box = PerturbationLpNorm(norm=math.inf, x_L=both.hull(x).lower, x_U=both.hull(x).upper)
@@ -69,14 +69,14 @@ def test_intersection_is_never_worse_than_ball_or_box(p: float) -> None:
 
 @pytest.mark.parametrize("p", [1, 2, math.inf])
 def test_known_values(p: float) -> None:
-    x, A = torch.zeros(1, 2, dtype=F64), DenseMap(torch.tensor([[[3.0, -4.0]]], dtype=F64))
+    x, A = torch.zeros(1, 2, dtype=F64), DenseCoefficients(torch.tensor([[[3.0, -4.0]]], dtype=F64))
     expected = {1: -4.0, 2: -5.0, math.inf: -7.0}[p]
     assert PerturbationLpNorm(1.0, p).concretize(x, A).item() == pytest.approx(expected)
 
 
 def test_knapsack_by_hand() -> None:
     x = torch.tensor([[0.1, 0.5, 0.9]], dtype=F64)
-    A = DenseMap(torch.tensor([[[5.0, 2.0, -1.0]]], dtype=F64))
+    A = DenseCoefficients(torch.tensor([[[5.0, 2.0, -1.0]]], dtype=F64))
     ptb = PerturbationLpNorm(0.4, 1, x_L=0.0, x_U=1.0)  # 0.1 of the first, 0.3 of the second
     assert ptb.concretize(x, A).item() == pytest.approx(0.6 - 0.5 - 0.6)
 
@@ -91,7 +91,7 @@ def test_finite_values_and_gradients_at_zero_radius_and_zero_rows(p: float, box:
     radius = torch.tensor(eps, dtype=F64, requires_grad=True)
     lower, upper = (torch.full((4,), v, dtype=F64, requires_grad=True) for v in (0.0, 1.0))
     ptb = PerturbationLpNorm(radius, p, x_L=lower if box else None, x_U=upper if box else None)
-    value = ptb.concretize(x, DenseMap(A))
+    value = ptb.concretize(x, DenseCoefficients(A))
     assert value.isfinite().all()
     assert value[0] == 0
     if eps == 0:
@@ -109,7 +109,7 @@ def test_gradients_are_those_of_finite_differences(p: float, box: bool) -> None:
 
     def bound(x: Tensor, A: Tensor, eps: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         limits = {"x_L": lower, "x_U": upper} if box else {}
-        return PerturbationLpNorm(eps, p, **limits).concretize(x, DenseMap(A))
+        return PerturbationLpNorm(eps, p, **limits).concretize(x, DenseCoefficients(A))
 
     inputs = [t.requires_grad_() for t in (x, A, eps, lower, upper)]
     assert torch.autograd.gradcheck(bound, inputs, atol=1e-5, eps=1e-7)
@@ -121,11 +121,11 @@ def test_structured_and_broadcast_coefficients(p: float, box: bool) -> None:
     x = rand(3, 2, 2)
     limits = {"x_L": 0.0, "x_U": 1.0} if box else {}
     ptb = PerturbationLpNorm(0.4, p, **limits)
-    rows = RowsMap(torch.tensor([[0], [3]]), torch.tensor([[2.0], [-1.0]], dtype=F64), (2, 2))
+    rows = SelectedRows(torch.tensor([[0], [3]]), torch.tensor([[2.0], [-1.0]], dtype=F64), (2, 2))
     value = ptb.concretize(x, rows)
     assert value.shape == (2, 3)
     torch.testing.assert_close(value, ptb.concretize(x, rows.dense()))
-    own = DenseMap(rows.to_dense().expand(2, 3, 2, 2))
+    own = DenseCoefficients(rows.to_dense().expand(2, 3, 2, 2))
     torch.testing.assert_close(value, ptb.concretize(x, own))
     torch.testing.assert_close(ptb.concretize(x[:1], own), value[:, :1].expand(2, 3))
     hull = ptb.hull(x)
@@ -138,11 +138,11 @@ def test_structured_and_broadcast_coefficients(p: float, box: bool) -> None:
 def test_shared_coefficients_equal_repeated_ones(p: float, box: bool) -> None:
     x, A = rand(3, 5), randn(4, 1, 5)
     ptb = PerturbationLpNorm(torch.tensor([0.2, 0.5, 0.9]), p, **({"x_L": 0.0, "x_U": 1.0} if box else {}))
-    shared = ptb.concretize(x, DenseMap(A))
-    torch.testing.assert_close(shared, ptb.concretize(x, DenseMap(A.expand(4, 3, 5).contiguous())))
+    shared = ptb.concretize(x, DenseCoefficients(A))
+    torch.testing.assert_close(shared, ptb.concretize(x, DenseCoefficients(A.expand(4, 3, 5).contiguous())))
     for b, eps in enumerate((0.2, 0.5, 0.9)):
         alone = PerturbationLpNorm(eps, p, **({"x_L": 0.0, "x_U": 1.0} if box else {}))
-        torch.testing.assert_close(shared[:, b : b + 1], alone.concretize(x[b : b + 1], DenseMap(A)))
+        torch.testing.assert_close(shared[:, b : b + 1], alone.concretize(x[b : b + 1], DenseCoefficients(A)))
 
 
 def test_radius_per_example_and_per_element() -> None:
@@ -158,11 +158,11 @@ def test_radius_per_example_and_per_element() -> None:
 
 def test_large_exponents_do_not_underflow() -> None:
     x = torch.zeros(1, 3, dtype=torch.float32)
-    A = DenseMap(torch.full((1, 1, 3), 1e-6))
+    A = DenseCoefficients(torch.full((1, 1, 3), 1e-6))
     for p, limit in ((1.01, None), (1.01, 0.5), (60.0, None), (60.0, 0.5)):
         ptb = PerturbationLpNorm(1.0, p, x_L=limit and -limit)
         exact = PerturbationLpNorm(1.0, p, x_L=limit and -limit).concretize(
-            x.double(), DenseMap(A.A.double())
+            x.double(), DenseCoefficients(A.A.double())
         )
         torch.testing.assert_close(ptb.concretize(x, A).double(), exact, rtol=1e-4, atol=0)
         assert exact.item() < -0.9e-6 * (limit or 1)
@@ -174,7 +174,7 @@ def test_box_without_radius_is_the_set_and_ignores_the_centre() -> None:
     ptb.validate(x)
     assert ptb.is_box
     assert ptb.hull(x).lower.eq(0).all()
-    assert ptb.concretize(x, DenseMap(torch.ones(1, 1, 3)))[0].tolist() == [0, 0]
+    assert ptb.concretize(x, DenseCoefficients(torch.ones(1, 1, 3)))[0].tolist() == [0, 0]
 
 
 def test_centre_a_rounding_outside_its_box_stays_in_the_set() -> None:
@@ -185,7 +185,7 @@ def test_centre_a_rounding_outside_its_box_stays_in_the_set() -> None:
         hull = ptb.hull(x)
         assert hull.lower.equal(x)
         assert hull.upper.equal(x)
-        assert ptb.concretize(x, DenseMap(torch.ones(1, 1, 1))).item() == x.item()
+        assert ptb.concretize(x, DenseCoefficients(torch.ones(1, 1, 1))).item() == x.item()
 
 
 @pytest.mark.parametrize("batch_dim", [0, 1, 2, None])
@@ -205,7 +205,10 @@ def test_aligned_moves_the_examples_to_the_front(batch_dim: int | None) -> None:
         each = PerturbationLpNorm(radius, 2).aligned(batch_dim, 3)
         each.validate(x)
         torch.testing.assert_close(each.hull(x).upper - x, radius.double().reshape(-1, 1, 1).expand_as(x))
-        assert each.concretize(x, DenseMap(torch.ones(1, 1, *x.shape[1:], dtype=F64))).shape == (1, size)
+        assert each.concretize(x, DenseCoefficients(torch.ones(1, 1, *x.shape[1:], dtype=F64))).shape == (
+            1,
+            size,
+        )
 
 
 def test_scalar_parameter() -> None:

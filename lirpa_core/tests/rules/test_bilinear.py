@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const, Operand
 from lirpa_core.testing import check_rule
@@ -88,14 +88,17 @@ def test_mccormick_has_the_same_slopes_on_both_sides():
     relaxation = rule.relax(call, (box, weights))
     assert relaxation.lower.terms is relaxation.upper.terms and not relaxation.exact
     assert rule.needs_interval(call) == (True, True)
-    loose = rule.loose(call, (box, Interval(weights.lower, weights.lower)))
-    assert loose[0].all() and not loose[1].any()
+    unstable = rule.unstable_inputs(call, (box, Interval(weights.lower, weights.lower)))
+    assert unstable[0].all() and not unstable[1].any()
 
 
 def test_only_factors_need_intervals():
     rule, call = _case(PRODUCTS["addmm all"])
     assert rule.needs_interval(call) == (False, True, True)
-    assert rule.loose(call, (None, *[Interval(C(3, *s), C(3, *s) + 1) for s in call.shapes[1:]]))[0] is None
+    assert (
+        rule.unstable_inputs(call, (None, *[Interval(C(3, *s), C(3, *s) + 1) for s in call.shapes[1:]]))[0]
+        is None
+    )
 
 
 def test_the_kit_finds_nothing_wrong():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lirpa_core.bounds.interval import Interval
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Const, Operand
 from lirpa_core.rules.linear import Broadcast, Linear
 from lirpa_core.testing import check_rule

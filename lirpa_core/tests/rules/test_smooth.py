@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.aten.activation.gated import SILU
-from lirpa_core.aten.activation.s_shaped import TANH
 from lirpa_core.errors import OptionError
+from lirpa_core.operators.activation.gated import SILU
+from lirpa_core.operators.activation.s_shaped import TANH
 from lirpa_core.rules import (
     CONCAVE,
     CONVEX,

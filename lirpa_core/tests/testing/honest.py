@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import LinearMap
-from lirpa_core.bounds.linear_op import Diagonal, LinearOp
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.capture.graph import Shape
 from lirpa_core.errors import DomainError
+from lirpa_core.graph import Shape
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal, LinearOp
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.rules.base import MODES
 from lirpa_core.rules.call import Call, Operand
@@ -63,7 +63,7 @@ class Base:
     def needs_interval(self, call: Call) -> tuple[bool, ...]:
         return (True,) * len(call.shapes)
 
-    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         return tuple(None if x is None else torch.ones_like(x.lower, dtype=torch.bool) for x in inputs)
 
 
@@ -90,7 +90,7 @@ class Relu(Base):
         low = torch.where(mixed, (u > -l).to(l), active)
         return low, up, torch.where(mixed, -chord * l, torch.zeros_like(l))
 
-    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         return ((inputs[0].lower < 0) & (inputs[0].upper > 0),)
 
 
@@ -118,7 +118,7 @@ class Neg(Base):
     def needs_interval(self, call: Call) -> tuple[bool, ...]:
         return (False,)
 
-    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         return (None,)
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
@@ -256,12 +256,12 @@ class Pixels(Perturbation):
     def hull(self, x: Tensor) -> Interval:
         return Interval(torch.zeros_like(x), torch.ones_like(x))
 
-    def gains(self, x: Tensor, A: LinearMap) -> Tensor:
+    def gains(self, x: Tensor, A: Coefficients) -> Tensor:
         """By how much each element can lower the forms, `[R, B, C, H, W]`."""
         a = A.to_dense()
         return a.clamp(min=0) * x - a.clamp(max=0) * (1 - x)
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         return A.dot(x) - self.gains(x, A).sum(2).flatten(2).topk(self.eps).values.sum(-1)
 
     def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:

@@ -11,11 +11,11 @@ import pytest
 import torch
 import wrong
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal
-from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.errors import UnsupportedOperandError
-from lirpa_core.registry import OperatorRegistry, default_registry, hookimpl
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.plugins import OperatorRegistry, default_registry, hookimpl
 from lirpa_core.rules.call import Call, Const, Operand
 from lirpa_core.testing import REGIMES, RuleViolation, boxes, check_box, check_rule, operand_boxes
 from lirpa_core.testing.strategies import edges
@@ -277,5 +277,5 @@ def test_strategies() -> None:
 
 
 def test_the_library_itself_does_not_need_hypothesis() -> None:
-    code = "import lirpa_core, lirpa_core.tensors, sys; sys.exit('hypothesis' in sys.modules)"
+    code = "import lirpa_core, lirpa_core.perturbations.tensors, sys; sys.exit('hypothesis' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

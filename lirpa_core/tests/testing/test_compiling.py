@@ -8,7 +8,7 @@ import honest
 import pytest
 import torch
 
-from lirpa_core.bounds.interval import Interval
+from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call
 from lirpa_core.testing import RuleViolation
 from lirpa_core.testing.case import Case

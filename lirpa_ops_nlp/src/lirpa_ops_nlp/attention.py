@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.decompositions import attention_scores
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.operators.decompositions import attention_scores
+from lirpa_core.plugins import OperatorRegistry
 
 aten = torch.ops.aten
 nlp = torch.ops.lirpa_nlp

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.indexing import Lookup, lookup_rows
-from lirpa_core.bounds.linear_map import RowsMap
-from lirpa_core.capture.evaluate import require_in_range
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.linear.coefficients import SelectedRows
+from lirpa_core.operators.indexing import Lookup, lookup_rows
+from lirpa_core.plugins import OperatorRegistry
+from lirpa_core.problem.evaluation import require_in_range
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import Linear
 from lirpa_ops_nlp.operators import pick
@@ -71,7 +71,7 @@ def glu(self: Tensor, dim: int = -1) -> Tensor:
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rule and decompositions."""
     registry.register(pick, PICK)
-    registry.kernel(pick, RowsMap, lookup_rows)
+    registry.kernel(pick, SelectedRows, lookup_rows)
     registry.decompose(aten.nll_loss_forward.default, nll_loss)
     registry.decompose(aten.nll_loss2d_forward.default, nll_loss)
     registry.decompose(aten.glu.default, glu)

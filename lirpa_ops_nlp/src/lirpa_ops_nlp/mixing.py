@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.matmul import MatMul
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import LinearOp, align, sum_to
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.capture.graph import Argument, Node, Ref, Shape
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.graph import Argument, Node, Ref, Shape
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp, align, sum_to
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.operators.matmul import MatMul
+from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.linear import refuse_slots_outside
@@ -69,7 +69,7 @@ class Mix(Bilinear):
         width, alive = p.width, (p.upper > 0).any(-1, keepdim=True)
         total = width.sum(-1, keepdim=True)
         share = torch.where(total > 0, width / torch.where(total > 0, total, 1), 1 / p.width.shape[-1])
-        shift = of_weights(v.center).apply(torch.where(alive, share, 0))
+        shift = of_weights(v.midpoint).apply(torch.where(alive, share, 0))
         terms: list[LinearOp | None] = [None] * len(call.shapes)
         terms[j] = of_values(p.lower)
 

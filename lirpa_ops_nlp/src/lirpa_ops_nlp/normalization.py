@@ -9,12 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.arithmetic import Multiply, diagonal
-from lirpa_core.aten.decompositions import layer_norm, rms_norm
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal, LinearOp, align
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.operators.arithmetic import Multiply, diagonal
+from lirpa_core.operators.decompositions import layer_norm, rms_norm
+from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call
 from lirpa_ops_nlp.operators import normalized
@@ -49,8 +49,8 @@ class Normalized(Bilinear):
         assert first is not None and second is not None
         exact = self._range(call, first)
         rank = len(call.shape)
-        x, rx = first.center, first.radius
-        s, rs = align(second.center, 1, rank), align(second.radius, 1, rank)
+        x, rx = first.midpoint, first.radius
+        s, rs = align(second.midpoint, 1, rank), align(second.radius, 1, rank)
         low = align(second.lower, 1, rank)
 
         def side(sign: int, constant: Tensor) -> Affine:

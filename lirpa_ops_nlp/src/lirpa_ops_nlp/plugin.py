@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 from lirpa_ops_nlp import attention, embedding, losses, mixing, normalization, recurrent
 from lirpa_ops_nlp.gates import rules as gates
 from lirpa_ops_nlp.softmax import rules as softmax

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.matmul import MatMul
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import LinearOp, align
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.capture.evaluate import evaluate_node
-from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref
+from lirpa_core.graph import Argument, Node, NodeKind, Ref
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp, align
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.operators.matmul import MatMul
+from lirpa_core.problem.evaluation import evaluate_node
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.linear import refuse_slots_outside
@@ -72,8 +72,8 @@ class ProjectedProduct(Bilinear):
         sources = (call.slot("left_source"), call.slot("right_source"))
         return tuple(need or i in sources for i, need in enumerate(own))
 
-    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """See `Rule.loose`: the factors; a source that only this rule reads is not worth rows of its own."""
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+        """See `Rule.unstable_inputs`: the factors; a source that only this rule reads is not worth rows of its own."""
         needed = super().needs_interval(call)
         return tuple(
             x.upper > x.lower if x is not None and need else None
@@ -104,14 +104,14 @@ class ProjectedProduct(Bilinear):
         left, right = self._projections(call, inputs)
         images = left.value.reshape(-1, *call.shapes[i]), right.value.mT.reshape(-1, *call.shapes[j])
         own = x.radius @ y.radius
-        reach = (images[0] - x.center).abs() + x.radius, (images[1] - y.center).abs() + y.radius
+        reach = (images[0] - x.midpoint).abs() + x.radius, (images[1] - y.midpoint).abs() + y.radius
         rest = _rest(left, right).reshape(-1, *call.shape).minimum(reach[0] @ reach[1])
         take = rest.flatten(1).sum(1) <= own.flatten(1).sum(1)
 
         def chosen(new: Tensor, old: Tensor) -> Tensor:
             return torch.where(take.reshape(-1, *[1] * (new.dim() - 1)), new, old)
 
-        at, rest = (chosen(images[0], x.center), chosen(images[1], y.center)), chosen(rest, own)
+        at, rest = (chosen(images[0], x.midpoint), chosen(images[1], y.midpoint)), chosen(rest, own)
         of_x = self._fixed(call, i)(at[1])
         terms: list[LinearOp | None] = [None] * len(call.shapes)
         terms[i], terms[j] = of_x, self._fixed(call, j)(at[0])
@@ -155,7 +155,7 @@ def _projection(
     weight, bias = call[f"{side}_weight"].value, call[f"{side}_bias"]
     width = weight.shape[-1]
     center, radius = (
-        align(x.reshape(x.shape[0], -1, width)[:, tokens], 1, rank) for x in (source.center, source.radius)
+        align(x.reshape(x.shape[0], -1, width)[:, tokens], 1, rank) for x in (source.midpoint, source.radius)
     )
     W = align((weight * float(call[f"{side}_scale"]))[features], 0, rank)  # [*H, d, D]
     value = center @ W.mT

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirpa_core.errors import TrainingModeError, UnsupportedOperandError
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.plugins import OperatorRegistry
 
 aten = torch.ops.aten
 nlp = torch.ops.lirpa_nlp

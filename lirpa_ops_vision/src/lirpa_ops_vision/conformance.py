@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map import LinearMap
-from lirpa_core.capture.graph import Shape
-from lirpa_core.registry import ConformanceCases
+from lirpa_core.graph import Shape
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.plugins import ConformanceCases
 from lirpa_core.rules.call import Call, Operand
-from lirpa_ops_vision.patches import PatchesMap, Placement
+from lirpa_ops_vision.patches import PatchesCoefficients, Placement
 
 aten = torch.ops.aten
 
@@ -186,7 +186,7 @@ def declare(cases: ConformanceCases) -> None:
         cases.add(name, Call.of(aten.pad.default, X(*border[0]), *border[1:]))
     _grids(cases)
     for name, make in PATCHES.items():
-        cases.linear_map(name, PatchesMap, make, shapes=((1, 2, 5, 4), (2, 3, 3)))
+        cases.coefficients(name, PatchesCoefficients, make, shapes=((1, 2, 5, 4), (2, 3, 3)))
     _images_of_core_operators(cases)
 
 
@@ -232,10 +232,10 @@ def _images_of_core_operators(cases: ConformanceCases) -> None:
 
 def _windows(
     kernel: tuple[int, int], offset: tuple[int, int], stride: tuple[int, int], *, batch: int, anchors: int
-) -> Callable[[Shape], LinearMap | None]:
+) -> Callable[[Shape], Coefficients | None]:
     """Windows at random places of an image; where they overhang, they hold something else than zero."""
 
-    def make(shape: Shape) -> LinearMap | None:
+    def make(shape: Shape) -> Coefficients | None:
         if len(shape) < 3 or math.prod(shape[:-3]) != 1:
             return None
         size = (shape[-2], shape[-1])
@@ -244,7 +244,7 @@ def _windows(
         anchor = torch.randint(space[0] * space[1], (3, anchors), generator=generator)
         place = Placement(anchor, space, stride, offset, kernel, size)
         values = torch.randn(6, batch, shape[-3], *kernel, dtype=torch.float64, generator=generator)
-        return PatchesMap(values, place, tuple(shape))
+        return PatchesCoefficients(values, place, tuple(shape))
 
     return make
 

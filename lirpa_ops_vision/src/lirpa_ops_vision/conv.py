@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.linear.interval import Interval
+from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
 from lirpa_ops_vision.folding import fold, spatial

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lirpa_core.capture.graph import Shape
+from lirpa_core.graph import Shape
 from lirpa_core.rules.call import Call
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map import LinearMap, RowsMap
-from lirpa_core.bounds.linear_op import LinearOp
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.operators import LinearOp
+from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import Linear, StructuralOp
 from lirpa_ops_vision.folding import Folded
@@ -46,14 +46,14 @@ def _has_value(call: Call) -> bool:
     return call["mode"] == "constant" and bool(call["value"])
 
 
-def pad_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
+def pad_rows(op: LinearOp, A: SelectedRows) -> Coefficients | None:
     """Selected rows through a border: look up where each element came from; the constant gives nothing."""
     assert isinstance(op, StructuralOp)
     count = math.prod(op.in_shape)
     places = torch.arange(1, count + 1, dtype=torch.float64, device=A.index.device)
     source = op.apply(places.reshape(1, *op.in_shape)).flatten().long()[A.index]  # 0: the constant
-    scale = A.scale_ * (source > 0).to(A.scale_.dtype)
-    return RowsMap((source - 1).clamp(min=0), scale, op.in_shape)
+    scale = A.values * (source > 0).to(A.values.dtype)
+    return SelectedRows((source - 1).clamp(min=0), scale, op.in_shape)
 
 
 PAD = Linear(("self",), offset=_has_value, native=PadNative(padded_rank))
@@ -62,4 +62,4 @@ PAD = Linear(("self",), offset=_has_value, native=PadNative(padded_rank))
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and kernels."""
     registry.register(aten.pad.default, PAD)
-    registry.kernel(aten.pad.default, RowsMap, pad_rows)
+    registry.kernel(aten.pad.default, SelectedRows, pad_rows)

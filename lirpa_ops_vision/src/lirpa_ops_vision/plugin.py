@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 from lirpa_ops_vision import conv, padding, patches, pooling, resize
 
 #: The version of the plugin interface that this module was written for.

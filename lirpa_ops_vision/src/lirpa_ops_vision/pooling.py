@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
 from lirpa_core.rules.linear import Linear
@@ -104,7 +104,7 @@ class MaxPool:
         lower = Affine((WindowSum(windows, first, shape),))
         return Relaxation(lower, Affine((WindowSum(windows, slope, shape),), bias))
 
-    def loose(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
         """The elements that may be the largest, in windows where more than one may."""
         (x,) = inputs
         windows = self.windows(call)
@@ -137,7 +137,7 @@ def _sign(call: Call, slot: int) -> int:
 
 def _maximum(windows: WindowsOf) -> General:
     bounds = MaxPool(windows)
-    return General(("self",), bounds.bound, bounds.affine, bounds.loose, _only_values)
+    return General(("self",), bounds.bound, bounds.affine, bounds.unstable_inputs, _only_values)
 
 
 AVERAGE = Linear(("self",), sign=_sign, native=Folded(image_rank))

@@ -8,11 +8,11 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import LinearOp
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.capture.graph import Shape
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.graph import Shape
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import Linear
 

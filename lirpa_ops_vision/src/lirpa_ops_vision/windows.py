@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_op import LinearOp
-from lirpa_core.capture.graph import Shape
+from lirpa_core.graph import Shape
+from lirpa_core.linear.operators import LinearOp
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import LinearMap, RowsMap
-from lirpa_core.bounds.linear_op import LinearOp
-from lirpa_core.registry import default_registry
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp
+from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
-from lirpa_ops_vision.patches import PatchesMap, Placement
+from lirpa_ops_vision.patches import PatchesCoefficients, Placement
 
 aten = torch.ops.aten
 
@@ -25,22 +25,24 @@ def op_of(call: Call, slot: int = 0) -> LinearOp:
     return op
 
 
-def rows_over(shape: tuple[int, ...], batch: int) -> RowsMap:
+def rows_over(shape: tuple[int, ...], batch: int) -> SelectedRows:
     count = torch.Size(shape).numel()
     index = torch.randint(count, (4, batch), generator=torch.Generator().manual_seed(count))
-    return RowsMap(index, torch.tensor([[1.0], [-2.0], [0.5], [1.0]], dtype=torch.float64), shape)
+    return SelectedRows(index, torch.tensor([[1.0], [-2.0], [0.5], [1.0]], dtype=torch.float64), shape)
 
 
-def patches_over(shape: tuple[int, ...], batch: int) -> PatchesMap:
+def patches_over(shape: tuple[int, ...], batch: int) -> PatchesCoefficients:
     """Windows of two by two, some of which overhang, with something else than zero outside."""
     size = (shape[-2], shape[-1])
     space = (size[0] + 1, size[1] + 1)
     anchor = torch.randint(space[0] * space[1], (3, batch), generator=torch.Generator().manual_seed(1))
     place = Placement(anchor, space, (1, 1), (-1, -1), (2, 2), size)
-    return PatchesMap(torch.randn(6, batch, shape[-3], 2, 2, dtype=torch.float64), place, shape)
+    return PatchesCoefficients(torch.randn(6, batch, shape[-3], 2, 2, dtype=torch.float64), place, shape)
 
 
-def check(call: Call, A: LinearMap, slot: int = 0, *, expect: type[LinearMap] | None = PatchesMap) -> None:
+def check(
+    call: Call, A: Coefficients, slot: int = 0, *, expect: type[Coefficients] | None = PatchesCoefficients
+) -> None:
     op = op_of(call, slot)
     kernel = default_registry().find_kernel(op.key, type(A))
     if kernel is None:
@@ -129,7 +131,7 @@ def test_maximum_pooling(options: tuple[Any, ...], batch: int, side: str) -> Non
         kernel = default_registry().find_kernel(op.key, type(A))
         assert kernel is not None
         pulled = kernel(op, A)
-        assert isinstance(pulled, PatchesMap)
+        assert isinstance(pulled, PatchesCoefficients)
         torch.testing.assert_close(pulled.to_dense(), op.transpose(A.to_dense()))
 
 
@@ -140,7 +142,7 @@ def test_adaptive_maximum_pooling_goes_dense() -> None:
     assert rule is not None
     op = rule.relax(call, (Interval(ends[0], ends[1]),)).lower.terms[0]
     assert op is not None
-    kernel = default_registry().find_kernel(op.key, PatchesMap)
+    kernel = default_registry().find_kernel(op.key, PatchesCoefficients)
     assert kernel is not None
     assert kernel(op, patches_over(call.shape, 1)) is None
 

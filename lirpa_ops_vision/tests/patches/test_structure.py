@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lirpa_core.bounds.linear_map import DenseMap, RowsMap, add
-from lirpa_core.testing import check_linear_map
-from lirpa_ops_vision.patches import PatchesMap, Placement
+from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows, add
+from lirpa_core.testing import check_coefficients
+from lirpa_ops_vision.patches import PatchesCoefficients, Placement
 from lirpa_ops_vision.patches.structure import single_pixels
 
 PLACES = {
@@ -21,20 +21,20 @@ PLACES = {
 
 def patches(
     name: str, *, batch: int, anchor_batch: int, repeat: int = 1, prefix: tuple[int, ...] = (1,)
-) -> PatchesMap:
+) -> PatchesCoefficients:
     space, stride, offset, kernel, size = PLACES[name]
     generator = torch.Generator().manual_seed(len(name))
     anchor = torch.randint(space[0] * space[1], (5, anchor_batch), generator=generator)
     place = Placement(anchor, space, stride, offset, kernel, size)
     values = torch.randn(5 * repeat, batch, 2, *kernel, dtype=torch.float64, generator=generator)
-    return PatchesMap(values, place, (*prefix, 2, *size))
+    return PatchesCoefficients(values, place, (*prefix, 2, *size))
 
 
 @pytest.mark.parametrize("name", PLACES)
 @pytest.mark.parametrize(("batch", "anchor_batch"), [(1, 1), (3, 1), (1, 3), (3, 3)])
 def test_agrees_with_its_dense_form(name: str, batch: int, anchor_batch: int) -> None:
-    check_linear_map(patches(name, batch=batch, anchor_batch=anchor_batch))
-    check_linear_map(patches(name, batch=batch, anchor_batch=anchor_batch, repeat=2, prefix=()))
+    check_coefficients(patches(name, batch=batch, anchor_batch=anchor_batch))
+    check_coefficients(patches(name, batch=batch, anchor_batch=anchor_batch, repeat=2, prefix=()))
 
 
 def test_outside_counts_as_zero() -> None:
@@ -49,7 +49,7 @@ def test_outside_counts_as_zero() -> None:
 
 def test_gathers_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lirpa_ops_vision.patches.structure._CHUNK", 40)
-    check_linear_map(patches("overhanging", batch=3, anchor_batch=3, repeat=2))
+    check_coefficients(patches("overhanging", batch=3, anchor_batch=3, repeat=2))
 
 
 @pytest.mark.parametrize("repeat", [1, 2])
@@ -60,44 +60,46 @@ def test_rows_are_taken_across_repetitions(repeat: int) -> None:
 
 def test_windows_of_different_size_add_up() -> None:
     small = patches("one pixel", batch=1, anchor_batch=1)
-    large = PatchesMap(
+    large = PatchesCoefficients(
         torch.randn(5, 2, 2, 2, 1, dtype=torch.float64),
         Placement(small.place.anchor.clone(), (3, 2), (1, 1), (-1, 0), (2, 1), (3, 2)),
         small.shape,
     )
     total = add(small, large)
-    assert isinstance(total, PatchesMap)
+    assert isinstance(total, PatchesCoefficients)
     torch.testing.assert_close(total.to_dense(), small.to_dense() + large.to_dense())
     negated = add(small.with_negated(), large.with_negated())
     torch.testing.assert_close(negated.to_dense(), total.with_negated().to_dense())
 
 
 def test_selected_rows_add_to_patches() -> None:
-    rows = RowsMap(
+    rows = SelectedRows(
         torch.tensor([[3, 0], [7, 11]]), torch.tensor([[2.0], [-1.0]]), (1, 2, 3, 2)
     ).with_negated()
     place = Placement(rows.index[:2] % 6, (3, 2), (1, 1), (0, -1), (1, 2), (3, 2))
-    A = PatchesMap(torch.randn(4, 2, 2, 1, 2), place, rows.shape)
+    A = PatchesCoefficients(torch.randn(4, 2, 2, 1, 2), place, rows.shape)
     for total in (add(rows, A), add(A, rows)):
-        assert isinstance(total, PatchesMap)
+        assert isinstance(total, PatchesCoefficients)
         torch.testing.assert_close(total.to_dense(), rows.to_dense() + A.to_dense())
 
 
 def test_windows_elsewhere_add_up_densely() -> None:
     A, B = (patches(name, batch=1, anchor_batch=1) for name in ("inside", "inside"))
-    moved = PatchesMap(B.values, Placement(8 - B.place.anchor, *PLACES["inside"]), B.shape)
+    moved = PatchesCoefficients(B.values, Placement(8 - B.place.anchor, *PLACES["inside"]), B.shape)
     total = add(A, moved)
-    assert isinstance(total, DenseMap)
+    assert isinstance(total, DenseCoefficients)
     torch.testing.assert_close(total.to_dense(), A.to_dense() + moved.to_dense())
 
 
 def test_single_pixels_are_the_rows() -> None:
-    rows = RowsMap(torch.tensor([[3, 0], [7, 11]]), torch.tensor([[2.0, 0.5], [-1.0, 0.0]]), (1, 2, 3, 2))
+    rows = SelectedRows(
+        torch.tensor([[3, 0], [7, 11]]), torch.tensor([[2.0, 0.5], [-1.0, 0.0]]), (1, 2, 3, 2)
+    )
     A = single_pixels(rows)
     assert A is not None
     torch.testing.assert_close(A.to_dense(), rows.to_dense())
     assert single_pixels(rows.reshape((12,))) is None
-    assert single_pixels(RowsMap(rows.index, rows.scale_, (2, 1, 3, 2))) is None
+    assert single_pixels(SelectedRows(rows.index, rows.values, (2, 1, 3, 2))) is None
 
 
 def test_gradients_flow_through_slopes() -> None:

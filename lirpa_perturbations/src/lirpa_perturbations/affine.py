@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
-from lirpa_core.bounds.linear_map import DenseMap, LinearMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.perturbations.base import require_real_finite
 
 _ITERATIONS = 300
@@ -90,7 +90,7 @@ class PerturbationAffine(Perturbation):
         upper = -self._change(x, -rows).T.reshape(-1, *x.shape[1:])
         return Interval(x + lower, x + upper)
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         rows = torch.einsum("rbn,bpn->rbp", A.to_dense().flatten(2), self._directions(x))
         return A.dot(x) + self._change(x, rows)
 
@@ -147,7 +147,7 @@ class PerturbationAffine(Perturbation):
 
     def _change(self, x: Tensor, rows: Tensor) -> Tensor:
         """Minimum of `Σ rows · (w - centre)`: `[R, B]` for `[R, B, P]`."""
-        centre, form = self._centre(x), DenseMap(rows)
+        centre, form = self._centre(x), DenseCoefficients(rows)
         return self.base.concretize(centre, form) - form.dot(centre)
 
     def _apply(self, x: Tensor, w: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
-from lirpa_core.bounds.linear_map import LinearMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.perturbations.arguments import broadcasts, parse_limit, show
 from lirpa_core.perturbations.base import examples_first, require_real_finite
 from lirpa_perturbations.box import like, slack
@@ -102,7 +102,7 @@ class PerturbationCategorical(Perturbation):
             upper = torch.where(reached, upper.clamp(min=value), upper)
         return Interval(lower.reshape(x.shape), upper.reshape(x.shape))
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         gains = self._gains(x, A.to_dense().flatten(2))
         numbers = A.dual_norm(1, self._radius(x).reshape(-1, *x.shape[1:]))
         return A.dot(x) - numbers - self._alternatives(x).best_sum(gains)

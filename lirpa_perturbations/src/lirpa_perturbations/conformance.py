@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core import PerturbationLpNorm
-from lirpa_core.registry import ConformanceCases
+from lirpa_core.plugins import ConformanceCases
 from lirpa_perturbations.affine import PerturbationAffine
 from lirpa_perturbations.categorical import PerturbationCategorical
 from lirpa_perturbations.ellipsoid import PerturbationEllipsoid

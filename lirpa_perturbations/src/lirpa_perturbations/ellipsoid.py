@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
-from lirpa_core.bounds.linear_map import LinearMap
-from lirpa_core.bounds.norms import scaled_norm
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.linear.norms import scaled_norm
 from lirpa_core.perturbations.arguments import parse_limit, show
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import ULPS, like
@@ -84,7 +84,7 @@ class PerturbationEllipsoid(Perturbation):
         reach = (self._radius(x) * radius).reshape(-1, *x.shape[1:])
         return Interval(x - reach, x + reach)
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         rows = A.to_dense().flatten(2).movedim(1, 0)  # [B, R, n]
         spread = scaled_norm(rows @ self._factor(x), 2).T  # [R, B]
         return A.dot(x) - self._radius(x).T * spread

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
-from lirpa_core.bounds.linear_map import LinearMap, RowsMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.perturbations.arguments import Limit, show
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import align, parse_box, random_in, require_inside, slack, walls
@@ -102,8 +102,8 @@ class PerturbationL0Norm(Perturbation):
         none = (counts(self._count, x.device) == 0).reshape(-1, *[1] * (x.dim() - 1))
         return Interval(torch.where(none, x, lower), torch.where(none, x, upper))
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
-        if isinstance(A, RowsMap):  # forms of one element have their minimum on the hull
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
+        if isinstance(A, SelectedRows):  # forms of one element have their minimum on the hull
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
         lower, upper = self._walls(x)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
-from lirpa_core.bounds.linear_map import LinearMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.perturbations.arguments import show
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import ULPS, align, parse_box, random_in, require_inside, slack, walls
@@ -125,7 +125,7 @@ class PerturbationLinearConstraints(Perturbation):
             lower, upper = _tightened(rows, b, lower, upper, point)
         return Interval(lower.reshape(x.shape), upper.reshape(x.shape))
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         hull = self.hull(x)
         over_hull = A.split_dot(hull.lower, hull.upper)
         a = A.to_dense().flatten(2)

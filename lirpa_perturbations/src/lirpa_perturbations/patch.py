@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
-from lirpa_core.bounds.linear_map import LinearMap, RowsMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.perturbations.arguments import Limit, broadcasts, parse_limit, show
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import align, like, parse_box, random_in, require_inside, slack, walls
@@ -116,8 +116,8 @@ class PerturbationPatch(Perturbation):
         covered = self._coverage(x)
         return Interval(torch.where(covered, lower, x), torch.where(covered, upper, x))
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
-        if isinstance(A, RowsMap):  # forms of one element have their minimum on the hull
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
+        if isinstance(A, SelectedRows):  # forms of one element have their minimum on the hull
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
         if self.fill is None:

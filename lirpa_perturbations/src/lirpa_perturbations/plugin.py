@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 from lirpa_perturbations.affine import PerturbationAffine
 from lirpa_perturbations.categorical import PerturbationCategorical
 from lirpa_perturbations.ellipsoid import PerturbationEllipsoid

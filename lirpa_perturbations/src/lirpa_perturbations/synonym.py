@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
-from lirpa_core.bounds.linear_map import LinearMap, PositionwiseMap, RowsMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients, PositionwiseCoefficients, SelectedRows
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import slack
 from lirpa_perturbations.budget import parse_count, require_count, show_count
@@ -40,7 +40,7 @@ class PerturbationSynonym(Perturbation):
         substitutes: Embeddings `[B, T, S, D]`, laid out like the perturbed tensor with a dimension for
             the substitutes before the last; without the examples where all share them.
         mask: Which of them exist: boolean `[B, T, S]`; None: all.
-        costs: Whole price of each, `[B, T, S]` or broadcastable; None: all cost one.
+        costs: LeafModule price of each, `[B, T, S]` or broadcastable; None: all cost one.
         eps: Part of the way that a substitution goes from the nominal vector to the substitute, in
             [0, 1]; smaller than one only for the ramp-up of certified training.
 
@@ -120,17 +120,17 @@ class PerturbationSynonym(Perturbation):
         reached = torch.where(possible, vectors, nominal)
         return Interval(reached.amin(2).minimum(x), reached.amax(2).maximum(x))
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
-        if isinstance(A, RowsMap):  # forms of one element have their minimum on the hull
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
+        if isinstance(A, SelectedRows):  # forms of one element have their minimum on the hull
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
-        if isinstance(A, PositionwiseMap):
+        if isinstance(A, PositionwiseCoefficients):
             return self._concretize_images(x, A)
         loss = x.unsqueeze(2) - self._moved(x)  # [B, T, S, D]
         gains = torch.einsum("rbtd,btsd->rbts", A.to_dense(), loss)
         return A.dot(x) - self._alternatives(x).best_sum(gains)
 
-    def _concretize_images(self, x: Tensor, A: PositionwiseMap) -> Tensor:
+    def _concretize_images(self, x: Tensor, A: PositionwiseCoefficients) -> Tensor:
         """Forms of one element of one word's image have their minimum on the hull of that word's images.
 
         The images are computed once for all rows, O(B·P·S·D·n), where forms by themselves take

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import DenseMap
-from lirpa_core.engines.compute import Intermediate, intermediate_bounds, row_bounds
-from lirpa_core.engines.methods import Method, find_method
-from lirpa_core.engines.problem import Problem
 from lirpa_core.errors import SpecificationError
-from lirpa_core.facade.verdict import check_bounds, check_domains
+from lirpa_core.linear.coefficients import DenseCoefficients
+from lirpa_core.linear.interval import Interval
+from lirpa_core.methods.compute import Intermediate, intermediate_bounds, row_bounds
+from lirpa_core.methods.methods import Method, find_method
+from lirpa_core.problem.postconditions import check_bounds, check_domains
+from lirpa_core.problem.problem import Problem
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class Bounding:
             `[B, R]`.
         """
         method = _IBP if by_intervals else self.method
-        C = DenseMap(rows.transpose(0, 1).unsqueeze(2))  # [R, B, 1, K]
+        C = DenseCoefficients(rows.transpose(0, 1).unsqueeze(2))  # [R, B, 1, K]
 
         def run() -> Tensor:
             found = row_bounds(self.problem, method, self.target, self.inner, C, upper=False)

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
+from lirpa_core.linear.interval import Interval
 from lirpa_training.bounding import Bounding
 from lirpa_training.margins import margin_rows, other_classes
 

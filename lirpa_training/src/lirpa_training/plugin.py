@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.registry import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, hookimpl
 
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1

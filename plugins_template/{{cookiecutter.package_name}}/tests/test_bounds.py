@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from lirpa_core import BoundedModule, BoundedTensor, Perturbation, PerturbationLpNorm
-from lirpa_core.registry import build_registry
+from lirpa_core.plugins import build_registry
 from torch import Tensor, nn
 
 from {{ cookiecutter.module_name }} import (

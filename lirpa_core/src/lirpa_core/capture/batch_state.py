@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # the only common base of the batch norms
 from torch.nn.modules.dropout import _DropoutNd  # the only common base of the dropouts
 
-from lirpa_core.capture.batching import output_batch_dim
-from lirpa_core.capture.graph import Graph, NodeKind
 from lirpa_core.errors import TrainingModeError
+from lirpa_core.graph import Graph, NodeKind
+from lirpa_core.problem.batching import output_batch_dim
 from lirpa_core.rules.call import Const
 
 #: Name of the buffer that stands for a dropout's mask in a captured graph.

@@ -14,17 +14,17 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import stand_ins
-from lirpa_core.capture.batching import default_batch_dims, one_example
-from lirpa_core.capture.evaluate import ids_out_of_range
 from lirpa_core.capture.export import export, read_nodes
-from lirpa_core.capture.graph import Graph
+from lirpa_core.capture.leaf_modules import keeping_leaf_modules
 from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
-from lirpa_core.capture.whole import keeping_whole
 from lirpa_core.errors import CaptureError, InputError, LirpaError
+from lirpa_core.graph import Graph
+from lirpa_core.problem.batching import default_batch_dims, one_example
+from lirpa_core.problem.evaluation import ids_out_of_range
 
 if TYPE_CHECKING:
-    from lirpa_core.registry import Registry
+    from lirpa_core.plugins import Registry
 
 #: `batch_dims="auto"`: inputs whose leading size is that of the first float tensor are per example.
 AUTO = "auto"
@@ -89,7 +89,7 @@ def capture(
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
     with stand_ins(model, one_args, one_kwargs):
         _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
-        with keeping_whole(model, registry) as kept:
+        with keeping_leaf_modules(model, registry) as kept:
             program = export(model, one_args, one_kwargs, registry)
         nodes, outputs = read_nodes(program, registry, kept.sites)
         refuse_random_nodes(nodes)

@@ -14,20 +14,20 @@ from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, free_unbacked_symbols
 from torch.nn.utils.rnn import PackedSequence
 
-from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref, SourceLocation
-from lirpa_core.capture.masks import fuse_masked_softmax
-from lirpa_core.capture.passes import clean
+from lirpa_core.capture.clean_up import clean
+from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
+from lirpa_core.capture.masked_softmax import fuse_masked_softmax
 from lirpa_core.capture.source import raised_at, source_of, user_frame
-from lirpa_core.capture.whole import WHOLE, Site, fill
 from lirpa_core.errors import (
     CaptureError,
     DataDependentBranchError,
     DataDependentShapeError,
     UnsupportedOperatorError,
 )
+from lirpa_core.graph import Argument, Node, NodeKind, Ref, SourceLocation
 
 if TYPE_CHECKING:
-    from lirpa_core.registry import Registry
+    from lirpa_core.plugins import Registry
 
 _LEAF_KINDS = {
     InputKind.PARAMETER: NodeKind.PARAMETER,
@@ -189,7 +189,7 @@ def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) ->
     sample = value if isinstance(value, Tensor) else _first_tensor(value)
     shape = tuple(value.shape) if isinstance(value, Tensor) else ()
     dtype = torch.bool if sample is None else sample.dtype
-    if fx_node.target is WHOLE:
+    if fx_node.target is LEAF_MODULE:
         tensors, index = fx_node.args
         assert isinstance(tensors, (list, tuple)) and isinstance(index, int)
         site = sites[index]

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.capture.batching import (
+from lirpa_core.capture.source import raised_at
+from lirpa_core.errors import InputError, ReplayError
+from lirpa_core.graph import Graph
+from lirpa_core.problem.batching import (
     from_batch_first,
     output_batch_dim,
     second_batch,
     to_batch_first,
 )
-from lirpa_core.capture.evaluate import evaluate, parameter_leaves
-from lirpa_core.capture.graph import Graph
-from lirpa_core.capture.source import raised_at
-from lirpa_core.errors import InputError, ReplayError
+from lirpa_core.problem.evaluation import evaluate, parameter_leaves
 from lirpa_core.rules.call import Const
 
 #: Relative agreement asked of the replay: batched kernels may sum in another order.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lirpa_core.capture.graph import SourceLocation
+from lirpa_core.graph import SourceLocation
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in \S+\n\s*(?P<code>[^\n]*)')
 _TORCH = f"{Path(torch.__file__).parent}/"

@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _NormBase  # the only common base of batc
 from torch.nn.modules.dropout import _DropoutNd  # the only common base of the dropouts
 
 from lirpa_core.capture.batch_state import fixable
-from lirpa_core.capture.graph import Node
 from lirpa_core.errors import TrainingModeError
+from lirpa_core.graph import Node
 
 
 def refuse_training_mode(model: nn.Module) -> None:

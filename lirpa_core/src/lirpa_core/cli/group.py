@@ -11,7 +11,7 @@ import click
 import torch
 
 from lirpa_core.errors import LirpaError
-from lirpa_core.registry import LIRPA_API_VERSION, PluginWarning
+from lirpa_core.plugins import LIRPA_API_VERSION, PluginWarning
 
 #: The commands, by the module that defines each one as `command`. One file and one line here make one.
 COMMANDS: Final = {

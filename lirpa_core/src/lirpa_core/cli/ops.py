@@ -11,11 +11,11 @@ from typing import Any
 import click
 import torch
 
-from lirpa_core.capture.graph import SourceLocation
 from lirpa_core.cli.report import json_option, location_json, print_json, print_table, registry_of
 from lirpa_core.errors import CaptureError, OptionError
-from lirpa_core.registry import Registry, WholeEntry, provider_of
-from lirpa_core.registry.providers import advice
+from lirpa_core.graph import SourceLocation
+from lirpa_core.plugins import LeafModuleEntry, Registry, provider_of
+from lirpa_core.plugins.providers import advice
 from lirpa_core.rules.base import Rule
 
 #: Family shown for an operator that has no rule, but falls apart into operators that may have.
@@ -86,7 +86,7 @@ def operator_rows(registry: Registry) -> list[OperatorRow]:
         OperatorRow(str(op), entry.rule.family, entry.plugin, tuple(entry.rule.modes))
         for op, entry in registry.operators.items()
     ]
-    ruled += [_whole_row(entry) for entry in registry.wholes.values()]
+    ruled += [_whole_row(entry) for entry in registry.leaf_modules.values()]
     taken_apart = [
         OperatorRow(str(op), DECOMPOSITION, registry.decompositions[op].plugin, ())
         for op in registry.decomposition_table()
@@ -94,7 +94,7 @@ def operator_rows(registry: Registry) -> list[OperatorRow]:
     return sorted([*ruled, *taken_apart], key=lambda row: row.operator)
 
 
-def _whole_row(entry: WholeEntry) -> OperatorRow:
+def _whole_row(entry: LeafModuleEntry) -> OperatorRow:
     """A class of modules or a function; what makes a rule is shown by no family, because it needs a module."""
     kind = "module" if isinstance(entry.key, type) else "function"
     name = f"{kind} {entry.key.__module__}.{entry.key.__qualname__}"

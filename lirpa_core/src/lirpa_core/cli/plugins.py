@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from lirpa_core.cli.report import json_option, print_json, print_table, registry_of
-from lirpa_core.registry import LIRPA_API_VERSION, PluginInfo, PluginWarning, Registry
+from lirpa_core.plugins import LIRPA_API_VERSION, PluginInfo, PluginWarning, Registry
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _loaded_row(registry: Registry, info: PluginInfo) -> PluginRow:
         info.api_version,
         "ok",
         operators=sum(entry.plugin == info.name for entry in registry.operators.values())
-        + sum(entry.plugin == info.name for entry in registry.wholes.values()),
+        + sum(entry.plugin == info.name for entry in registry.leaf_modules.values()),
         decompositions=sum(entry.plugin == info.name for entry in registry.decompositions.values()),
         kernels=sum(entry.plugin == info.name for entry in registry.kernels.values()),
         perturbations=sum(entry.plugin == info.name for entry in registry.perturbations.values()),

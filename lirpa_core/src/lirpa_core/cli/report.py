@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lirpa_core.capture.graph import SourceLocation
-from lirpa_core.registry import Registry, default_registry
+from lirpa_core.graph import SourceLocation
+from lirpa_core.plugins import Registry, default_registry
 
 #: Width where output is no terminal: nothing is cut or wrapped in files and pipes.
 _UNLIMITED = 100_000

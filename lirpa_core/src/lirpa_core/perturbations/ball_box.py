@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.norms import scaled_norm
+from lirpa_core.linear.norms import scaled_norm
 
 #: Most steps of Newton's method: random forms take about ten, geometric ones in theory as many as elements, but
 #: what they still gain after 24 is below rounding.

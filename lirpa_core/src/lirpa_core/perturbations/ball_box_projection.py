@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.norms import scaled_norm
+from lirpa_core.linear.norms import scaled_norm
 
 #: Most steps for the multiplier: four to ten are usual, and halving alone needs one for each bit.
 _STEPS = 100

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.finite import all_finite
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import LinearMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.linear.finite import all_finite
+from lirpa_core.linear.interval import Interval
 
 
 class Perturbation(ABC):
@@ -46,7 +46,7 @@ class Perturbation(ABC):
         """The smallest box around the set, `[B, *S]`."""
 
     @abstractmethod
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         """Minimum of the linear forms `A` over the set.
 
         Args:
@@ -99,7 +99,7 @@ class Perturbation(ABC):
         """The box around all values that each tensor of a group may take."""
         return tuple(self.hull(x) for x in xs)
 
-    def concretize_joint(self, xs: Sequence[Tensor], maps: Sequence[LinearMap]) -> Tensor:
+    def concretize_joint(self, xs: Sequence[Tensor], maps: Sequence[Coefficients]) -> Tensor:
         """Minimum of `Σ_i Σ A_i·z_i` over the joint set of a group, `[R, B]`.
 
         This default lets each tensor use the whole set: sound, and exact where they do not share a budget.

@@ -9,9 +9,9 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import DenseMap, LinearMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
+from lirpa_core.linear.interval import Interval
 from lirpa_core.perturbations.base import Perturbation
 
 
@@ -109,12 +109,12 @@ class PerturbationJoint(Perturbation):
             raise IndexError
         return lead + self.dim % rank
 
-    def _coefficients(self, maps: Sequence[LinearMap]) -> DenseMap:
+    def _coefficients(self, maps: Sequence[Coefficients]) -> DenseCoefficients:
         dense = [A.to_dense() for A in maps]  # [R, B or 1, *S_i]
         batch = max(A.shape[1] for A in dense)
         spread = [A.expand(-1, batch, *A.shape[2:]) for A in dense]
         parts = spread if self.dim is not None else [A.reshape(*A.shape[:2], -1) for A in spread]
-        return DenseMap(torch.cat(parts, self._dim_of(parts[0], lead=2)))
+        return DenseCoefficients(torch.cat(parts, self._dim_of(parts[0], lead=2)))
 
     # ------------------------------------------------------------------ several tensors
 
@@ -128,7 +128,7 @@ class PerturbationJoint(Perturbation):
         ends = zip(self.split(hull.lower, *xs), self.split(hull.upper, *xs), strict=True)
         return tuple(_shared(low, up, x) for (low, up), x in zip(ends, xs, strict=True))
 
-    def concretize_joint(self, xs: Sequence[Tensor], maps: Sequence[LinearMap]) -> Tensor:
+    def concretize_joint(self, xs: Sequence[Tensor], maps: Sequence[Coefficients]) -> Tensor:
         return self.base.concretize(self.join(*xs), self._coefficients(maps))
 
     # ------------------------------------------------------------------ one tensor: a group of one
@@ -139,7 +139,7 @@ class PerturbationJoint(Perturbation):
     def hull(self, x: Tensor) -> Interval:
         return self.hull_joint((x,))[0]
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         return self.concretize_joint((x,), (A,))
 
     def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import LinearMap
-from lirpa_core.bounds.norms import scaled_norm
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.norms import scaled_norm
 from lirpa_core.perturbations import ball_box
 from lirpa_core.perturbations.arguments import (
     Limit,
@@ -157,7 +157,7 @@ class PerturbationLpNorm(Perturbation):
         eps = self._radius(x)
         lower, upper = x - eps, x + eps
         if not self._has_walls:
-            return Interval(lower, upper, around=(x, _spread(eps, x)))
+            return Interval(lower, upper, known_midpoint_radius=(x, _spread(eps, x)))
         if self.x_L is not None:  # widened to hold the centre, which rounding may have put outside
             wall = _like(self.x_L, x)
             lower = lower.maximum(torch.where(x < wall, x, wall))
@@ -166,7 +166,7 @@ class PerturbationLpNorm(Perturbation):
             upper = upper.minimum(torch.where(x > wall, x, wall))
         return Interval(lower, upper)
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         if self.is_box and self.eps is not None and not self._has_walls:
             return A.dot(x) - A.dual_norm(1, _spread(self._radius(x), x))
         if self.is_box:

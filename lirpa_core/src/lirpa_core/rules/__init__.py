@@ -11,13 +11,14 @@ Everything that a rule is written with can be imported from here. A rule is one 
 or any object with the methods of `Rule`.
 """
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal, LinearOp
-from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal, LinearOp
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.base import MODES, Rule
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const, Operand, Slot
 from lirpa_core.rules.general import General
+from lirpa_core.rules.leaf_modules import LeafModule
 from lirpa_core.rules.linear import Linear, mixed, negative, positive
 from lirpa_core.rules.unary import (
     CONCAVE,
@@ -31,7 +32,6 @@ from lirpa_core.rules.unary import (
     smooth,
     smooth_curve,
 )
-from lirpa_core.rules.whole import Whole
 
 __all__ = [
     "CONCAVE",
@@ -47,6 +47,7 @@ __all__ = [
     "General",
     "Interval",
     "Jump",
+    "LeafModule",
     "Linear",
     "LinearOp",
     "Operand",
@@ -54,7 +55,6 @@ __all__ = [
     "Rule",
     "Slot",
     "Unary",
-    "Whole",
     "line_bounds",
     "mixed",
     "negative",

@@ -6,8 +6,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.rules.call import Call
 
 #: The ways in which an engine can use a rule.
@@ -48,7 +48,7 @@ class Rule(Protocol):
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """Affine bounds of the output on the box; `inputs[i]` is None where not needed."""
 
-    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """Which elements of each operand's interval are worth tightening.
 
         Returns:

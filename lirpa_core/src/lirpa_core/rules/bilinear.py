@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.capture.graph import Shape
+from lirpa_core.graph import Shape
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal, LinearOp, align
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.linear import Broadcast, Linear, StructuralOp, refuse_because, refuse_slots_outside
 from lirpa_core.rules.transposition import linear_part, transpose
@@ -36,10 +36,10 @@ class BilinearNative(Protocol):
 
 
 @runtime_checkable
-class BallNative(Protocol):
+class MidpointRadiusNative(Protocol):
     """Native code that has a faster way to the operator and its absolute values than one after the other."""
 
-    def ball(
+    def midpoint_radius(
         self, call: Call, slot: int, weight: Const, center: Tensor, radius: Tensor
     ) -> tuple[Tensor, Tensor] | None:
         """`W·center` and `|W|·radius`, from `[B, *S_in]` to `[B, *S]`; None where there is no faster way."""
@@ -94,8 +94,8 @@ class Bilinear:
         factors = (call.slot(self.left), call.slot(self.right))
         return tuple(i in factors for i in range(len(call.shapes)))
 
-    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """See `Rule.loose`: a factor that is a single point cannot be tightened."""
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+        """See `Rule.unstable_inputs`: a factor that is a single point cannot be tightened."""
         needed = self.needs_interval(call)
         return tuple(
             x.upper > x.lower if x is not None and need else None
@@ -108,10 +108,16 @@ class Bilinear:
             affine = self.relax(call, inputs).lower
             if len(inputs) == 1 and isinstance(affine.terms[0], WeightedOp):
                 return affine.terms[0].interval(inputs[0], affine.bias)
-            if len(inputs) == 1 and isinstance(affine.terms[0], Diagonal) and inputs[0].around is not None:
-                middle, spread = inputs[0].around
+            if (
+                len(inputs) == 1
+                and isinstance(affine.terms[0], Diagonal)
+                and inputs[0].known_midpoint_radius is not None
+            ):
+                middle, spread = inputs[0].known_midpoint_radius
                 center, radius = affine.terms[0].apply(middle), affine.terms[0].apply_abs(spread)
-                return Interval.of_ball(center if affine.bias is None else center + affine.bias, radius)
+                return Interval.from_midpoint_radius(
+                    center if affine.bias is None else center + affine.bias, radius
+                )
             lower = upper = affine.bias
             for term, x in zip(affine.terms, inputs, strict=True):
                 if term is None:
@@ -133,10 +139,10 @@ class Bilinear:
                 return exact
         i, _ = self._factor_slots(call)
         f = self._fixed(call, i)
-        center = f(y.center).apply(x.center)
+        center = f(y.midpoint).apply(x.midpoint)
         radius = (
-            f(y.radius).apply(x.center.abs())
-            + f(y.center.abs()).apply(x.radius)
+            f(y.radius).apply(x.midpoint.abs())
+            + f(y.midpoint.abs()).apply(x.radius)
             + f(y.radius).apply(x.radius)
         )
         return Interval(center - radius, center + radius)
@@ -155,11 +161,11 @@ class Bilinear:
         i, j = self._factor_slots(call)
         x, y = inputs[i], inputs[j]
         assert x is not None and y is not None
-        of_x = self._fixed(call, i)(y.center)
+        of_x = self._fixed(call, i)(y.midpoint)
         # The mean of McCormick's two planes on each side: the same slopes below and above, the
         # smallest worst-case gap, and one pass over the coefficients instead of two.
-        terms[i], terms[j] = of_x, self._fixed(call, j)(x.center)
-        center, radius = of_x.apply(x.center), self._fixed(call, i)(y.radius).apply(x.radius)
+        terms[i], terms[j] = of_x, self._fixed(call, j)(x.midpoint)
+        center, radius = of_x.apply(x.midpoint), self._fixed(call, i)(y.radius).apply(x.radius)
         base = -center if bias is None else bias - center
         shared = tuple(terms)
         return Relaxation(Affine(shared, base - radius), Affine(shared, base + radius))
@@ -267,14 +273,14 @@ class WeightedOp(LinearOp):
 
     def interval(self, x: Interval, bias: Tensor | None) -> Interval:
         """Bounds of the operator plus a bias, which is added to the centre: once, not at either end."""
-        middle, spread = x.ball()
+        middle, spread = x.midpoint_radius()
         center, radius = self._ball(middle, spread)
-        return Interval.of_ball(center if bias is None else center + bias, radius)
+        return Interval.from_midpoint_radius(center if bias is None else center + bias, radius)
 
     def _ball(self, center: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         native: object = self.rule.native
-        if isinstance(native, BallNative):
-            result = native.ball(self.call, self.slot, self.weight, center, radius)
+        if isinstance(native, MidpointRadiusNative):
+            result = native.midpoint_radius(self.call, self.slot, self.weight, center, radius)
             if result is not None:
                 return result
         return self.apply(center), self.apply_abs(radius)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lirpa_core.capture.graph import Argument, Node, NodeKind, Shape
-from lirpa_core.rules.whole import Whole
+from lirpa_core.graph import Argument, Node, NodeKind, Shape
+from lirpa_core.rules.leaf_modules import LeafModule
 
 _CPU = torch.device("cpu")
 
@@ -270,8 +270,8 @@ class _Parameter:
 def _declared(op: Any) -> tuple[Any, list[_Parameter], dict[str, Tensor]]:
     """The target of a call, the arguments that it declares, and those that stand for a module's state."""
     if isinstance(op, (nn.Module, FunctionType)):
-        op = Whole.of(op)
-    if isinstance(op, Whole):
+        op = LeafModule.of(op)
+    if isinstance(op, LeafModule):
         parameters = op.signature.parameters.values()
         empty = inspect.Parameter.empty
         found = [_Parameter(p.name, None if p.default is empty else p.default, True) for p in parameters]

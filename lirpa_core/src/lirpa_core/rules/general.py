@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import refuse_because, refuse_slots_outside
 
@@ -21,7 +21,7 @@ class General:
         over: Names of the arguments that may be perturbed.
         bound: `(call, inputs) -> Interval`.
         affine: `(call, inputs) -> Relaxation`, sound on the box of the inputs.
-        loose_where: `(call, inputs) -> booleans`: which elements are worth tightening; default: all
+        unstable_where: `(call, inputs) -> booleans`: which elements are worth tightening; default: all
             that are not single points.
         refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
     """
@@ -29,7 +29,7 @@ class General:
     over: tuple[str, ...]
     bound: Callable[[Call, tuple[Interval, ...]], Interval]
     affine: Callable[[Call, tuple[Interval, ...]], Relaxation]
-    loose_where: Callable[[Call, tuple[Interval, ...]], tuple[Tensor | None, ...]] | None = None
+    unstable_where: Callable[[Call, tuple[Interval, ...]], tuple[Tensor | None, ...]] | None = None
     refuse: Callable[[Call], str | None] | None = None
 
     family = "general"
@@ -48,11 +48,11 @@ class General:
         """See `Rule.needs_interval`."""
         return (True,) * len(call.shapes)
 
-    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """See `Rule.loose`."""
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+        """See `Rule.unstable_inputs`."""
         known = _known(inputs)
-        if self.loose_where is not None:
-            return self.loose_where(call, known)
+        if self.unstable_where is not None:
+            return self.unstable_where(call, known)
         return tuple(x.upper > x.lower for x in known)
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:

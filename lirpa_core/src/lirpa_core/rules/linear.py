@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import LinearOp, align, sum_to
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.capture.graph import Shape
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.graph import Shape
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp, align, sum_to
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.call import Call, Slot
 from lirpa_core.rules.transposition import dense_abs_apply, linear_part, transpose
 
@@ -85,17 +85,17 @@ class Linear:
         """See `Rule.needs_interval`."""
         return (False,) * len(call.shapes)
 
-    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """See `Rule.loose`."""
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+        """See `Rule.unstable_inputs`."""
         return (None,) * len(call.shapes)
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """See `Rule.interval`: exact for independent operands, one pass an end."""
         signs = [self.sign(call, i) for i in range(len(inputs))]
-        if None not in signs and len(inputs) == 1 and inputs[0].around is not None:
-            center, radius = inputs[0].around
+        if None not in signs and len(inputs) == 1 and inputs[0].known_midpoint_radius is not None:
+            center, radius = inputs[0].known_midpoint_radius
             radius = StructuralOp(call, 0, self).apply_abs(radius)
-            return Interval.of_ball(self._evaluate(call, [center]), radius)
+            return Interval.from_midpoint_radius(self._evaluate(call, [center]), radius)
         if None not in signs:
             ends = [
                 (x.lower, x.upper) if s == 1 else (x.upper, x.lower)

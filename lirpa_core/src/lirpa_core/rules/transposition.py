@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.capture.graph import Shape
+from lirpa_core.graph import Shape
 from lirpa_core.rules.call import Call, Const, Slot
 
 

@@ -3,7 +3,7 @@
 Needs the extra `testing`: `pip install 'lirpa-core[testing]'`.
 """
 
-from lirpa_core.testing.check_linear_map import check_linear_map
+from lirpa_core.testing.check_coefficients import check_coefficients
 from lirpa_core.testing.check_perturbation import check_perturbation
 from lirpa_core.testing.check_rule import check_box, check_rule
 from lirpa_core.testing.checks import CHECKS
@@ -31,7 +31,7 @@ __all__ = [
     "Violation",
     "boxes",
     "check_box",
-    "check_linear_map",
+    "check_coefficients",
     "check_perturbation",
     "check_rule",
     "operand_boxes",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map.base import flatten
+from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.testing.case import Case, Points, clamp
 from lirpa_core.testing.tolerance import allowance
 

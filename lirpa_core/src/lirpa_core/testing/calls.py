@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
+from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Const, Slot
 
 

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
 from lirpa_core.testing.calls import describe, map_call, show_box

@@ -7,8 +7,8 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map import DenseMap, RowsMap
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows
 from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.testing.attack_set import attack_set
 from lirpa_core.testing.profiles import Profile, profile_of
@@ -78,7 +78,7 @@ class _Checker:
         A = self.forms(rows)
         self.check_hull()
         samples = self.check_samples()
-        value = ptb.concretize(x, DenseMap(A))
+        value = ptb.concretize(x, DenseCoefficients(A))
         self.check_value(value, A)
         points = torch.cat([samples, self.check_projection(samples)])
         gap = self.check_minimum(value, A, points, exact)
@@ -228,14 +228,14 @@ class _Checker:
     def check_structures(self, A: Tensor, value: Tensor) -> None:
         x, ptb, B = self.x, self.ptb, self.x.shape[0]
         index = torch.randint(self.size, (5, B), generator=self.generator(5), device=x.device)
-        rows = RowsMap(index, self.normal(6, 5, 1), tuple(x.shape[1:]))
+        rows = SelectedRows(index, self.normal(6, 5, 1), tuple(x.shape[1:]))
         self.require_equal(
             ptb.concretize(x, rows),
             ptb.concretize(x, rows.dense()),
             "structured coefficients give another minimum than dense ones",
         )
-        shared = ptb.concretize(x, DenseMap(A[:, :1].contiguous()))
-        repeated = ptb.concretize(x, DenseMap(A[:, :1].expand_as(A).contiguous()))
+        shared = ptb.concretize(x, DenseCoefficients(A[:, :1].contiguous()))
+        repeated = ptb.concretize(x, DenseCoefficients(A[:, :1].expand_as(A).contiguous()))
         self.require_equal(
             shared.expand_as(repeated),
             repeated,
@@ -248,10 +248,10 @@ class _Checker:
             ptb.validate(repeat)
         except PerturbationError:
             return
-        alone = ptb.concretize(one, DenseMap(A))
+        alone = ptb.concretize(one, DenseCoefficients(A))
         self.require_equal(
             alone.expand_as(value),
-            ptb.concretize(repeat, DenseMap(A)),
+            ptb.concretize(repeat, DenseCoefficients(A)),
             "a shared x (batch one) gives another minimum than a repeated one",
         )
 
@@ -268,7 +268,7 @@ class _Checker:
 
         with torch.enable_grad():
             ptb = self.ptb.map_tensors(track)
-            total = ptb.concretize(leaves[0], DenseMap(leaves[1])).sum()
+            total = ptb.concretize(leaves[0], DenseCoefficients(leaves[1])).sum()
             if not total.requires_grad:
                 self.fail("gradients", "concretize has no gradient")
             gradients: tuple[Tensor | None, ...] = torch.autograd.grad(total, leaves, allow_unused=True)
@@ -280,7 +280,7 @@ class _Checker:
     def check_float32(self, A: Tensor) -> None:
         ptb, x = self.ptb.map_tensors(Tensor.float), self.x.float()
         results = {
-            "concretize": ptb.concretize(x, DenseMap(A.float())),
+            "concretize": ptb.concretize(x, DenseCoefficients(A.float())),
             "hull": ptb.hull(x).lower,
             "sample": ptb.sample(x, 2, self.generator(7)),
         }

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from hypothesis import strategies as st
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.registry.conformance import ANYWHERE, Domain, domains_of
+from lirpa_core.linear.interval import Interval
+from lirpa_core.plugins.conformance import ANYWHERE, Domain, domains_of
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.testing.calls import describe, map_call

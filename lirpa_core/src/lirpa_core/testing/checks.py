@@ -28,7 +28,7 @@ CHECKS: Final[dict[str, Callable[[Case], None]]] = {
     "batch": consistency.check_batch,
     "shared": consistency.check_shared,
     "gradients": consistency.check_gradients,
-    "loose": consistency.check_loose,
+    "unstable inputs": consistency.check_unstable_inputs,
     "float32": consistency.check_float32,
     "compiled": compiling.check_compiled,
 }

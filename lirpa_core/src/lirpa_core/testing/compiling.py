@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Relaxation
 from lirpa_core.errors import DomainError
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.testing.case import Case
 
 _ROWS = 2

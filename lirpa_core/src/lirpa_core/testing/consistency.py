@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.rules.base import MODES
 from lirpa_core.rules.call import Call
 from lirpa_core.testing.attack import gradients_of
@@ -18,7 +18,7 @@ _NARROWEST = 1e-100
 
 
 def check_declarations(case: Case) -> None:
-    """`family`, `modes`, `is_affine`, `needs_interval` and `loose` have the promised form."""
+    """`family`, `modes`, `is_affine`, `needs_interval` and `unstable_inputs` have the promised form."""
     rule, call, n = case.rule, case.call, len(case.inputs)
     if not rule.family:
         case.fail("declarations", f"family must be a non-empty string, not {rule.family!r}")
@@ -32,16 +32,19 @@ def check_declarations(case: Case) -> None:
         case.fail("declarations", f"needs_interval must return {n} bools, one an operand, not {needs!r}")
     if not case.has_lines:
         return
-    masks = rule.loose(call, case.needed)
+    masks = rule.unstable_inputs(call, case.needed)
     if len(masks) != n:
-        case.fail("declarations", f"loose must return {n} entries, one an operand, not {len(masks)}")
+        case.fail(
+            "declarations", f"unstable_inputs must return {n} entries, one an operand, not {len(masks)}"
+        )
     for i, mask in enumerate(masks):
         wanted = [case.batch, *call.shapes[i]]
         if mask is not None and (
             mask.dtype != torch.bool or list(mask.shape) not in (wanted, [1, *wanted[1:]])
         ):
             case.fail(
-                "declarations", f"loose of x{i} must be bool {wanted}, not {mask.dtype} {list(mask.shape)}"
+                "declarations",
+                f"unstable_inputs of x{i} must be bool {wanted}, not {mask.dtype} {list(mask.shape)}",
             )
 
 
@@ -72,8 +75,8 @@ def check_purity(case: Case) -> None:
     compare("relax")
     if not isinstance(relaxation, Relaxation):
         return  # `check_results` says so
-    case.rule.loose(case.call, fresh.needed)
-    compare("loose")
+    case.rule.unstable_inputs(case.call, fresh.needed)
+    compare("unstable_inputs")
     probe = case.start_outputs[0].unsqueeze(0).clone()
     copy = probe.clone()
     for affine in (relaxation.lower, relaxation.upper):
@@ -199,11 +202,11 @@ def _smooth_at_the_ends(case: Case) -> Tensor:
     return smooth
 
 
-def check_loose(case: Case) -> None:
-    """Tightening an element that `loose` calls useless does not change the relaxation."""
+def check_unstable_inputs(case: Case) -> None:
+    """Tightening an element that `unstable_inputs` calls useless does not change the relaxation."""
     if not case.has_lines or all(x is None for x in case.needed):
         return
-    masks = case.rule.loose(case.call, case.needed)
+    masks = case.rule.unstable_inputs(case.call, case.needed)
     tightened = []
     for i, (x, mask) in enumerate(zip(case.inputs, masks, strict=True)):
         part = case.snap(i, inside(x, case.generator(20 + i)))
@@ -216,8 +219,8 @@ def check_loose(case: Case) -> None:
     for side, ours, theirs in zip(("lower", "upper"), case.lines(points), other.lines(points), strict=True):
         case.fail_where(
             (ours - theirs).abs() - case.allowed,
-            "loose",
-            f"loose is False, yet a tighter box changes the {side} affine function",
+            "unstable inputs",
+            f"unstable_inputs is False, yet a tighter box changes the {side} affine function",
             mode="relax",
             points=points,
             values={"before": ours, "after": theirs},

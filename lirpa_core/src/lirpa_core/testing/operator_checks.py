@@ -9,8 +9,8 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map.base import flatten
-from lirpa_core.bounds.linear_op import LinearOp
+from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.operators import LinearOp
 from lirpa_core.testing.case import Case
 from lirpa_core.testing.tolerance import allowance
 

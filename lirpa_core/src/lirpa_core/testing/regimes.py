@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from lirpa_core.registry.conformance import Domain
+from lirpa_core.plugins.conformance import Domain
 
 T = TypeVar("T")
 

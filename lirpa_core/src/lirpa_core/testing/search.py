@@ -12,8 +12,8 @@ import torch
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.registry.conformance import Domain
+from lirpa_core.linear.interval import Interval
+from lirpa_core.plugins.conformance import Domain
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
 from lirpa_core.testing.case import Case

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map.base import flatten
-from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.testing.case import Case, clamp, evaluate_affine
 
 

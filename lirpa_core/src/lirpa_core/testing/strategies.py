@@ -13,9 +13,9 @@ try:
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise ImportError("lirpa_core.testing needs hypothesis: pip install 'lirpa-core[testing]'") from error
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.capture.graph import Shape
-from lirpa_core.registry.conformance import ANYWHERE, Domain
+from lirpa_core.graph import Shape
+from lirpa_core.linear.interval import Interval
+from lirpa_core.plugins.conformance import ANYWHERE, Domain
 from lirpa_core.testing.regimes import REGIMES, Ends, Limits, RandomSource, T, ends_of, require_regime
 
 __all__ = ["REGIMES", "boxes", "edges", "operand_boxes", "random_boxes"]

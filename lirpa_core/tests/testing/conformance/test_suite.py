@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 from torch import Tensor
 
 from lirpa_core import PerturbationLpNorm
-from lirpa_core.bounds.linear_map import DenseMap, RowsMap
 from lirpa_core.cli.group import cli
 from lirpa_core.errors import OptionError, PluginError
-from lirpa_core.registry import ConformanceCases, Registry, build_registry, hookimpl
+from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows
+from lirpa_core.plugins import ConformanceCases, Registry, build_registry, hookimpl
 from lirpa_core.rules import Bilinear, Call, Linear, Operand, Unary, mixed, smooth
 from lirpa_core.testing.conformance import Outcome, Report, Suite, assert_conforms, run, select, suite_of
 from lirpa_core.testing.profiles import PROFILES, Profile, profile_of
@@ -147,7 +147,9 @@ def test_outcomes_survive_json() -> None:
 def test_kernels_structures_and_sets() -> None:
     def cases(cases: ConformanceCases) -> None:
         cases.add("vector", Call.of(aten.neg.default, Operand((2, 3))))
-        cases.linear_map("dense", DenseMap, lambda shape: DenseMap(torch.ones(2, 1, *shape).double()))
+        cases.coefficients(
+            "dense", DenseCoefficients, lambda shape: DenseCoefficients(torch.ones(2, 1, *shape).double())
+        )
 
     def broken_kernel(op: Any, A: Any) -> Any:
         return A
@@ -160,8 +162,8 @@ def test_kernels_structures_and_sets() -> None:
     @hookimpl
     def operators(registry: Any) -> None:
         register(registry)
-        registry.kernel(aten.neg.default, DenseMap, broken_kernel)
-        registry.kernel(aten.neg.default, RowsMap, lambda op, A: None)
+        registry.kernel(aten.neg.default, DenseCoefficients, broken_kernel)
+        registry.kernel(aten.neg.default, SelectedRows, lambda op, A: None)
 
     @hookimpl
     def sets(registry: Any) -> None:
@@ -170,12 +172,12 @@ def test_kernels_structures_and_sets() -> None:
     vars(module).update(lirpa_register_operators=operators, lirpa_register_perturbations=sets)
     failed = {(o.kind, o.subject): o.failure for o in report_of(module).failures}
     assert set(failed) == {
-        ("kernel", "aten.neg.default for DenseMap"),
-        ("kernel", "aten.neg.default for RowsMap"),
-        ("structure", "RowsMap"),
+        ("kernel", "aten.neg.default for DenseCoefficients"),
+        ("kernel", "aten.neg.default for SelectedRows"),
+        ("structure", "SelectedRows"),
         ("perturbation", "ball"),
     }
-    assert "dense coefficients -1.0" in failed["kernel", "aten.neg.default for DenseMap"].message  # type: ignore[union-attr]
+    assert "dense coefficients -1.0" in failed["kernel", "aten.neg.default for DenseCoefficients"].message  # type: ignore[union-attr]
     assert failed["perturbation", "ball"].check == "no case"  # type: ignore[union-attr]
 
 
@@ -194,7 +196,7 @@ def test_declarations_are_checked() -> None:
         (lambda c: (c.add("one", call), c.add("one", call)), "registered twice"),
         (lambda c: c.add("one", call, domain=[(0, 1), (0, 1)]), "expected 1 domains"),
         (lambda c: c.perturbation("one", 3, torch.ones(2)), "expected a Perturbation"),
-        (lambda c: c.linear_map("one", dict, dict), "expected a LinearMap type"),
+        (lambda c: c.coefficients("one", dict, dict), "expected a Coefficients type"),
         (lambda c: c.model("one", Cube, torch.ones(1, 2)), "expected operators in `covers`"),
         (lambda c: 1 / 0, "cannot declare its conformance cases: ZeroDivisionError"),
     ):

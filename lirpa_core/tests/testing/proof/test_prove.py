@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal, LinearOp
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.registry import default_registry
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal, LinearOp
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.plugins import default_registry
 from lirpa_core.rules import CONVEX, Arc, Call, Curve, Operand, Unary
 from lirpa_core.testing import RuleViolation, check_rule
 from lirpa_core.testing.proof import Jet, Piecewise, Refuted, Smooth, Undecided, line, prove_unary

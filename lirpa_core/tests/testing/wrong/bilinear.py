@@ -5,9 +5,9 @@ from __future__ import annotations
 from honest import Mul
 from honest import mul_call as mul
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal
-from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from wrong.fault import Fault
 
 

@@ -9,8 +9,8 @@ from honest import Relu, Tanh
 from honest import relu_call as relu
 from honest import tanh_call as tanh
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from wrong.fault import Fault
 
 
@@ -80,7 +80,7 @@ class NeedsAsOne(Relu):
 
 
 class LooseAsFloats(Relu):
-    def loose(self, call, inputs):
+    def unstable_inputs(self, call, inputs):
         return (inputs[0].lower.abs(),)
 
 
@@ -134,5 +134,5 @@ RULES: dict[str, Fault] = {
     "unknown mode": Fault(UnknownMode(), relu, ("declarations",), "modes must be"),
     "is_affine is a tensor": Fault(AffineOnBatches(), relu, ("declarations",), "must return a bool"),
     "needs of another operand": Fault(NeedsAsOne(), relu, ("declarations",), "needs_interval must return 1"),
-    "loose in floats": Fault(LooseAsFloats(), relu, ("declarations",), "loose of x0 must be bool"),
+    "loose in floats": Fault(LooseAsFloats(), relu, ("declarations",), "unstable_inputs of x0 must be bool"),
 }

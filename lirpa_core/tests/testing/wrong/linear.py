@@ -7,8 +7,8 @@ from honest import linear_call as linear
 from honest import neg_call as neg
 from honest import pad_call as pad
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from wrong.fault import Fault
 
 

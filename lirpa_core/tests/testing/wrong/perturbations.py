@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from honest import Pixels
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import RowsMap
+from lirpa_core.linear.coefficients import SelectedRows
+from lirpa_core.linear.interval import Interval
 from lirpa_core.perturbations import PerturbationLpNorm
 
 
@@ -96,8 +96,8 @@ class DenseOnly(PerturbationLpNorm):
     """Right for dense coefficients, forgets the scale of selected rows."""
 
     def concretize(self, x, A):
-        if isinstance(A, RowsMap):
-            A = RowsMap(A.index, torch.ones_like(A.scale_), A.size)
+        if isinstance(A, SelectedRows):
+            A = SelectedRows(A.index, torch.ones_like(A.values), A.size)
         return super().concretize(x, A)
 
 
@@ -173,7 +173,7 @@ SETS: dict[str, tuple[Any, str, str]] = {
     "box forgotten": (BoxForgotten(0.5, 2, x_L=0.0, x_U=1.0), "concretize", "below that over the hull"),
     "box instead of ball": (BoxInsteadOfBall(0.5, 2), "exact", "not attained"),
     "smallest radius for all": (SameRadiusForAll(torch.tensor([0.1, 0.2, 0.3]), 2), "concretize", "exceeds"),
-    "claims to be a box": (ClaimsToBeABox(0.5, 2), "concretize", "exceeds the form at a member"),
+    "registrations to be a box": (ClaimsToBeABox(0.5, 2), "concretize", "exceeds the form at a member"),
     "hull too small": (HullTooSmall(0.5, 2), "sample", "not contained"),
     "samples outside": (SamplesOutside(0.5, 2), "sample", "not contained"),
     "contains everything": (ContainsEverything(0.5, 2), "contains", "far outside"),

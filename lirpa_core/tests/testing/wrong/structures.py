@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map import DenseMap, LinearMap
+from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 
 
-class Wrong(LinearMap):
+class Wrong(Coefficients):
     """A dense map that delegates, so that each fault is one method."""
 
     def __init__(self, A: Tensor) -> None:
@@ -34,7 +34,7 @@ class NormWithoutWeight(Wrong):
 
 class InterleavedNegation(Wrong):
     def with_negated(self):
-        return DenseMap(torch.stack([self.A, -self.A], 1).flatten(0, 1))
+        return DenseCoefficients(torch.stack([self.A, -self.A], 1).flatten(0, 1))
 
 
 class ScalesInPlace(Wrong):
@@ -49,7 +49,7 @@ class WrongBatch(Wrong):
 
 class SumsTheWrongDimension(Wrong):
     def sum_to(self, shape):
-        return DenseMap(
+        return DenseCoefficients(
             self.A.mean(tuple(range(2, self.A.dim())), keepdim=True).expand(*self.A.shape[:2], *shape)
         )
 
@@ -61,7 +61,7 @@ class NoSharedValues(Wrong):
 
 class NegativePartDropped(Wrong):
     def relax(self, lower, upper):
-        return DenseMap(self.A.clamp(min=0) * lower)
+        return DenseCoefficients(self.A.clamp(min=0) * lower)
 
 
 MAPS: dict[str, tuple[type[Wrong], str]] = {

@@ -11,13 +11,13 @@ from honest import Relu, Tanh
 from honest import relu_call as relu
 from honest import tanh_call as tanh
 
-from lirpa_core.aten.activation.elementary import RECIPROCAL
-from lirpa_core.aten.activation.exponential import EXP
-from lirpa_core.aten.activation.gated import SILU
-from lirpa_core.aten.activation.s_shaped import TANH
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal
-from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.operators.activation.elementary import RECIPROCAL
+from lirpa_core.operators.activation.exponential import EXP
+from lirpa_core.operators.activation.gated import SILU
+from lirpa_core.operators.activation.s_shaped import TANH
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary
 from lirpa_core.testing.proof import Jet
@@ -157,7 +157,7 @@ class WholeBatch(Relu):
 class NothingLoose(Relu):
     """Tells the engine that no tighter interval would help."""
 
-    def loose(self, call, inputs):
+    def unstable_inputs(self, call, inputs):
         return (None,)
 
 
@@ -280,5 +280,5 @@ RULES: dict[str, Fault] = {
     "looks at the whole batch": Fault(
         WholeBatch(), relu, ("batch", "degenerate"), "in a batch than alone", {"without": ("degenerate",)}
     ),
-    "nothing worth tightening": Fault(NothingLoose(), relu, ("loose",), "tighter box changes"),
+    "nothing worth tightening": Fault(NothingLoose(), relu, ("unstable inputs",), "tighter box changes"),
 }

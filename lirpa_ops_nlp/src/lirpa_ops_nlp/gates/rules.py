@@ -10,14 +10,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.activation.gated import GELU, GELU_TANH, SILU
-from lirpa_core.aten.activation.s_shaped import SIGMOID, TANH
-from lirpa_core.aten.choice import any_over_broadcast
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal, LinearOp, align
-from lirpa_core.bounds.relaxation import Affine, Relaxation
-from lirpa_core.capture.graph import Argument, Node, NodeKind, Ref
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.graph import Argument, Node, NodeKind, Ref
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal, LinearOp, align
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.operators.activation.gated import GELU, GELU_TANH, SILU
+from lirpa_core.operators.activation.s_shaped import SIGMOID, TANH
+from lirpa_core.operators.conditions import any_over_broadcast
+from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Slot
 from lirpa_core.rules.general import General
 from lirpa_core.rules.unary import LOWER, UPPER, Curve, supporting_slope
@@ -52,7 +52,7 @@ class Gate:
         below, above = both_planes(self.surface, box, self.hints(stacked_with_mirror(box)))
         return Relaxation(_affine(call, below, box), _affine(call, above, box))
 
-    def loose(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
         """Elements of which either operand moves."""
         box = box_of(call, inputs)
         moves = (box.lx < box.ux) | (box.ly < box.uy)
@@ -149,5 +149,5 @@ def register(registry: OperatorRegistry) -> None:
         (gelu_mul, GELU_MUL),
         (gelu_tanh_mul, GELU_TANH_MUL),
     ):
-        registry.register(op, General(("self", "other"), gate.interval, gate.relax, gate.loose))
+        registry.register(op, General(("self", "other"), gate.interval, gate.relax, gate.unstable_inputs))
     registry.fuse(aten.mul.Tensor, gated_product)

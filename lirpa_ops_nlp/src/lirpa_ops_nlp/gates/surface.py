@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.activation.s_shaped import SIGMOID, TANH
-from lirpa_core.bounds.interval import Interval
+from lirpa_core.linear.interval import Interval
+from lirpa_core.operators.activation.s_shaped import SIGMOID, TANH
 from lirpa_core.rules.unary import LOWER, UPPER, Curve
 from lirpa_core.rules.unary.tangent import point_of_slope
 

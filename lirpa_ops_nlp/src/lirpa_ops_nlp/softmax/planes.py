@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.bounds.relaxation import Affine
+from lirpa_core.linear.relaxation import Affine
 from lirpa_ops_nlp.softmax.outer import OwnMinusOthers
 from lirpa_ops_nlp.softmax.scores import Scores, others
 from lirpa_ops_nlp.softmax.support import LOWER, UPPER, sigmoid_line
@@ -76,7 +76,7 @@ def _advantage_below(scores: Scores) -> tuple[Tensor, Tensor]:
     """
     log_sum = _mean_of_ends(scores)
     log_s = log_sum.clamp(min=-_limit(log_sum))
-    value = scores.filled(scores.center) - (log_s - 1 + (log_sum - log_s).exp())
+    value = scores.filled(scores.midpoint) - (log_s - 1 + (log_sum - log_s).exp())
     return value, (-log_s).exp()
 
 
@@ -92,7 +92,7 @@ def _through_exponentials(scores: Scores, chords: Tensor) -> Plane:
     """Tangent of the convex `exp(xᵢ) / Σⱼ chordⱼ(xⱼ)` (Wei et al. 2023, the lower LSE bound)."""
     sums = [torch.logsumexp(_safe(e, scores.dim), scores.dim, keepdim=True) for e in (scores.low, scores.up)]
     log_sum = torch.logaddexp(sums[0], sums[1]) - math.log(2)
-    value = (scores.filled(scores.center) - log_sum).exp()
+    value = (scores.filled(scores.midpoint) - log_sum).exp()
     weight = value * (-log_sum).exp()
     return Plane(value, value - weight * chords, weight)
 
@@ -143,7 +143,7 @@ def softmax_upper(scores: Scores) -> Affine:
     the upper LSE bound of Wei et al. 2023, nor above the chord of `1/D`.
     """
     low, up = scores.advantage
-    center = scores.center
+    center = scores.midpoint
     rest = others(center, scores.dim, scores.live)
     z = (scores.filled(center) - rest).maximum(low).minimum(up)
     k, b = sigmoid_line(low, up, z, UPPER)
@@ -166,7 +166,7 @@ def log_softmax_lower(scores: Scores) -> Affine:
     sums = [torch.logsumexp(_safe(e, scores.dim), scores.dim, keepdim=True) for e in (scores.low, scores.up)]
     log_sum = torch.logaddexp(sums[0], sums[1]) - math.log(2)
     weight = (-log_sum).exp().expand(low.shape)
-    direct = Plane(scores.filled(scores.center) - log_sum, 1 - weight * chords, weight)
+    direct = Plane(scores.filled(scores.midpoint) - log_sum, 1 - weight * chords, weight)
     value, factor = _advantage_below(scores)
     width = (up - low).detach()
     safe = torch.where(width > 0, width, 1)
@@ -182,7 +182,7 @@ def log_softmax_upper(scores: Scores) -> Affine:
 
     The centre is shifted by its own maximum: how far it is from the upper ends would be lost of the slopes.
     """
-    far = scores.center
+    far = scores.midpoint
     peak = scores.filled(far.detach(), -math.inf).amax(scores.dim, keepdim=True)
     center = far - torch.where(peak.isfinite(), peak, 0)
     log_sum = torch.logsumexp(_safe(center, scores.dim), scores.dim, keepdim=True)

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import align
-from lirpa_core.bounds.relaxation import Relaxation
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import align
+from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.general import General
 from lirpa_ops_nlp.operators import masked_softmax
@@ -68,7 +68,7 @@ def log_softmax_planes(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     return Relaxation(planes.log_softmax_lower(scores), planes.log_softmax_upper(scores))
 
 
-def loose(call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
+def unstable_inputs(call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
     """Scores that move, and take part."""
     (x,) = inputs
     if not call.shape:
@@ -88,8 +88,8 @@ def refuse(call: Call) -> str | None:
     return None
 
 
-SOFTMAX = General(("self",), softmax_interval, softmax_planes, loose, refuse)
-LOG_SOFTMAX = General(("self",), log_softmax_interval, log_softmax_planes, loose, refuse)
+SOFTMAX = General(("self",), softmax_interval, softmax_planes, unstable_inputs, refuse)
+LOG_SOFTMAX = General(("self",), log_softmax_interval, log_softmax_planes, unstable_inputs, refuse)
 
 
 def register(registry: OperatorRegistry) -> None:

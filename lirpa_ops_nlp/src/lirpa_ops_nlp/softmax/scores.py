@@ -62,7 +62,7 @@ class Scores:
         return torch.where(self.live, x, value)
 
     @property
-    def center(self) -> Tensor:
+    def midpoint(self) -> Tensor:
         """Shifted centre; −∞ for scores that are left out."""
         return self.low / 2 + self.up / 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.activation.s_shaped import SIGMOID
+from lirpa_core.operators.activation.s_shaped import SIGMOID
 from lirpa_core.rules.unary import LOWER, UPPER, intercept
 from lirpa_core.rules.unary.tangent import chord, tangent_point
 

@@ -2,6 +2,6 @@
 
 from lirpa_ops_vision.patches.kernels import register
 from lirpa_ops_vision.patches.placement import Placement
-from lirpa_ops_vision.patches.structure import PatchesMap
+from lirpa_ops_vision.patches.structure import PatchesCoefficients
 
-__all__ = ["PatchesMap", "Placement", "register"]
+__all__ = ["PatchesCoefficients", "Placement", "register"]

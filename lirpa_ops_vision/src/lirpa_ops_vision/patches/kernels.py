@@ -9,17 +9,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lirpa_core.aten.arithmetic import factor
-from lirpa_core.bounds.linear_map import LinearMap, RowsMap
-from lirpa_core.bounds.linear_op import LinearOp
-from lirpa_core.registry import OperatorRegistry
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.operators import LinearOp
+from lirpa_core.operators.arithmetic import factor
+from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import WeightedOp
 from lirpa_core.rules.call import Slot
 from lirpa_core.rules.linear import StructuralOp
 from lirpa_ops_vision.conv import ConvGeometry
 from lirpa_ops_vision.folding import spatial
 from lirpa_ops_vision.patches.placement import Pair, Placement
-from lirpa_ops_vision.patches.structure import PatchesMap, is_image, placement_of, single_pixels
+from lirpa_ops_vision.patches.structure import PatchesCoefficients, is_image, placement_of, single_pixels
 from lirpa_ops_vision.windows import WindowSum
 
 aten = torch.ops.aten
@@ -51,7 +51,7 @@ def _through(place: Placement, geometry: ConvGeometry, weight: Tensor, size: Pai
     return place.through(extent, geometry.stride, geometry.before, size)
 
 
-def conv_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
+def conv_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None:
     """Patches through a convolution: the windows grow by its kernel and spread by its stride."""
     geometry = _slides(op)
     if geometry is None:
@@ -63,10 +63,10 @@ def conv_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
         return None
     values = A.cleaned().values  # [R, B, C_out, kh, kw]
     pulled = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
-    return PatchesMap(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
+    return PatchesCoefficients(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 
-def conv_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
+def conv_rows(op: LinearOp, A: SelectedRows) -> Coefficients | None:
     """Selected rows through a convolution: kernels of the weight, without a product."""
     geometry = _slides(op)
     if geometry is None:
@@ -77,8 +77,8 @@ def conv_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
         return None
     kernels = _whole_kernels(op.weight.value, geometry)  # [C_out, C, kh, kw]
     channel = A.index // math.prod(A.shape[-2:])
-    values = kernels[channel] * A.scale_[..., None, None, None]
-    return PatchesMap(values, place, op.in_shape, clean=place.inside)
+    values = kernels[channel] * A.values[..., None, None, None]
+    return PatchesCoefficients(values, place, op.in_shape, clean=place.inside)
 
 
 def _whole_kernels(weight: Tensor, geometry: ConvGeometry) -> Tensor:
@@ -99,7 +99,7 @@ def _whole_kernels(weight: Tensor, geometry: ConvGeometry) -> Tensor:
 # ---------------------------------------------------------------------- sums, concatenation
 
 
-def add_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
+def add_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None:
     """Patches through a sum, a difference or a negation, of operands of the output's shape."""
     assert isinstance(op, StructuralOp)
     if op.in_shape != op.call.shape:
@@ -112,7 +112,7 @@ def _name_of(op: StructuralOp) -> str:
     return next(n for n, v in op.call.arguments.items() if isinstance(v, Slot) and v.index == op.slot)
 
 
-def cat_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
+def cat_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None:
     """Patches through a concatenation of channels: a slice of them."""
     assert isinstance(op, StructuralOp)
     rank = len(op.in_shape)
@@ -127,7 +127,7 @@ def cat_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
     return None
 
 
-def pad_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
+def pad_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None:
     """Patches through a constant border, or a crop: the same windows over another part of the plane."""
     assert isinstance(op, StructuralOp)
     given = op.call["pad"]
@@ -142,7 +142,7 @@ def pad_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
 # ---------------------------------------------------------------------- average pooling
 
 
-def average_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
+def average_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None:
     """Patches through average pooling: a division, then a convolution with ones."""
     assert isinstance(op, StructuralOp)
     call = op.call
@@ -157,10 +157,10 @@ def average_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
     if place.covers or not is_image(op.in_shape):
         return None
     divided = A.scale(_shares(op, A.values.dtype))
-    assert isinstance(divided, PatchesMap)
+    assert isinstance(divided, PatchesCoefficients)
     values = divided.cleaned().values
     pulled = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
-    return PatchesMap(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
+    return PatchesCoefficients(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 
 def _shares(op: StructuralOp, dtype: torch.dtype) -> Tensor:
@@ -179,7 +179,7 @@ def _number_inside(op: StructuralOp, ones: Tensor) -> Tensor:
     return replace(op, call=replace(op.call, arguments=arguments)).apply(ones)
 
 
-def average_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
+def average_rows(op: LinearOp, A: SelectedRows) -> Coefficients | None:
     """Selected rows through average pooling, by way of patches of one pixel."""
     single = single_pixels(A)
     return None if single is None else average_patches(op, single)
@@ -188,7 +188,7 @@ def average_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
 # ---------------------------------------------------------------------- maximum pooling
 
 
-def window_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
+def window_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None:
     """Patches through sums over the windows of one kernel, each element of a window with weights of its own."""
     assert isinstance(op, WindowSum)
     slide = op.windows.slide
@@ -202,7 +202,7 @@ def window_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
     total: Tensor | None = None
     for k, (i, j) in enumerate(itertools.product(*map(range, slide.kernel))):
         part = A.scale(op.weight[..., k])
-        assert isinstance(part, PatchesMap)
+        assert isinstance(part, PatchesCoefficients)
         values = part.values
         if total is None:
             total = values.new_zeros(*values.shape[:3], *place.kernel)
@@ -213,10 +213,10 @@ def window_patches(op: LinearOp, A: PatchesMap) -> LinearMap | None:
         )
         total[..., rows, columns] += values
     assert total is not None
-    return PatchesMap(total, place, op.in_shape, clean=place.inside)
+    return PatchesCoefficients(total, place, op.in_shape, clean=place.inside)
 
 
-def window_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
+def window_rows(op: LinearOp, A: SelectedRows) -> Coefficients | None:
     """Selected rows through sums over windows, by way of patches of one pixel."""
     single = single_pixels(A)
     return None if single is None else window_patches(op, single)
@@ -225,16 +225,16 @@ def window_rows(op: LinearOp, A: RowsMap) -> LinearMap | None:
 def register(registry: OperatorRegistry) -> None:
     """Register this file's kernels."""
     for op in (aten.conv2d.default, aten.conv2d.padding, aten.convolution.default):
-        registry.kernel(op, RowsMap, conv_rows, form="patches")
-        registry.kernel(op, PatchesMap, conv_patches)
+        registry.kernel(op, SelectedRows, conv_rows, form="patches")
+        registry.kernel(op, PatchesCoefficients, conv_patches)
     for op in (
         aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar, aten.rsub.Scalar, aten.neg.default,
     ):  # fmt: skip
-        registry.kernel(op, PatchesMap, add_patches)
-    registry.kernel(aten.cat.default, PatchesMap, cat_patches)
-    registry.kernel(aten.pad.default, PatchesMap, pad_patches)
-    registry.kernel(aten.constant_pad_nd.default, PatchesMap, pad_patches)
-    registry.kernel(aten.avg_pool2d.default, RowsMap, average_rows, form="patches")
-    registry.kernel(aten.avg_pool2d.default, PatchesMap, average_patches)
-    registry.kernel(WindowSum, RowsMap, window_rows, form="patches")
-    registry.kernel(WindowSum, PatchesMap, window_patches)
+        registry.kernel(op, PatchesCoefficients, add_patches)
+    registry.kernel(aten.cat.default, PatchesCoefficients, cat_patches)
+    registry.kernel(aten.pad.default, PatchesCoefficients, pad_patches)
+    registry.kernel(aten.constant_pad_nd.default, PatchesCoefficients, pad_patches)
+    registry.kernel(aten.avg_pool2d.default, SelectedRows, average_rows, form="patches")
+    registry.kernel(aten.avg_pool2d.default, PatchesCoefficients, average_patches)
+    registry.kernel(WindowSum, SelectedRows, window_rows, form="patches")
+    registry.kernel(WindowSum, PatchesCoefficients, window_patches)

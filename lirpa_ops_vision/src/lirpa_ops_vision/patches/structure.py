@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.linear_map import LinearMap, OptionalSides, RowsMap, Sides
-from lirpa_core.bounds.norms import scaled_norm
-from lirpa_core.bounds.scratch import relax_halves
-from lirpa_core.capture.graph import Shape
+from lirpa_core.graph import Shape
+from lirpa_core.linear.coefficients import Coefficients, OptionalSides, SelectedRows, Sides
+from lirpa_core.linear.norms import scaled_norm
+from lirpa_core.linear.relax.eager import relax_halves
 from lirpa_ops_vision.patches.placement import Placement
 
 #: Elements of the windows that one step works on, so that temporaries stay small and in the cache.
@@ -20,7 +20,7 @@ _CHUNK = 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class PatchesMap(LinearMap):
+class PatchesCoefficients(Coefficients):
     """Rows whose coefficients vanish outside a window (cf. Xu et al. 2020, "patches mode").
 
     Rows may repeat the placement: rows `i`, `i + R0`, `i + 2 R0`, .. share one window. What lies
@@ -51,7 +51,7 @@ class PatchesMap(LinearMap):
         return self.size
 
     @property
-    def numbers(self) -> int:
+    def numel(self) -> int:
         return self.values.numel()
 
     def to_dense(self) -> Tensor:
@@ -79,11 +79,11 @@ class PatchesMap(LinearMap):
         """`[R0, B, kh, kw]` to `[1, R0, B, 1, kh, kw]`."""
         return x.unsqueeze(2).unsqueeze(0)
 
-    def with_values(self, values: Tensor, *, clean: bool) -> PatchesMap:
+    def with_values(self, values: Tensor, *, clean: bool) -> PatchesCoefficients:
         """Other values in the same windows."""
         return replace(self, values=values, clean=clean)
 
-    def cleaned(self) -> PatchesMap:
+    def cleaned(self) -> PatchesCoefficients:
         """The same map with zeros outside the image."""
         if self.clean or self.place.inside:
             return self
@@ -157,13 +157,13 @@ class PatchesMap(LinearMap):
             norm = scaled_norm(flat, q)
         return norm.expand(-1, self.batch)
 
-    def scale(self, factor: Tensor) -> LinearMap:
+    def scale(self, factor: Tensor) -> Coefficients:
         image = self._images(factor)
         if _is_constant(image):
             return self.with_values(self.values * image[..., :1, :1], clean=self.clean)
         return self.with_values(self._each([image], lambda a, f: (a * f,))[0], clean=True)
 
-    def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[LinearMap, Tensor | None]:
+    def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
         present = [side is not None for side in biases]
         images = [self._images(side) for side in (*slopes, *biases) if side is not None]
 
@@ -179,33 +179,33 @@ class PatchesMap(LinearMap):
 
     # -------------------------------------------------------------- rearranging
 
-    def split(self) -> tuple[LinearMap, LinearMap]:
+    def split(self) -> tuple[Coefficients, Coefficients]:
         return (
             self.with_values(self.values.clamp(min=0), clean=self.clean),
             self.with_values(self.values.clamp(max=0), clean=self.clean),
         )
 
-    def negate(self) -> LinearMap:
+    def negate(self) -> Coefficients:
         return self.with_values(-self.values, clean=self.clean)
 
-    def with_negated(self) -> LinearMap:
+    def with_negated(self) -> Coefficients:
         return self.with_values(torch.cat([self.values, -self.values]), clean=self.clean)
 
-    def take(self, start: int, stop: int) -> LinearMap:
+    def take(self, start: int, stop: int) -> Coefficients:
         place = self.place.repeated(self.repeat).take(start, stop)
         return replace(self, values=self.values[start:stop], place=place)
 
-    def squeeze(self, dim: int) -> LinearMap:
+    def squeeze(self, dim: int) -> Coefficients:
         if dim >= len(self.size) - 3:
             return super().squeeze(dim)
         return replace(self, size=self.size[:dim] + self.size[dim + 1 :])
 
-    def channels(self, start: int, stop: int) -> PatchesMap:
+    def channels(self, start: int, stop: int) -> PatchesCoefficients:
         """The coefficients of channels `start` to `stop`, as a map over those channels."""
         size = (*self.size[:-3], stop - start, *self.size[-2:])
         return replace(self, values=self.values[:, :, start:stop], size=size)
 
-    def add(self, other: LinearMap) -> LinearMap | None:
+    def add(self, other: Coefficients) -> Coefficients | None:
         theirs = _ADDENDS.get(type(other), _none)(other)
         if theirs is None or not self._fits(theirs):
             return None
@@ -216,9 +216,9 @@ class PatchesMap(LinearMap):
         values = _padded(mine.values, self.place.margin(place)) + _padded(
             yours.values, theirs.place.margin(place)
         )
-        return PatchesMap(values, place, self.size, clean=True)
+        return PatchesCoefficients(values, place, self.size, clean=True)
 
-    def _fits(self, other: PatchesMap) -> bool:
+    def _fits(self, other: PatchesCoefficients) -> bool:
         mine, yours = self.place, other.place
         if self.size != other.size or self.rows != other.rows or mine.stride != yours.stride:
             return False
@@ -242,7 +242,7 @@ def _padded(values: Tensor, margin: tuple[int, int, int, int]) -> Tensor:
     return torch.constant_pad_nd(values, margin) if any(margin) else values
 
 
-def single_pixels(rows: RowsMap) -> PatchesMap | None:
+def single_pixels(rows: SelectedRows) -> PatchesCoefficients | None:
     """Selected rows of an image as patches of one pixel; None where the value is no image."""
     if not is_image(rows.shape):
         return None
@@ -250,11 +250,11 @@ def single_pixels(rows: RowsMap) -> PatchesMap | None:
     area = space[0] * space[1]
     index = rows.index
     one_hot = torch.nn.functional.one_hot(index // area, channels)  # [R, B, C]
-    values = (one_hot.to(rows.scale_.dtype) * rows.scale_.unsqueeze(-1))[..., None, None]
-    return PatchesMap(values, placement_of(rows), rows.shape, clean=True)
+    values = (one_hot.to(rows.values.dtype) * rows.values.unsqueeze(-1))[..., None, None]
+    return PatchesCoefficients(values, placement_of(rows), rows.shape, clean=True)
 
 
-def placement_of(rows: RowsMap) -> Placement:
+def placement_of(rows: SelectedRows) -> Placement:
     """Windows of one pixel at the rows' own positions."""
     height, width = rows.shape[-2:]
     anchor = rows.index % (height * width)
@@ -266,22 +266,22 @@ def is_image(shape: Shape) -> bool:
     return len(shape) >= 3 and math.prod(shape[:-3]) == 1
 
 
-def _none(other: LinearMap) -> PatchesMap | None:
+def _none(other: Coefficients) -> PatchesCoefficients | None:
     return None
 
 
-def _itself(other: LinearMap) -> PatchesMap | None:
-    assert isinstance(other, PatchesMap)
+def _itself(other: Coefficients) -> PatchesCoefficients | None:
+    assert isinstance(other, PatchesCoefficients)
     return other
 
 
-def _from_rows(other: LinearMap) -> PatchesMap | None:
-    assert isinstance(other, RowsMap)
+def _from_rows(other: Coefficients) -> PatchesCoefficients | None:
+    assert isinstance(other, SelectedRows)
     return single_pixels(other)
 
 
 #: How to see another structure as patches, so that it can be added.
-_ADDENDS: dict[type[LinearMap], Callable[[LinearMap], PatchesMap | None]] = {
-    PatchesMap: _itself,
-    RowsMap: _from_rows,
+_ADDENDS: dict[type[Coefficients], Callable[[Coefficients], PatchesCoefficients | None]] = {
+    PatchesCoefficients: _itself,
+    SelectedRows: _from_rows,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from lirpa_core.registry import ConformanceCases
+from lirpa_core.plugins import ConformanceCases
 from lirpa_core.rules import Call, Operand
 
 from {{ cookiecutter.module_name }}.functions import Squash, bump, differences, length, pairwise

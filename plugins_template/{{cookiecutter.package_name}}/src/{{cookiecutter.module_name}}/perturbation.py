@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from lirpa_core import Interval, Perturbation
-from lirpa_core.bounds.linear_map import LinearMap
+from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.errors import PerturbationError
 from torch import Tensor
 
@@ -37,7 +37,7 @@ class PerturbationBrightness(Perturbation):
     def hull(self, x: Tensor) -> Interval:
         return Interval(x - self.eps, x + self.eps)
 
-    def concretize(self, x: Tensor, A: LinearMap) -> Tensor:
+    def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         return A.dot(x) - self.eps * A.dot(torch.ones_like(x)).abs()
 
     def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:

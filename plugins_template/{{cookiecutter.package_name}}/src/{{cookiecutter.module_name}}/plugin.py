@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.registry import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
 
 from {{ cookiecutter.module_name }} import functions, rules
 from {{ cookiecutter.module_name }}.perturbation import PerturbationBrightness

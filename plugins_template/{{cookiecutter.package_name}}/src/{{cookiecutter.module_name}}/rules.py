@@ -62,7 +62,7 @@ def length_interval(call: Call, inputs: tuple[Interval, ...]) -> Interval:
 def length_lines(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     """Below, a tangent plane: the length is convex. Above, a constant, which could be tightened."""
     boxes = _both(call, inputs)
-    h = _hypot(*(box.center for box in boxes.values()))
+    h = _hypot(*(box.midpoint for box in boxes.values()))
     safe = torch.where(h > 0, h, 1)
     zero = torch.zeros_like(h)
     tangent: list[Diagonal] = []  # in the order of `inputs`
@@ -71,9 +71,9 @@ def length_lines(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     for name, box in boxes.items():
         slot = call.slot(name)
         if slot is None:
-            bias = bias + box.center / safe * box.center
+            bias = bias + box.midpoint / safe * box.midpoint
         else:
-            tangent.append(Diagonal(box.center / safe, call.shapes[slot]))
+            tangent.append(Diagonal(box.midpoint / safe, call.shapes[slot]))
             flat.append(Diagonal(zero, call.shapes[slot]))
     upper = length_interval(call, inputs).upper
     return Relaxation(Affine(tuple(tangent), bias), Affine(tuple(flat), upper))

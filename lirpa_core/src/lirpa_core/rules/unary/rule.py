@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_op import Diagonal, align
-from lirpa_core.bounds.relaxation import Affine, Relaxation
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal, align
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.base import MODES
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.unary.curve import CONVEX, LOWER, UPPER, Curve
@@ -115,7 +115,7 @@ class Unary:
         below, above = (slope_range(curve, lo, hi, side) for side in (LOWER, UPPER))
         return (_full(call, below[0]), _full(call, below[1])), (_full(call, above[0]), _full(call, above[1]))
 
-    def loose(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """Elements on whose box the function is not one straight line."""
         curve = self._curve(call)
         lo, hi, _ = _box(call, curve, inputs[0])

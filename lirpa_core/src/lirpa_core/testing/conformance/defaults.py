@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from lirpa_core.registry import RuleCase
-from lirpa_core.registry.conformance import ANYWHERE
+from lirpa_core.plugins import RuleCase
+from lirpa_core.plugins.conformance import ANYWHERE
 from lirpa_core.rules.call import Call, Operand
 
 _SHAPE = (3,)

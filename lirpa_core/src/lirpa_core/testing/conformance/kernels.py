@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.linear_map import LinearMap
-from lirpa_core.bounds.linear_op import LinearOp
-from lirpa_core.registry import MapCase, Registry, RuleCase
-from lirpa_core.registry.entries import KernelEntry
-from lirpa_core.registry.resolve import key_label
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp
+from lirpa_core.plugins import CoefficientsCase, Registry, RuleCase
+from lirpa_core.plugins.entries import KernelEntry
+from lirpa_core.plugins.operator_names import key_label
 from lirpa_core.rules.call import Call
 from lirpa_core.testing.calls import describe
 from lirpa_core.testing.report import LinearMapViolation
@@ -24,7 +24,7 @@ _BATCH = 3
 def check_kernel(
     entry: KernelEntry,
     cases: Sequence[RuleCase],
-    maps: Sequence[MapCase],
+    maps: Sequence[CoefficientsCase],
     registry: Registry,
     *,
     seed: int = 0,
@@ -79,7 +79,7 @@ def _terms(case: RuleCase, entry: KernelEntry, registry: Registry, seed: int) ->
                 yield term
 
 
-def _compare(entry: KernelEntry, term: LinearOp, made: LinearMap, call: Call, name: str) -> int:
+def _compare(entry: KernelEntry, term: LinearOp, made: Coefficients, call: Call, name: str) -> int:
     before = made.to_dense().clone()
     result = entry.kernel(term, made)
     if not torch.equal(made.to_dense(), before):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lirpa_core.registry import ModelCase, Registry
+from lirpa_core.plugins import ModelCase, Registry
 from lirpa_core.testing.conformance.outcome import ModeResult
 from lirpa_core.testing.profiles import Profile
 from lirpa_core.testing.report import Violation

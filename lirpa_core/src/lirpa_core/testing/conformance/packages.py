@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from lirpa_core.errors import OptionError, PluginError
-from lirpa_core.registry import Registry, default_registry
+from lirpa_core.plugins import Registry, default_registry
 from lirpa_core.testing.conformance.suite import Suite
 
 

@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lirpa_core.registry import MapCase, ModelCase, Registry, RuleCase, SetCase
-from lirpa_core.testing.check_linear_map import check_linear_map
+from lirpa_core.plugins import CoefficientsCase, ModelCase, Registry, RuleCase, SetCase
+from lirpa_core.testing.check_coefficients import check_coefficients
 from lirpa_core.testing.check_perturbation import check_perturbation
 from lirpa_core.testing.check_rule import check_rule
 from lirpa_core.testing.conformance.kernels import check_kernel
@@ -111,13 +111,13 @@ def _run_set(
 
 
 def _run_map(
-    blank: Outcome, item: Item, case: MapCase, registry: Registry, profile: Profile, seed: int
+    blank: Outcome, item: Item, case: CoefficientsCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
     tried = 0
     for shape in case.shapes:
         made = case.make(shape)
         if made is not None:
-            check_linear_map(made, seed=seed)
+            check_coefficients(made, seed=seed)
             tried += 1
     if tried == 0:
         return _no_case(blank, f"the case '{case.name}' makes none over its shapes {list(case.shapes)}")
@@ -160,7 +160,7 @@ def _no_case(blank: Outcome, why: str) -> Outcome:
 _CHECKS: Mapping[type, Any] = {
     RuleCase: _run_rule,
     SetCase: _run_set,
-    MapCase: _run_map,
+    CoefficientsCase: _run_map,
     KernelCase: _run_kernel,
     ModelCase: _run_model,
     NoCase: _run_nothing,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lirpa_core.errors import OptionError
-from lirpa_core.registry import AnyCase, MapCase, ModelCase, Registry, RuleCase, SetCase
-from lirpa_core.registry.entries import KernelEntry, OperatorEntry, WholeEntry
-from lirpa_core.registry.resolve import key_label
+from lirpa_core.plugins import AnyCase, CoefficientsCase, ModelCase, Registry, RuleCase, SetCase
+from lirpa_core.plugins.entries import KernelEntry, LeafModuleEntry, OperatorEntry
+from lirpa_core.plugins.operator_names import key_label
 from lirpa_core.testing.conformance.defaults import default_case
 from lirpa_core.testing.conformance.outcome import Key
 
@@ -21,7 +21,7 @@ class KernelCase:
 
     entry: KernelEntry
     calls: tuple[RuleCase, ...]
-    maps: tuple[MapCase, ...]
+    maps: tuple[CoefficientsCase, ...]
     name: str = "dense"
 
 
@@ -116,14 +116,14 @@ class _Collection:
         self.wanted = wanted
         self.rules: dict[Any, list[RuleCase]] = defaultdict(list)
         self.sets: dict[type, list[SetCase]] = defaultdict(list)
-        self.maps: dict[type, list[MapCase]] = defaultdict(list)
+        self.maps: dict[type, list[CoefficientsCase]] = defaultdict(list)
         self.models: list[ModelCase] = []
         for case in registry.conformance_cases():
             if isinstance(case, RuleCase):
                 self.rules[case.key].append(case)
             elif isinstance(case, SetCase):
                 self.sets[type(case.perturbation)].append(case)
-            elif isinstance(case, MapCase):
+            elif isinstance(case, CoefficientsCase):
                 self.maps[case.structure].append(case)
             else:
                 self.models.append(case)
@@ -138,9 +138,9 @@ class _Collection:
         yield from self.perturbation_items()
 
     def rule_items(self) -> Iterator[Item]:
-        entries: dict[Any, OperatorEntry | WholeEntry] = {
+        entries: dict[Any, OperatorEntry | LeafModuleEntry] = {
             **self.registry.operators,
-            **self.registry.wholes,
+            **self.registry.leaf_modules,
         }
         covered = {op for model in self.models for op in model.covers}
         for key, entry in entries.items():
@@ -155,7 +155,7 @@ class _Collection:
 
     def stray_items(self) -> Iterator[Item]:
         """Cases for operators that nobody registers."""
-        known = {*self.registry.operators, *self.registry.wholes}
+        known = {*self.registry.operators, *self.registry.leaf_modules}
         for key, cases in self.rules.items():
             if key not in known:
                 yield Item(cases[0].plugin, "rule", subject_of(key), cases[0])
@@ -168,7 +168,7 @@ class _Collection:
             owners.setdefault(structure, entry.plugin)
         for structure, plugin in owners.items():
             cases: Sequence[ItemCase] = self.maps.get(structure) or [
-                NoCase(f'cases.linear_map("…", {structure.__name__}, …)')
+                NoCase(f'cases.coefficients("…", {structure.__name__}, …)')
             ]
             for case in cases:
                 yield Item(plugin, "structure", structure.__name__, case)

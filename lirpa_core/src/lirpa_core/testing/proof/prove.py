@@ -12,8 +12,8 @@ import torch
 from flint import ctx
 from torch import Tensor
 
-from lirpa_core.bounds.interval import Interval
-from lirpa_core.bounds.relaxation import Affine, Relaxation
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
 from lirpa_core.testing.proof.jets import Jet
@@ -41,7 +41,7 @@ GivenOracle: TypeAlias = "Callable[[Jet], Jet] | Oracle"
 
 Index: TypeAlias = tuple[int, ...]
 
-Claim: TypeAlias = Literal["lower line", "upper line", "lower end", "upper end"]
+Registration: TypeAlias = Literal["lower line", "upper line", "lower end", "upper end"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Finding:
     """
 
     index: tuple[int, ...]
-    claim: Claim
+    claim: Registration
     line: Line
     box: tuple[float, float]
     verdict: Refuted | Undecided
@@ -172,7 +172,7 @@ def prove_bounds(
     indices = list(itertools.product(*(range(n) for n in shape)))
     if elements is not None and len(indices) > elements:
         indices = indices[:: -(-len(indices) // elements)]
-    claims = list(_claims(call, interval, relaxation, indices))
+    registrations = list(_registrations(call, interval, relaxation, indices))
     limits = torch.finfo(lower.dtype)
     findings, parts = [], 0
     with ctx.workprec(_BITS):
@@ -182,7 +182,7 @@ def prove_bounds(
             reach = max(abs(l), abs(u))
             adds = max(function.magnitude(l), function.magnitude(u))
             pieces = [(p, Enclosures(p.formula)) for p in function.pieces(l, u)]
-            for name, side, slope, bias in claims:
+            for name, side, slope, bias in registrations:
                 k, b = slope[index], bias[index]
                 allowed = ulps * limits.eps * (abs(k) * reach + abs(b) + adds) + limits.tiny
                 line = Line(k, b, side, allowed)
@@ -218,10 +218,10 @@ def _decide(pieces: list[tuple[Piece, Enclosures]], line: Line, budget: int) -> 
 
 
 #: What is to be shown: name, side, and the line of each element.
-_Lines: TypeAlias = "tuple[Claim, Literal[1, -1], Mapping[Index, float], Mapping[Index, float]]"
+_Lines: TypeAlias = "tuple[Registration, Literal[1, -1], Mapping[Index, float], Mapping[Index, float]]"
 
 
-def _claims(
+def _registrations(
     call: Call, interval: Interval | None, relaxation: Relaxation | None, indices: list[Index]
 ) -> Iterator[_Lines]:
     shape = (call.batch, *call.shape)
@@ -235,7 +235,7 @@ def _claims(
         yield "lower end", 1, zero, pick(interval.lower)
         yield "upper end", -1, zero, pick(interval.upper)
     if relaxation is not None:
-        sides: list[tuple[Claim, Literal[1, -1], Affine]] = [
+        sides: list[tuple[Registration, Literal[1, -1], Affine]] = [
             ("lower line", 1, relaxation.lower),
             ("upper line", -1, relaxation.upper),
         ]

@@ -1,0 +1,335 @@
+"""`BoundedModule`: the façade over capture and engines, with the names that users know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
+
+from lirpa_core.api.bounding import bound_targets
+from lirpa_core.api.drawing import draw
+from lirpa_core.api.mixed_precision import refuse_autocast
+from lirpa_core.api.options import BoundOptions
+from lirpa_core.api.outputs import find_targets
+from lirpa_core.api.request import Request, requested_method
+from lirpa_core.api.results import BoundsResult
+from lirpa_core.api.rule_variants import with_options
+from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
+from lirpa_core.capture.capture import AUTO
+from lirpa_core.capture.captured_graphs import Captures, without_set
+from lirpa_core.errors import InputError, OptionError
+from lirpa_core.graph import Graph
+from lirpa_core.methods.memory import bytes_of_a_row
+from lirpa_core.plugins import Registry, default_registry
+from lirpa_core.problem.batching import batch_size
+from lirpa_core.problem.binding import assemble
+from lirpa_core.problem.problem import Problem
+
+
+class BoundedModule(nn.Module):
+    """A model whose output can be bounded when its inputs or weights move inside given sets.
+
+    It shares the original module's parameters, buffers and submodules: it has the same `state_dict`,
+    and training, moving or loading one does the same to the other.
+
+    Args:
+        model: The model, or an `ExportedProgram` of it.
+        example: An example input, or a tuple of all positional inputs; a batch of any size.
+        bound_opts: Options by name, see `BoundOptions`.
+        device: Where to move the model; default: where it is.
+        registry: Rules to use; default: those of all installed plugins.
+        kwargs: Example keyword inputs.
+        batch_dims: Per flattened input, the dimension over examples, or None for an input that all
+            examples share; `"auto"`: inputs whose leading size is that of the first float tensor
+            are per example; None: the inputs have no batch dimension at all.
+
+    Raises:
+        CaptureError: If the model cannot be captured as one graph; says where and what to do.
+        OptionError: For an unknown option.
+
+    Example:
+        >>> import torch
+        >>> from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
+        >>> x = torch.zeros(3, 2)
+        >>> bounded = BoundedModule(model, x)
+        >>> lb, ub = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),))
+        >>> lb.shape, bool((lb <= ub).all())
+        (torch.Size([3, 1]), True)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | ExportedProgram,
+        example: Any,
+        bound_opts: Mapping[str, Any] | None = None,
+        device: torch.device | str | None = None,
+        registry: Registry | None = None,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        batch_dims: Sequence[int | None] | str | None = AUTO,
+    ) -> None:
+        super().__init__()
+        self._lirpa_options = BoundOptions().updated(bound_opts)
+        self._lirpa_plain_registry = registry or default_registry()
+        self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
+        self._lirpa_captures = Captures.of(model, example, kwargs, batch_dims, device)
+        original = self._lirpa_captures.model
+        # The dictionaries themselves are shared, so that names in state_dict() stay the original's.
+        self._parameters, self._buffers = original._parameters, original._buffers
+        self._modules = original._modules
+        self._non_persistent_buffers_set = original._non_persistent_buffers_set
+        self.training = original.training
+        self._lirpa_last: BoundsResult | None = None
+        self._lirpa_captures.graph(self._lirpa_registry)
+
+    # ------------------------------------------------------------------ the module's ordinary life
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the original model; `BoundedTensor`s act as the tensors they are."""
+        args, kwargs = pytree.tree_map_only(Tensor, without_set, (args, kwargs))
+        return self._lirpa_captures.model(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> BoundedModule:
+        """Set the original model's mode; bounds then are those of the model in that mode."""
+        if self._lirpa_captures.exported:  # torch leaves an exported program in the mode it was exported in
+            if mode:
+                raise OptionError(
+                    "an exported program cannot be put in training mode; give the nn.Module instead."
+                )
+            return self
+        self._lirpa_captures.model.train(mode)
+        self.training = self._lirpa_captures.model.training
+        return self
+
+    def set_bound_opts(self, new_opts: Mapping[str, Any]) -> None:
+        """Change options by name.
+
+        Raises:
+            OptionError: For an unknown name or a wrong value.
+        """
+        self._lirpa_options = self._lirpa_options.updated(new_opts)
+        self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
+
+    # ------------------------------------------------------------------ the graph
+
+    @property
+    def graph(self) -> Graph:
+        """The captured graph of the model in its current mode."""
+        return self._lirpa_captures.graph(self._lirpa_registry)
+
+    @property
+    def input_name(self) -> list[str]:
+        """Names of the inputs, as `needed_A_dict` takes them."""
+        return list(self.graph.inputs)
+
+    @property
+    def output_name(self) -> list[str]:
+        """Names of the outputs, as `needed_A_dict` takes them."""
+        return [name for name in self.graph.outputs if name is not None]
+
+    # ------------------------------------------------------------------ bounds
+
+    def compute_bounds(
+        self,
+        x: Any = None,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        C: Tensor | None = None,
+        method: str | None = "backward",
+        IBP: bool = False,
+        forward: bool = False,
+        bound_lower: bool = True,
+        bound_upper: bool = True,
+        return_A: bool = False,
+        needed_A_dict: Mapping[str, Sequence[str] | set[str]] | None = None,
+        interm_bounds: Mapping[str, Any] | None = None,
+        output: int | str | None = None,
+        batch_state: BatchState | None = None,
+    ) -> BoundsResult:
+        """Guaranteed bounds of the output over the perturbation sets of the inputs.
+
+        Args:
+            x: Positional inputs, the perturbed ones as `BoundedTensor`; one input need not be a tuple.
+            kwargs: Keyword inputs.
+            C: Specification matrix `[B, K, out]`: bounds of `C @ output` are computed instead.
+            method: `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
+                `"forward+backward"` = `"CROWN-forward"`, `"CROWN-Optimized"` = `"alpha-CROWN"`.
+            IBP: Another way to say `"CROWN-IBP"`, or with `method=None` `"IBP"`.
+            forward: Another way to say `"CROWN-forward"`, or with `method=None` `"forward"`.
+            bound_lower: Whether lower bounds are wanted.
+            bound_upper: Whether upper bounds are wanted.
+            return_A: Also return the linear bounds; the method must have them (all but IBP and CROWN-Optimized do).
+            needed_A_dict: Which of them: `{output name: [input names]}`; default: all.
+            interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
+            output: What to bound: the number of an output, where the model has several, or the name of
+                an inner node or the path of a module; default: all outputs.
+            batch_state: Of a model in training mode: the statistics and masks to hold, from `clean_pass`;
+                default: those of these inputs, without an update of running statistics.
+
+        Returns:
+            A result that unpacks as `lb, ub` (and `A`).
+
+        Raises:
+            LirpaError: Of the class that fits: an unknown method, an input or specification of a wrong
+                shape, nothing perturbed, an operator without a rule, a box outside a domain, or a
+                bound that is not finite.
+        """
+        request = Request(
+            requested_method(method, IBP=IBP, forward=forward),
+            C, bound_lower, bound_upper, return_A, needed_A_dict, interm_bounds, output,
+        )  # fmt: skip
+        inputs = self._lirpa_captures.flatten(x, kwargs)
+        graph = self._lirpa_captures.graph(self._lirpa_registry, inputs)
+        targets = find_targets(graph, output, C)
+        names = frozenset(t.name for t in targets.values())
+        problem = self._problem(graph, inputs, names, batch_state)
+        search = self._lirpa_options.optimize_bound_args
+        result = bound_targets(problem, targets, request, memory_budget=self._budget(problem), search=search)
+        self.__dict__["_lirpa_last"] = result
+        return result
+
+    def init_alpha(
+        self,
+        x: Any,
+        *,
+        method: str = "backward",
+        c: Tensor | None = None,
+        bound_lower: bool = True,
+        bound_upper: bool = True,
+        interm_bounds: Mapping[str, Any] | None = None,
+    ) -> tuple[Any, Any, dict[str, tuple[Tensor, Tensor]]]:
+        """Bounds with the slopes from which CROWN-Optimized starts, and the bounds of the inner nodes.
+
+        CROWN-Optimized needs no such call: it finds its first slopes by itself. The inner bounds can be
+        given to `compute_bounds(..., interm_bounds=...)`, which then does not compute them again.
+
+        Args:
+            x: As for `compute_bounds`.
+            method: As for `compute_bounds`.
+            c: The specification matrix `[B, K, out]`.
+            bound_lower: Whether lower bounds are wanted.
+            bound_upper: Whether upper bounds are wanted.
+            interm_bounds: As for `compute_bounds`.
+
+        Returns:
+            Lower bounds, upper bounds, and `{node name: (lower, upper)}`.
+        """
+        found = self.compute_bounds(
+            x,
+            C=c,
+            method=method,
+            bound_lower=bound_lower,
+            bound_upper=bound_upper,
+            interm_bounds=interm_bounds,
+        )
+        return found.lower, found.upper, self.save_intermediate()
+
+    def visualize(self, output_path: str | Path) -> Path:
+        """Draw the captured graph: operators, shapes, module paths.
+
+        Args:
+            output_path: File to write: `.dot` (or no suffix) is text; `.svg`, `.png` or `.pdf` need the
+                `dot` program of Graphviz.
+
+        Returns:
+            The file written.
+
+        Raises:
+            OptionError: If the format cannot be written.
+        """
+        return draw(self.graph, output_path)
+
+    def problem(
+        self, x: Any, *, kwargs: Mapping[str, Any] | None = None, batch_state: BatchState | None = None
+    ) -> Problem:
+        """The bound problem of these inputs, which the functions in `lirpa_core.methods` work on.
+
+        For several computations that share their intermediate bounds; `compute_bounds` is for one.
+
+        Args:
+            x: As for `compute_bounds`.
+            kwargs: Likewise.
+            batch_state: Likewise.
+
+        Raises:
+            LirpaError: As `compute_bounds`.
+        """
+        inputs = self._lirpa_captures.flatten(x, kwargs)
+        graph = self._lirpa_captures.graph(self._lirpa_registry, inputs)
+        return self._problem(graph, inputs, frozenset(n for n in graph.outputs if n is not None), batch_state)
+
+    def _problem(
+        self, graph: Graph, inputs: Sequence[Any], targets: frozenset[str], state: BatchState | None
+    ) -> Problem:
+        device = next((x.device for x in inputs if isinstance(x, Tensor)), None)
+        if device is not None:
+            refuse_autocast(device)
+        if state is None and needs_state(self._lirpa_captures.model):
+            args, kwargs = self._lirpa_captures.unflatten(inputs)
+            _, state = self.clean_pass(*args, update=False, **kwargs)
+        return assemble(graph, self._lirpa_registry, self._lirpa_captures.model, inputs, targets, state)
+
+    # ------------------------------------------------------------------ training mode
+
+    def clean_pass(self, *args: Any, update: bool = True, **kwargs: Any) -> tuple[Any, BatchState]:
+        """Run the model, and note the batch's statistics and masks that it used in training mode.
+
+        Args:
+            *args: Positional inputs.
+            update: Whether running statistics are updated, as in any pass in training mode.
+            **kwargs: Keyword inputs.
+
+        Returns:
+            The output, and what to give to `compute_bounds` and `holding` so that they are about the same
+            function. In evaluation mode the state is empty.
+        """
+        args, kwargs = pytree.tree_map_only(Tensor, without_set, (args, kwargs))
+        inputs = pytree.tree_leaves((args, kwargs))
+        graph = self._lirpa_captures.graph(self._lirpa_registry, inputs)
+        batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
+        return clean_pass(self._lirpa_captures.model, args, kwargs, batch, update=update)
+
+    def holding(self, state: BatchState) -> AbstractContextManager[None]:
+        """A context in which the model uses the statistics and masks of `state`, for attacks on it."""
+        return holding(self._lirpa_captures.model, state)
+
+    def save_intermediate(self, save_path: str | Path | None = None) -> dict[str, tuple[Tensor, Tensor]]:
+        """Bounds of all inner nodes of the last `compute_bounds`, by node name.
+
+        Args:
+            save_path: Where to write them with `torch.save`; default: nowhere.
+
+        Raises:
+            InputError: If no bounds have been computed yet.
+        """
+        if self._lirpa_last is None:
+            raise InputError("save_intermediate: call compute_bounds first.")
+        found = {
+            name: (interval.lower.detach(), interval.upper.detach())
+            for name, interval in self._lirpa_last.intermediate.items()
+        }
+        if save_path is not None:
+            torch.save(found, save_path)
+        return found
+
+    def _budget(self, problem: Problem) -> int | None:
+        """Bytes for coefficients: the stated budget, or what the stated number of rows takes."""
+        options = self._lirpa_options
+        budgets = [] if options.memory_budget is None else [options.memory_budget]
+        if options.crown_batch_size is not None:
+            budgets.append(options.crown_batch_size * bytes_of_a_row(problem))
+        return min(budgets, default=None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lirpa_last": None, "_lirpa_registry": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)

@@ -1,0 +1,92 @@
+"""Which nodes a call bounds, and how their bounds are laid out for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor
+from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
+
+from lirpa_core.errors import OptionError
+from lirpa_core.graph import Graph
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.problem.batching import from_batch_first
+from lirpa_core.problem.problem import Problem
+
+#: What a user may name: the number of an output, or a node or module path; None: every output.
+OutputName: TypeAlias = int | str | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A node to be bounded.
+
+    Attributes:
+        name: Node name.
+        batch_dim: The dimension of its value that runs over examples; None: shared by all.
+    """
+
+    name: str
+    batch_dim: int | None
+
+    def lay_out(self, problem: Problem, value: Tensor | None, *, specified: bool) -> Tensor | None:
+        """Bounds `[R, B]` as `[B, K]` where a specification matrix was given, else as the model's value."""
+        if value is None:
+            return None
+        if specified:
+            return value.T
+        return self._as_value(value.T.reshape(-1, *problem.shape(self.name)))
+
+    def constant(self, problem: Problem, rows: Coefficients | None) -> Tensor:
+        """The value of a node that no perturbation reaches, in the layout of its bounds."""
+        const = problem.constants[self.name]
+        value = const.value if const.batched else const.value.unsqueeze(0)
+        if rows is not None:
+            return rows.dot(value).expand(-1, problem.batch).T
+        return self._as_value(value.expand(problem.batch, *value.shape[1:]))
+
+    def _as_value(self, value: Tensor) -> Tensor:
+        number = self.batch_dim is not None and value.dim() == 1  # an inner number has nowhere to fold B
+        return value if number else from_batch_first(value, self.batch_dim)
+
+
+def find_targets(graph: Graph, output: OutputName, C: Tensor | None) -> dict[int, Target]:
+    """The nodes to bound, by number of the output; an inner node has number 0.
+
+    Raises:
+        OptionError: If there is no such output, or `C` is given for several.
+    """
+    tensors = {
+        i: Target(name, dim)
+        for i, (name, dim) in enumerate(zip(graph.outputs, graph.output_batch_dims, strict=True))
+        if name is not None
+    }
+    if isinstance(output, str):
+        return {0: _by_name(graph, output, tensors)}
+    if output is not None:
+        if output not in tensors:
+            raise OptionError(f"output={output}: the model's tensor outputs are numbered {list(tensors)}.")
+        return {output: tensors[output]}
+    if C is not None and len(tensors) > 1:
+        raise OptionError(f"C with a model of {len(tensors)} outputs: say which one with output=...")
+    return tensors
+
+
+def _by_name(graph: Graph, name: str, outputs: Mapping[int, Target]) -> Target:
+    node = graph.find(name)
+    if node is None:
+        raise OptionError(
+            f"output={name!r}: the model has no such node or module; there are nodes "
+            f"{[n.name for n in graph.nodes]} and modules {list(graph.by_module)}."
+        )
+    return next((t for t in outputs.values() if t.name == node.name), Target(node.name, batch_dim=0))
+
+
+def structured(values: Mapping[int, Any], graph: Graph, output: OutputName) -> Any:
+    """One value alone, or the values in the structure of the model's output."""
+    if output is not None or len(graph.outputs) == 1:
+        (value,) = values.values()
+        return value
+    return pytree.tree_unflatten([values.get(i) for i in range(len(graph.outputs))], graph.output_spec)

@@ -1,0 +1,70 @@
+"""What `compute_bounds` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lirpa_core.graph import Graph
+from lirpa_core.linear.interval import Interval
+
+
+class NodeBounds(Mapping[str, Interval]):
+    """Bounds of inner nodes, by node name or by the path of the module that ends in the node.
+
+    They are `[B, *S]` with `S` the shape for one example, a leading batch dimension of one left out.
+    Elements that no relaxation could profit from keep the bounds of interval propagation.
+    """
+
+    def __init__(self, graph: Graph, intervals: Mapping[str, Interval]) -> None:
+        self._graph = graph
+        self._intervals = dict(intervals)
+
+    def __getitem__(self, name: str) -> Interval:
+        node = self._graph.find(name)
+        if node is None or node.name not in self._intervals:
+            modules = [path for path, end in self._graph.by_module.items() if end in self._intervals]
+            raise KeyError(
+                f"no bounds for {name!r}; there are nodes {list(self._intervals)} and modules {modules}"
+            )
+        interval = self._intervals[node.name]
+        if node.shape[:1] != (1,):
+            return interval
+        return Interval(interval.lower.squeeze(1), interval.upper.squeeze(1))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._intervals)
+
+    def __len__(self) -> int:
+        return len(self._intervals)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundsResult:
+    """Bounds of a model's output; unpacks as `lb, ub`, or `lb, ub, A` where `A` was asked for.
+
+    Attributes:
+        lower: `[B, K]` with a specification matrix, else in the shape of the output; None where not
+            asked for. Of a model with several outputs: the same structure as its output.
+        upper: Likewise.
+        A: `{output: {input: {"lA", "uA", "lbias", "ubias"}}}` with `lA` and `uA` `[B, K, *input]`
+            and biases `[B, K]`; None where not asked for. `lower` may be tighter than what these
+            linear bounds give, since it is intersected with interval bounds.
+        intermediate: Bounds of the inner nodes, by name or by module path.
+    """
+
+    lower: Any
+    upper: Any
+    A: Mapping[str, Mapping[str, Mapping[str, Any]]] | None
+    intermediate: NodeBounds
+
+    def __iter__(self) -> Iterator[Any]:
+        parts = (self.lower, self.upper) if self.A is None else (self.lower, self.upper, self.A)
+        return iter(parts)
+
+    def __getitem__(self, index: int) -> Any:
+        return tuple(self)[index]
+
+    def __len__(self) -> int:
+        return 2 if self.A is None else 3

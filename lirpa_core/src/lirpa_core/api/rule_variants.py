@@ -1,0 +1,53 @@
+"""Rules and kernels that options exchange for others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lirpa_core.api.options import BoundOptions, ReluSlope
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.plugins import Registry
+from lirpa_core.rules.call import Call
+from lirpa_core.rules.unary import Unary
+
+aten = torch.ops.aten
+
+#: Slope of the lower line where a ReLU is unstable, from the slope of its upper line.
+_LOWER_SLOPES: Mapping[ReluSlope, Callable[[Tensor], Tensor]] = {
+    "same-slope": lambda upper: upper,
+    "zero-lb": torch.zeros_like,
+    "one-lb": torch.ones_like,
+}
+
+
+@dataclass(frozen=True)
+class LowerSlope(Unary):
+    """A unary rule with another choice of the lower line's slope, where the function is not straight.
+
+    Attributes:
+        choose: From the slopes of the upper lines to those of the lower ones.
+    """
+
+    choose: Callable[[Tensor], Tensor] = torch.zeros_like
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        lower, upper = self.slopes(call, inputs)
+        (bent,) = self.unstable_inputs(call, inputs)
+        assert bent is not None
+        return self.relax_with(call, inputs, torch.where(bent, self.choose(upper), lower), upper)
+
+
+def with_options(registry: Registry, options: BoundOptions) -> Registry:
+    """The registry with the rules and the forms of coefficients that the options ask for."""
+    if options.conv_mode == "matrix":
+        registry = registry.without_form("patches")
+    rule = registry.rule_for(aten.relu.default)
+    if options.relu == "adaptive" or not isinstance(rule, Unary):
+        return registry
+    changed = LowerSlope(rule.curve, rule.operands, rule.refuse, _LOWER_SLOPES[options.relu])
+    return registry.with_rules({aten.relu.default: changed})

@@ -1,0 +1,17 @@
+"""Structured coefficients: the interface, the dense oracle, selected rows, and rows of a matrix at positions."""
+
+from lirpa_core.linear.coefficients.base import Coefficients, Kernel, OptionalSides, Sides, add
+from lirpa_core.linear.coefficients.dense import DenseCoefficients
+from lirpa_core.linear.coefficients.positionwise import PositionwiseCoefficients
+from lirpa_core.linear.coefficients.selected_rows import SelectedRows
+
+__all__ = [
+    "Coefficients",
+    "DenseCoefficients",
+    "Kernel",
+    "OptionalSides",
+    "PositionwiseCoefficients",
+    "SelectedRows",
+    "Sides",
+    "add",
+]

@@ -1,0 +1,156 @@
+"""Coefficients of specification rows over one node's value: the interface of every structure."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from lirpa_core.graph import Shape
+from lirpa_core.linear.operators import LinearOp
+
+#: What belongs to the lower and to the upper side.
+Sides: TypeAlias = tuple[Tensor, Tensor]
+OptionalSides: TypeAlias = tuple[Tensor | None, Tensor | None]
+
+
+class Coefficients(ABC):
+    """`R` linear forms over the value of a node, for each of `B` examples.
+
+    A structure stores them any way it likes; `to_dense` is its meaning and its oracle in tests.
+    Every other method has a dense default, so that a new structure starts with `to_dense` alone
+    and gains speed one override at a time.
+    """
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """Number of rows `R`."""
+
+    @property
+    @abstractmethod
+    def batch(self) -> int:
+        """Number of examples `B`; one means shared by all."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> Shape:
+        """Shape `S` of one example of the value."""
+
+    @property
+    def numel(self) -> int:
+        """How many numbers the coefficients are, as they are stored."""
+        return self.rows * self.batch * math.prod(self.shape)
+
+    @abstractmethod
+    def to_dense(self) -> Tensor:
+        """The coefficients themselves, `[R, B, *S]`."""
+
+    def dense(self) -> Coefficients:
+        """This map as a dense one."""
+        from lirpa_core.linear.coefficients.dense import DenseCoefficients
+
+        return DenseCoefficients(self.to_dense())
+
+    def dot(self, value: Tensor) -> Tensor:
+        """`Σ A·value`: `[R, B]` for a value `[B, *S]`."""
+        return self.dense().dot(value)
+
+    def split_dot(self, lower: Tensor | None, upper: Tensor | None) -> Tensor:
+        """`Σ A⁺·lower + A⁻·upper`: `[R, B]` for values `[B, *S]`; the minimum over a box.
+
+        None stands for zero, and saves the pass over that half; not both.
+        """
+        return self.dense().split_dot(lower, upper)
+
+    def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
+        """`‖weight · A‖_q` over `S`: `[R, B]`; `weight` broadcasts against `[B, *S]`."""
+        return self.dense().dual_norm(q, weight)
+
+    def scale(self, factor: Tensor) -> Coefficients:
+        """Multiply elementwise by a factor `[B, *S]`."""
+        return self.dense().scale(factor)
+
+    def relax(self, lower: Tensor, upper: Tensor) -> Coefficients:
+        """`A⁺·lower + A⁻·upper`, elementwise, for slopes `[B, *S]`, in one fused pass."""
+        return self.relax_affine((lower, upper), (None, None))[0]
+
+    def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
+        """Through lines below and above each element, in one fused pass.
+
+        Args:
+            slopes: Of the lower and the upper lines, two of `[B, *S]`.
+            biases: Of the lower and the upper lines, `[B, *S]`; None stands for zero.
+
+        Returns:
+            `A⁺·lower + A⁻·upper` of the slopes, and its sum of the biases, `[R, B]` or None for zero.
+        """
+        return self.dense().relax_affine(slopes, biases)
+
+    def split(self) -> tuple[Coefficients, Coefficients]:
+        """`(A⁺, A⁻)`."""
+        return self.dense().split()
+
+    def negate(self) -> Coefficients:
+        """`−A`."""
+        return self.dense().negate()
+
+    def with_negated(self) -> Coefficients:
+        """The rows `[A; −A]`, `2R` of them."""
+        return self.dense().with_negated()
+
+    def take(self, start: int, stop: int) -> Coefficients:
+        """Rows `start` to `stop`."""
+        return self.dense().take(start, stop)
+
+    def sum_to(self, shape: Shape) -> Coefficients:
+        """Undo broadcasting of the value from `shape` to `S`."""
+        return self if shape == self.shape else self.dense().sum_to(shape)
+
+    def squeeze(self, dim: int) -> Coefficients:
+        """Drop dimension `dim` of `S`, whose size is one."""
+        return self.dense().squeeze(dim)
+
+    def add(self, other: Coefficients) -> Coefficients | None:
+        """Sum of two maps in a structure of one's own, or None where this one does not know how."""
+        return None
+
+
+#: `(op, map) -> map`: pulls structured coefficients through a linear operator; None: cannot here.
+Kernel = Callable[[LinearOp, Any], "Coefficients | None"]
+
+
+def add(a: Coefficients, b: Coefficients) -> Coefficients:
+    """Sum of two maps; asks both structures before it goes dense."""
+    result = a.add(b)
+    if result is None:
+        result = b.add(a)
+    if result is None:
+        result = a.dense().add(b.dense())
+    assert result is not None
+    return result
+
+
+def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
+    """`Σ_S A·value` for `[R, B, *S]` and `[B, *S]` with broadcasting leading ones: `[R, B]`."""
+    flat, v = flatten(A, 2), flatten(value, 1)  # [R, B, n], [B, n]
+    if flat.dtype != v.dtype:  # products of matrices do not promote, as sums do
+        wide = torch.promote_types(flat.dtype, v.dtype)
+        flat, v = flat.to(wide), v.to(wide)
+    if flat.shape[1] == 1 and v.shape[0] == 1:
+        return flat @ v[0]
+    if flat.shape[1] == 1:
+        return flat[:, 0] @ v.T
+    if v.shape[0] == 1:
+        return flat @ v[0]
+    dot: Tensor = torch.linalg.vecdot(flat, v)  # several times faster than einsum, which calls bmm here
+    return dot
+
+
+def flatten(x: Tensor, lead: int) -> Tensor:
+    """`[*L, *S]` to `[*L, n]` with `lead` leading dimensions; a scalar `S` gives `n = 1`."""
+    return x.unsqueeze(-1) if x.dim() == lead else x.flatten(lead)

@@ -1,0 +1,1 @@
+"""The relaxation pass: coefficients through lines below and above each element."""

@@ -1,0 +1,43 @@
+"""Affine bounds of one operator in terms of its perturbed operands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lirpa_core.linear.operators import LinearOp
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """`y = Σᵢ termsᵢ(xᵢ) + bias`, for every example.
+
+    Attributes:
+        terms: One linear operator a perturbed operand (slot); None where the slot does not enter.
+        bias: `[B, *S]` (a leading one is shared by all examples), or None for zero.
+    """
+
+    terms: tuple[LinearOp | None, ...]
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """Affine functions below and above an operator, on the box of its operands.
+
+    An operator that is itself affine gives the same object twice: `Relaxation.exactly(affine)`.
+    """
+
+    lower: Affine
+    upper: Affine
+
+    @classmethod
+    def exactly(cls, affine: Affine) -> Relaxation:
+        """The relaxation of an operator that is affine itself."""
+        return cls(affine, affine)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the operator is affine, so that nothing is lost and signs need no split."""
+        return self.lower is self.upper

@@ -1,0 +1,75 @@
+"""Rows as examples: a problem in which every pair of a row and an example is an example of its own.
+
+Whatever an engine or a rule does for each example it then does for each row of each example, without
+knowing. So a row can have slopes of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, SelectedRows
+from lirpa_core.linear.interval import Interval
+from lirpa_core.methods.backward import LinearForm
+from lirpa_core.problem.problem import Problem, iter_needed
+from lirpa_core.rules.call import Call, Const
+
+
+def fold_problem(problem: Problem, rows: int) -> Problem:
+    """The problem with `rows * B` examples, row by row. Its leaves stay, so it cannot be concretized."""
+    calls = {name: _fold_call(call, rows) for name, call in problem.calls.items()}
+    return dataclasses.replace(problem, calls=calls, batch=rows * problem.batch)
+
+
+def fold_intervals(
+    problem: Problem, intervals: Mapping[str, Interval], names: frozenset[str], rows: int
+) -> dict[str, Interval]:
+    """The intervals that the rules of the named nodes read, `[B, *S]`, as `[rows * B, *S]`."""
+    read = {operand for name in problem.calls if name in names for _, operand in iter_needed(problem, name)}
+    return {
+        name: Interval(_repeat(intervals[name].lower, rows), _repeat(intervals[name].upper, rows))
+        for name in read
+    }
+
+
+def fold_rows(rows: Coefficients, batch: int) -> Coefficients:
+    """`R` rows over a node as one row `[1, R * B]`."""
+    if isinstance(rows, SelectedRows):
+        shape = (rows.rows, batch)
+        index, scale = rows.index.expand(shape), rows.values.expand(shape)
+        return SelectedRows(index.reshape(1, -1), scale.reshape(1, -1), rows.shape)
+    A = rows.to_dense()
+    return DenseCoefficients(A.expand(-1, batch, *rows.shape).reshape(1, -1, *rows.shape))
+
+
+def unfold_form(form: LinearForm, rows: int) -> LinearForm:
+    """A form of one row and `rows * B` examples as one of `rows` rows and `B` examples."""
+
+    def unfold(A: Tensor) -> Tensor:
+        wide = A if A.shape[1] > 1 else A.expand(-1, rows, *A.shape[2:])
+        return wide.reshape(rows, -1, *A.shape[2:])
+
+    maps: dict[str, Coefficients] = {
+        name: DenseCoefficients(unfold(A.to_dense())) for name, A in form.maps.items()
+    }
+    return LinearForm(maps, unfold(form.bias))
+
+
+def _fold_call(call: Call, rows: int) -> Call:
+    def fold(value: Any) -> Any:
+        if isinstance(value, Const) and value.batched:
+            return Const(_repeat(value.value, rows), batched=True)
+        if isinstance(value, tuple):
+            return tuple(fold(v) for v in value)
+        return value
+
+    arguments = {name: fold(value) for name, value in call.arguments.items()}
+    return dataclasses.replace(call, arguments=arguments, batch=rows * call.batch)
+
+
+def _repeat(x: Tensor, rows: int) -> Tensor:
+    return x if x.shape[0] == 1 else x.repeat(rows, *[1] * (x.dim() - 1))

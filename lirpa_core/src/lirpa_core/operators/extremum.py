@@ -1,0 +1,276 @@
+"""Rules of maximum and minimum, of two operands or along dimensions, and of logsumexp, the smooth maximum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lirpa_core.graph import Shape
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal, LinearOp, align
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.operators.conditions import any_over_broadcast
+from lirpa_core.operators.reduction import kept_shape, reduced_dims
+from lirpa_core.plugins import OperatorRegistry
+from lirpa_core.rules.call import Call, Slot
+from lirpa_core.rules.general import General
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedSum(LinearOp):
+    """`Σ weight · x` over some dimensions, `y` having the shape `S_out` without or with them.
+
+    Attributes:
+        weight: `[B, *S_in]`; a leading one is shared by all examples.
+        dims: Dimensions of `S_in` that are summed.
+        out_shape: `S_out`.
+    """
+
+    weight: Tensor
+    dims: tuple[int, ...]
+    out_shape: Shape
+
+    @property
+    def in_shape(self) -> Shape:
+        return tuple(self.weight.shape[1:])
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self._sum(self.weight * x, lead)
+
+    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self._sum(self.weight.abs() * x, lead)
+
+    def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:
+        positive = self.weight >= 0
+        low = self._sum(self.weight * torch.where(positive, lower, upper), lead)
+        return low, self._sum(self.weight * torch.where(positive, upper, lower), lead)
+
+    def transpose(self, A: Tensor) -> Tensor:
+        return A.reshape(*A.shape[:2], *kept_shape(self.in_shape, self.dims)) * self.weight
+
+    def _sum(self, x: Tensor, lead: int) -> Tensor:
+        out = x.sum([d + lead for d in self.dims]) if self.dims else x
+        return out.reshape(*out.shape[:lead], *self.out_shape)
+
+
+# ---------------------------------------------------------------------- of two operands
+
+
+@dataclass(frozen=True)
+class _Pairwise:
+    """Bounds of the maximum of two operands; the minimum is the maximum upside down.
+
+    Attributes:
+        sign: 1 for the maximum, −1 for the minimum.
+    """
+
+    sign: int
+
+    def bound(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """The larger of the ends, exactly the range."""
+        pick = torch.maximum if self.sign == 1 else torch.minimum
+        (a, b), (c, d) = self._ends(call, "self", inputs), self._ends(call, "other", inputs)
+        return Interval(_full(call, pick(a, c)), _full(call, pick(b, d)))
+
+    def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
+        """`y + relu(x − y)` with the lines of ReLU: CROWN's adaptive slope below, the chord above."""
+        (lx, ux), (ly, uy) = self._turned(call, "self", inputs), self._turned(call, "other", inputs)
+        low, up = lx - uy, ux - ly  # of x - y
+        open_ = (low < 0) & (up > 0)
+        first = low >= 0
+        low, up = torch.where(open_, low, -1), torch.where(open_, up, 1)
+        chord = torch.where(open_, up / (up - low), first.to(call.dtype))
+        adaptive = torch.where(open_, up > -low, first).to(call.dtype)
+        above = torch.where(open_, -low * chord, 0)
+        under, over = self._side(call, adaptive, None), self._side(call, chord, above)
+        return Relaxation(under, over) if self.sign == 1 else Relaxation(over, under)
+
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
+        """Where either operand may be the larger one."""
+        (lx, ux), (ly, uy) = self._ends(call, "self", inputs), self._ends(call, "other", inputs)
+        open_ = _full(call, (lx < uy) & (ly < ux))
+        return tuple(any_over_broadcast(open_, shape) for shape in call.shapes)
+
+    def _side(self, call: Call, share: Tensor, above: Tensor | None) -> Affine:
+        """`share · x + (1 − share) · y + above`; a constant operand goes to the bias."""
+        terms: list[LinearOp | None] = [None] * len(call.shapes)
+        bias = None if above is None else self.sign * above
+        for name, weight in (("self", share), ("other", 1 - share)):
+            value = call[name]
+            if isinstance(value, Slot):
+                terms[value.index] = Diagonal(_full(call, weight), call.shapes[value.index])
+            else:
+                fixed, _ = self._ends(call, name, ())
+                part = torch.where(weight == 0, 0, weight * fixed)  # the constant may be infinite
+                bias = part if bias is None else bias + part
+        return Affine(tuple(terms), None if bias is None else _full(call, bias))
+
+    def _ends(self, call: Call, name: str, inputs: tuple[Interval, ...]) -> tuple[Tensor, Tensor]:
+        value, rank = call[name], len(call.shape)
+        if isinstance(value, Slot):
+            box = inputs[value.index]
+            return align(box.lower, 1, rank), align(box.upper, 1, rank)
+        fixed = align(value.value if value.batched else value.value[None], 1, rank).to(call.dtype)
+        return fixed, fixed
+
+    def _turned(self, call: Call, name: str, inputs: tuple[Interval, ...]) -> tuple[Tensor, Tensor]:
+        low, up = self._ends(call, name, inputs)
+        return (low, up) if self.sign == 1 else (-up, -low)
+
+
+# ---------------------------------------------------------------------- along dimensions
+
+
+@dataclass(frozen=True)
+class _Along:
+    """Bounds of the maximum (`sign` 1) or minimum (−1) along dimensions."""
+
+    sign: int
+
+    def bound(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """The largest of the ends, exactly the range."""
+        (x,) = inputs
+        dims = [d + 1 for d in reduced_dims(call)]
+        if not dims:
+            return x
+        pick = torch.amax if self.sign == 1 else torch.amin
+        shape = (x.lower.shape[0], *call.shape)
+        return Interval(pick(x.lower, dims).reshape(shape), pick(x.upper, dims).reshape(shape))
+
+    def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
+        """Below: an element with the largest lower bound `m`. Above: `m + Σ relu(x − m)` with chords.
+
+        Where the constant `max u` is lower at the centre of the box than that sum, it is taken.
+        """
+        (x,) = inputs
+        dims = reduced_dims(call)
+        if not dims:
+            one = Diagonal(torch.ones_like(x.lower), call.shapes[0])
+            return Relaxation.exactly(Affine((one,)))
+        lower, upper = (x.lower, x.upper) if self.sign == 1 else (-x.upper, -x.lower)
+        along = [d + 1 for d in dims]
+        m = lower.amax(along, keepdim=True)
+        above = upper > m
+        chord = torch.where(above, (upper - m) / torch.where(above, upper - lower, 1), 0)
+        bias = m - (chord * torch.where(above, lower, 0)).sum(along, keepdim=True)
+        largest = upper.amax(along, keepdim=True)
+        at_center = (chord * (lower / 2 + upper / 2)).sum(along, keepdim=True) + bias
+        constant = largest < at_center
+        chord = torch.where(constant, 0, chord)
+        bias = self.sign * torch.where(constant, largest, bias).reshape(x.lower.shape[0], *call.shape)
+        first = _best(lower, upper, m, dims)
+        under = Affine((WeightedSum(first, dims, call.shape),))
+        over = Affine((WeightedSum(chord, dims, call.shape),), bias)
+        return Relaxation(under, over) if self.sign == 1 else Relaxation(over, under)
+
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
+        """Elements that may be the extreme one, unless one of them is it for sure."""
+        (x,) = inputs
+        dims = [d + 1 for d in reduced_dims(call)]
+        if not dims:
+            return (None,)
+        lower, upper = (x.lower, x.upper) if self.sign == 1 else (-x.upper, -x.lower)
+        m = lower.amax(dims, keepdim=True)
+        first = _best(lower, upper, m, reduced_dims(call))
+        candidate = upper > m
+        return (candidate & (candidate & (first == 0)).any(dims, keepdim=True),)
+
+
+def _best(lower: Tensor, upper: Tensor, m: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """One at the element that starts at `m` and, of several, reaches furthest; else zero: `[B, *S]`."""
+    x = torch.where(lower == m, upper, -torch.inf)
+    along = [d + 1 for d in dims]
+    order = [d for d in range(x.dim()) if d not in along] + along
+    moved = x.permute(order)
+    flat = moved.flatten(x.dim() - len(along))
+    place = flat.argmax(-1, keepdim=True)
+    alone = torch.zeros_like(flat).scatter(-1, place, 1)
+    return alone.reshape(moved.shape).permute([order.index(d) for d in range(x.dim())])
+
+
+def refuse_positions(call: Call) -> str | None:
+    """Why the second output of an extremum along a dimension cannot be bounded."""
+    if call.node.output == 1:
+        return (
+            "the position of an extreme element is a whole number that jumps; only its value can be bounded"
+        )
+    return None
+
+
+# ---------------------------------------------------------------------- log of a sum of exponentials
+
+
+def _lse_bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
+    (x,) = inputs
+    dims = [d + 1 for d in reduced_dims(call)]
+    if not dims:
+        return x
+    shape = (x.lower.shape[0], *call.shape)
+    return Interval(
+        torch.logsumexp(x.lower, dims).reshape(shape), torch.logsumexp(x.upper, dims).reshape(shape)
+    )
+
+
+def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
+    """Below: the tangent at the centre. Above: chords of the exponentials, then a tangent of the logarithm.
+
+    `log Σ exp(xᵢ) ≤ log Σ chordᵢ(xᵢ) ≤ log s₀ − 1 + Σ chordᵢ(xᵢ)/s₀` with `s₀ = Σ chordᵢ` at the centre,
+    all of it divided by `exp(max u)`, so that nothing overflows.
+    """
+    (x,) = inputs
+    dims = reduced_dims(call)
+    if not dims:
+        return Relaxation.exactly(Affine((Diagonal(torch.ones_like(x.lower), call.shapes[0]),)))
+    along = [d + 1 for d in dims]
+    center = x.midpoint
+    peak = center.detach().amax(along, keepdim=True)
+    share = torch.exp(center - peak)  # not less logsumexp itself, whose rounding the slopes would inherit
+    sums = share.sum(along, keepdim=True)
+    tangent = share / sums
+    low = peak + sums.log() - (tangent * center).sum(along, keepdim=True)
+    shift = x.upper.amax(along, keepdim=True)
+    top, width = torch.exp(x.upper - shift), x.width
+    safe = torch.where(width > 0, width, 1)
+    slope = torch.where(width > 0, top * (-torch.expm1(-safe) / safe), top)
+    middle = (top + torch.exp(x.lower - shift)) / 2  # the chords at the centre
+    s0 = middle.sum(along, keepdim=True)
+    slope = slope / s0
+    up = shift + s0.log() - (slope * center).sum(along, keepdim=True)
+    shape = (x.lower.shape[0], *call.shape)
+    return Relaxation(
+        Affine((WeightedSum(tangent, dims, call.shape),), low.reshape(shape)),
+        Affine((WeightedSum(slope, dims, call.shape),), up.reshape(shape)),
+    )
+
+
+def _full(call: Call, x: Tensor) -> Tensor:
+    return x.expand(x.shape[0], *call.shape)
+
+
+# ---------------------------------------------------------------------- by other operators
+
+
+def logaddexp(self: Tensor, other: Tensor) -> Tensor:
+    """`log(exp(self) + exp(other))`."""
+    return torch.logsumexp(torch.stack(torch.broadcast_tensors(self, other)), 0)
+
+
+def register(registry: OperatorRegistry) -> None:
+    """Register this file's rules and decompositions."""
+    for sign, pairwise, along in (
+        (1, (aten.maximum.default, aten.fmax.default), (aten.max.default, aten.max.dim, aten.amax.default)),
+        (-1, (aten.minimum.default, aten.fmin.default), (aten.min.default, aten.min.dim, aten.amin.default)),
+    ):
+        pair, reduce = _Pairwise(sign), _Along(sign)
+        for op in pairwise:
+            registry.register(op, General(("self", "other"), pair.bound, pair.affine, pair.unstable_inputs))
+        for op in along:
+            registry.register(
+                op, General(("self",), reduce.bound, reduce.affine, reduce.unstable_inputs, refuse_positions)
+            )
+    registry.register(aten.logsumexp.default, General(("self",), _lse_bound, _lse_affine))
+    registry.decompose(aten.logaddexp.default, logaddexp)

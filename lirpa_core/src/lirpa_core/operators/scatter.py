@@ -1,0 +1,44 @@
+"""Rules of operators that write into a tensor at constant places: scatter, index_put, slice_scatter."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lirpa_core.plugins import OperatorRegistry
+from lirpa_core.rules.linear import Linear
+
+aten = torch.ops.aten
+
+
+def slice_scatter(
+    self: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """`self` with a slice of it replaced by `src`, put together from the pieces.
+
+    PyTorch's own operator does not accept all slices under `vmap`.
+    """
+    dim = dim % self.dim()
+    size = self.shape[dim]
+    places = range(*slice(start, end, step).indices(size))
+    src = src.to(self.dtype)
+    if step == 1:
+        stop = places.start + len(places)
+        pieces = [self.narrow(dim, 0, places.start), src, self.narrow(dim, stop, size - stop)]
+        return torch.cat([p for p in pieces if p.shape[dim]], dim)
+    place = torch.arange(size, device=self.device)
+    beyond = place - places.start
+    replaced = (beyond >= 0) & (beyond % step == 0) & (place < places.stop)
+    order = torch.where(replaced, size + beyond // step, place)
+    return torch.cat([self, src], dim).index_select(dim, order)
+
+
+def register(registry: OperatorRegistry) -> None:
+    """Register this file's rules and decompositions."""
+    registry.decompose(aten.slice_scatter.default, slice_scatter)
+    # Rare, so that what vmap derives is fast enough. Where two sources go to one place, PyTorch itself
+    # leaves open which of them wins.
+    registry.register(aten.scatter.src, Linear(("self", "src")))
+    registry.register(aten.scatter.value, Linear(("self", "value")))
+    registry.register(aten.scatter_add.default, Linear(("self", "src")))
+    registry.register(aten.index_put.default, Linear(("self", "values")))

@@ -1,0 +1,272 @@
+"""What a plugin declares for its tests: calls to try each of its rules on, sets, structures, models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+
+from lirpa_core.graph import Shape
+from lirpa_core.linear.coefficients.base import Coefficients
+from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.plugins.collector import Collector
+from lirpa_core.plugins.entries import Registration
+from lirpa_core.plugins.operator_names import OperatorLike, key_label, resolve_operator
+from lirpa_core.rules.call import Call
+from lirpa_core.rules.leaf_modules import LeafModule
+
+#: Closed range that the ends of boxes are drawn from.
+Domain: TypeAlias = tuple[float, float]
+
+#: Makes coefficients over values of a shape `S`, for one example or several; None where the structure has none.
+CoefficientsFactory: TypeAlias = Callable[[Shape], Coefficients | None]
+
+ANYWHERE: Domain = (-math.inf, math.inf)
+
+
+def domains_of(domain: Domain | Sequence[Domain], operands: int) -> tuple[Domain, ...]:
+    """One range for each operand, where one may be given for all."""
+    first, *_ = domain
+    if isinstance(first, tuple):
+        return tuple(domain)  # type: ignore[arg-type]
+    low, high = domain
+    return ((low, high),) * operands  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, eq=False)
+class RuleCase:
+    """One call to try a rule on.
+
+    Attributes:
+        plugin: Who declares it.
+        name: What is particular about it.
+        call: The call. Its `batch` does not matter, unless constants differ between examples.
+        domains: Range that boxes are drawn from, one for each operand.
+        kinks: Where the operator or its curvature changes character.
+        regimes: Kinds of boxes to draw; None for all.
+        without: Names of checks to leave out.
+        oracle: The function in ball arithmetic, for proofs, where the test kit does not know it.
+    """
+
+    plugin: str
+    name: str
+    call: Call
+    domains: tuple[Domain, ...]
+    kinks: tuple[float, ...] = (0.0,)
+    regimes: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    oracle: Any = None
+
+    @property
+    def key(self) -> Any:
+        """What the rule is registered for: the operator, or the class or function kept whole."""
+        target = self.call.node.target
+        return target.key if isinstance(target, LeafModule) else target
+
+
+@dataclass(frozen=True, eq=False)
+class SetCase:
+    """One perturbation with a value to perturb.
+
+    Attributes:
+        plugin: Who declares it.
+        name: What is particular about it.
+        perturbation: The perturbation.
+        x: Nominal value `[B, *S]`.
+        exact: Whether its minima are attained.
+    """
+
+    plugin: str
+    name: str
+    perturbation: Perturbation
+    x: Tensor
+    exact: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class CoefficientsCase:
+    """A structure of coefficients: how to make one over values of any shape.
+
+    Attributes:
+        plugin: Who declares it.
+        name: What is particular about it.
+        structure: Its type.
+        make: Makes one.
+        shapes: Shapes over which it is compared with its own dense form.
+    """
+
+    plugin: str
+    name: str
+    structure: type[Coefficients]
+    make: CoefficientsFactory
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelCase:
+    """A model for what makes sense only inside one: fusions, and rules that rely on what their operands are.
+
+    Attributes:
+        plugin: Who declares it.
+        name: What is particular about it.
+        make: Makes the model; a function, so that nothing is built before it is needed.
+        x: Nominal value of the only input, `[B, *S]`.
+        eps: Radii of the boxes around it that are tried.
+        covers: Operators that must be nodes of the captured graph, for whose rules this is a case.
+        fuses: Operators whose fusions it exercises.
+    """
+
+    plugin: str
+    name: str
+    make: Callable[[], nn.Module]
+    x: Tensor
+    eps: tuple[float, ...]
+    covers: tuple[Any, ...]
+    fuses: tuple[Any, ...] = ()
+
+
+#: Everything that can be declared.
+AnyCase: TypeAlias = RuleCase | SetCase | CoefficientsCase | ModelCase
+
+
+class ConformanceCases(Collector):
+    """Collects the cases of one plugin: what `lirpa_conformance_cases` receives.
+
+    Names tell the cases of one operator (perturbation, structure) apart; they show in reports.
+    """
+
+    def __init__(self, plugin: str) -> None:
+        super().__init__(plugin)
+        self._cases: dict[tuple[str, str, str], Registration[tuple[str, str, str], AnyCase]] = {}
+
+    def add(
+        self,
+        name: str,
+        call: Call,
+        *,
+        domain: Domain | Sequence[Domain] = ANYWHERE,
+        kinks: Sequence[float] = (0.0,),
+        regimes: Sequence[str] | None = None,
+        without: Collection[str] = (),
+        oracle: Any = None,
+    ) -> None:
+        """Declare a call to try the rule of its operator on.
+
+        Args:
+            name: What is particular about the call, such as `"one channel, stride 2"`.
+            call: The call (see `Call.of`), with an `Operand` wherever a tensor is perturbed. The operator
+                may be one of torch's, a custom one, a module or a function.
+            domain: Range that boxes are drawn from, one for all operands or one each.
+            kinks: Where the operator or its curvature changes character; boxes are drawn around these.
+            regimes: Kinds of boxes to draw (`lirpa_core.testing.REGIMES`); None for all.
+            without: Names of checks to leave out (`lirpa_core.testing.CHECKS`). Say why in a comment.
+            oracle: The function of a unary operator in ball arithmetic, for proofs.
+
+        Raises:
+            PluginError: Something else was given, or the name was used for this operator before.
+        """
+        what = f"conformance case {name!r}"
+        if not isinstance(call, Call):
+            self._refuse(what, f"expected a Call (see Call.of), got {type(call).__qualname__}")
+        regimes = None if regimes is None else tuple(regimes)
+        domains = domains_of(domain, len(call.shapes))
+        if len(domains) != len(call.shapes):
+            self._refuse(what, f"expected {len(call.shapes)} domains, one an operand, got {len(domains)}")
+        case = RuleCase(self.plugin, name, call, domains, tuple(kinks), regimes, tuple(without), oracle)
+        self._declare("rule", key_label(case.key), what, case)
+
+    def perturbation(self, name: str, perturbation: Perturbation, x: Tensor, *, exact: bool = True) -> None:
+        """Declare a set to check.
+
+        Args:
+            name: What is particular about it.
+            perturbation: The perturbation; it is a case for its class.
+            x: Nominal value `[B, *S]`, examples first.
+            exact: Whether the minimum of a linear form is attained, up to what an attack can find.
+
+        Raises:
+            PluginError: Something else was given, or the name was used for this class before.
+        """
+        what = f"conformance case {name!r}"
+        if not isinstance(perturbation, Perturbation) or not isinstance(x, Tensor):
+            self._refuse(
+                what, f"expected a Perturbation and a tensor, got {perturbation!r} and {type(x).__name__}"
+            )
+        case = SetCase(self.plugin, name, perturbation, x, exact)
+        self._declare("perturbation", type(perturbation).__qualname__, what, case)
+
+    def coefficients(
+        self,
+        name: str,
+        structure: type[Coefficients],
+        make: CoefficientsFactory,
+        *,
+        shapes: Sequence[Shape] = ((2, 3),),
+    ) -> None:
+        """Declare a structure of coefficients.
+
+        It is compared with its own dense form, and every kernel for it with the dense result, at the calls of the
+        kernel's operator.
+
+        Args:
+            name: What is particular about it.
+            structure: Its type.
+            make: Makes one, in float64, over values of a shape `S`: coefficients `[R, B, *S]`; or returns None
+                where the structure has none of that shape.
+            shapes: Shapes over which it is compared with its own dense form.
+
+        Raises:
+            PluginError: Something else was given, or the name was used for this structure before.
+        """
+        what = f"conformance case {name!r}"
+        if not isinstance(structure, type) or not issubclass(structure, Coefficients) or not callable(make):
+            self._refuse(what, f"expected a Coefficients type and a function, got {structure!r} and {make!r}")
+        case = CoefficientsCase(self.plugin, name, structure, make, tuple(tuple(s) for s in shapes))
+        self._declare("structure", structure.__qualname__, what, case)
+
+    def model(
+        self,
+        name: str,
+        make: Callable[[], nn.Module],
+        x: Tensor,
+        *,
+        covers: Sequence[OperatorLike] = (),
+        fuses: Sequence[OperatorLike] = (),
+        eps: Sequence[float] = (0.0, 1e-6, 0.05, 1.0),
+    ) -> None:
+        """Declare a model, for fusions and for rules that rely on what their operands are.
+
+        Its bounds in every method are compared with samples and attacks.
+
+        Args:
+            name: What is particular about it.
+            make: Makes the model, in float64 and in evaluation mode.
+            x: Nominal value of its input, `[B, *S]`.
+            covers: Operators that the captured graph must contain, for whose rules it is a case.
+            fuses: Operators whose fusions it exercises.
+            eps: Radii of the boxes around `x`.
+
+        Raises:
+            PluginError: Something else was given, or the name was used before.
+        """
+        what = f"conformance case {name!r}"
+        if not callable(make) or not isinstance(x, Tensor):
+            self._refuse(
+                what, f"expected a function that makes a model, and a tensor, got {make!r} and {x!r}"
+            )
+        if not covers and not fuses:
+            self._refuse(what, "expected operators in `covers` or `fuses`, for which the model is a case")
+        ops, fused = ([resolve_operator(op) for op in given] for given in (covers, fuses))
+        case = ModelCase(self.plugin, name, make, x.double(), tuple(eps), tuple(ops), tuple(fused))
+        self._declare("model", "", what, case)
+
+    def cases(self) -> tuple[AnyCase, ...]:
+        """Everything collected, in the order of the declarations."""
+        return tuple(claim.entry for claim in self._cases.values())
+
+    def _declare(self, kind: str, label: str, what: str, case: AnyCase) -> None:
+        key = (kind, label, case.name)
+        self._add(self._cases, f"{what} of {label}" if label else what, Registration(key, case))

@@ -1,0 +1,50 @@
+"""Names and flags of methods, as users of the reference system combine them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lirpa_core.api.request import Request, requested_method
+from lirpa_core.errors import OptionError
+from lirpa_core.methods.methods import METHODS
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "expected"),
+    [
+        (None, {"IBP": True}, "IBP"),
+        ("backward", {"IBP": True}, "CROWN-IBP"),
+        ("CROWN-IBP", {"IBP": True}, "CROWN-IBP"),
+        ("IBP", {"IBP": True}, "IBP"),
+        (None, {"forward": True}, "forward"),
+        ("CROWN", {"forward": True}, "CROWN-forward"),
+        ("CROWN", {}, "CROWN"),
+    ],
+)
+def test_flags_and_names_together(method: str | None, flags: dict[str, bool], expected: str) -> None:
+    assert requested_method(method, **flags).name == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "says"),
+    [
+        (None, {}, "method='CROWN'"),
+        ("CROWN", {"IBP": True, "forward": True}, "choose one"),
+        ("alpha-CROWN", {"IBP": True}, "IBP=True does not go with method='alpha-CROWN'"),
+        ("IBP", {"forward": True}, "forward=True"),
+        ("crwon", {"IBP": True}, "unknown method 'crwon'"),
+    ],
+)
+def test_contradictions_are_named(method: str | None, flags: dict[str, bool], says: str) -> None:
+    with pytest.raises(OptionError, match=says.replace("(", r"\(")):
+        requested_method(method, **flags)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_linear_bounds_are_refused_exactly_where_there_are_none(method: object) -> None:
+    has_none = method.final in ("interval", "optimized")
+    if has_none:
+        with pytest.raises(OptionError, match="return_A"):
+            Request(method, return_A=True)
+    else:
+        assert Request(method, return_A=True).return_A

@@ -1,0 +1,136 @@
+"""Maxima and minima of two operands and along dimensions, and logsumexp."""
+
+import pytest
+import torch
+
+from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.linear.interval import Interval
+from lirpa_core.operators import extremum
+from lirpa_core.operators.conformance.extremum import ALONG, LSE, PAIRS, along
+from lirpa_core.plugins import default_registry
+from lirpa_core.rules.call import Call, Operand
+
+aten = torch.ops.aten
+
+
+def X(*sizes: int) -> Operand:
+    return Operand(sizes)
+
+
+def C(*sizes: int) -> torch.Tensor:
+    return torch.randn(sizes, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "op", [aten.maximum.default, aten.minimum.default, aten.fmax.default, aten.fmin.default]
+)
+@pytest.mark.parametrize("name", PAIRS)
+def test_of_two(op, name, oracle):
+    call = Call.of(op, *PAIRS[name], batch=3)
+    rule = default_registry().rule_for(op)
+    for width in (0.3, 3.0):
+        inputs = oracle.boxes(call, width=width)
+        oracle.assert_sound(rule, call, inputs)
+        oracle.assert_tight(rule, call, inputs)
+
+
+def test_an_infinite_constant_leaves_the_operand():
+    for op, bound in ((aten.maximum.default, -torch.inf), (aten.minimum.default, torch.inf)):
+        call = Call.of(op, X(2), torch.tensor(bound).double())
+        x = Interval(-torch.ones(1, 2).double(), torch.ones(1, 2).double())
+        relaxation = default_registry().rule_for(op).relax(call, (x,))
+        for side in (relaxation.lower, relaxation.upper):
+            assert (side.terms[0].slope == 1).all() and (side.bias == 0).all()
+
+
+@pytest.mark.parametrize("which", ["max", "min"])
+@pytest.mark.parametrize("name", ALONG)
+def test_along_dimensions(which, name, oracle):
+    call = along(which, name)
+    rule = default_registry().rule_for(call.node.target)
+    rule.check(call)
+    for width in (0.0, 0.3, 3.0):
+        inputs = oracle.boxes(call, width=width)
+        oracle.assert_sound(rule, call, inputs)
+        oracle.assert_tight(rule, call, inputs)
+
+
+def test_a_dominating_element_is_the_maximum(oracle):
+    call = along("max", "dim")
+    lower = torch.tensor([[[0.0, 5, 1, 2], [0, 0, 0, 9]]]).double()
+    x = Interval(lower, lower + 1)
+    rule = default_registry().rule_for(call.node.target)
+    relaxation = rule.relax(call, (x,))
+    one_hot = torch.tensor([[[0.0, 1, 0, 0], [0, 0, 0, 1]]]).double()
+    for side in (relaxation.lower, relaxation.upper):
+        oracle.close(side.terms[0].weight, one_hot)
+    oracle.close(relaxation.upper.bias, torch.zeros(1, 2).double())
+    assert not rule.unstable_inputs(call, (x,))[0].any()
+
+
+def test_the_upper_bound_is_the_better_of_two(oracle):
+    """Many equal boxes: the constant wins over the sum of chords. Two: the chords win."""
+    for n, slope in ((40, 0.0), (2, 0.5)):
+        call = Call.of(aten.amax.default, X(n), [0])
+        lower = torch.linspace(-1e-3, 0, n, dtype=torch.float64)[None]
+        relaxation = default_registry().rule_for(aten.amax.default).relax(call, (Interval(lower, lower + 1),))
+        weight = relaxation.upper.terms[0].weight
+        assert (weight == 0).all() if slope == 0 else (weight >= slope).all()
+
+
+def test_positions_are_refused():
+    call = Call.of(aten.max.dim, X(2, 3), 1, output=1)
+    with pytest.raises(UnsupportedOperandError, match="position"):
+        default_registry().rule_for(aten.max.dim).check(call)
+
+
+@pytest.mark.parametrize("name", LSE)
+def test_logsumexp(name, oracle):
+    call = Call.of(aten.logsumexp.default, *LSE[name])
+    rule = default_registry().rule_for(aten.logsumexp.default)
+    for width in (0.0, 0.3, 6.0):
+        inputs = oracle.boxes(call, width=width)
+        oracle.assert_sound(rule, call, inputs)
+        oracle.assert_tight(rule, call, inputs)
+
+
+def test_logsumexp_of_huge_and_far_apart_numbers(oracle):
+    call = Call.of(aten.logsumexp.default, X(3), [0])
+    rule = default_registry().rule_for(aten.logsumexp.default)
+    lower = torch.tensor([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [900.0, 900.0, 0.0]]).double()
+    width = torch.tensor([[0.0, 1, 5e3], [1e-9, 2e4, 0], [1e-12, 2.0, 1e3]]).double()
+    x = Interval(lower, lower + width)
+    relaxation = rule.relax(call, (x,))
+    for side in (relaxation.lower, relaxation.upper):
+        assert side.terms[0].weight.isfinite().all() and side.bias.isfinite().all()
+    oracle.assert_sound(rule, call, (x,), tolerance=1e-10)
+
+
+def test_slopes_of_logsumexp_sum_to_one_however_large_the_numbers(oracle):
+    call = Call.of(aten.logsumexp.default, X(4), [0])
+    lower = C(8, 4).sort(0).values + 1e6
+    x = Interval(lower, lower + 1)
+    lower_line = default_registry().rule_for(aten.logsumexp.default).relax(call, (x,)).lower
+    assert ((lower_line.terms[0].weight.sum(-1) - 1).abs() <= 8 * torch.finfo(torch.float64).eps).all()
+
+
+def test_logsumexp_of_a_point_is_its_tangent(oracle):
+    call = Call.of(aten.logsumexp.default, X(4), [0])
+    x = C(3, 4)
+    relaxation = default_registry().rule_for(aten.logsumexp.default).relax(call, (Interval(x, x),))
+    for side in (relaxation.lower, relaxation.upper):
+        oracle.close(side.terms[0].weight, x.softmax(-1))
+        oracle.close(oracle.line(side, [x], call), x.logsumexp(-1))
+
+
+def test_weighted_sum_is_a_matrix(oracle):
+    weight = C(3, 2, 4)
+    op = extremum.WeightedSum(weight, (1,), (2,))
+    J = torch.zeros(3, 2, 2, 4).double()
+    J[:, 0, 0], J[:, 1, 1] = weight[:, 0], weight[:, 1]
+    oracle.assert_transposes(op, J.reshape(3, 2, 8), (2,))
+
+
+def test_logaddexp(oracle):
+    x, y = C(2, 3), C(3)
+    oracle.close(extremum.logaddexp(x, y), torch.logaddexp(x, y))

@@ -1,0 +1,41 @@
+"""Which nodes intervals bound exactly, and the exactness of affine models that they do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+
+
+class Correlated(nn.Module):
+    """Operands of one operator that vary together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        difference = x - x.flip(-1) + self.layer(x)
+        return torch.relu(self.layer(difference))
+
+
+@pytest.mark.parametrize("norm", [1.0, 2.0, float("inf")])
+@pytest.mark.parametrize("method", ["CROWN", "forward", "forward+backward"])
+def test_affine_parts_are_bounded_exactly(method: str, norm: float) -> None:
+    torch.manual_seed(0)
+    model = Correlated().double()
+    x = torch.randn(2, 4, dtype=torch.float64)
+    point = BoundedTensor(x, PerturbationLpNorm(norm=norm, eps=0.1))
+    inner = BoundedModule(model, x).compute_bounds(x=point, method=method).intermediate
+    affine = lambda z: model.layer(z - z.flip(-1) + model.layer(z))  # noqa: E731
+    jacobian = torch.func.jacrev(affine)(x[0])
+    q = {1.0: float("inf"), 2.0: 2.0, float("inf"): 1.0}[norm]
+    radius = 0.1 * jacobian.norm(p=q, dim=-1)
+    node = next(n for n in inner if n.startswith("linear_1"))
+    lower, upper = inner[node].lower, inner[node].upper
+    unstable = (affine(x) - radius < 0) & (affine(x) + radius > 0)  # the others need no tight bounds
+    assert bool(unstable.any())
+    assert torch.allclose(lower[unstable], (affine(x) - radius)[unstable])
+    assert torch.allclose(upper[unstable], (affine(x) + radius)[unstable])
