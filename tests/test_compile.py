@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods.backward import concretize, linear_bounds
-from lirpa_core.methods.ibp import interval_bounds
+from lirpa_core.methods import IBP, Problem, Relaxations, backward
 from lirpa_core.plugins import default_registry
-from lirpa_core.problem.inputs import Leaf
-from lirpa_core.problem.plan import Plan, make_plan
-from lirpa_core.problem.problem import Problem, bind
-from lirpa_core.problem.relaxations import Relaxations
+from lirpa_core.problem.binding import bind_plain
+from lirpa_core.problem.inputs import PerturbedInput
+from lirpa_core.problem.perturbed_graph import perturbed_graph
 from lirpa_core.rules.call import Const
 
 pytestmark = pytest.mark.slow
@@ -26,24 +24,29 @@ BATCH = 3
 
 
 class Mlp:
-    """A small network, its plan, and its parameters by node name."""
+    """A small network, the perturbed part of its graph, and its parameters by node name."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 4))
         self.x = torch.rand(BATCH, 5)
         self.bounded = BoundedModule(self.model, self.x)
-        graph = self.bounded.graph
+        graph, self.registry = self.bounded.graph, default_registry()
         (self.input,), (self.output,) = graph.inputs, graph.outputs
-        self.plan: Plan = make_plan(
-            graph, default_registry(), frozenset({self.input}), frozenset({self.output})
+        self.part = perturbed_graph(
+            graph, self.registry, frozenset({self.input}), frozenset({self.output}), lambda *_: ""
         )
         live = dict(self.model.named_parameters())
         self.weights = {n.name: live[n.path].detach() for n in graph.nodes if n.path in live}
 
     def problem(self, x: Tensor, weights: dict[str, Tensor], ptb: PerturbationLpNorm) -> Problem:
-        leaf = Leaf(self.input, x, ptb, batch_dim=0)
-        return bind(self.plan, {self.input: leaf}, {n: Const(w) for n, w in weights.items()}, BATCH)
+        perturbed = {self.input: PerturbedInput(self.input, x, ptb, batch_dim=0)}
+        constants = {n: Const(w) for n, w in weights.items()}
+        return bind_plain(self.part, self.registry, perturbed, constants, BATCH)
+
+
+def interval_bounds(problem, wanted=()):
+    return IBP().intermediate_bounds(problem, wanted).intervals
 
 
 @pytest.fixture(scope="module")
@@ -83,19 +86,19 @@ def test_final_backward_pass(mlp, norm):
     ptb = PerturbationLpNorm(eps=0.1, norm=norm)
     C = torch.randn(BATCH, 2, 4)
 
-    def backward(x, weights, C, lower, upper):
+    def pulled(x, weights, C, lower, upper):
         problem = mlp.problem(x, weights, ptb)
         inner = {name: Interval(lower[name], upper[name]) for name in lower}
         rows = DenseCoefficients(C.transpose(0, 1).reshape(2, BATCH, 1, 4))
-        form = linear_bounds(problem, mlp.output, rows, Relaxations(problem, inner))
-        value = concretize(problem, form)
+        form = backward(problem, mlp.output, rows, Relaxations(problem, inner), both=True)
+        value = problem.minimum(form)
         return value[:2].T, -value[2:].T
 
     inner = interval_bounds(mlp.problem(mlp.x, mlp.weights, ptb))
     lower = {name: interval.lower for name, interval in inner.items()}
     upper = {name: interval.upper for name, interval in inner.items()}
-    compiled = whole(backward)(mlp.x, mlp.weights, C, lower, upper)
-    torch.testing.assert_close(compiled, backward(mlp.x, mlp.weights, C, lower, upper))
+    compiled = whole(pulled)(mlp.x, mlp.weights, C, lower, upper)
+    torch.testing.assert_close(compiled, pulled(mlp.x, mlp.weights, C, lower, upper))
     facade = mlp.bounded.compute_bounds(x=(BoundedTensor(mlp.x, ptb),), C=C, method="CROWN-IBP")
     # The façade also intersects with interval bounds.
     assert bool((facade.lower >= compiled[0] - 1e-5).all())

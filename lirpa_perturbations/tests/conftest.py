@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, Perturbation
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import DenseCoefficients
-from lirpa_core.methods.methods import METHODS
+from lirpa_core.plugins import default_registry
 
 F64 = torch.float64
 
@@ -72,7 +72,7 @@ def assert_attacks_stay_inside(ptb: Perturbation, x: Tensor, act: type[nn.Module
     """Random and gradient attacks stay inside the bounds of all methods, and gradients are finite."""
     model, bounded = model_of(tuple(x.shape[1:]), act)
     low, high = attack(model, ptb, x)
-    for method in METHODS:
+    for method in [entry.method for entry in default_registry().methods]:
         nominal = x.clone().requires_grad_()
         lb, ub = bounded.compute_bounds(x=(BoundedTensor(nominal, ptb),), method=method.name)
         assert (lb <= low + 1e-9).all(), method.name

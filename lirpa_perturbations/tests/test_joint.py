@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationJoint
-from lirpa_core.methods.methods import METHODS
+from lirpa_core.plugins import default_registry
 from lirpa_perturbations import PerturbationL0Norm, PerturbationLinearConstraints, PerturbationSynonym
 
 F64 = torch.float64
@@ -75,7 +75,7 @@ def test_is_exact_against_every_member(brute: Any, name: str) -> None:
         bounded = BoundedModule(model, (x, y))
         parts = joint.split(members, x, y)
         out = model(*(p.flatten(0, 1) for p in parts)).unflatten(0, (-1, 2))
-        for method in METHODS:
+        for method in [entry.method for entry in default_registry().methods]:
             inputs = (BoundedTensor(x, joint), BoundedTensor(y, joint))
             lower, upper = bounded.compute_bounds(x=inputs, method=method.name)
             if type(model) is Difference:

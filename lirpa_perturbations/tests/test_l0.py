@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import DenseCoefficients
-from lirpa_core.methods.methods import METHODS
+from lirpa_core.plugins import default_registry
 from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationL0Norm
 from lirpa_perturbations.conformance import PIXELS
@@ -83,14 +83,14 @@ def test_is_exact_on_a_linear_model(brute: Any) -> None:
     ptb = PerturbationL0Norm(eps=2)
     bounded = BoundedModule(linear, x[:1])
     exact = ptb.concretize(x, DenseCoefficients(linear.weight.unsqueeze(1))).T + linear.bias
-    for method in METHODS:
+    for method in [entry.method for entry in default_registry().methods]:
         bounds = bounded.compute_bounds(x=(BoundedTensor(x, ptb),), method=method.name)
         torch.testing.assert_close(bounds.lower, exact)
 
 
 def test_budget_tightens_every_method(brute: Any) -> None:
     x, bounded = brute.rand(2, 12), brute.model_of((12,))[1]
-    for method in METHODS:
+    for method in [entry.method for entry in default_registry().methods]:
         widths = []
         for k in (0, 1, 3, 12):
             lb, ub = bounded.compute_bounds(

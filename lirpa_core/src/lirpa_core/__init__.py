@@ -1,6 +1,7 @@
 """Guaranteed bounds on the output of PyTorch models: IBP, CROWN, forward bounds and their hybrids."""
 
 from lirpa_core._version import __version__
+from lirpa_core.api import functional
 from lirpa_core.api.bounded_module import BoundedModule
 from lirpa_core.api.data_parallel import BoundDataParallel
 from lirpa_core.api.results import BoundsResult
@@ -21,4 +22,5 @@ __all__ = [
     "PerturbationJoint",
     "PerturbationLpNorm",
     "__version__",
+    "functional",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lirpa_core.capture.readers import ExportedProgramReader, ModuleReader
+from lirpa_core.methods import CROWN, IBP, AlphaCROWN, Forward, crown_forward, crown_ibp
 from lirpa_core.operators import (
     activation,
     arithmetic,
@@ -19,7 +21,14 @@ from lirpa_core.operators import (
 )
 from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
-from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.plugins import (
+    ConformanceCases,
+    MethodRegistry,
+    OperatorRegistry,
+    PerturbationRegistry,
+    ReaderRegistry,
+    hookimpl,
+)
 
 LIRPA_API_VERSION = 1
 
@@ -39,6 +48,20 @@ def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models of the core."""
     registry.register("joint", PerturbationJoint)
     registry.register("lp", PerturbationLpNorm)
+
+
+@hookimpl
+def lirpa_register_methods(registry: MethodRegistry) -> None:
+    """Register the methods of the core."""
+    for method in (IBP(), Forward(), crown_ibp(), crown_forward(), CROWN(), AlphaCROWN()):
+        registry.register(method)
+
+
+@hookimpl
+def lirpa_register_readers(registry: ReaderRegistry) -> None:
+    """Register the readers of the core."""
+    registry.register(ModuleReader())
+    registry.register(ExportedProgramReader())
 
 
 @hookimpl

@@ -29,8 +29,8 @@ class Heads(nn.Module):
 def test_layers_over_tokens_are_bounded_exactly(norm, one, monkeypatch):
     torch.manual_seed(0)
     model, x = Heads(one).double(), torch.randn(2, 3, 3).double()
-    seen, exactly = [], ibp._exact
-    monkeypatch.setattr(ibp, "_exact", lambda p, name, *rest: seen.append(name) or exactly(p, name, *rest))
+    seen, exactly = [], ibp._exactly
+    monkeypatch.setattr(ibp, "_exactly", lambda p, name, *rest: seen.append(name) or exactly(p, name, *rest))
     bounded = BoundedModule(model, x)
     ball = BoundedTensor(x, PerturbationLpNorm(norm=norm, eps=0.3))
     lower, upper = bounded.compute_bounds(x=(ball,), method="IBP")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationJoint, PerturbationLpNorm
 from lirpa_core.errors import PerturbationError
-from lirpa_core.methods.methods import METHODS
+from lirpa_core.plugins import default_registry
 from lirpa_core.testing import check_perturbation
 
 F64 = torch.float64
@@ -23,6 +23,8 @@ BALLS: dict[str, dict[str, Any]] = {
     "L2 in a box": {"norm": 2, "eps": 0.6, "x_L": 0.0, "x_U": 1.0},
     "own radii": {"norm": 2, "eps": torch.tensor([0.1, 0.5], dtype=F64)},
 }
+
+METHODS = [entry.method.name for entry in default_registry().methods]
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -67,7 +69,7 @@ def whole(pair: Pair) -> BoundedModule:
 
 
 @pytest.mark.parametrize("ball", BALLS)
-@pytest.mark.parametrize("method", [m.name for m in METHODS])
+@pytest.mark.parametrize("method", METHODS)
 def test_two_inputs_are_bounded_like_one(
     bounded: BoundedModule, whole: BoundedModule, ball: str, method: str
 ) -> None:
@@ -125,7 +127,7 @@ def test_weight_and_bias_share_a_ball(method: str) -> None:
     torch.testing.assert_close(upper, layer(x) + radius)
 
 
-@pytest.mark.parametrize("method", [m.name for m in METHODS])
+@pytest.mark.parametrize("method", METHODS)
 def test_input_and_weights_share_a_ball(method: str) -> None:
     torch.manual_seed(0)
     plain, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double(), rand(2, 3)

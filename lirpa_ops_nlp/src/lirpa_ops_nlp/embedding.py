@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.problem.evaluation import ID_OUT_OF_RANGE, require_in_range
 from lirpa_core.rules.call import Call
+from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
 from lirpa_core.rules.linear import Linear
 
 aten = torch.ops.aten

@@ -10,8 +10,8 @@ from torch import Tensor
 from lirpa_core.linear.coefficients import SelectedRows
 from lirpa_core.operators.indexing import Lookup, lookup_rows
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.problem.evaluation import require_in_range
 from lirpa_core.rules.call import Call
+from lirpa_core.rules.index_ranges import require_in_range
 from lirpa_core.rules.linear import Linear
 from lirpa_ops_nlp.operators import pick
 

@@ -11,17 +11,15 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from lirpa_core.api.functional import IntermediateBounds, check_bounds, intermediate_bounds, row_bounds
 from lirpa_core.errors import SpecificationError
 from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods.compute import Intermediate, intermediate_bounds, row_bounds
-from lirpa_core.methods.methods import Method, find_method
-from lirpa_core.problem.postconditions import check_bounds, check_domains
-from lirpa_core.problem.problem import Problem
+from lirpa_core.methods import IBP, Method, Problem
 
 T = TypeVar("T")
 
-_IBP = find_method("IBP")
+_IBP = IBP()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +58,9 @@ class Bounding:
         return shape[1]
 
     @cached_property
-    def inner(self) -> Intermediate:
+    def inner(self) -> IntermediateBounds:
         """Bounds of the inner nodes."""
-        found = self._run(lambda: intermediate_bounds(self.problem, self.method, (self.target,)))
-        check_domains(self.problem, found.intervals)
-        return found
+        return self._run(lambda: intermediate_bounds(self.problem, self.method, (self.target,)))
 
     def scores(self) -> Interval:
         """Interval of the class scores, `[B, K]`."""

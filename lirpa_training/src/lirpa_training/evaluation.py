@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core import BoundedModule, Perturbation
-from lirpa_core.methods.methods import find_method
+from lirpa_core.api.functional import find_method
 from lirpa_training.bounding import Bounding
 from lirpa_training.inputs import perturb
 from lirpa_training.margins import check_labels, margin_rows

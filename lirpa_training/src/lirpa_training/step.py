@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirpa_core import BoundedModule, BoundedTensor, Perturbation
-from lirpa_core.capture.batch_state import BatchState
+from lirpa_core.api.functional import BatchState, find_method
 from lirpa_core.errors import InputError, OptionError
-from lirpa_core.methods.methods import find_method
 from lirpa_training.attack import PGD
 from lirpa_training.bounding import Bounding
 from lirpa_training.cross_entropy import fused_cross_entropy, lower_margins, unfused_cross_entropy

@@ -9,26 +9,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.api.bounding import bound_targets
 from lirpa_core.api.drawing import draw
-from lirpa_core.api.mixed_precision import refuse_autocast
+from lirpa_core.api.functional import bind_inputs
+from lirpa_core.api.intermediate_bounds import given_intervals
+from lirpa_core.api.linear_bounds import linear_bounds_dict
+from lirpa_core.api.methods import requested_method
 from lirpa_core.api.options import BoundOptions
-from lirpa_core.api.outputs import find_targets
-from lirpa_core.api.request import Request, requested_method
-from lirpa_core.api.results import BoundsResult
+from lirpa_core.api.outputs import output_nodes, structured
+from lirpa_core.api.results import BoundsResult, NodeBounds
 from lirpa_core.api.rule_variants import with_options
-from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
+from lirpa_core.api.specification import specification_rows
+from lirpa_core.capture.batch_state import BatchState, clean_pass, holding
 from lirpa_core.capture.capture import AUTO
-from lirpa_core.capture.captured_graphs import Captures, without_set
+from lirpa_core.capture.captured_model import CapturedModel, without_set
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.graph import Graph
+from lirpa_core.methods.base import Method
 from lirpa_core.methods.memory import bytes_of_a_row
 from lirpa_core.plugins import Registry, default_registry
 from lirpa_core.problem.batching import batch_size
-from lirpa_core.problem.binding import assemble
+from lirpa_core.problem.postconditions import check_bounds, check_domains
 from lirpa_core.problem.problem import Problem
 
 
@@ -39,7 +41,7 @@ class BoundedModule(nn.Module):
     and training, moving or loading one does the same to the other.
 
     Args:
-        model: The model, or an `ExportedProgram` of it.
+        model: The model: an `nn.Module`, an `ExportedProgram`, or whatever else an installed reader reads.
         example: An example input, or a tuple of all positional inputs; a batch of any size.
         bound_opts: Options by name, see `BoundOptions`.
         device: Where to move the model; default: where it is.
@@ -66,7 +68,7 @@ class BoundedModule(nn.Module):
 
     def __init__(
         self,
-        model: nn.Module | ExportedProgram,
+        model: object,
         example: Any,
         bound_opts: Mapping[str, Any] | None = None,
         device: torch.device | str | None = None,
@@ -79,33 +81,37 @@ class BoundedModule(nn.Module):
         self._lirpa_options = BoundOptions().updated(bound_opts)
         self._lirpa_plain_registry = registry or default_registry()
         self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
-        self._lirpa_captures = Captures.of(model, example, kwargs, batch_dims, device)
-        original = self._lirpa_captures.model
+        self._lirpa_captured = CapturedModel.of(
+            model, example, kwargs, batch_dims, device, self._lirpa_registry
+        )
+        original = self._lirpa_captured.live.module
         # The dictionaries themselves are shared, so that names in state_dict() stay the original's.
         self._parameters, self._buffers = original._parameters, original._buffers
         self._modules = original._modules
         self._non_persistent_buffers_set = original._non_persistent_buffers_set
         self.training = original.training
         self._lirpa_last: BoundsResult | None = None
-        self._lirpa_captures.graph(self._lirpa_registry)
+        self._lirpa_captured.graph(self._lirpa_registry)
 
     # ------------------------------------------------------------------ the module's ordinary life
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the original model; `BoundedTensor`s act as the tensors they are."""
         args, kwargs = pytree.tree_map_only(Tensor, without_set, (args, kwargs))
-        return self._lirpa_captures.model(*args, **kwargs)
+        return self._lirpa_captured.live.module(*args, **kwargs)
 
     def train(self, mode: bool = True) -> BoundedModule:
         """Set the original model's mode; bounds then are those of the model in that mode."""
-        if self._lirpa_captures.exported:  # torch leaves an exported program in the mode it was exported in
+        if (
+            self._lirpa_captured.live.fixed_mode
+        ):  # torch leaves an exported program in the mode it was exported in
             if mode:
                 raise OptionError(
                     "an exported program cannot be put in training mode; give the nn.Module instead."
                 )
             return self
-        self._lirpa_captures.model.train(mode)
-        self.training = self._lirpa_captures.model.training
+        self._lirpa_captured.live.module.train(mode)
+        self.training = self._lirpa_captured.live.module.training
         return self
 
     def set_bound_opts(self, new_opts: Mapping[str, Any]) -> None:
@@ -122,7 +128,7 @@ class BoundedModule(nn.Module):
     @property
     def graph(self) -> Graph:
         """The captured graph of the model in its current mode."""
-        return self._lirpa_captures.graph(self._lirpa_registry)
+        return self._lirpa_captured.graph(self._lirpa_registry)
 
     @property
     def input_name(self) -> list[str]:
@@ -142,7 +148,7 @@ class BoundedModule(nn.Module):
         *,
         kwargs: Mapping[str, Any] | None = None,
         C: Tensor | None = None,
-        method: str | None = "backward",
+        method: str | Method | None = "backward",
         IBP: bool = False,
         forward: bool = False,
         bound_lower: bool = True,
@@ -159,13 +165,14 @@ class BoundedModule(nn.Module):
             x: Positional inputs, the perturbed ones as `BoundedTensor`; one input need not be a tuple.
             kwargs: Keyword inputs.
             C: Specification matrix `[B, K, out]`: bounds of `C @ output` are computed instead.
-            method: `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
-                `"forward+backward"` = `"CROWN-forward"`, `"CROWN-Optimized"` = `"alpha-CROWN"`.
+            method: A name, such as `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
+                `"forward+backward"` = `"CROWN-forward"`, `"CROWN-Optimized"` = `"alpha-CROWN"` (`lirpa methods` lists
+                all that are installed), or a `Method` with options of its own, such as `AlphaCROWN(steps=50)`.
             IBP: Another way to say `"CROWN-IBP"`, or with `method=None` `"IBP"`.
             forward: Another way to say `"CROWN-forward"`, or with `method=None` `"forward"`.
             bound_lower: Whether lower bounds are wanted.
             bound_upper: Whether upper bounds are wanted.
-            return_A: Also return the linear bounds; the method must have them (all but IBP and CROWN-Optimized do).
+            return_A: Also return the linear bounds; the method must have them (all but IBP do).
             needed_A_dict: Which of them: `{output name: [input names]}`; default: all.
             interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
             output: What to bound: the number of an output, where the model has several, or the name of
@@ -181,17 +188,48 @@ class BoundedModule(nn.Module):
                 shape, nothing perturbed, an operator without a rule, a box outside a domain, or a
                 bound that is not finite.
         """
-        request = Request(
-            requested_method(method, IBP=IBP, forward=forward),
-            C, bound_lower, bound_upper, return_A, needed_A_dict, interm_bounds, output,
-        )  # fmt: skip
-        inputs = self._lirpa_captures.flatten(x, kwargs)
-        graph = self._lirpa_captures.graph(self._lirpa_registry, inputs)
-        targets = find_targets(graph, output, C)
-        names = frozenset(t.name for t in targets.values())
-        problem = self._problem(graph, inputs, names, batch_state)
-        search = self._lirpa_options.optimize_bound_args
-        result = bound_targets(problem, targets, request, memory_budget=self._budget(problem), search=search)
+        if not (bound_lower or bound_upper):
+            raise OptionError("bound_lower and bound_upper are both False, so there is nothing to compute.")
+        registry, options, captured = self._lirpa_registry, self._lirpa_options, self._lirpa_captured
+        chosen = requested_method(registry, method, IBP=IBP, forward=forward)
+        if chosen.optimises_slopes and not isinstance(method, Method):
+            chosen = chosen.with_slope_search(options.optimize_bound_args)
+        if return_A and not chosen.gives_linear_bounds:
+            raise OptionError(
+                f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method."
+            )
+        inputs = captured.flatten(x, kwargs)
+        graph = captured.graph(registry, inputs)
+        nodes = output_nodes(graph, output, C)
+        names = frozenset([node.name for node in nodes.values()])
+        problem = bind_inputs(captured, graph, registry, inputs, names, batch_state)
+        budget = self._budget(problem)
+        wanted = [name for name in names if problem.is_perturbed(name)]
+        inner = chosen.intermediate_bounds(problem, wanted, given_intervals(problem, interm_bounds), budget)
+        check_domains(problem, inner.intervals)
+        found: dict[int, tuple[Tensor | None, Tensor | None]] = {}
+        A: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        for i, node in nodes.items():
+            name = node.name
+            rows = None if C is None else specification_rows(problem, graph[name], C)
+            if not problem.is_perturbed(name):
+                value = node.constant(problem, rows)
+                found[i] = value, value
+                continue
+            bounds = chosen.bound_rows(
+                problem, name, inner, rows,
+                lower=bound_lower, upper=bound_upper, linear_bounds=return_A, memory_budget=budget,
+            )  # fmt: skip
+            check_bounds(problem, inner.intervals, bounds.lower, bounds.upper)
+            found[i] = node.lay_out(problem, bounds, specified=C is not None)
+            if return_A:
+                A[name] = linear_bounds_dict(problem, bounds, (needed_A_dict or {}).get(name))
+        result = BoundsResult(
+            structured({i: low for i, (low, _) in found.items()}, graph, output) if bound_lower else None,
+            structured({i: up for i, (_, up) in found.items()}, graph, output) if bound_upper else None,
+            A if return_A else None,
+            NodeBounds(graph, inner.intervals),
+        )
         self.__dict__["_lirpa_last"] = result
         return result
 
@@ -249,7 +287,7 @@ class BoundedModule(nn.Module):
     def problem(
         self, x: Any, *, kwargs: Mapping[str, Any] | None = None, batch_state: BatchState | None = None
     ) -> Problem:
-        """The bound problem of these inputs, which the functions in `lirpa_core.methods` work on.
+        """The bound problem of these inputs, which the functions of `lirpa_core.functional` work on.
 
         For several computations that share their intermediate bounds; `compute_bounds` is for one.
 
@@ -261,20 +299,11 @@ class BoundedModule(nn.Module):
         Raises:
             LirpaError: As `compute_bounds`.
         """
-        inputs = self._lirpa_captures.flatten(x, kwargs)
-        graph = self._lirpa_captures.graph(self._lirpa_registry, inputs)
-        return self._problem(graph, inputs, frozenset(n for n in graph.outputs if n is not None), batch_state)
-
-    def _problem(
-        self, graph: Graph, inputs: Sequence[Any], targets: frozenset[str], state: BatchState | None
-    ) -> Problem:
-        device = next((x.device for x in inputs if isinstance(x, Tensor)), None)
-        if device is not None:
-            refuse_autocast(device)
-        if state is None and needs_state(self._lirpa_captures.model):
-            args, kwargs = self._lirpa_captures.unflatten(inputs)
-            _, state = self.clean_pass(*args, update=False, **kwargs)
-        return assemble(graph, self._lirpa_registry, self._lirpa_captures.model, inputs, targets, state)
+        captured, registry = self._lirpa_captured, self._lirpa_registry
+        inputs = captured.flatten(x, kwargs)
+        graph = captured.graph(registry, inputs)
+        outputs = frozenset([n for n in graph.outputs if n is not None])
+        return bind_inputs(captured, graph, registry, inputs, outputs, batch_state)
 
     # ------------------------------------------------------------------ training mode
 
@@ -292,13 +321,13 @@ class BoundedModule(nn.Module):
         """
         args, kwargs = pytree.tree_map_only(Tensor, without_set, (args, kwargs))
         inputs = pytree.tree_leaves((args, kwargs))
-        graph = self._lirpa_captures.graph(self._lirpa_registry, inputs)
+        graph = self._lirpa_captured.graph(self._lirpa_registry, inputs)
         batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
-        return clean_pass(self._lirpa_captures.model, args, kwargs, batch, update=update)
+        return clean_pass(self._lirpa_captured.live.module, args, kwargs, batch, update=update)
 
     def holding(self, state: BatchState) -> AbstractContextManager[None]:
         """A context in which the model uses the statistics and masks of `state`, for attacks on it."""
-        return holding(self._lirpa_captures.model, state)
+        return holding(self._lirpa_captured.live.module, state)
 
     def save_intermediate(self, save_path: str | Path | None = None) -> dict[str, tuple[Tensor, Tensor]]:
         """Bounds of all inner nodes of the last `compute_bounds`, by node name.

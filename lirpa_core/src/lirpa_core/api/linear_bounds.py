@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from torch import Tensor
 
 from lirpa_core.errors import OptionError
-from lirpa_core.methods.backward import LinearForm
-from lirpa_core.methods.compute import RowBounds
+from lirpa_core.linear.affine import AffineForm
+from lirpa_core.methods.base import RowBounds
 from lirpa_core.problem.problem import Problem
 
 
@@ -23,11 +23,11 @@ def linear_bounds_dict(
     Raises:
         OptionError: If an input is named that is not perturbed.
     """
-    names = list(problem.leaves) if inputs is None else list(inputs)
+    names = list(problem.inputs) if inputs is None else list(inputs)
     for name in names:
-        if name not in problem.leaves:
+        if name not in problem.inputs:
             raise OptionError(
-                f"needed_A_dict: {name!r} is not a perturbed input; those are {list(problem.leaves)}."
+                f"needed_A_dict: {name!r} is not a perturbed input; those are {list(problem.inputs)}."
             )
     sides = {"l": (found.lower_form, 1), "u": (found.upper_form, -1)}
     result: dict[str, Mapping[str, Tensor | None]] = {}
@@ -40,13 +40,13 @@ def linear_bounds_dict(
     return result
 
 
-def _coefficients(problem: Problem, form: LinearForm, name: str) -> Tensor:
-    leaf = problem.leaves[name]
-    A = form.maps[name].to_dense() if name in form.maps else None
+def _coefficients(problem: Problem, form: AffineForm, name: str) -> Tensor:
+    perturbed = problem.inputs[name]
+    A = form.coefficients[name].to_dense() if name in form.coefficients else None
     if A is None:
         A = form.bias.new_zeros(form.bias.shape[0], 1, *problem.shape(name))
-    if leaf.batch_dim is not None:
-        A = A.squeeze(leaf.batch_dim + 2)
+    if perturbed.batch_dim is not None:
+        A = A.squeeze(perturbed.batch_dim + 2)
     return A.expand(-1, problem.batch, *A.shape[2:]).transpose(0, 1)
 
 

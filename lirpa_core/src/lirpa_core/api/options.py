@@ -5,33 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 from lirpa_core.errors import OptionError
+from lirpa_core.methods.slope_search import SlopeSearch
 
 ReluSlope: TypeAlias = Literal["adaptive", "same-slope", "zero-lb", "one-lb"]
 ConvMode: TypeAlias = Literal["patches", "matrix"]
-
-
-@dataclass(frozen=True)
-class SlopeSearch:
-    """How slopes are optimised, under the names that users of the reference system know.
-
-    Attributes:
-        iteration: Steps of the optimiser (Adam).
-        lr_alpha: Its step size, as a fraction of the range of slopes worth a try (for a ReLU, of 0 to 1).
-        lr_decay: Factor on the step size after every step.
-        use_shared_alpha: Whether all rows share their slopes: looser, and leaner by the number of rows.
-        fix_interm_bounds: Whether the bounds of inner nodes stay those of CROWN; else they are optimised
-            too, layer by layer with shared slopes: tighter, and slower by about the number of steps.
-    """
-
-    iteration: int = 20
-    lr_alpha: float = 0.25
-    lr_decay: float = 0.98
-    use_shared_alpha: bool = False
-    fix_interm_bounds: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,7 +35,7 @@ class BoundOptions:
     conv_mode: ConvMode = "patches"
     crown_batch_size: int | None = None
     memory_budget: int | None = None
-    optimize_bound_args: SlopeSearch = SlopeSearch()
+    optimize_bound_args: SlopeSearch = field(default_factory=SlopeSearch)
 
     def __post_init__(self) -> None:
         _one_of("relu", self.relu, get_args(ReluSlope))

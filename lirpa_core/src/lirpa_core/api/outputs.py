@@ -12,15 +12,16 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 from lirpa_core.errors import OptionError
 from lirpa_core.graph import Graph
 from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.methods.base import RowBounds
 from lirpa_core.problem.batching import from_batch_first
 from lirpa_core.problem.problem import Problem
 
 #: What a user may name: the number of an output, or a node or module path; None: every output.
-OutputName: TypeAlias = int | str | None
+OutputKey: TypeAlias = int | str | None
 
 
 @dataclass(frozen=True)
-class Target:
+class OutputNode:
     """A node to be bounded.
 
     Attributes:
@@ -31,13 +32,17 @@ class Target:
     name: str
     batch_dim: int | None
 
-    def lay_out(self, problem: Problem, value: Tensor | None, *, specified: bool) -> Tensor | None:
+    def lay_out(
+        self, problem: Problem, bounds: RowBounds, *, specified: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
         """Bounds `[R, B]` as `[B, K]` where a specification matrix was given, else as the model's value."""
-        if value is None:
-            return None
-        if specified:
-            return value.T
-        return self._as_value(value.T.reshape(-1, *problem.shape(self.name)))
+        sides: list[Tensor | None] = []
+        for side in (bounds.lower, bounds.upper):
+            if side is None or specified:
+                sides.append(None if side is None else side.T)
+            else:
+                sides.append(self._as_value(side.T.reshape(-1, *problem.shape(self.name))))
+        return sides[0], sides[1]
 
     def constant(self, problem: Problem, rows: Coefficients | None) -> Tensor:
         """The value of a node that no perturbation reaches, in the layout of its bounds."""
@@ -52,14 +57,14 @@ class Target:
         return value if number else from_batch_first(value, self.batch_dim)
 
 
-def find_targets(graph: Graph, output: OutputName, C: Tensor | None) -> dict[int, Target]:
+def output_nodes(graph: Graph, output: OutputKey, C: Tensor | None) -> dict[int, OutputNode]:
     """The nodes to bound, by number of the output; an inner node has number 0.
 
     Raises:
         OptionError: If there is no such output, or `C` is given for several.
     """
     tensors = {
-        i: Target(name, dim)
+        i: OutputNode(name, dim)
         for i, (name, dim) in enumerate(zip(graph.outputs, graph.output_batch_dims, strict=True))
         if name is not None
     }
@@ -74,17 +79,17 @@ def find_targets(graph: Graph, output: OutputName, C: Tensor | None) -> dict[int
     return tensors
 
 
-def _by_name(graph: Graph, name: str, outputs: Mapping[int, Target]) -> Target:
+def _by_name(graph: Graph, name: str, outputs: Mapping[int, OutputNode]) -> OutputNode:
     node = graph.find(name)
     if node is None:
         raise OptionError(
             f"output={name!r}: the model has no such node or module; there are nodes "
             f"{[n.name for n in graph.nodes]} and modules {list(graph.by_module)}."
         )
-    return next((t for t in outputs.values() if t.name == node.name), Target(node.name, batch_dim=0))
+    return next((t for t in outputs.values() if t.name == node.name), OutputNode(node.name, batch_dim=0))
 
 
-def structured(values: Mapping[int, Any], graph: Graph, output: OutputName) -> Any:
+def structured(values: Mapping[int, Any], graph: Graph, output: OutputKey) -> Any:
     """One value alone, or the values in the structure of the model's output."""
     if output is not None or len(graph.outputs) == 1:
         (value,) = values.values()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,9 @@ from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_siz
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
 from lirpa_core.errors import CaptureError, InputError, LirpaError
 from lirpa_core.graph import Graph
+from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.problem.batching import default_batch_dims, one_example
-from lirpa_core.problem.evaluation import ids_out_of_range
-
-if TYPE_CHECKING:
-    from lirpa_core.plugins import Registry
+from lirpa_core.rules.index_ranges import ids_out_of_range
 
 #: `batch_dims="auto"`: inputs whose leading size is that of the first float tensor are per example.
 AUTO = "auto"
@@ -50,7 +48,7 @@ def capture(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any] | None = None,
     *,
-    registry: Registry,
+    registry: CaptureRules,
     batch_dims: Sequence[int | None] | str | None = AUTO,
     fixed_batch: bool = False,
 ) -> Graph:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,7 @@ from lirpa_core.errors import (
     UnsupportedOperatorError,
 )
 from lirpa_core.graph import Argument, Node, NodeKind, Ref, SourceLocation
-
-if TYPE_CHECKING:
-    from lirpa_core.plugins import Registry
+from lirpa_core.plugins.reader import CaptureRules
 
 _LEAF_KINDS = {
     InputKind.PARAMETER: NodeKind.PARAMETER,
@@ -38,7 +36,7 @@ _LEAF_KINDS = {
 
 
 def export(
-    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: Registry
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: CaptureRules
 ) -> ExportedProgram:
     """Export one example and decompose everything that has no rule of its own.
 
@@ -82,7 +80,7 @@ def _meets_packed_sequence(error: BaseException) -> bool:
     )
 
 
-def decompose(program: ExportedProgram, registry: Registry) -> ExportedProgram:
+def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgram:
     """Break composite operators down, except those that have a rule."""
     table = dict(torch.export.default_decompositions())
     table.update(registry.decomposition_table())
@@ -116,7 +114,7 @@ def has_fixed_batch(program: ExportedProgram) -> bool:
     return True
 
 
-def operators_of(program: ExportedProgram, registry: Registry) -> Mapping[Any, list[SourceLocation]]:
+def operators_of(program: ExportedProgram, registry: CaptureRules) -> Mapping[Any, list[SourceLocation]]:
     """Every operator that an input reaches, as capture would see it, with the places it comes from."""
     nodes, _ = read_nodes(decompose(program, registry), registry)
     found: dict[Any, list[SourceLocation]] = {}
@@ -138,7 +136,7 @@ def _branch_error(error: Exception) -> DataDependentBranchError:
 
 
 def read_nodes(
-    program: ExportedProgram, registry: Registry, sites: Sequence[Site] = ()
+    program: ExportedProgram, registry: CaptureRules, sites: Sequence[Site] = ()
 ) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
     """The cleaned nodes of an exported program, and the names of its user outputs.
 

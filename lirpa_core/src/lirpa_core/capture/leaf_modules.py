@@ -15,17 +15,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.errors import CaptureError
+from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.rules.leaf_modules import LeafModule
-
-if TYPE_CHECKING:
-    from lirpa_core.plugins import Registry
 
 _NAME = "lirpa::leaf_module"
 torch.library.define(_NAME, "(Tensor[] tensors, int site) -> Tensor[]")
@@ -113,7 +111,7 @@ torch.library.register_fake(_NAME, _run_site)
 
 
 @contextmanager
-def keeping_leaf_modules(model: nn.Module, registry: Registry) -> Iterator[Kept]:
+def keeping_leaf_modules(model: nn.Module, registry: CaptureRules) -> Iterator[Kept]:
     """While this is open, what the registry has a rule for is exported in one piece.
 
     Args:

@@ -1,146 +1,96 @@
-"""Forward linear bounds: every node between two affine functions of the leaves (Xu et al. 2020, sec. 3.2)."""
+"""Forward linear bounds: every node between two affine functions of the inputs (Xu et al. 2020, sec. 3.2)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.operators import LinearOp
-from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.methods.base import (
+    IntermediateBounds,
+    Method,
+    RowBounds,
+    every_element,
+    rows_of_interval,
+    rows_over_interval,
+    tighter,
+)
+from lirpa_core.methods.traversal import AffineBounds, forward
 from lirpa_core.problem.problem import Problem
 
 
-@dataclass(frozen=True, eq=False)
-class Half:
-    """One affine function of the leaves for every element of a node.
+@dataclass(frozen=True)
+class Forward(Method):
+    """Carries affine functions of the inputs forward, and bounds rows by them.
 
     Attributes:
-        A: `[N, B, *S]`: coefficients of the `N` elements of all leaves, one after another.
-        bias: `[B, *S]`.
+        keep_affine: Whether the affine bounds of the wanted nodes are kept, which bounding rows by them needs.
     """
 
-    A: Tensor
-    bias: Tensor
+    keep_affine: bool = True
+
+    name = "forward"
+    summary = "affine functions of the input, carried forwards"
+
+    def intermediate_bounds(
+        self,
+        problem: Problem,
+        wanted: Collection[str] = (),
+        given: Mapping[str, Interval] | None = None,
+        memory_budget: int | None = None,
+    ) -> IntermediateBounds:
+        return IntermediateBounds(*forward(problem, given, wanted if self.keep_affine else ()))
+
+    def bound_rows(
+        self,
+        problem: Problem,
+        node: str,
+        inner: IntermediateBounds,
+        rows: Coefficients | None = None,
+        *,
+        lower: bool = True,
+        upper: bool = True,
+        linear_bounds: bool = False,
+        memory_budget: int | None = None,
+    ) -> RowBounds:
+        interval = inner.intervals[node]
+        if rows is None and not linear_bounds:  # the interval is the form's, where that is tighter
+            simple = rows_of_interval(interval, problem.batch)
+            return RowBounds(simple.lower if lower else None, simple.upper if upper else None)
+        rows = every_element(problem, node) if rows is None else rows
+        C = flatten(rows.to_dense(), 2)  # [R, B or 1, n]
+        affine = inner.affine[node]
+        low = _combined(C, affine, rows) if lower else None
+        up = _combined(-C, affine, rows) if upper else None
+        found = RowBounds(
+            None if low is None else problem.minimum(low),
+            None if up is None else -problem.minimum(up),
+            low,
+            up,
+        )
+        return tighter(found, rows_over_interval(rows, interval))
 
 
-@dataclass(frozen=True, eq=False)
-class Forms:
-    """A node between two affine functions; the same object twice where it is affine itself."""
-
-    lower: Half
-    upper: Half
-
-
-def forward_bounds(
-    problem: Problem, given: Mapping[str, Interval] | None = None, wanted: Collection[str] = ()
-) -> tuple[dict[str, Interval], dict[str, Forms]]:
-    """Propagate affine bounds from the leaves to every perturbed node.
-
-    Args:
-        problem: The problem.
-        given: Sound intervals to intersect with.
-        wanted: Nodes whose affine bounds are the result; those of all others are dropped after their
-            last use, because each holds a number for every element of the leaves.
-
-    Returns:
-        Intervals of all nodes and affine bounds of the wanted ones, by node name. An interval is the
-        tighter of the concretized affine bounds and of what interval propagation gives.
-    """
-    given = given or {}
-    last_use = {operand: name for name, call in problem.calls.items() for operand in call.operands}
-    forms = _identities(problem)
-    intervals = problem.hulls()
-    for name, call in problem.calls.items():
-        rule = problem.rule(name)
-        interval = rule.interval(call, tuple(intervals[o] for o in call.operands))
-        needed = rule.needs_interval(call)
-        inputs = tuple(intervals[o] if n else None for o, n in zip(call.operands, needed, strict=True))
-        forms[name] = _step(rule.relax(call, inputs), [forms[o] for o in call.operands], problem.shape(name))
-        if name not in problem.interval_exact:
-            interval = interval.intersect(concretize_forms(problem, forms[name], problem.shape(name)))
-        intervals[name] = interval.intersect(given[name]) if name in given else interval
-        for operand in set(call.operands) - set(wanted):
-            if last_use[operand] == name:
-                del forms[operand]
-    return intervals, {name: forms[name] for name in wanted}
-
-
-def _identities(problem: Problem) -> dict[str, Forms]:
-    total = sum(math.prod(problem.shape(name)) for name in problem.leaves)
-    forms, start = {}, 0
-    for name in problem.leaves:
-        shape = problem.shape(name)
-        size = math.prod(shape)
-        A = torch.zeros(total, size, dtype=problem.dtype, device=problem.device)
-        A[start : start + size] = torch.eye(size, dtype=problem.dtype, device=problem.device)
-        half = Half(A.reshape(total, 1, *shape), A.new_zeros(1, *shape))
-        forms[name] = Forms(half, half)
-        start += size
-    return forms
-
-
-def _step(relaxation: Relaxation, operands: list[Forms], shape: tuple[int, ...]) -> Forms:
-    lower_terms, upper_terms = relaxation.lower.terms, relaxation.upper.terms
-    lows: list[Half] = []
-    ups: list[Half] = []
-    for low, up, x in zip(lower_terms, upper_terms, operands, strict=True):
-        if low is up and low is not None:
-            a, b = _apply(low, x)
-            lows.append(a)
-            ups.append(b)
-            continue
-        if low is not None:
-            lows.append(_apply(low, x)[0])
-        if up is not None:
-            ups.append(_apply(up, x)[1])
-    exact = relaxation.exact and all(x.lower is x.upper for x in operands)
-    lower = _sum(lows, relaxation.lower.bias, operands, shape)
-    return Forms(lower, lower if exact else _sum(ups, relaxation.upper.bias, operands, shape))
-
-
-def _apply(op: LinearOp, x: Forms) -> tuple[Half, Half]:
-    if x.lower is x.upper:
-        half = Half(op.apply(x.lower.A, 2), op.apply(x.lower.bias, 1))
-        return half, half
-    A_low, A_up = op.apply_split(x.lower.A, x.upper.A, 2)
-    b_low, b_up = op.apply_split(x.lower.bias, x.upper.bias, 1)
-    return Half(A_low, b_low), Half(A_up, b_up)
-
-
-def _sum(halves: list[Half], bias: Tensor | None, operands: list[Forms], shape: tuple[int, ...]) -> Half:
-    if not halves:
-        A = operands[0].lower.A
-        zero = A.new_zeros(A.shape[0], 1, *shape)
-        return Half(zero, zero[0] if bias is None else bias)
-    A, b = halves[0].A, halves[0].bias
-    for half in halves[1:]:
-        A, b = A + half.A, b + half.bias
-    return Half(A, b if bias is None else b + bias)
-
-
-def concretize_forms(problem: Problem, forms: Forms, shape: tuple[int, ...]) -> Interval:
-    """Bounds of a node from its affine functions, `[B, *S]`."""
-    lower = _minimum(problem, forms.lower.A, shape) + forms.lower.bias
-    upper = forms.upper.bias - _minimum(problem, -forms.upper.A, shape)
-    return Interval(lower, upper)
-
-
-def _minimum(problem: Problem, A: Tensor, shape: tuple[int, ...]) -> Tensor:
-    rows = flatten(A, 2).permute(2, 1, 0)  # [R, B, N], R = elements of the node
-    maps: dict[str, Coefficients] = {}
-    start = 0
-    for name, leaf in problem.leaves.items():
-        size = math.prod(problem.shape(name))
-        part = rows[:, :, start : start + size].reshape(*rows.shape[:2], *problem.shape(name))
-        maps[name] = DenseCoefficients(part.to(leaf.x.dtype))
-        start += size
-    value = problem.concretize(maps)
-    assert value is not None
-    return value.T.reshape(-1, *shape)
+def _combined(C: Tensor, affine: AffineBounds, rows: Coefficients) -> AffineForm:
+    """`C⁺ · lower + C⁻ · upper` as a form over the inputs, for `C` `[R, B or 1, n]`."""
+    positive, negative = torch.relu(C), C.clamp(max=0)
+    coefficients: dict[str, Coefficients] = {}
+    for side, form in ((positive, affine.lower), (negative, affine.upper)):
+        for name, A in form.coefficients.items():
+            dense = A.to_dense()  # [n, B or 1, *S]
+            batch = max(side.shape[1], dense.shape[1])
+            flat = flatten(dense, 2).expand(-1, batch, -1)  # [n, B, m]
+            part = torch.einsum("rbn,nbm->rbm", side.expand(-1, batch, -1), flat)
+            part = part.reshape(*part.shape[:2], *A.shape)
+            known = coefficients.get(name)
+            coefficients[name] = DenseCoefficients(part if known is None else known.to_dense() + part)
+    low, up = affine.lower.bias, affine.upper.bias  # [n, B]
+    shaped = DenseCoefficients(C.reshape(*C.shape[:2], *rows.shape))
+    bias = shaped.split_dot(low.T.reshape(-1, *rows.shape), up.T.reshape(-1, *rows.shape))
+    return AffineForm(coefficients, bias)

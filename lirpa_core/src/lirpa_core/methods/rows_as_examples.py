@@ -1,6 +1,6 @@
 """Rows as examples: a problem in which every pair of a row and an example is an example of its own.
 
-Whatever an engine or a rule does for each example it then does for each row of each example, without
+Whatever a traversal or a rule does for each example it then does for each row of each example, without
 knowing. So a row can have slopes of its own.
 """
 
@@ -12,15 +12,15 @@ from typing import Any
 
 from torch import Tensor
 
+from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, SelectedRows
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods.backward import LinearForm
-from lirpa_core.problem.problem import Problem, iter_needed
+from lirpa_core.problem.problem import Problem
 from lirpa_core.rules.call import Call, Const
 
 
 def fold_problem(problem: Problem, rows: int) -> Problem:
-    """The problem with `rows * B` examples, row by row. Its leaves stay, so it cannot be concretized."""
+    """The problem with `rows * B` examples, row by row. Its inputs stay, so it cannot be concretized."""
     calls = {name: _fold_call(call, rows) for name, call in problem.calls.items()}
     return dataclasses.replace(problem, calls=calls, batch=rows * problem.batch)
 
@@ -29,7 +29,14 @@ def fold_intervals(
     problem: Problem, intervals: Mapping[str, Interval], names: frozenset[str], rows: int
 ) -> dict[str, Interval]:
     """The intervals that the rules of the named nodes read, `[B, *S]`, as `[rows * B, *S]`."""
-    read = {operand for name in problem.calls if name in names for _, operand in iter_needed(problem, name)}
+    needs = problem.facts.needs_interval
+    read = {
+        operand
+        for name, call in problem.calls.items()
+        if name in names
+        for operand, need in zip(call.operands, needs[name], strict=True)
+        if need
+    }
     return {
         name: Interval(_repeat(intervals[name].lower, rows), _repeat(intervals[name].upper, rows))
         for name in read
@@ -46,17 +53,17 @@ def fold_rows(rows: Coefficients, batch: int) -> Coefficients:
     return DenseCoefficients(A.expand(-1, batch, *rows.shape).reshape(1, -1, *rows.shape))
 
 
-def unfold_form(form: LinearForm, rows: int) -> LinearForm:
+def unfold_form(form: AffineForm, rows: int) -> AffineForm:
     """A form of one row and `rows * B` examples as one of `rows` rows and `B` examples."""
 
     def unfold(A: Tensor) -> Tensor:
         wide = A if A.shape[1] > 1 else A.expand(-1, rows, *A.shape[2:])
         return wide.reshape(rows, -1, *A.shape[2:])
 
-    maps: dict[str, Coefficients] = {
-        name: DenseCoefficients(unfold(A.to_dense())) for name, A in form.maps.items()
+    coefficients: dict[str, Coefficients] = {
+        name: DenseCoefficients(unfold(A.to_dense())) for name, A in form.coefficients.items()
     }
-    return LinearForm(maps, unfold(form.bias))
+    return AffineForm(coefficients, unfold(form.bias))
 
 
 def _fold_call(call: Call, rows: int) -> Call:

@@ -12,8 +12,8 @@ from torch import Tensor
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.operators import LinearOp, align
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.problem.evaluation import require_in_range
 from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules.index_ranges import require_in_range
 from lirpa_core.rules.linear import Linear, StructuralOp
 
 aten = torch.ops.aten

@@ -1,4 +1,4 @@
-"""Plugins, and the registry of what they bring: rules, decompositions, kernels, perturbations."""
+"""Plugins, and the registry of what they bring: rules, kernels, perturbations, methods, readers."""
 
 from lirpa_core.plugins.conformance import (
     AnyCase,
@@ -12,11 +12,13 @@ from lirpa_core.plugins.entries import (
     DecompositionEntry,
     KernelEntry,
     LeafModuleEntry,
+    MethodEntry,
     OperatorEntry,
     PerturbationEntry,
     PluginFailure,
     PluginInfo,
     PluginWarning,
+    ReaderEntry,
     RuleFactory,
 )
 from lirpa_core.plugins.hookspecs import (
@@ -24,24 +26,33 @@ from lirpa_core.plugins.hookspecs import (
     hookimpl,
     hookspec,
     lirpa_conformance_cases,
+    lirpa_register_methods,
     lirpa_register_operators,
     lirpa_register_perturbations,
+    lirpa_register_readers,
 )
 from lirpa_core.plugins.manager import build_registry, default_registry
+from lirpa_core.plugins.methods import MethodRegistry
 from lirpa_core.plugins.operator_names import Operator, OperatorLike, resolve_operator
 from lirpa_core.plugins.operators import OperatorRegistry
 from lirpa_core.plugins.perturbations import PerturbationRegistry
 from lirpa_core.plugins.providers import provider_of, unsupported_message
+from lirpa_core.plugins.reader import CaptureRules, LiveModel, Reader
+from lirpa_core.plugins.readers import ReaderRegistry
 from lirpa_core.plugins.registry import Registry
 
 __all__ = [
     "LIRPA_API_VERSION",
     "AnyCase",
+    "CaptureRules",
     "CoefficientsCase",
     "ConformanceCases",
     "DecompositionEntry",
     "KernelEntry",
     "LeafModuleEntry",
+    "LiveModel",
+    "MethodEntry",
+    "MethodRegistry",
     "ModelCase",
     "Operator",
     "OperatorEntry",
@@ -52,6 +63,9 @@ __all__ = [
     "PluginFailure",
     "PluginInfo",
     "PluginWarning",
+    "Reader",
+    "ReaderEntry",
+    "ReaderRegistry",
     "Registry",
     "RuleCase",
     "RuleFactory",
@@ -61,8 +75,10 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "lirpa_conformance_cases",
+    "lirpa_register_methods",
     "lirpa_register_operators",
     "lirpa_register_perturbations",
+    "lirpa_register_readers",
     "provider_of",
     "resolve_operator",
     "unsupported_message",

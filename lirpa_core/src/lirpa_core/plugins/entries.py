@@ -9,7 +9,9 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 from lirpa_core.errors import PluginError
 from lirpa_core.graph import Node
 from lirpa_core.linear.coefficients.base import Coefficients, Kernel
+from lirpa_core.methods.base import Method
 from lirpa_core.plugins.operator_names import Operator
+from lirpa_core.plugins.reader import Reader
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.leaf_modules import LeafModule, LeafModuleKey
 
@@ -168,6 +170,22 @@ class PerturbationEntry:
 
 
 @dataclass(frozen=True, eq=False)
+class MethodEntry:
+    """A method, and the plugin that it came with."""
+
+    method: Method
+    plugin: str
+
+
+@dataclass(frozen=True, eq=False)
+class ReaderEntry:
+    """A reader, and the plugin that it came with."""
+
+    reader: Reader
+    plugin: str
+
+
+@dataclass(frozen=True, eq=False)
 class Registration(Generic[K, E]):
     """One registration: `entry` wants to be what is found under `key`."""
 
@@ -194,5 +212,7 @@ class Contribution:
     fusions: tuple[Registration[Operator, FusionEntry], ...] = ()
     kernels: tuple[Registration[tuple[Any, type[Coefficients]], KernelEntry], ...] = ()
     perturbations: tuple[Registration[str, PerturbationEntry], ...] = ()
+    methods: tuple[Registration[str, MethodEntry], ...] = ()
+    readers: tuple[Registration[str, ReaderEntry], ...] = ()
     conformance: Callable[..., Any] | None = None
     layer: int = 0

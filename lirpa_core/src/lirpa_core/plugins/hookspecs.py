@@ -8,8 +8,10 @@ import pluggy
 
 if TYPE_CHECKING:
     from lirpa_core.plugins.conformance import ConformanceCases
+    from lirpa_core.plugins.methods import MethodRegistry
     from lirpa_core.plugins.operators import OperatorRegistry
     from lirpa_core.plugins.perturbations import PerturbationRegistry
+    from lirpa_core.plugins.readers import ReaderRegistry
 
 #: Name of the entry-point group and of the pluggy project.
 GROUP: Final = "lirpa"
@@ -39,6 +41,24 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
 @hookspec
 def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register perturbations under the names by which users and tools find them.
+
+    Args:
+        registry: Collects what this plugin registers; open only while the hook runs.
+    """
+
+
+@hookspec
+def lirpa_register_methods(registry: MethodRegistry) -> None:
+    """Register methods: ways to bound a graph, found by name in `compute_bounds`.
+
+    Args:
+        registry: Collects what this plugin registers; open only while the hook runs.
+    """
+
+
+@hookspec
+def lirpa_register_readers(registry: ReaderRegistry) -> None:
+    """Register readers: what turns something that a user has into a graph.
 
     Args:
         registry: Collects what this plugin registers; open only while the hook runs.

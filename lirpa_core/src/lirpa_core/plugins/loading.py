@@ -18,13 +18,21 @@ from lirpa_core.plugins.conformance import AnyCase, ConformanceCases
 from lirpa_core.plugins.entries import Contribution, PluginFailure, PluginInfo
 from lirpa_core.plugins.hookspecs import GROUP, LIRPA_API_VERSION, SUPPORTED_API_VERSIONS
 from lirpa_core.plugins.merge import CORE
+from lirpa_core.plugins.methods import MethodRegistry
 from lirpa_core.plugins.operators import OperatorRegistry
 from lirpa_core.plugins.perturbations import PerturbationRegistry
+from lirpa_core.plugins.readers import ReaderRegistry
 
 CORE_MODULE = "lirpa_core.plugin"
 CORE_DISTRIBUTION = "lirpa-core"
 
-_HOOKS = ("lirpa_register_operators", "lirpa_register_perturbations", "lirpa_conformance_cases")
+_HOOKS = (
+    "lirpa_register_operators",
+    "lirpa_register_perturbations",
+    "lirpa_register_methods",
+    "lirpa_register_readers",
+    "lirpa_conformance_cases",
+)
 _HOOK_PREFIXES = ("lirpa_register_", "lirpa_conformance_")
 
 
@@ -151,15 +159,22 @@ def _run_hooks(plugin: object, info: PluginInfo) -> Contribution:
     manager.register(plugin, name=info.name)
     manager.check_pending()
     operators, perturbations = OperatorRegistry(info.name), PerturbationRegistry(info.name)
+    methods, readers = MethodRegistry(info.name), ReaderRegistry(info.name)
     try:
         manager.hook.lirpa_register_operators(registry=operators)
         manager.hook.lirpa_register_perturbations(registry=perturbations)
+        manager.hook.lirpa_register_methods(registry=methods)
+        manager.hook.lirpa_register_readers(registry=readers)
     finally:
-        operators.close()
-        perturbations.close()
+        for collector in (operators, perturbations, methods, readers):
+            collector.close()
     hook = manager.hook.lirpa_conformance_cases if hasattr(plugin, "lirpa_conformance_cases") else None
     return replace(
-        operators.contribution(info), perturbations=perturbations.registrations(), conformance=hook
+        operators.contribution(info),
+        perturbations=perturbations.registrations(),
+        methods=methods.registrations(),
+        readers=readers.registrations(),
+        conformance=hook,
     )
 
 

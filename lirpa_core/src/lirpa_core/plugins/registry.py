@@ -10,8 +10,9 @@ from operator import methodcaller
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
-from lirpa_core.errors import PluginError
+from lirpa_core.errors import OptionError, PluginError
 from lirpa_core.linear.coefficients.base import Coefficients, Kernel
+from lirpa_core.methods.base import Method
 from lirpa_core.plugins.conformance import AnyCase
 from lirpa_core.plugins.entries import (
     Contribution,
@@ -19,14 +20,16 @@ from lirpa_core.plugins.entries import (
     FusionEntry,
     KernelEntry,
     LeafModuleEntry,
+    MethodEntry,
     OperatorEntry,
     PerturbationEntry,
     PluginFailure,
     PluginInfo,
+    ReaderEntry,
     RuleFactory,
 )
 from lirpa_core.plugins.loading import Failed, check_names, declared_cases, from_object, load
-from lirpa_core.plugins.merge import merge
+from lirpa_core.plugins.merge import CORE, merge
 from lirpa_core.plugins.operator_names import Operator, resolve_operator
 from lirpa_core.plugins.operators import OperatorRegistry
 from lirpa_core.rules.base import Rule
@@ -43,6 +46,8 @@ class _Tables:
     fusions: dict[Operator, FusionEntry]
     kernels: dict[tuple[Any, type[Coefficients]], KernelEntry]
     perturbations: dict[str, PerturbationEntry]
+    methods: dict[str, MethodEntry]
+    readers: dict[str, ReaderEntry]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,6 +96,8 @@ class Registry:
             fusions=merge(parts, lambda c: c.fusions, "a fusion of operator"),
             kernels=merge(parts, lambda c: c.kernels, "a kernel of"),
             perturbations=merge(parts, lambda c: c.perturbations, "perturbation"),
+            methods=merge(parts, lambda c: c.methods, "method"),
+            readers=merge(parts, lambda c: c.readers, "reader"),
         )
         return cls(tuple(failures), tuple(disabled), parts, tables, origin)
 
@@ -123,6 +130,35 @@ class Registry:
     def perturbations(self) -> Mapping[str, PerturbationEntry]:
         """Perturbations by name."""
         return MappingProxyType(self._tables.perturbations)
+
+    @property
+    def methods(self) -> tuple[MethodEntry, ...]:
+        """Methods, the core's first, each once."""
+        found = {id(entry.method): entry for entry in self._tables.methods.values()}
+        order = {info.name: i for i, info in enumerate(self.plugins)}
+        rank = {id(claim.entry.method): i for c in self._contributions for i, claim in enumerate(c.methods)}
+        return tuple(sorted(found.values(), key=lambda e: (order.get(e.plugin, 0), rank[id(e.method)])))
+
+    def find_method(self, name: object) -> Method:
+        """Look a method up by any of its names, in any case.
+
+        Raises:
+            OptionError: Listing the methods there are, with the plugin that brings each.
+        """
+        entry = self._tables.methods.get(name.strip().lower()) if isinstance(name, str) else None
+        if entry is None:
+            listed = ", ".join(
+                "' = '".join((e.method.name, *e.method.aliases)).join("''")
+                + ("" if e.plugin == CORE else f" (plugin {e.plugin})")
+                for e in self.methods
+            )
+            raise OptionError(f"unknown method {name!r}. The methods are {listed}.")
+        return entry.method
+
+    @property
+    def readers(self) -> tuple[ReaderEntry, ...]:
+        """Readers, those of plugins before the core's, so that they may be more particular."""
+        return tuple(sorted(self._tables.readers.values(), key=lambda e: (e.plugin == CORE, e.reader.name)))
 
     @property
     def plugins(self) -> tuple[PluginInfo, ...]:

@@ -1,94 +1,236 @@
-"""From a live model and a call's inputs to a `Problem`."""
+"""From a graph and a call's inputs to a `Problem`: what is constant is evaluated, the rest bound to slots."""
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from lirpa_core.capture.batch_state import BatchState
 from lirpa_core.errors import InputError, PerturbationError
-from lirpa_core.graph import Graph, NodeKind
+from lirpa_core.graph import Graph, Node, NodeKind, Ref
 from lirpa_core.linear.finite import all_finite
 from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
-from lirpa_core.plugins import Registry
 from lirpa_core.problem.batching import batch_size, to_batch_first
-from lirpa_core.problem.evaluation import parameter_leaves
-from lirpa_core.problem.inputs import Leaf, groups_of
-from lirpa_core.problem.plan import make_plan
-from lirpa_core.problem.problem import Problem, bind
-from lirpa_core.rules.call import Const
+from lirpa_core.problem.evaluation import StateReader, evaluate_node
+from lirpa_core.problem.inputs import JointInputs, PerturbedInput, joint_inputs
+from lirpa_core.problem.perturbed_graph import DescribeMissing, PerturbedGraph, RuleSource, perturbed_graph
+from lirpa_core.problem.problem import Facts, Problem, facts_of
+from lirpa_core.rules.call import Call, Const, Slot
 
 
-def assemble(
-    graph: Graph,
-    registry: Registry,
-    model: nn.Module,
-    inputs: Sequence[Any],
-    targets: frozenset[str],
-    state: BatchState | None = None,
-) -> Problem:
-    """Bind a graph to inputs and to the model's current parameters.
+@dataclass(eq=False)
+class _Bound:
+    """What binding found out the last time, for the same perturbed inputs, wanted nodes, batch and device.
+
+    Attributes:
+        part: The part of the graph that matters.
+        facts: What follows from which operands are perturbed.
+        calls: Calls whose constants are the model's own tensors, which follow the tensors' values, with these constants.
+    """
+
+    part: PerturbedGraph
+    facts: Facts | None = None
+    calls: dict[str, tuple[Call, list[Const]]] = field(default_factory=dict)
+
+
+class Binder:
+    """Binds one captured graph of a live model to inputs, again and again.
+
+    What does not depend on values is kept from call to call: the operators that matter, their rules, and calls
+    whose constants are the model's own parameters and buffers. Values are read anew each time.
 
     Args:
         graph: The captured graph.
-        registry: Rules and kernels.
         model: The live model.
-        inputs: The call's inputs, flattened; the perturbed ones are `BoundedTensor`s.
-        targets: Nodes whose bounds are wanted.
-        state: Statistics and masks of a model in training mode.
+        source: Rules and kernels.
+        describe_missing: Makes the message about an operator without a rule.
+    """
+
+    def __init__(
+        self, graph: Graph, model: nn.Module, source: RuleSource, describe_missing: DescribeMissing
+    ) -> None:
+        self._graph, self._model, self._source = graph, model, source
+        self._describe_missing = describe_missing
+        self._reader = StateReader.of(graph, model)
+        self._state: dict[str, Const] = {}
+        self._known: dict[object, _Bound] = {}
+
+    def bind(
+        self, inputs: Sequence[Any], wanted: frozenset[str], buffers: Mapping[str, Const] | None = None
+    ) -> Problem:
+        """The problem of these inputs and the model's current parameters.
+
+        Args:
+            inputs: The call's inputs, flattened; the perturbed ones are `BoundedTensor`s.
+            wanted: Nodes whose bounds are wanted.
+            buffers: Values that stand in for the module's own buffers, by buffer path.
+
+        Raises:
+            InputError: If an input does not fit the example that was captured.
+            PerturbationError: If nothing is perturbed, or a perturbation does not fit its tensor.
+            UnsupportedOperatorError: If a perturbed operator has no rule.
+            UnsupportedOperandError: If a rule refuses its call.
+        """
+        graph = self._graph
+        perturbed: dict[str, PerturbedInput] = {}
+        constants: dict[str, Const] = {}
+        for name, x, dim in zip(graph.inputs, inputs, graph.input_batch_dims, strict=True):
+            _check_input(graph, name, x, dim)
+            if isinstance(x, BoundedTensor):
+                perturbed[name] = _perturbed_input(name, x, dim)
+            elif isinstance(x, Tensor):
+                constants[name] = Const(x) if dim is None else Const(to_batch_first(x, dim), batched=True)
+        self._read_state(perturbed, constants, buffers or {})
+        batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
+        joint = joint_inputs(perturbed)
+        _validate(graph, perturbed, joint)
+        first = next(iter(perturbed.values())).x
+        key = (tuple([(n, p.is_box) for n, p in perturbed.items()]), wanted, batch, first.device, first.dtype)
+        bound = self._known.get(key)
+        if bound is None:
+            part = perturbed_graph(graph, self._source, frozenset(perturbed), wanted, self._describe_missing)
+            bound = self._known[key] = _Bound(part)
+        calls = self._bind_calls(bound, constants, batch, first.device)
+        if bound.facts is None:
+            bound.facts = facts_of(perturbed, calls, bound.part.rules)
+        return Problem(
+            graph,
+            bound.part.rules,
+            self._source,
+            perturbed,
+            joint,
+            constants,
+            calls,
+            batch,
+            bound.facts,
+            first.dtype,
+            first.device,
+        )
+
+    def _read_state(
+        self, perturbed: dict[str, PerturbedInput], constants: dict[str, Const], buffers: Mapping[str, Const]
+    ) -> None:
+        """Current parameters and buffers: perturbed ones to the inputs, all others to the constants."""
+        state = self._state
+        for name, value in self._reader.read(buffers).items():
+            if isinstance(value, BoundedParameter):
+                perturbed[name] = _perturbed_weight(name, value)
+            elif isinstance(value, Const):
+                constants[name] = value
+            else:
+                known = state.get(name)
+                if known is None or known.value is not value:
+                    known = state[name] = Const(value)
+                constants[name] = known
+        _require_used(self._model, perturbed, self._graph)
+        if not perturbed:
+            raise PerturbationError(
+                "no input is perturbed, so there is nothing to bound. Wrap an input as BoundedTensor(x, "
+                "PerturbationLpNorm(norm=..., eps=...)), or a weight as BoundedParameter."
+            )
+
+    def _bind_calls(
+        self, bound: _Bound, constants: dict[str, Const], batch: int, device: torch.device
+    ) -> dict[str, Call]:
+        """Evaluate what is constant, and bind the perturbed operators; calls of the last time are used again."""
+        rules, state = bound.part.rules, self._state
+        calls: dict[str, Call] = {}
+        for node in bound.part.operators:
+            name = node.name
+            if name not in rules:
+                constants[name] = evaluate_node(node, constants)
+                continue
+            own = [constants[i] for i in node.inputs if i in constants]
+            known = bound.calls.get(name)
+            if known is not None and len(known[1]) == len(own) and all(map(operator.is_, known[1], own)):
+                calls[name] = known[0]
+                continue
+            call = calls[name] = _call(node, constants, self._graph, batch, device)
+            rules[name].check(call)
+            if all([state.get(i) is constants[i] for i in node.inputs if i in constants]):
+                bound.calls[name] = call, own
+        return calls
+
+
+def bind_plain(
+    part: PerturbedGraph,
+    source: RuleSource,
+    perturbed: Mapping[str, PerturbedInput],
+    values: Mapping[str, Const],
+    batch: int,
+) -> Problem:
+    """A problem from a part of a graph and the values of all other leaves, without a live model.
+
+    A pure function of tensors, for transforms and compilers that trace the whole way from weights to bounds.
+
+    Args:
+        part: The part of the graph for exactly these perturbed inputs.
+        source: Rules and kernels.
+        perturbed: The perturbed inputs.
+        values: Values of all other leaves.
+        batch: Number of examples.
 
     Raises:
-        InputError: If an input does not fit the example that was captured.
-        PerturbationError: If nothing is perturbed, or a perturbation does not fit its tensor.
+        UnsupportedOperandError: If a rule refuses its call.
     """
-    for name, x, dim in zip(graph.inputs, inputs, graph.input_batch_dims, strict=True):
-        _check_input(graph, name, x, dim)
-    batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
-    leaves: dict[str, Leaf] = {}
-    values: dict[str, Const] = {}
-    for name, x, dim in zip(graph.inputs, inputs, graph.input_batch_dims, strict=True):
-        if isinstance(x, BoundedTensor):
-            leaves[name] = _input_leaf(name, x, dim)
-        elif isinstance(x, Tensor):
-            values[name] = Const(x) if dim is None else Const(to_batch_first(x, dim), batched=True)
-    instead = None if state is None else state.leaves(graph)
-    for name, const in parameter_leaves(graph, model, instead).items():
-        if isinstance(const.value, BoundedParameter):
-            leaves[name] = _weight_leaf(name, const.value)
+    constants, calls = dict(values), {}
+    first = next(iter(perturbed.values())).x
+    for node in part.operators:
+        if node.name in part.rules:
+            call = _call(node, constants, part.graph, batch, first.device)
+            part.rules[node.name].check(call)
+            calls[node.name] = call
         else:
-            values[name] = const
-    _require_used(model, leaves, graph)
-    if not leaves:
-        raise PerturbationError(
-            "no input is perturbed, so there is nothing to bound. Wrap an input as BoundedTensor(x, "
-            "PerturbationLpNorm(norm=..., eps=...)), or a weight as BoundedParameter."
-        )
-    _validate(graph, leaves)
-    plan = make_plan(graph, registry, frozenset(leaves), targets)
-    return bind(plan, leaves, values, batch)
+            constants[node.name] = evaluate_node(node, constants)
+    facts = facts_of(perturbed, calls, part.rules)
+    joint = joint_inputs(perturbed)
+    return Problem(
+        part.graph, part.rules, source, perturbed, joint, constants, calls, batch, facts, first.dtype, first.device
+    )  # fmt: skip
 
 
-def _input_leaf(name: str, x: BoundedTensor, dim: int | None) -> Leaf:
+def _call(node: Node, constants: Mapping[str, Const], graph: Graph, batch: int, device: torch.device) -> Call:
+    operands: list[str] = []
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, Ref):
+            if value.name in constants:
+                return constants[value.name]
+            operands.append(value.name)
+            return Slot(len(operands) - 1)
+        if isinstance(value, tuple):
+            return tuple([fill(v) for v in value])
+        return value
+
+    arguments = {a.name: fill(a.value) for a in node.arguments}
+    shapes = tuple([graph[o].shape for o in operands])
+    dtypes = tuple([graph[o].dtype for o in operands])
+    return Call(node, arguments, tuple(operands), shapes, batch, device, dtypes)
+
+
+def _perturbed_input(name: str, x: BoundedTensor, dim: int | None) -> PerturbedInput:
     plain = x.as_subclass(Tensor)
     value = plain.unsqueeze(0) if dim is None else plain.movedim(dim, 0)
-    return Leaf(name, value, x.ptb.aligned(dim, x.dim()), dim)
+    return PerturbedInput(name, value, x.ptb.aligned(dim, x.dim()), dim)
 
 
-def _weight_leaf(name: str, parameter: BoundedParameter) -> Leaf:
+def _perturbed_weight(name: str, parameter: BoundedParameter) -> PerturbedInput:
     value = parameter.as_subclass(Tensor).unsqueeze(0)
-    return Leaf(name, value, parameter.ptb.aligned(None, parameter.dim()), None)
+    return PerturbedInput(name, value, parameter.ptb.aligned(None, parameter.dim()), None)
 
 
-def _require_used(model: nn.Module, leaves: Mapping[str, Leaf], graph: Graph) -> None:
+def _require_used(model: nn.Module, perturbed: Mapping[str, PerturbedInput], graph: Graph) -> None:
     """Refuse perturbed parameters that the captured graph does not read: their sets would be ignored.
 
     Raises:
         PerturbationError: Naming the parameter.
     """
-    read = {graph[name].path for name in leaves if graph[name].kind is not NodeKind.INPUT}
+    read = {graph[name].path for name in perturbed if graph[name].kind is not NodeKind.INPUT}
     names: dict[int, list[str]] = {}
     for path, parameter in model.named_parameters(remove_duplicate=False):
         if isinstance(parameter, BoundedParameter):
@@ -102,16 +244,19 @@ def _require_used(model: nn.Module, leaves: Mapping[str, Leaf], graph: Graph) ->
             )
 
 
-def _validate(graph: Graph, leaves: Mapping[str, Leaf]) -> None:
-    for group in groups_of(leaves):
-        try:
-            if len(group.leaves) == 1:
-                group.leaves[0].perturbation.validate(group.leaves[0].x)
-            else:
-                group.leaves[0].perturbation.validate_joint([leaf.x for leaf in group.leaves])
-        except PerturbationError as error:
-            what = " with ".join(_described(graph, leaf.name) for leaf in group.leaves)
-            raise PerturbationError(f"{what}: {error}") from error
+def _validate(graph: Graph, perturbed: Mapping[str, PerturbedInput], joint: Sequence[JointInputs]) -> None:
+    try:
+        what: list[PerturbedInput] = []
+        for member in perturbed.values():
+            if member.perturbation.joint_key is None:
+                what = [member]
+                member.perturbation.validate(member.x)
+        for group in joint:
+            what = list(group.members)
+            group.perturbation.validate_joint([member.x for member in what])
+    except PerturbationError as error:
+        named = " with ".join([_described(graph, member.name) for member in what])
+        raise PerturbationError(f"{named}: {error}") from error
 
 
 def _described(graph: Graph, name: str) -> str:
@@ -128,15 +273,13 @@ def _check_input(graph: Graph, name: str, x: Any, dim: int | None) -> None:
     if x.dtype != node.dtype:
         raise InputError(f"input '{name}' has dtype {x.dtype}; the model was captured with {node.dtype}.")
     expected, given = list(node.shape), list(x.shape)
-    wanted: list[Any] = list(expected)
-    if dim is not None:
-        wanted[dim] = "B"
-    fits = len(given) == len(expected) and all(
-        i == dim or a == b for i, (a, b) in enumerate(zip(expected, given, strict=True))
-    )
+    fits = len(given) == len(expected)
+    for i, size in enumerate(expected if fits else ()):
+        fits = fits and (i == dim or given[i] == size)
     if not fits:
+        wanted = ["B" if i == dim else str(size) for i, size in enumerate(expected)]
         raise InputError(
-            f"input '{name}' has shape {given}; the model was captured for [{', '.join(map(str, wanted))}] "
+            f"input '{name}' has shape {given}; the model was captured for [{', '.join(wanted)}] "
             "(B: any number of examples). Make a BoundedModule with an example of the new shape."
         )
     if x.is_floating_point() and not all_finite(x.as_subclass(Tensor)):

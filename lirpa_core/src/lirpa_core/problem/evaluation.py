@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lirpa_core.errors import InputError
 from lirpa_core.graph import Graph, Node, NodeKind, Ref
 from lirpa_core.rules.call import Call, Const
-
-#: What to say about the id of a row, see `out_of_range`.
-ID_OUT_OF_RANGE = "the id {wrong} is out of range: the table has {count} rows, so ids run from 0 to {last}."
+from lirpa_core.rules.index_ranges import ids_out_of_range
 
 
 def bind_constants(node: Node, values: Mapping[str, Const]) -> Mapping[str, Any]:
@@ -44,44 +42,6 @@ def evaluate_node(node: Node, values: Mapping[str, Const]) -> Const:
         raise InputError(f"{node}: {message or error}") from error
 
 
-def out_of_range(numbers: Tensor, count: int, message: str) -> str | None:
-    """What to say about a number that is none of `0 .. count − 1`, or None. Waits for the device.
-
-    Args:
-        numbers: LeafModule numbers.
-        count: How many are allowed.
-        message: What to say, with `{wrong}`, `{count}` and `{last}` where numbers belong.
-    """
-    low, high = (int(numbers.min()), int(numbers.max())) if numbers.numel() else (0, 0)
-    if low >= 0 and high < count:
-        return None
-    return message.format(wrong=low if low < 0 else high, count=count, last=count - 1)
-
-
-def ids_out_of_range(ids: Tensor, rows: int) -> str | None:
-    """What to say about ids that no row of a table has, or None."""
-    return out_of_range(ids, rows, ID_OUT_OF_RANGE)
-
-
-def require_in_range(call: Call, numbers: Tensor, count: int, message: str) -> None:
-    """Refuse a call that looks something up where there is nothing; not while `torch.compile` traces.
-
-    Args:
-        call: The call.
-        numbers: See `out_of_range`.
-        count: See `out_of_range`.
-        message: See `out_of_range`.
-
-    Raises:
-        InputError: Naming the node, the number and the range.
-    """
-    if torch.compiler.is_compiling():
-        return
-    found = out_of_range(numbers, count, message)
-    if found is not None:
-        raise InputError(f"{call.node}: {found}")
-
-
 def evaluate(nodes: Iterable[Node], leaves: Mapping[str, Const]) -> dict[str, Const]:
     """Run operators in order; leaves are given.
 
@@ -95,6 +55,43 @@ def evaluate(nodes: Iterable[Node], leaves: Mapping[str, Const]) -> dict[str, Co
     return values
 
 
+@dataclass(frozen=True, eq=False)
+class StateReader:
+    """Where a graph's parameters and buffers live in the model, found once and read at every call.
+
+    Attributes:
+        owners: `(node name, path, module, attribute)` of every parameter and buffer.
+        lifted: Tensors that capture lifted out of the code, by node name.
+    """
+
+    owners: tuple[tuple[str, str, nn.Module, str], ...]
+    lifted: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, graph: Graph, model: nn.Module) -> StateReader:
+        """Find the owners of a graph's parameters and buffers."""
+        owners = []
+        for node in graph.nodes:
+            if node.kind in (NodeKind.PARAMETER, NodeKind.BUFFER):
+                module, _, attribute = node.path.rpartition(".")
+                owners.append((node.name, node.path, model.get_submodule(module), attribute))
+        lifted = {n.name: graph.constants[n.path] for n in graph.nodes if n.kind is NodeKind.CONSTANT}
+        return cls(tuple(owners), lifted)
+
+    def read(self, instead: Mapping[str, Const]) -> dict[str, Const | Tensor]:
+        """The tensors as they are now, by node name; those in `instead`, by buffer path, stand in for a module's own."""
+        found: dict[str, Const | Tensor] = dict(self.lifted)
+        for name, path, module, attribute in self.owners:
+            if path in instead:
+                found[name] = instead[path]
+                continue
+            value = module._parameters.get(attribute)  # `getattr` asks every dictionary of the module in turn
+            if value is None:
+                value = module._buffers.get(attribute)
+            found[name] = getattr(module, attribute) if value is None else value
+        return found
+
+
 def parameter_leaves(
     graph: Graph, model: nn.Module, instead: Mapping[str, Const] | None = None
 ) -> dict[str, Const]:
@@ -105,19 +102,5 @@ def parameter_leaves(
         model: The live module.
         instead: Values of buffers that stand in for the module's own, by buffer path.
     """
-    given = instead or {}
-    found: dict[str, Const] = {}
-    for node in graph.nodes:
-        if node.kind in (NodeKind.PARAMETER, NodeKind.BUFFER, NodeKind.CONSTANT):
-            stand_in = given.get(node.path) if node.kind is NodeKind.BUFFER else None
-            found[node.name] = stand_in or Const(_live(node, graph, model))
-    return found
-
-
-def _live(node: Node, graph: Graph, model: nn.Module) -> Tensor:
-    if node.kind is NodeKind.CONSTANT:
-        return graph.constants[node.path]
-    owner, _, name = node.path.rpartition(".")
-    value = getattr(model.get_submodule(owner), name)
-    assert isinstance(value, torch.Tensor)
-    return value
+    values = StateReader.of(graph, model).read(instead or {})
+    return {name: Const(value) if isinstance(value, Tensor) else value for name, value in values.items()}

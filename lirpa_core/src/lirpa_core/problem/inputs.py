@@ -1,4 +1,4 @@
-"""Perturbed leaves of a graph, alone or in groups that share one set."""
+"""The perturbed inputs of a problem, model inputs or weights, alone or several that share one set."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lirpa_core.perturbations.base import Perturbation
 
 
 @dataclass(frozen=True, eq=False)
-class Leaf:
-    """A perturbed leaf of the graph.
+class PerturbedInput:
+    """A leaf of the graph, a model input or a weight, that a perturbation is attached to.
 
     Attributes:
         name: Node name.
@@ -30,20 +30,25 @@ class Leaf:
 
     @property
     def is_box(self) -> bool:
-        """Whether the set is its own hull, so that intervals lose nothing at the leaf."""
+        """Whether the set is its own hull, so that intervals lose nothing at the input."""
         return self.perturbation.is_box
 
     def laid_out(self, hull: Interval) -> Interval:
-        """A box around the leaf, examples first, in the graph's layout `[B, *S]`."""
+        """A box around the input, examples first, in the graph's layout `[B, *S]`."""
         if self.batch_dim is None:
             return hull
-        dim = self.batch_dim + 1
-        stored = (
-            None
-            if hull.known_midpoint_radius is None
-            else (hull.known_midpoint_radius[0].unsqueeze(dim), hull.known_midpoint_radius[1].unsqueeze(dim))
-        )
+        dim, stored = self.batch_dim + 1, hull.known_midpoint_radius
+        if stored is not None:
+            stored = (stored[0].unsqueeze(dim), stored[1].unsqueeze(dim))
         return Interval(hull.lower.unsqueeze(dim), hull.upper.unsqueeze(dim), known_midpoint_radius=stored)
+
+    def hull(self) -> Interval:
+        """Elementwise bounds in the graph's layout, `[B, *S]`."""
+        return self.laid_out(self.perturbation.hull(self.x))
+
+    def concretize(self, A: Coefficients) -> Tensor:
+        """Minimum of rows in the graph's layout over the set, `[R, B or 1]`."""
+        return self.perturbation.concretize(self.x, self.examples_first(A))
 
     def examples_first(self, A: Coefficients) -> Coefficients:
         """Coefficients in the graph's layout for the perturbation."""
@@ -51,40 +56,41 @@ class Leaf:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """Leaves that share one set; usually a single one with a set of its own."""
+class JointInputs:
+    """Several perturbed inputs that share one set."""
 
-    leaves: tuple[Leaf, ...]
+    members: tuple[PerturbedInput, ...]
+
+    @property
+    def perturbation(self) -> Perturbation:
+        """The set that they share."""
+        return self.members[0].perturbation
 
     def hulls(self) -> dict[str, Interval]:
-        """Elementwise bounds of each leaf in the graph's layout, `[B, *S]`."""
-        ptb = self.leaves[0].perturbation
-        if len(self.leaves) == 1:
-            hulls: tuple[Interval, ...] = (ptb.hull(self.leaves[0].x),)
-        else:
-            hulls = ptb.hull_joint([leaf.x for leaf in self.leaves])
-        return {leaf.name: leaf.laid_out(hull) for leaf, hull in zip(self.leaves, hulls, strict=True)}
+        """Elementwise bounds of each input in the graph's layout, `[B, *S]`."""
+        hulls = self.perturbation.hull_joint([member.x for member in self.members])
+        return {member.name: member.laid_out(hull) for member, hull in zip(self.members, hulls, strict=True)}
 
-    def concretize(self, maps: Mapping[str, Coefficients]) -> Tensor | None:
-        """Minimum of `Σ maps[leaf]·leaf` over the set, `[R, B]`; None where no map is over these leaves."""
-        given = {leaf.name: leaf.examples_first(maps[leaf.name]) for leaf in self.leaves if leaf.name in maps}
+    def concretize(self, coefficients: Mapping[str, Coefficients]) -> Tensor | None:
+        """Minimum of `Σ coefficients[name] · name` over the set, `[R, B]`; None where no input is named."""
+        given = {
+            m.name: m.examples_first(coefficients[m.name]) for m in self.members if m.name in coefficients
+        }
         if not given:
             return None
-        first = self.leaves[0]
-        if len(self.leaves) == 1:
-            return first.perturbation.concretize(first.x, given[first.name])
         rows = next(iter(given.values())).rows
-        every = [given[n] if (n := leaf.name) in given else _zero(rows, leaf.x) for leaf in self.leaves]
-        return first.perturbation.concretize_joint([leaf.x for leaf in self.leaves], every)
+        every = [given[m.name] if m.name in given else _zero(rows, m.x) for m in self.members]
+        return self.perturbation.concretize_joint([m.x for m in self.members], every)
 
 
-def groups_of(leaves: Mapping[str, Leaf]) -> tuple[Group, ...]:
-    """Put leaves of one group together, in their order."""
-    found: dict[tuple[str, str], list[Leaf]] = {}
-    for name, leaf in leaves.items():
-        key = leaf.perturbation.joint_key
-        found.setdefault(("leaf", name) if key is None else ("joint", key), []).append(leaf)
-    return tuple(Group(tuple(members)) for members in found.values())
+def joint_inputs(inputs: Mapping[str, PerturbedInput]) -> tuple[JointInputs, ...]:
+    """The inputs that share a set, in their order; those with a set of their own are left out."""
+    found: dict[str, list[PerturbedInput]] = {}
+    for member in inputs.values():
+        key = member.perturbation.joint_key
+        if key is not None:
+            found.setdefault(key, []).append(member)
+    return tuple([JointInputs(tuple(members)) for members in found.values()])
 
 
 def _zero(rows: int, x: Tensor) -> Coefficients:

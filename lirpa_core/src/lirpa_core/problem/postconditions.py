@@ -27,7 +27,7 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     """
     found: dict[str, Tensor] = {}
     for name, call in problem.calls.items():
-        violation = getattr(problem.rule(name), "domain_violation", None)
+        violation = getattr(problem.rules[name], "domain_violation", None)
         outside = (
             violation(call, tuple(intervals[o] for o in call.operands)) if violation is not None else None
         )

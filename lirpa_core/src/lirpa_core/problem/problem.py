@@ -1,24 +1,44 @@
-"""A graph with its perturbations and constants bound: what every engine works on."""
+"""A graph with its perturbed inputs and its constants bound: what every method works on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lirpa_core.graph import Graph, Node, NodeKind, Ref, Shape
+from lirpa_core.graph import Graph, Shape
+from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
-from lirpa_core.problem.evaluation import evaluate_node
-from lirpa_core.problem.inputs import Group, Leaf, groups_of
-from lirpa_core.problem.plan import Plan
+from lirpa_core.linear.kernels import Kernels
+from lirpa_core.problem.inputs import JointInputs, PerturbedInput
 from lirpa_core.rules.base import Rule
-from lirpa_core.rules.call import Call, Const, Slot
+from lirpa_core.rules.call import Call, Const
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What follows from which operands are perturbed, whatever their values are.
+
+    Attributes:
+        reversed_order: Names of the perturbed operators, the last one first.
+        needs_interval: By operator, for each operand whether its relaxation reads the operand's interval.
+        users: By perturbed node, the perturbed operators that read it.
+        affine_operators: Operators that are affine in their perturbed operands.
+        affine: Nodes whose value is an affine function of the perturbed inputs.
+        interval_exact: Affine nodes on which interval propagation loses nothing, so that no method does better: the
+            inputs whose set is a box, what merely rearranges them, and one linear operator behind that.
+    """
+
+    reversed_order: tuple[str, ...]
+    needs_interval: Mapping[str, tuple[bool, ...]]
+    users: Mapping[str, tuple[str, ...]]
+    affine_operators: frozenset[str]
+    affine: frozenset[str]
+    interval_exact: frozenset[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,167 +46,130 @@ class Problem:
     """Everything that a bound computation reads, fixed.
 
     Attributes:
-        plan: Which nodes are perturbed, in which order, under which rules.
-        leaves: The perturbed leaves.
+        graph: The captured graph.
+        rules: Rule of every perturbed operator, by node name.
+        kernels: The dispatch table for structured coefficients.
+        inputs: The perturbed inputs, by node name.
+        joint: Those of them that share a set with others.
         constants: Values of all nodes that no perturbation reaches.
         calls: Bound calls of all perturbed operators, in topological order.
         batch: Number of examples `B`.
+        facts: What follows from which operands are perturbed.
+        dtype: Element type of the bounds of the inputs.
+        device: Device of the bounds.
     """
 
-    plan: Plan
-    leaves: Mapping[str, Leaf]
+    graph: Graph
+    rules: Mapping[str, Rule]
+    kernels: Kernels
+    inputs: Mapping[str, PerturbedInput]
+    joint: tuple[JointInputs, ...]
     constants: Mapping[str, Const]
     calls: Mapping[str, Call]
     batch: int
-
-    @property
-    def graph(self) -> Graph:
-        """The captured graph."""
-        return self.plan.graph
-
-    def rule(self, name: str) -> Rule:
-        """Rule of a perturbed operator node."""
-        return self.plan.rules[name]
+    facts: Facts
+    dtype: torch.dtype
+    device: torch.device
 
     def is_perturbed(self, name: str) -> bool:
         """Whether a perturbation reaches the node."""
-        return name in self.calls or name in self.leaves
+        return name in self.calls or name in self.inputs
 
     def shape(self, name: str) -> Shape:
         """Shape of one example of a node."""
-        return self.graph[name].shape
+        return self.graph.by_name[name].shape
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        """Element type of a node's bounds: its own, or that of the inputs where it is a mask."""
+        own = self.graph.by_name[name].dtype
+        return own if own.is_floating_point else self.dtype
 
     def ancestors(self, name: str) -> frozenset[str]:
         """A perturbed node and all perturbed nodes that it depends on."""
         found = {name}
-        for node, call in reversed(list(self.calls.items())):
+        for node in self.facts.reversed_order:
             if node in found:
-                found.update(call.operands)
+                found.update(self.calls[node].operands)
         return frozenset(found)
 
     def hulls(self) -> dict[str, Interval]:
-        """Elementwise bounds of all perturbed leaves in the graph's layout, `[B, *S]`."""
-        return {name: hull for group in self.groups for name, hull in group.hulls().items()}
+        """Elementwise bounds of all perturbed inputs in the graph's layout, `[B, *S]`."""
+        shared = {name: hull for group in self.joint for name, hull in group.hulls().items()}
+        return {
+            name: shared[name] if name in shared else member.hull() for name, member in self.inputs.items()
+        }
 
-    def concretize(self, maps: Mapping[str, Coefficients]) -> Tensor | None:
-        """Minimum of `Σ maps[leaf]·leaf` over the leaves' sets, `[R, B or 1]`; None where there are no maps."""
+    def concretize(self, coefficients: Mapping[str, Coefficients]) -> Tensor | None:
+        """Minimum of `Σ coefficients[name] · name` over the inputs' sets, `[R, B or 1]`; None where none is named."""
         value: Tensor | None = None
-        for group in self.groups:
-            part = group.concretize(maps)
-            if part is not None:
-                value = part if value is None else value + part
+        for name, member in self.inputs.items():
+            if name not in coefficients or member.perturbation.joint_key is not None:
+                continue
+            part = member.concretize(coefficients[name])
+            value = part if value is None else value + part
+        for group in self.joint:
+            shared = group.concretize(coefficients)
+            if shared is not None:
+                value = shared if value is None else value + shared
         return value
 
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        """The leaves, those together that share one set."""
-        return groups_of(self.leaves)
+    def minimum(self, form: AffineForm, intervals: Mapping[str, Interval] | None = None) -> Tensor:
+        """Minimum of an affine form over the perturbation sets: its concretization.
 
-    @cached_property
-    def affine(self) -> frozenset[str]:
-        """Nodes whose value is an affine function of the perturbed leaves."""
-        return affine_nodes(self)
+        Args:
+            form: `R` rows.
+            intervals: Bounds of the nodes, where propagation stopped before the inputs.
 
-    @cached_property
-    def interval_exact(self) -> frozenset[str]:
-        """Affine nodes on which interval propagation loses nothing, so that no engine does better.
-
-        These are the box leaves, what merely rearranges them, and one linear operator behind that.
+        Returns:
+            `[R, B]`.
         """
-        source = {name: name for name, leaf in self.leaves.items() if leaf.is_box}
-        exact = set(source)
-        for name, call in self.calls.items():
-            rule = self.rule(name)
-            leaves = [source.get(o) for o in call.operands]
-            # Two operands from one leaf vary together, which interval arithmetic does not know.
-            if None in leaves or len(set(leaves)) < len(leaves) or not rule.is_affine(call):
-                continue
-            exact.add(name)
-            if getattr(rule, "selects", False) and len(leaves) == 1:
-                source[name] = str(leaves[0])
-        return frozenset(exact)
-
-    def dtype_of(self, name: str) -> torch.dtype:
-        """Element type of a node's bounds: its own, or that of the inputs where it is a mask."""
-        own = self.graph[name].dtype
-        return own if own.is_floating_point else self.dtype
+        value = form.bias
+        over_inputs = self.concretize(form.coefficients)
+        if over_inputs is not None:
+            value = value + over_inputs
+        for name, A in form.coefficients.items():
+            if name not in self.inputs:
+                assert intervals is not None
+                value = value + A.split_dot(intervals[name].lower, intervals[name].upper)
+        return value.expand(-1, self.batch) if value.shape[1] == 1 else value
 
     @property
     def widest(self) -> int:
         """Elements of one example of the largest perturbed node."""
-        return max(math.prod(self.shape(name)) for name in (*self.calls, *self.leaves))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Element type of the bounds of the inputs."""
-        return next(iter(self.leaves.values())).x.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the bounds."""
-        return next(iter(self.leaves.values())).x.device
+        return max([math.prod(self.shape(name)) for name in (*self.calls, *self.inputs)])
 
 
-def affine_nodes(problem: Problem) -> frozenset[str]:
-    """`Problem.affine` without the cache, whose lock (in Python 3.11) cannot be compiled."""
-    found = set(problem.leaves)
-    for name, call in problem.calls.items():
-        if problem.rule(name).is_affine(call) and all(o in found for o in call.operands):
-            found.add(name)
-    return frozenset(found)
-
-
-def bind(plan: Plan, leaves: Mapping[str, Leaf], values: Mapping[str, Const], batch: int) -> Problem:
-    """Evaluate what is constant and bind the rest to slots.
-
-    Args:
-        plan: The plan for exactly these perturbed leaves.
-        leaves: The perturbed leaves.
-        values: Values of all other leaves.
-        batch: Number of examples.
-
-    Raises:
-        UnsupportedOperandError: If a rule refuses its call.
-    """
-    constants = dict(values)
-    calls: dict[str, Call] = {}
-    for node in plan.nodes:
-        if node.kind is not NodeKind.OPERATOR:
+def facts_of(
+    inputs: Mapping[str, PerturbedInput], calls: Mapping[str, Call], rules: Mapping[str, Rule]
+) -> Facts:
+    """What follows from which operands of these calls are perturbed."""
+    users: dict[str, list[str]] = {}
+    needs: dict[str, tuple[bool, ...]] = {}
+    affine_operators, affine = set(), set(inputs)
+    source = {name: name for name, member in inputs.items() if member.is_box}
+    exact = set(source)
+    for name, call in calls.items():
+        rule = rules[name]
+        needs[name] = rule.needs_interval(call)
+        for operand in call.operands:
+            users.setdefault(operand, []).append(name)
+        if not rule.is_affine(call):
             continue
-        if node.name in plan.rules:
-            calls[node.name] = _call(node, constants, plan.graph, batch, leaves)
-            plan.rules[node.name].check(calls[node.name])
-        else:
-            constants[node.name] = evaluate_node(node, constants)
-    return Problem(plan, leaves, constants, calls, batch)
-
-
-def _call(
-    node: Node, constants: Mapping[str, Const], graph: Graph, batch: int, leaves: Mapping[str, Leaf]
-) -> Call:
-    operands: list[str] = []
-
-    def fill(value: Any) -> Any:
-        if isinstance(value, Ref):
-            if value.name in constants:
-                return constants[value.name]
-            operands.append(value.name)
-            return Slot(len(operands) - 1)
-        if isinstance(value, tuple):
-            return tuple(fill(v) for v in value)
-        return value
-
-    arguments = {a.name: fill(a.value) for a in node.arguments}
-    shapes = tuple(graph[o].shape for o in operands)
-    device = next(iter(leaves.values())).x.device
-    dtypes = tuple(graph[o].dtype for o in operands)
-    return Call(node, arguments, tuple(operands), shapes, batch, device, dtypes)
-
-
-def iter_needed(problem: Problem, name: str) -> Iterator[tuple[int, str]]:
-    """Slots and names of the operands whose intervals the rule of a node reads."""
-    call = problem.calls[name]
-    needed = problem.rule(name).needs_interval(call)
-    for i, (operand, need) in enumerate(zip(call.operands, needed, strict=True)):
-        if need:
-            yield i, operand
+        affine_operators.add(name)
+        if affine.issuperset(call.operands):
+            affine.add(name)
+        origins = [source.get(o) for o in call.operands]
+        # Two operands from one input vary together, which interval arithmetic does not know.
+        if None in origins or len(set(origins)) < len(origins):
+            continue
+        exact.add(name)
+        if getattr(rule, "selects", False) and len(origins) == 1:
+            source[name] = str(origins[0])
+    return Facts(
+        tuple(reversed(list(calls))),
+        needs,
+        {name: tuple(readers) for name, readers in users.items()},
+        frozenset(affine_operators),
+        frozenset(affine),
+        frozenset(exact),
+    )

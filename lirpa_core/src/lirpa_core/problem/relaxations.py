@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.problem.problem import Problem
 
+#: `(problem, node name, intervals of the operands that its rule reads) -> relaxation`.
+Relax: TypeAlias = Callable[[Problem, str, tuple[Interval | None, ...]], Relaxation]
+
+
+def by_rule(problem: Problem, name: str, inputs: tuple[Interval | None, ...]) -> Relaxation:
+    """The relaxation that the node's rule chooses."""
+    return problem.rules[name].relax(problem.calls[name], inputs)
+
 
 @dataclass(frozen=True, eq=False)
 class Relaxations:
-    """Lazy table of relaxations for one pass of an engine.
+    """Lazy table of relaxations for one pass of a method.
 
     Attributes:
         problem: The problem.
-        intervals: Bounds of the nodes; may grow and tighten while the engine runs.
+        intervals: Bounds of the nodes; may grow and tighten while a method runs.
+        relax: How a node is relaxed; default: as its rule chooses.
     """
 
     problem: Problem
     intervals: Mapping[str, Interval]
+    relax: Relax = by_rule
     _known: dict[str, Relaxation] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Relaxation:
         """Relaxation of an operator node on the current intervals of its operands."""
-        if name not in self._known:
-            self._known[name] = self.relax(name)
-        return self._known[name]
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = self.relax(self.problem, name, self.operand_intervals(name))
+        return found
 
-    def relax(self, name: str) -> Relaxation:
-        """Ask the rule of a node."""
-        return self.problem.rule(name).relax(self.problem.calls[name], self.inputs(name))
+    def operand_intervals(self, name: str) -> tuple[Interval | None, ...]:
+        """The intervals that the rule of a node reads, one entry an operand; None where it reads none."""
+        needed = self.problem.facts.needs_interval[name]
+        operands = self.problem.calls[name].operands
+        return tuple([self.intervals[o] if need else None for o, need in zip(operands, needed, strict=True)])
 
-    def inputs(self, name: str) -> tuple[Interval | None, ...]:
-        """The intervals that the rule of a node reads, one entry an operand."""
-        call = self.problem.calls[name]
-        needed = self.problem.rule(name).needs_interval(call)
-        return tuple(
-            self.intervals[o] if need else None for o, need in zip(call.operands, needed, strict=True)
-        )
-
-    def forget(self, names: frozenset[str]) -> None:
+    def forget(self, names: Iterable[str]) -> None:
         """Drop relaxations whose intervals have become tighter."""
         for name in names:
             self._known.pop(name, None)
+
+    def apart(self) -> Relaxations:
+        """The same table with nothing in it, for a pass whose relaxations must not be used by others."""
+        return replace(self, _known={})

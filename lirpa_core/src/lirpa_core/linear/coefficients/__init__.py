@@ -1,13 +1,15 @@
-"""Structured coefficients: the interface, the dense oracle, selected rows, and rows of a matrix at positions."""
+"""Structured coefficients: the interface, the dense oracle, selected rows, positionwise rows, input-first columns."""
 
 from lirpa_core.linear.coefficients.base import Coefficients, Kernel, OptionalSides, Sides, add
 from lirpa_core.linear.coefficients.dense import DenseCoefficients
+from lirpa_core.linear.coefficients.input_first import InputFirstCoefficients
 from lirpa_core.linear.coefficients.positionwise import PositionwiseCoefficients
 from lirpa_core.linear.coefficients.selected_rows import SelectedRows
 
 __all__ = [
     "Coefficients",
     "DenseCoefficients",
+    "InputFirstCoefficients",
     "Kernel",
     "OptionalSides",
     "PositionwiseCoefficients",

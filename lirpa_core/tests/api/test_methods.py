@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lirpa_core.api.request import Request, requested_method
+from lirpa_core.api.methods import requested_method
 from lirpa_core.errors import OptionError
-from lirpa_core.methods.methods import METHODS
+from lirpa_core.plugins import default_registry
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from lirpa_core.methods.methods import METHODS
     ],
 )
 def test_flags_and_names_together(method: str | None, flags: dict[str, bool], expected: str) -> None:
-    assert requested_method(method, **flags).name == expected
+    assert requested_method(default_registry(), method, **flags).name == expected
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,4 @@ def test_flags_and_names_together(method: str | None, flags: dict[str, bool], ex
 )
 def test_contradictions_are_named(method: str | None, flags: dict[str, bool], says: str) -> None:
     with pytest.raises(OptionError, match=says.replace("(", r"\(")):
-        requested_method(method, **flags)
-
-
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
-def test_linear_bounds_are_refused_exactly_where_there_are_none(method: object) -> None:
-    has_none = method.final in ("interval", "optimized")
-    if has_none:
-        with pytest.raises(OptionError, match="return_A"):
-            Request(method, return_A=True)
-    else:
-        assert Request(method, return_A=True).return_A
+        requested_method(default_registry(), method, **flags)

@@ -1,72 +1,67 @@
-"""The graphs of one model: captured when first needed, and again when its structure, dtype or device changes."""
+"""A model and its graphs: captured when first needed, and again when its structure, dtype or device changes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.export import ExportedProgram
+from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.capture.capture import capture, refuse_containers
-from lirpa_core.capture.export import has_fixed_batch
+from lirpa_core.capture.capture import refuse_containers
 from lirpa_core.capture.fingerprint import structure_of
-from lirpa_core.errors import InputError
+from lirpa_core.errors import CaptureError, InputError
 from lirpa_core.graph import Graph
-from lirpa_core.plugins import Registry
+from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
+from lirpa_core.problem.binding import Binder
 
 
 @dataclass(eq=False)
-class Captures:
-    """The captured graphs of a model, and the form of inputs that they were captured with.
+class CapturedModel:
+    """A live model, the graphs captured of it, and the form of inputs that they were captured with.
 
     Attributes:
-        model: The model.
+        reader: What reads the model.
+        live: The model.
         example: Positional and keyword inputs, plain tensors.
         batch_dims: See `BoundedModule`.
-        fixed_batch: Whether the model runs on the example's number of examples only.
-        exported: Whether the model is an exported program.
     """
 
-    model: nn.Module
+    reader: Reader
+    live: LiveModel
     example: tuple[tuple[Any, ...], dict[str, Any]]
     batch_dims: Sequence[int | None] | str | None
-    fixed_batch: bool
-    exported: bool
     _graphs: dict[object, Graph] = field(default_factory=dict)
+    _binders: dict[tuple[int, int], tuple[Graph, Registry, Binder]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
-        model: nn.Module | ExportedProgram,
+        source: object,
         example: Any,
         kwargs: Mapping[str, Any] | None,
         batch_dims: Sequence[int | None] | str | None,
         device: torch.device | str | None,
-    ) -> Captures:
+        registry: Registry,
+    ) -> CapturedModel:
         """What `BoundedModule` is given, on the device that it is to be on; nothing is captured yet.
 
         Raises:
+            CaptureError: No reader reads such a source.
             InputError: The example holds containers that fall apart into several tensors.
         """
-        exported = isinstance(model, ExportedProgram)
-        plain = model.module() if isinstance(model, ExportedProgram) else model
+        reader = _reader_of(source, registry)
+        live = reader.open(source)
         if device is not None:
-            plain = plain.to(device)
+            live.module.to(device)
         refuse_containers((example, *(kwargs or {}).values()))
         args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
         refuse_containers(args)
         given = pytree.tree_map_only(Tensor, lambda t: without_set(t, device), (args, dict(kwargs or {})))
-        fixed = isinstance(model, ExportedProgram) and has_fixed_batch(model)
-        return cls(plain, given, batch_dims, fixed, exported)
-
-    @property
-    def structure(self) -> Any:
-        """How inputs are nested."""
-        return pytree.tree_structure(self.example)
+        return cls(reader, live, given, batch_dims)
 
     def graph(self, registry: Registry, inputs: Sequence[Any] | None = None) -> Graph:
         """The graph for the model's structure as it is now and for the inputs' dtypes and device.
@@ -78,27 +73,32 @@ class Captures:
         Raises:
             CaptureError: If the model cannot be captured as one graph.
         """
-        inputs = pytree.tree_leaves(self.example) if inputs is None else inputs
-        tensors = [x for x in inputs if isinstance(x, Tensor)]
-        floats = [x for x in tensors if x.is_floating_point()]
-        dtype = floats[0].dtype if floats else None
-        device = tensors[0].device if tensors else None
-        key = (structure_of(self.model), dtype, device)
-        if key not in self._graphs:
+        dtype = device = None
+        for x in pytree.tree_leaves(self.example) if inputs is None else inputs:
+            if isinstance(x, Tensor):
+                device = device or x.device
+                if x.is_floating_point():
+                    dtype = x.dtype
+                    break
+        key = (structure_of(self.live.module), dtype, device)
+        graph = self._graphs.get(key)
+        if graph is None:
             args, kwargs = pytree.tree_map_only(
                 Tensor,
                 lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype),
                 self.example,
             )
-            self._graphs[key] = capture(
-                self.model,
-                args,
-                kwargs,
-                registry=registry,
-                batch_dims=self.batch_dims,
-                fixed_batch=self.fixed_batch,
-            )
-        return self._graphs[key]
+            graph = self._graphs[key] = self.reader.graph(self.live, args, kwargs, registry, self.batch_dims)
+        return graph
+
+    def binder(self, graph: Graph, registry: Registry) -> Binder:
+        """What binds a graph of this model to inputs, with the rules of a registry."""
+        key = (id(graph), id(registry))
+        if key not in self._binders:  # both are kept, lest another object gets the same id
+            describe = partial(_describe_missing, registry)
+            binder = Binder(graph, self.live.module, registry, describe)
+            self._binders[key] = (graph, registry, binder)
+        return self._binders[key][2]
 
     def flatten(self, x: Any, kwargs: Mapping[str, Any] | None) -> list[Any]:
         """Inputs as a flat list.
@@ -110,20 +110,34 @@ class Captures:
             raise InputError("compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...).")
         args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
         inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
-        if spec != self.structure:
-            raise InputError(
-                f"the inputs have the structure {spec}; the model was captured with {self.structure}."
-            )
+        expected = pytree.tree_structure(self.example)
+        if spec != expected:
+            raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
         return inputs
 
     def unflatten(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """A flat list as positional and keyword inputs."""
-        nested: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(list(inputs), self.structure)
+        spec = pytree.tree_structure(self.example)
+        nested: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(list(inputs), spec)
         return nested
 
     def __getstate__(self) -> dict[str, Any]:
         # Graphs are captured anew when first needed: they refer to operators of this process.
-        return {**self.__dict__, "_graphs": {}}
+        return {**self.__dict__, "_graphs": {}, "_binders": {}}
+
+
+def _reader_of(source: object, registry: Registry) -> Reader:
+    for entry in registry.readers:
+        if entry.reader.accepts(source):
+            return entry.reader
+    listed = "; ".join(f"{e.reader.name}: {e.reader.summary}" for e in registry.readers)
+    raise CaptureError(
+        f"no reader reads a {type(source).__module__}.{type(source).__qualname__}. The readers are: {listed}."
+    )
+
+
+def _describe_missing(registry: Registry, node: Any, shapes: Sequence[Any]) -> str:
+    return unsupported_message(node, registry, shapes=shapes)
 
 
 def without_set(x: Tensor, device: torch.device | str | None = None) -> Tensor:

@@ -1,0 +1,41 @@
+"""From what a user gives as `method=` to a method."""
+
+from __future__ import annotations
+
+from lirpa_core.errors import OptionError
+from lirpa_core.methods.base import Method
+from lirpa_core.plugins import Registry
+
+
+def requested_method(
+    registry: Registry, method: str | Method | None, *, IBP: bool = False, forward: bool = False
+) -> Method:
+    """The method that a name or an object and the two flags of the reference system mean together.
+
+    There, `IBP=True` and `forward=True` choose how inner nodes are bounded, and `method=None` means
+    that the output is bounded the same way.
+
+    >>> from lirpa_core.plugins import default_registry
+    >>> str(requested_method(default_registry(), None, IBP=True))
+    'IBP'
+    >>> str(requested_method(default_registry(), "backward", IBP=True))
+    'CROWN-IBP'
+
+    Raises:
+        OptionError: For an unknown method, both flags, or no method at all.
+    """
+    if not (IBP or forward):
+        if method is None:
+            raise OptionError("method=None: name a method, such as method='CROWN'.")
+        return method if isinstance(method, Method) else registry.find_method(method)
+    if IBP and forward:
+        raise OptionError("IBP=True and forward=True: inner nodes are bounded one way; choose one of them.")
+    inner = "IBP" if IBP else "forward"
+    if method is None:
+        return registry.find_method(inner)
+    found = method if isinstance(method, Method) else registry.find_method(method)
+    if found.name in (inner, f"CROWN-{inner}"):
+        return found
+    if found.name != "CROWN":
+        raise OptionError(f"{inner}=True does not go with method={str(method)!r}; give the method alone.")
+    return registry.find_method(f"{inner}+backward")

@@ -1,0 +1,52 @@
+"""The readers of the core: modules, and programs that `torch.export` made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+from torch.export import ExportedProgram
+
+from lirpa_core.capture.capture import capture
+from lirpa_core.capture.export import has_fixed_batch
+from lirpa_core.graph import Graph
+from lirpa_core.plugins.reader import CaptureRules, LiveModel, Reader
+
+
+class ModuleReader(Reader):
+    """Reads an `nn.Module`, through `torch.export`."""
+
+    name = "module"
+    summary = "an nn.Module"
+
+    def accepts(self, source: object) -> bool:
+        return isinstance(source, nn.Module)
+
+    def open(self, source: Any) -> LiveModel:
+        return LiveModel(source)
+
+    def graph(
+        self,
+        live: LiveModel,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        registry: CaptureRules,
+        batch_dims: Sequence[int | None] | str | None,
+    ) -> Graph:
+        return capture(
+            live.module, args, kwargs, registry=registry, batch_dims=batch_dims, fixed_batch=live.fixed_batch
+        )
+
+
+class ExportedProgramReader(ModuleReader):
+    """Reads an `ExportedProgram` of one example, or of a dynamic number of examples."""
+
+    name = "exported program"
+    summary = "an ExportedProgram from torch.export"
+
+    def accepts(self, source: object) -> bool:
+        return isinstance(source, ExportedProgram)
+
+    def open(self, source: Any) -> LiveModel:
+        return LiveModel(source.module(), has_fixed_batch(source), fixed_mode=True)

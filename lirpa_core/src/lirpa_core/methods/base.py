@@ -1,0 +1,147 @@
+"""What a method is: how inner nodes get their intervals, and how rows over a node are bounded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from lirpa_core.linear.affine import AffineForm
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.interval import Interval
+from lirpa_core.methods.slope_search import SlopeSearch
+from lirpa_core.methods.traversal import AffineBounds
+from lirpa_core.problem.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class IntermediateBounds:
+    """Bounds of the inner nodes, from which the output's follow.
+
+    Attributes:
+        intervals: By node name, `[B, *S]`.
+        affine: Affine bounds of the wanted nodes, where the method carries such forward.
+    """
+
+    intervals: Mapping[str, Interval]
+    affine: Mapping[str, AffineBounds] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class RowBounds:
+    """Bounds of specification rows over one node.
+
+    Attributes:
+        lower: `[R, B]`, None where not asked for.
+        upper: `[R, B]`, None where not asked for.
+        lower_form: Linear lower bounds, where the method has them and they were asked for.
+        upper_form: Linear upper bounds, negated: `−upper ≥ upper_form`.
+    """
+
+    lower: Tensor | None
+    upper: Tensor | None
+    lower_form: AffineForm | None = None
+    upper_form: AffineForm | None = None
+
+
+class Method(ABC):
+    """One way to bound a graph: a frozen object with options of its own.
+
+    A method is registered through the hook `lirpa_register_methods`, or given as it is:
+    `compute_bounds(method=AlphaCROWN(steps=50))`.
+
+    Attributes:
+        name: The name by which it is found.
+        aliases: Other names, those of the literature and of the reference system.
+        summary: One line for tables.
+        gives_linear_bounds: Whether `bound_rows` can return linear bounds.
+        optimises_slopes: Whether the method searches for slopes, and so takes a `SlopeSearch`.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    summary: str = ""
+    gives_linear_bounds: bool = True
+    optimises_slopes: bool = False
+
+    @abstractmethod
+    def intermediate_bounds(
+        self,
+        problem: Problem,
+        wanted: Collection[str] = (),
+        given: Mapping[str, Interval] | None = None,
+        memory_budget: int | None = None,
+    ) -> IntermediateBounds:
+        """Intervals of the inner nodes.
+
+        Args:
+            problem: The problem.
+            wanted: Nodes whose bounds will be asked for, besides those that relaxations need.
+            given: Sound intervals to intersect with, by node name.
+            memory_budget: Bytes that coefficients may take; None: see `methods.memory`.
+        """
+
+    @abstractmethod
+    def bound_rows(
+        self,
+        problem: Problem,
+        node: str,
+        inner: IntermediateBounds,
+        rows: Coefficients | None = None,
+        *,
+        lower: bool = True,
+        upper: bool = True,
+        linear_bounds: bool = False,
+        memory_budget: int | None = None,
+    ) -> RowBounds:
+        """Bounds of rows over a node, given the intervals of the nodes before it.
+
+        Args:
+            problem: The problem.
+            node: The node.
+            inner: From `intermediate_bounds`; the node itself was among the wanted ones.
+            rows: `R` specification rows, `[R, B or 1, *S]`; None: every element of the node.
+            lower: Whether lower bounds are wanted.
+            upper: Whether upper bounds are wanted.
+            linear_bounds: Whether the linear bounds are wanted too.
+            memory_budget: Bytes that coefficients may take.
+        """
+
+    def with_slope_search(self, search: SlopeSearch) -> Method:
+        """The method with these settings of the optimiser; itself where it optimises nothing."""
+        return self
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def every_element(problem: Problem, node: str) -> SelectedRows:
+    """The rows that read each element of a node."""
+    return SelectedRows.identity(problem.shape(node), dtype=problem.dtype_of(node), device=problem.device)
+
+
+def rows_of_interval(interval: Interval, batch: int) -> Interval:
+    """Bounds of a node's elements `[B, *S]` as those of rows that read each of them, `[R, B]`."""
+
+    def lay_out(end: Tensor) -> Tensor:
+        return end.reshape(end.shape[0], -1).T.expand(-1, batch)
+
+    return Interval(lay_out(interval.lower), lay_out(interval.upper))
+
+
+def rows_over_interval(rows: Coefficients, interval: Interval) -> Interval:
+    """Bounds of rows over a node from the interval of the node, `[R, B]`."""
+    lower = rows.split_dot(interval.lower, interval.upper)
+    return Interval(lower, -rows.negate().split_dot(interval.lower, interval.upper))
+
+
+def tighter(found: RowBounds, simple: Interval) -> RowBounds:
+    """The tighter of what a method found and what follows from the node's interval."""
+    return RowBounds(
+        None if found.lower is None else found.lower.maximum(simple.lower),
+        None if found.upper is None else found.upper.minimum(simple.upper),
+        found.lower_form,
+        found.upper_form,
+    )

@@ -1,0 +1,87 @@
+"""CROWN: backward linear bounds (Zhang et al. 2018), on general graphs (Xu et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.interval import Interval
+from lirpa_core.methods.base import (
+    IntermediateBounds,
+    Method,
+    RowBounds,
+    every_element,
+    rows_of_interval,
+    rows_over_interval,
+    tighter,
+)
+from lirpa_core.methods.rows import bound_rows, linear_row_bounds, tightened_intervals
+from lirpa_core.methods.traversal import intervals
+from lirpa_core.problem.problem import Problem
+from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
+
+
+@dataclass(frozen=True)
+class CROWN(Method):
+    """Backward passes everywhere: for the output, and for inner neurons that cheaper bounds leave unstable.
+
+    Every node first gets the interval that follows from its operands. Before a nonlinear operator is relaxed, the
+    elements of its operands that the rule calls unstable (a ReLU that may be active or not, say) are bounded by a
+    backward pass with just their rows, each example its own.
+
+    Attributes:
+        relax: How a node is relaxed; default: as its rule chooses. A method with lines of its own replaces it.
+    """
+
+    relax: Relax = by_rule
+
+    name = "CROWN"
+    aliases = ("backward",)
+    summary = "backward passes everywhere"
+
+    def intermediate_bounds(
+        self,
+        problem: Problem,
+        wanted: Collection[str] = (),
+        given: Mapping[str, Interval] | None = None,
+        memory_budget: int | None = None,
+    ) -> IntermediateBounds:
+        found: dict[str, Interval] = {}
+        relaxations = Relaxations(problem, found, self.relax)
+
+        def bound(name: str, rows: SelectedRows) -> RowBounds:
+            return bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
+
+        refine = tightened_intervals(problem, given, relaxations, bound, found)
+        return IntermediateBounds(intervals(problem, given, refine, found))
+
+    def bound_rows(
+        self,
+        problem: Problem,
+        node: str,
+        inner: IntermediateBounds,
+        rows: Coefficients | None = None,
+        *,
+        lower: bool = True,
+        upper: bool = True,
+        linear_bounds: bool = False,
+        memory_budget: int | None = None,
+    ) -> RowBounds:
+        relaxations = Relaxations(problem, inner.intervals, self.relax)
+        chosen = every_element(problem, node) if rows is None else rows
+        if linear_bounds:
+            found = linear_row_bounds(problem, node, chosen, relaxations, lower=lower, upper=upper)
+        else:
+            found = bound_rows(
+                problem, node, chosen, relaxations, lower=lower, upper=upper, memory_budget=memory_budget
+            )
+        return tighter(found, interval_of_rows(problem, node, inner, rows))
+
+
+def interval_of_rows(
+    problem: Problem, node: str, inner: IntermediateBounds, rows: Coefficients | None
+) -> Interval:
+    """What the interval of a node says about rows over it, `[R, B]`; None for rows: every element."""
+    interval = inner.intervals[node]
+    return rows_of_interval(interval, problem.batch) if rows is None else rows_over_interval(rows, interval)

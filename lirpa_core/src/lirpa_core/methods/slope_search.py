@@ -1,0 +1,25 @@
+"""Settings of the search for slopes, under the names that users of the reference system know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SlopeSearch:
+    """How slopes are optimised, under the names that users of the reference system know.
+
+    Attributes:
+        iteration: Steps of the optimiser (Adam).
+        lr_alpha: Its step size, as a fraction of the range of slopes worth a try (for a ReLU, of 0 to 1).
+        lr_decay: Factor on the step size after every step.
+        use_shared_alpha: Whether all rows share their slopes: looser, and leaner by the number of rows.
+        fix_interm_bounds: Whether the bounds of inner nodes stay those of CROWN; else they are optimised
+            too, layer by layer with shared slopes: tighter, and slower by about the number of steps.
+    """
+
+    iteration: int = 20
+    lr_alpha: float = 0.25
+    lr_decay: float = 0.98
+    use_shared_alpha: bool = False
+    fix_interm_bounds: bool = True
