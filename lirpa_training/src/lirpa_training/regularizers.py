@@ -61,7 +61,7 @@ class WarmupRegularizer:
         total = torch.zeros((), dtype=bounds.problem.dtype, device=bounds.problem.device)
         if not layers:
             return total
-        widths = [intervals[name].width.mean() for name in bounds.problem.leaves]
+        widths = [intervals[name].width.mean() for name in bounds.problem.inputs]
         width = torch.stack(widths).mean()
         for layer in layers:
             if self.tightness:

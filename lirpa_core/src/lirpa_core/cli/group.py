@@ -16,6 +16,7 @@ from lirpa_core.plugins import LIRPA_API_VERSION, PluginWarning
 #: The commands, by the module that defines each one as `command`. One file and one line here make one.
 COMMANDS: Final = {
     "check": "lirpa_core.cli.check",
+    "methods": "lirpa_core.cli.methods",
     "new-plugin": "lirpa_core.cli.new_plugin",
     "ops": "lirpa_core.cli.ops",
     "plugins": "lirpa_core.cli.plugins",
@@ -77,6 +78,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     epilog="""\b
     Examples:
       lirpa plugins                    what is installed, and whether it loads
+      lirpa methods                    ways to bound a model
       lirpa ops relu                   rules of operators with "relu" in their name
       lirpa ops --model model.pt2      what a model needs that no rule covers
       lirpa check lirpa-ops-mine       whether its rules keep their promises

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-import lirpa_core.capture.masked_softmax  # noqa: F401  (defines lirpa::masked_softmax)
+import lirpa_core.operators.masked_softmax  # noqa: F401  (defines lirpa::masked_softmax)
 from lirpa_core.errors import InputError, TrainingModeError
 from lirpa_core.plugins import OperatorRegistry
 

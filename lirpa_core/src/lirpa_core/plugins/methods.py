@@ -24,12 +24,9 @@ class MethodRegistry(Collector):
         Raises:
             PluginError: It is no `Method`, it has no name, or a name is registered twice.
         """
-        if not isinstance(method, Method):
-            given = (
-                f"the class {method.__name__}; give an instance" if isinstance(method, type) else repr(method)
-            )
+        if not _is_method(method):
             self._refuse(
-                "method", f"expected an instance of a subclass of lirpa_core.methods.Method, got {given}"
+                "method", f"expected an instance of a subclass of lirpa_core.methods.Method, got {method!r}"
             )
         name = getattr(method, "name", None)
         if not isinstance(name, str) or not name:
@@ -41,3 +38,7 @@ class MethodRegistry(Collector):
     def registrations(self) -> tuple[Registration[str, MethodEntry], ...]:
         """Everything collected, one entry a name."""
         return tuple(self._methods.values())
+
+
+def _is_method(value: object) -> bool:
+    return isinstance(value, Method)

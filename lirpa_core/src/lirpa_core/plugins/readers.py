@@ -24,7 +24,7 @@ class ReaderRegistry(Collector):
         Raises:
             PluginError: It is no `Reader`, or its name is registered twice.
         """
-        if not isinstance(reader, Reader):
+        if not _is_reader(reader):
             self._refuse(
                 "reader", f"expected an instance of a subclass of lirpa_core.plugins.Reader, got {reader!r}"
             )
@@ -34,3 +34,7 @@ class ReaderRegistry(Collector):
     def registrations(self) -> tuple[Registration[str, ReaderEntry], ...]:
         """Everything collected."""
         return tuple(self._readers.values())
+
+
+def _is_reader(value: object) -> bool:
+    return isinstance(value, Reader)

@@ -85,7 +85,8 @@ class StateReader:
             if path in instead:
                 found[name] = instead[path]
                 continue
-            value = module._parameters.get(attribute)  # `getattr` asks every dictionary of the module in turn
+            # `getattr` asks every dictionary of the module in turn.
+            value: Tensor | None = module._parameters.get(attribute)
             if value is None:
                 value = module._buffers.get(attribute)
             found[name] = getattr(module, attribute) if value is None else value

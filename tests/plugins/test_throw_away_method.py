@@ -1,0 +1,127 @@
+"""A package of somebody else's, installed by pip, brings a method: Fast-Lin, with one slope below and above."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "fast-lin"
+version = "9.9"
+
+[project.entry-points.lirpa]
+fast_lin = "fast_lin"
+"""
+
+PLUGIN = '''
+"""Fast-Lin (Weng et al. 2018): CROWN with the slope of the chord below an unstable ReLU as well."""
+
+from dataclasses import dataclass
+
+import torch
+
+from lirpa_core.linear.operators import Diagonal
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.methods import CROWN, by_rule
+from lirpa_core.plugins import hookimpl
+
+LIRPA_API_VERSION = 1
+
+
+def parallel_lines(problem, name, inputs):
+    """A ReLU between two lines of one slope; every other operator as its rule chooses."""
+    relaxation = by_rule(problem, name, inputs)
+    if problem.calls[name].node.target is not torch.ops.aten.relu.default:
+        return relaxation
+    (chord,) = relaxation.upper.terms
+    return Relaxation(Affine((Diagonal(chord.slope, chord.shape),)), relaxation.upper)
+
+
+@dataclass(frozen=True)
+class FastLin(CROWN):
+    relax: object = parallel_lines
+
+    name = "Fast-Lin"
+    aliases = ("fastlin",)
+    summary = "CROWN with parallel lines around every ReLU"
+
+
+@hookimpl
+def lirpa_register_methods(registry):
+    registry.register(FastLin())
+'''
+
+USE = """
+import json, torch
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.errors import OptionError
+
+torch.manual_seed(0)
+layers = [torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)]
+model, x = torch.nn.Sequential(*layers).double(), torch.randn(5, 4).double()
+bounded, ptb = BoundedModule(model, x), PerturbationLpNorm(eps=0.3)
+point = BoundedTensor(x, ptb)
+found, inside = {}, True
+for name in ("CROWN", "Fast-Lin", "fastlin"):
+    lower, upper = bounded.compute_bounds(x=point, method=name)
+    found[name] = float((upper - lower).mean().detach())
+    for y in map(model, ptb.sample(x, 300)):
+        inside = inside and bool((lower <= y + 1e-9).all() and (y <= upper + 1e-9).all())
+try:
+    bounded.compute_bounds(x=point, method="fast")
+except OptionError as error:
+    message = str(error)
+print(json.dumps({"widths": found, "inside": inside, "message": message}))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, installed by pip into a folder of its own."""
+    source = tmp_path_factory.mktemp("source")
+    (source / "pyproject.toml").write_text(PYPROJECT)
+    package = source / "src" / "fast_lin"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(PLUGIN)
+    target = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--target", str(target), str(source)], check=True)
+    return target
+
+
+def run(site: Path, *arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_method_is_found_by_its_names_and_bounds_the_model(installed: Path) -> None:
+    found = json.loads(run(installed, "-c", USE).splitlines()[-1])
+    widths = found["widths"]
+    assert found["inside"]
+    assert widths["Fast-Lin"] == widths["fastlin"] != widths["CROWN"]
+    assert "'Fast-Lin' = 'fastlin' (plugin fast_lin)" in found["message"]
+
+
+def test_the_command_lists_it_with_its_plugin(installed: Path) -> None:
+    listed = json.loads(run(installed, "-m", "lirpa_core", "methods", "--json"))["methods"]
+    (mine,) = [method for method in listed if method["name"] == "Fast-Lin"]
+    assert mine["plugin"] == "fast_lin" and mine["aliases"] == ["fastlin"]
+    assert [m["name"] for m in listed if m["plugin"] == "core"][:2] == ["IBP", "forward"]
+
+
+def test_the_plugin_is_short() -> None:
+    assert len([line for line in PLUGIN.splitlines() if line.strip()]) <= 40
