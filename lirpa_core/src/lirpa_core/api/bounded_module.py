@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.api.drawing import draw
-from lirpa_core.api.functional import bind_inputs
 from lirpa_core.api.intermediate_bounds import given_intervals
 from lirpa_core.api.linear_bounds import linear_bounds_dict
 from lirpa_core.api.methods import requested_method
@@ -27,7 +26,7 @@ from lirpa_core.capture.captured_model import CapturedModel, without_set
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.graph import Graph
 from lirpa_core.methods.base import Method
-from lirpa_core.methods.memory import bytes_of_a_row
+from lirpa_core.methods.rows import bytes_of_a_row
 from lirpa_core.plugins import Registry, default_registry
 from lirpa_core.problem.batching import batch_size
 from lirpa_core.problem.postconditions import check_bounds, check_domains
@@ -191,7 +190,10 @@ class BoundedModule(nn.Module):
         if not (bound_lower or bound_upper):
             raise OptionError("bound_lower and bound_upper are both False, so there is nothing to compute.")
         registry, options, captured = self._lirpa_registry, self._lirpa_options, self._lirpa_captured
-        chosen = requested_method(registry, method, IBP=IBP, forward=forward)
+        if isinstance(method, str) and not (IBP or forward):
+            chosen = registry.find_method(method)
+        else:
+            chosen = requested_method(registry, method, IBP=IBP, forward=forward)
         if chosen.optimises_slopes and not isinstance(method, Method):
             chosen = chosen.with_slope_search(options.optimize_bound_args)
         if return_A and not chosen.gives_linear_bounds:
@@ -202,10 +204,11 @@ class BoundedModule(nn.Module):
         graph = captured.graph(registry, inputs)
         nodes = output_nodes(graph, output, C)
         names = frozenset([node.name for node in nodes.values()])
-        problem = bind_inputs(captured, graph, registry, inputs, names, batch_state)
+        problem = captured.bind(graph, registry, inputs, names, batch_state)
         budget = self._budget(problem)
         wanted = [name for name in names if problem.is_perturbed(name)]
-        inner = chosen.intermediate_bounds(problem, wanted, given_intervals(problem, interm_bounds), budget)
+        given = given_intervals(problem, interm_bounds) if interm_bounds else None
+        inner = chosen.intermediate_bounds(problem, wanted, given, budget)
         check_domains(problem, inner.intervals)
         found: dict[int, tuple[Tensor | None, Tensor | None]] = {}
         A: dict[str, Mapping[str, Mapping[str, Any]]] = {}
@@ -303,7 +306,7 @@ class BoundedModule(nn.Module):
         inputs = captured.flatten(x, kwargs)
         graph = captured.graph(registry, inputs)
         outputs = frozenset([n for n in graph.outputs if n is not None])
-        return bind_inputs(captured, graph, registry, inputs, outputs, batch_state)
+        return captured.bind(graph, registry, inputs, outputs, batch_state)
 
     # ------------------------------------------------------------------ training mode
 

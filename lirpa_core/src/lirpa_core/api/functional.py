@@ -28,12 +28,10 @@ import torch
 from torch import Tensor
 
 from lirpa_core.api.methods import requested_method
-from lirpa_core.api.mixed_precision import refuse_autocast
 from lirpa_core.api.specification import specification_rows
-from lirpa_core.capture.batch_state import BatchState, clean_pass, needs_state
+from lirpa_core.capture.batch_state import BatchState
 from lirpa_core.capture.capture import AUTO
 from lirpa_core.capture.captured_model import CapturedModel
-from lirpa_core.graph import Graph
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
@@ -47,7 +45,6 @@ from lirpa_core.methods import (
     intervals,
 )
 from lirpa_core.plugins import Registry, default_registry
-from lirpa_core.problem.batching import batch_size
 from lirpa_core.problem.postconditions import check_bounds, check_domains
 from lirpa_core.problem.problem import Problem
 
@@ -106,43 +103,7 @@ def bind(
     inputs = captured.flatten(x, kwargs)
     graph = captured.graph(registry, inputs)
     names = [n for n in graph.outputs if n is not None] if wanted is None else wanted
-    return bind_inputs(captured, graph, registry, inputs, frozenset(names), batch_state)
-
-
-def bind_inputs(
-    captured: CapturedModel,
-    graph: Graph,
-    registry: Registry,
-    inputs: Sequence[Any],
-    wanted: frozenset[str],
-    batch_state: BatchState | None = None,
-) -> Problem:
-    """`bind` for flat inputs and a graph that are at hand.
-
-    Args:
-        captured: From `capture`.
-        graph: The model's graph for these inputs.
-        registry: Rules to use.
-        inputs: The inputs, flattened.
-        wanted: Names of the nodes whose bounds are wanted.
-        batch_state: See `bind`.
-
-    Raises:
-        LirpaError: As `bind`.
-    """
-    for value in inputs:
-        if isinstance(value, Tensor):
-            refuse_autocast(value.device)
-            break
-    model = captured.live.module
-    if batch_state is None and needs_state(model):
-        args, kwargs = captured.unflatten(
-            [v.as_subclass(Tensor) if isinstance(v, Tensor) else v for v in inputs]
-        )
-        batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
-        _, batch_state = clean_pass(model, args, kwargs, batch, update=False)
-    buffers = None if batch_state is None else batch_state.leaves(graph)
-    return captured.binder(graph, registry).bind(inputs, wanted, buffers)
+    return captured.bind(graph, registry, inputs, frozenset(names), batch_state)
 
 
 def output_names(problem: Problem) -> tuple[str, ...]:
@@ -240,7 +201,6 @@ __all__ = [
     "RowBounds",
     "backward",
     "bind",
-    "bind_inputs",
     "capture",
     "check_bounds",
     "check_domains",

@@ -11,12 +11,16 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+from lirpa_core.capture.batch_state import BatchState, clean_pass, needs_state
 from lirpa_core.capture.capture import refuse_containers
 from lirpa_core.capture.fingerprint import structure_of
+from lirpa_core.capture.mixed_precision import refuse_autocast
 from lirpa_core.errors import CaptureError, InputError
 from lirpa_core.graph import Graph
 from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
+from lirpa_core.problem.batching import batch_size
 from lirpa_core.problem.binding import Binder
+from lirpa_core.problem.problem import Problem
 
 
 @dataclass(eq=False)
@@ -36,6 +40,7 @@ class CapturedModel:
     batch_dims: Sequence[int | None] | str | None
     _graphs: dict[object, Graph] = field(default_factory=dict)
     _binders: dict[tuple[int, int], tuple[Graph, Registry, Binder]] = field(default_factory=dict)
+    _with_state: dict[int, bool] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -91,14 +96,44 @@ class CapturedModel:
             graph = self._graphs[key] = self.reader.graph(self.live, args, kwargs, registry, self.batch_dims)
         return graph
 
-    def binder(self, graph: Graph, registry: Registry) -> Binder:
-        """What binds a graph of this model to inputs, with the rules of a registry."""
-        key = (id(graph), id(registry))
-        if key not in self._binders:  # both are kept, lest another object gets the same id
-            describe = partial(_describe_missing, registry)
-            binder = Binder(graph, self.live.module, registry, describe)
-            self._binders[key] = (graph, registry, binder)
-        return self._binders[key][2]
+    def bind(
+        self,
+        graph: Graph,
+        registry: Registry,
+        inputs: Sequence[Any],
+        wanted: frozenset[str],
+        batch_state: BatchState | None = None,
+    ) -> Problem:
+        """The bound problem of these inputs and the model's current parameters.
+
+        Args:
+            graph: The model's graph for these inputs.
+            registry: Rules to use.
+            inputs: The inputs, flattened; the perturbed ones are `BoundedTensor`s.
+            wanted: Names of the nodes whose bounds are wanted.
+            batch_state: Of a model in training mode: the statistics and masks to hold; None: those of these inputs.
+
+        Raises:
+            LirpaError: Of the class that fits: an input of a wrong shape, nothing perturbed, an operator without a rule.
+        """
+        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+            refuse_autocast(inputs)
+        if batch_state is None and self._takes_state(graph):
+            args, kwargs = self.unflatten([without_set(v) if isinstance(v, Tensor) else v for v in inputs])
+            batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
+            _, batch_state = clean_pass(self.live.module, args, kwargs, batch, update=False)
+        buffers = None if batch_state is None else batch_state.leaves(graph)
+        known = self._binders.get((id(graph), id(registry)))
+        if known is None:  # graph and registry are kept too, lest other objects get their ids
+            binder = Binder(graph, self.live.module, registry, partial(_describe_missing, registry))
+            known = self._binders[id(graph), id(registry)] = (graph, registry, binder)
+        return known[2].bind(inputs, wanted, buffers)
+
+    def _takes_state(self, graph: Graph) -> bool:
+        """Whether the model as it was when the graph was captured takes statistics or masks from the batch."""
+        if id(graph) not in self._with_state:
+            self._with_state[id(graph)] = needs_state(self.live.module)
+        return self._with_state[id(graph)]
 
     def flatten(self, x: Any, kwargs: Mapping[str, Any] | None) -> list[Any]:
         """Inputs as a flat list.
@@ -123,7 +158,7 @@ class CapturedModel:
 
     def __getstate__(self) -> dict[str, Any]:
         # Graphs are captured anew when first needed: they refer to operators of this process.
-        return {**self.__dict__, "_graphs": {}, "_binders": {}}
+        return {**self.__dict__, "_graphs": {}, "_binders": {}, "_with_state": {}}
 
 
 def _reader_of(source: object, registry: Registry) -> Reader:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from lirpa_core.linear.affine import AffineForm
-from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.methods.traversal import AffineBounds
@@ -80,7 +80,7 @@ class Method(ABC):
             problem: The problem.
             wanted: Nodes whose bounds will be asked for, besides those that relaxations need.
             given: Sound intervals to intersect with, by node name.
-            memory_budget: Bytes that coefficients may take; None: see `methods.memory`.
+            memory_budget: Bytes that coefficients may take; None: what fits.
         """
 
     @abstractmethod
@@ -115,33 +115,3 @@ class Method(ABC):
 
     def __str__(self) -> str:
         return self.name
-
-
-def every_element(problem: Problem, node: str) -> SelectedRows:
-    """The rows that read each element of a node."""
-    return SelectedRows.identity(problem.shape(node), dtype=problem.dtype_of(node), device=problem.device)
-
-
-def rows_of_interval(interval: Interval, batch: int) -> Interval:
-    """Bounds of a node's elements `[B, *S]` as those of rows that read each of them, `[R, B]`."""
-
-    def lay_out(end: Tensor) -> Tensor:
-        return end.reshape(end.shape[0], -1).T.expand(-1, batch)
-
-    return Interval(lay_out(interval.lower), lay_out(interval.upper))
-
-
-def rows_over_interval(rows: Coefficients, interval: Interval) -> Interval:
-    """Bounds of rows over a node from the interval of the node, `[R, B]`."""
-    lower = rows.split_dot(interval.lower, interval.upper)
-    return Interval(lower, -rows.negate().split_dot(interval.lower, interval.upper))
-
-
-def tighter(found: RowBounds, simple: Interval) -> RowBounds:
-    """The tighter of what a method found and what follows from the node's interval."""
-    return RowBounds(
-        None if found.lower is None else found.lower.maximum(simple.lower),
-        None if found.upper is None else found.upper.minimum(simple.upper),
-        found.lower_form,
-        found.upper_form,
-    )

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods.base import (
-    IntermediateBounds,
-    Method,
-    RowBounds,
+from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
+from lirpa_core.methods.rows import (
+    bound_rows,
     every_element,
+    linear_row_bounds,
     rows_of_interval,
     rows_over_interval,
+    tightened_intervals,
     tighter,
 )
-from lirpa_core.methods.rows import bound_rows, linear_row_bounds, tightened_intervals
 from lirpa_core.methods.traversal import intervals
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule

@@ -12,15 +12,8 @@ from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods.base import (
-    IntermediateBounds,
-    Method,
-    RowBounds,
-    every_element,
-    rows_of_interval,
-    rows_over_interval,
-    tighter,
-)
+from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
+from lirpa_core.methods.rows import every_element, rows_of_interval, rows_over_interval, tighter
 from lirpa_core.methods.traversal import AffineBounds, forward
 from lirpa_core.problem.problem import Problem
 

@@ -8,16 +8,8 @@ from dataclasses import dataclass
 
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods.base import (
-    IntermediateBounds,
-    Method,
-    RowBounds,
-    every_element,
-    rows_of_interval,
-    rows_over_interval,
-    tighter,
-)
-from lirpa_core.methods.rows import bound_rows
+from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
+from lirpa_core.methods.rows import bound_rows, every_element, rows_of_interval, rows_over_interval, tighter
 from lirpa_core.methods.traversal import intervals
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations

@@ -17,7 +17,8 @@ from lirpa_core.linear.finite import all_finite
 from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
 from lirpa_core.problem.batching import batch_size, to_batch_first
 from lirpa_core.problem.evaluation import StateReader, evaluate_node
-from lirpa_core.problem.inputs import JointInputs, PerturbedInput, joint_inputs
+from lirpa_core.problem.inputs import PerturbedInput
+from lirpa_core.problem.joint import JointInputs, joint_inputs
 from lirpa_core.problem.perturbed_graph import DescribeMissing, PerturbedGraph, RuleSource, perturbed_graph
 from lirpa_core.problem.problem import Facts, Problem, facts_of
 from lirpa_core.rules.call import Call, Const, Slot
@@ -97,7 +98,7 @@ class Binder:
             bound = self._known[key] = _Bound(part)
         calls = self._bind_calls(bound, constants, batch, first.device)
         if bound.facts is None:
-            bound.facts = facts_of(perturbed, calls, bound.part.rules)
+            bound.facts = facts_of(graph, perturbed, calls, bound.part.rules)
         return Problem(
             graph,
             bound.part.rules,
@@ -187,7 +188,7 @@ def bind_plain(
             calls[node.name] = call
         else:
             constants[node.name] = evaluate_node(node, constants)
-    facts = facts_of(perturbed, calls, part.rules)
+    facts = facts_of(part.graph, perturbed, calls, part.rules)
     joint = joint_inputs(perturbed)
     return Problem(
         part.graph, part.rules, source, perturbed, joint, constants, calls, batch, facts, first.dtype, first.device

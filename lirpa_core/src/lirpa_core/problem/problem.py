@@ -14,7 +14,8 @@ from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import Kernels
-from lirpa_core.problem.inputs import JointInputs, PerturbedInput
+from lirpa_core.problem.inputs import PerturbedInput
+from lirpa_core.problem.joint import JointInputs
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
 
@@ -31,6 +32,7 @@ class Facts:
         affine: Nodes whose value is an affine function of the perturbed inputs.
         interval_exact: Affine nodes on which interval propagation loses nothing, so that no method does better: the
             inputs whose set is a box, what merely rearranges them, and one linear operator behind that.
+        widest: Elements of one example of the largest perturbed node.
     """
 
     reversed_order: tuple[str, ...]
@@ -39,6 +41,7 @@ class Facts:
     affine_operators: frozenset[str]
     affine: frozenset[str]
     interval_exact: frozenset[str]
+    widest: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,19 +97,26 @@ class Problem:
 
     def hulls(self) -> dict[str, Interval]:
         """Elementwise bounds of all perturbed inputs in the graph's layout, `[B, *S]`."""
-        shared = {name: hull for group in self.joint for name, hull in group.hulls().items()}
-        return {
-            name: shared[name] if name in shared else member.hull() for name, member in self.inputs.items()
-        }
+        found: dict[str, Interval] = {}
+        for group in self.joint:
+            found.update(group.hulls())
+        for name, member in self.inputs.items():
+            if name not in found:
+                found[name] = member.laid_out(member.perturbation.hull(member.x))
+        return {name: found[name] for name in self.inputs}
 
     def concretize(self, coefficients: Mapping[str, Coefficients]) -> Tensor | None:
         """Minimum of `Σ coefficients[name] · name` over the inputs' sets, `[R, B or 1]`; None where none is named."""
         value: Tensor | None = None
-        for name, member in self.inputs.items():
-            if name not in coefficients or member.perturbation.joint_key is not None:
-                continue
-            part = member.concretize(coefficients[name])
-            value = part if value is None else value + part
+        alone = self.inputs
+        if self.joint:
+            alone = {n: member for n, member in alone.items() if member.perturbation.joint_key is None}
+        for name, member in alone.items():
+            A = coefficients.get(name)
+            if A is not None:
+                A = A if member.batch_dim is None else A.squeeze(member.batch_dim)
+                part = member.perturbation.concretize(member.x, A)
+                value = part if value is None else value + part
         for group in self.joint:
             shared = group.concretize(coefficients)
             if shared is not None:
@@ -127,20 +137,14 @@ class Problem:
         over_inputs = self.concretize(form.coefficients)
         if over_inputs is not None:
             value = value + over_inputs
-        for name, A in form.coefficients.items():
-            if name not in self.inputs:
-                assert intervals is not None
-                value = value + A.split_dot(intervals[name].lower, intervals[name].upper)
+        for name in form.coefficients.keys() - self.inputs.keys():
+            assert intervals is not None
+            value = value + form.coefficients[name].split_dot(intervals[name].lower, intervals[name].upper)
         return value.expand(-1, self.batch) if value.shape[1] == 1 else value
-
-    @property
-    def widest(self) -> int:
-        """Elements of one example of the largest perturbed node."""
-        return max([math.prod(self.shape(name)) for name in (*self.calls, *self.inputs)])
 
 
 def facts_of(
-    inputs: Mapping[str, PerturbedInput], calls: Mapping[str, Call], rules: Mapping[str, Rule]
+    graph: Graph, inputs: Mapping[str, PerturbedInput], calls: Mapping[str, Call], rules: Mapping[str, Rule]
 ) -> Facts:
     """What follows from which operands of these calls are perturbed."""
     users: dict[str, list[str]] = {}
@@ -172,4 +176,5 @@ def facts_of(
         frozenset(affine_operators),
         frozenset(affine),
         frozenset(exact),
+        max([math.prod(graph.by_name[name].shape) for name in (*calls, *inputs)]),
     )

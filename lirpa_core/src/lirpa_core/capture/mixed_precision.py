@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 
 from lirpa_core.errors import InputError
 
 
-def refuse_autocast(device: torch.device) -> None:
-    """Check that no autocast region is open for the device.
+def refuse_autocast(inputs: Sequence[Any]) -> None:
+    """Check that no autocast region is open for the device of the inputs.
 
     Raises:
         InputError: Naming the dtype of the region.
     """
-    if not torch.is_autocast_enabled(device.type):
+    device = next((x.device for x in inputs if isinstance(x, torch.Tensor)), None)
+    if device is None or not torch.is_autocast_enabled(device.type):
         return
     dtype = torch.get_autocast_dtype(device.type)
     raise InputError(
