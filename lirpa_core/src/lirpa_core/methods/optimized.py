@@ -8,9 +8,9 @@ each example has slopes of its own, unless memory or an option says that the row
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,30 +24,14 @@ from lirpa_core.methods.memory import free_share
 from lirpa_core.methods.rows_as_examples import fold_intervals, fold_problem, fold_rows, unfold_form
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
-from lirpa_core.rules.call import Call
+from lirpa_core.rules.base import Slope
 
 #: Live copies of what a row carries through the graph: coefficients, the lines of every curve with
 #: what their gradients need, the optimiser's moments.
 _COPIES = 12
 
-#: Slopes `(lower, upper)` of a node's lines, `[B, *S]` each.
-Slopes: TypeAlias = tuple[Tensor, Tensor]
-
-
-@runtime_checkable
-class Sloped(Protocol):
-    """A rule whose lines can be given slopes, as every rule of the unary family."""
-
-    def slope_ranges(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slopes, Slopes]:
-        """The least and the greatest slope worth a try, of the lower and of the upper line."""
-
-    def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> Slopes:
-        """The slopes that `relax` chooses."""
-
-    def relax_with(
-        self, call: Call, inputs: tuple[Interval | None, ...], k_lo: Tensor, k_up: Tensor
-    ) -> Relaxation:
-        """The tightest lines of the given slopes."""
+#: Values of the slopes of a node's relaxation, one tensor `[B, *P]` for each that its rule states.
+Slopes: TypeAlias = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +48,7 @@ class SlopedRelaxations(Relaxations):
         if name not in self.chosen:
             return super().relax(name)
         rule = self.problem.rule(name)
-        assert isinstance(rule, Sloped)
-        return rule.relax_with(self.problem.calls[name], self.inputs(name), *self.chosen[name])
+        return rule.relax_with(self.problem.calls[name], self.inputs(name), self.chosen[name])
 
 
 def optimized_rows(
@@ -164,7 +147,7 @@ def _maximize(rows: _Pass, intervals: Mapping[str, Interval], search: SlopeSearc
 
 @dataclass(frozen=True, eq=False)
 class _Free:
-    """The slopes of one line of every element of a node, as places in the range worth a try.
+    """One slope of every element of a node, as a place in the range worth a try.
 
     Attributes:
         default: The rule's own slope `[B, *S]`, kept where the range is a single slope.
@@ -179,8 +162,11 @@ class _Free:
     place: Tensor
 
     @classmethod
-    def of(cls, default: Tensor, limits: Slopes, shape: Sequence[int]) -> _Free:
-        default, least, greatest = (k.detach().expand(shape) for k in (default, *limits))
+    def of(cls, slope: Slope, batch: int) -> _Free:
+        shape = (batch, *slope.start.shape[1:])
+        default, least, greatest = (
+            k.detach().expand(shape) for k in (slope.start, slope.least, slope.greatest)
+        )
         least, greatest = least.minimum(default), greatest.maximum(default)
         span = torch.where((greatest - least).isfinite(), greatest - least, 0)
         place = torch.where(span > 0, (default - least) / torch.where(span > 0, span, 1), 0)
@@ -190,30 +176,22 @@ class _Free:
         return torch.where(self.span > 0, self.least + self.span * self.place, self.default)
 
 
-#: The two lines of a node.
-_Pair: TypeAlias = tuple[_Free, _Free]
-
-
-def _free_slopes(relaxations: Relaxations, target: str) -> dict[str, _Pair]:
+def _free_slopes(relaxations: Relaxations, target: str) -> dict[str, tuple[_Free, ...]]:
     """Variables for all nodes on the way to the target, at their rules' default slopes."""
     problem = relaxations.problem
     needed = problem.ancestors(target)
-    free: dict[str, _Pair] = {}
+    free: dict[str, tuple[_Free, ...]] = {}
     for name, call in problem.calls.items():
-        rule, shape = problem.rule(name), (problem.batch, *problem.shape(name))
-        if name not in needed or not isinstance(rule, Sloped) or call.shapes != (call.shape,):
-            continue
-        inputs = relaxations.inputs(name)
-        low, up = (
-            _Free.of(k, limits, shape)
-            for k, limits in zip(rule.slopes(call, inputs), rule.slope_ranges(call, inputs), strict=True)
-        )
-        free[name] = (low, up)
+        slopes = problem.rule(name).slopes(call, relaxations.inputs(name)) if name in needed else ()
+        if slopes:
+            free[name] = tuple(_Free.of(slope, problem.batch) for slope in slopes)
     return free
 
 
 def _climb(
-    free: Mapping[str, _Pair], bound: Callable[[Mapping[str, Slopes]], Tensor], search: SlopeSearch
+    free: Mapping[str, tuple[_Free, ...]],
+    bound: Callable[[Mapping[str, Slopes]], Tensor],
+    search: SlopeSearch,
 ) -> tuple[Tensor, dict[str, Slopes]]:
     """Gradient ascent on the sum of the bounds; every step's bounds hold, so the best of each counts.
 
@@ -221,19 +199,19 @@ def _climb(
         The best bounds `[R, B]`, and the slopes that gave them, without gradient: those of each row
         and example's best step, or where slopes are shared, those of the step with the best sum.
     """
-    places = [line.place for pair in free.values() for line in pair]
+    places = [variable.place for variables in free.values() for variable in variables]
     optimizer = torch.optim.Adam(places, lr=search.lr_alpha)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, search.lr_decay)
     best: Tensor | None = None
     record = torch.empty(0)  # the bounds that `kept` gives
     kept: dict[str, Slopes] = {}
     for step in range(search.iteration + 1):
-        chosen = {name: (low.slope(), up.slope()) for name, (low, up) in free.items()}
+        chosen = {name: tuple(v.slope() for v in variables) for name, variables in free.items()}
         value = bound(chosen)
         found = value.detach()
         if best is None:
             best = record = found
-            kept = {name: (low.detach(), up.detach()) for name, (low, up) in chosen.items()}
+            kept = {name: tuple(slope.detach() for slope in slopes) for name, slopes in chosen.items()}
         else:
             best = best.maximum(found)
             better = (found.sum() > record.sum()).reshape(1, 1) if search.use_shared_alpha else found > record
@@ -253,6 +231,7 @@ def _climb(
 
 def _replaced(old: Slopes, new: Slopes, better: Tensor) -> Slopes:
     """The new slopes of those examples that are better, `[B]` or `[1]`."""
-    mask = better.reshape(-1, *[1] * (old[0].dim() - 1))
-    low, up = (torch.where(mask, n.detach(), o) for n, o in zip(new, old, strict=True))
-    return low, up
+    return tuple(
+        torch.where(better.reshape(-1, *[1] * (o.dim() - 1)), n.detach(), o)
+        for n, o in zip(new, old, strict=True)
+    )

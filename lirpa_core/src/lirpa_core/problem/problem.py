@@ -102,7 +102,7 @@ class Problem:
             if None in leaves or len(set(leaves)) < len(leaves) or not rule.is_affine(call):
                 continue
             exact.add(name)
-            if getattr(rule, "selects", False) and len(leaves) == 1:
+            if rule.selects and len(leaves) == 1:
                 source[name] = str(leaves[0])
         return frozenset(exact)
 

@@ -14,6 +14,7 @@ from lirpa_core.graph import Shape
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.linear import Broadcast, Linear, StructuralOp, refuse_because, refuse_slots_outside
 from lirpa_core.rules.transposition import linear_part, transpose
@@ -46,7 +47,7 @@ class MidpointRadiusNative(Protocol):
 
 
 @dataclass(frozen=True)
-class Bilinear:
+class Bilinear(Rule):
     """Rule of `f(left, right) + additive`, with `f` bilinear and of non-negative structure constants.
 
     Non-negative structure constants means: `f(x, y) = Σ c·xᵢyⱼ` with every `c ≥ 0`, as in products,
@@ -76,7 +77,6 @@ class Bilinear:
     refuse: Callable[[Call], str | None] | None = None
 
     family = "bilinear"
-    modes = ("interval", "backward", "forward")
 
     def check(self, call: Call) -> None:
         """See `Rule.check`."""

@@ -14,6 +14,7 @@ from lirpa_core.graph import Shape
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp, align, sum_to
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Slot
 from lirpa_core.rules.transposition import dense_abs_apply, linear_part, transpose
 
@@ -47,7 +48,7 @@ def mixed(call: Call, slot: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Rule):
     """Rule of an operator that is affine in the arguments named by `over`, jointly.
 
     Attributes:
@@ -70,7 +71,6 @@ class Linear:
     refuse: Callable[[Call], str | None] | None = None
 
     family = "linear"
-    modes = ("interval", "backward", "forward")
 
     def check(self, call: Call) -> None:
         """See `Rule.check`."""

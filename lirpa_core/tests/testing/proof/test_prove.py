@@ -30,17 +30,16 @@ def rule_of(op: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shifted:
+class Shifted(Rule):
     """A right rule whose lower line (or upper end) is moved a little."""
 
     base: Any
     line: float = 0.0
     end: float = 0.0
     family = "unary"
-    modes = ("interval", "backward", "forward")
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.base, name)
+    def unstable_inputs(self, call: Call, inputs: Any) -> Any:
+        return self.base.unstable_inputs(call, inputs)
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         right = self.base.interval(call, inputs)
@@ -48,7 +47,7 @@ class Shifted:
 
     def relax(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
         chord = self.base.relax(call, inputs).upper.terms[0].slope
-        right = self.base.relax_with(call, inputs, chord, chord)
+        right = self.base.relax_with(call, inputs, (chord, chord))
         bias = right.lower.bias + self.line * inputs[0].width
         return Relaxation(Affine(right.lower.terms, bias), right.upper)
 
