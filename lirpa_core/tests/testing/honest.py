@@ -126,6 +126,10 @@ class Weight(LinearOp):
     def in_shape(self) -> Shape:
         return self.shape
 
+    @property
+    def out_shape(self) -> Shape:
+        return (*self.shape[:-1], len(self.W))
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return x @ self.W.T
 
@@ -162,6 +166,10 @@ class Border(LinearOp):
     @property
     def in_shape(self) -> Shape:
         return self.shape
+
+    @property
+    def out_shape(self) -> Shape:
+        return (*self.shape[:-1], self.shape[-1] + self.left + self.right)
 
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return torch.constant_pad_nd(x, [self.left, self.right])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.rules.call import Call
+from lirpa_core.rules.linear import LinearNative
 
 
 def fold(x: Tensor, rank: int) -> Tensor:
@@ -32,7 +33,7 @@ class ImageRank(Protocol):
 
 
 @dataclass(frozen=True)
-class Folded:
+class Folded(LinearNative):
     """Native code of linear image operators: everything before the image is one long batch.
 
     Attributes:

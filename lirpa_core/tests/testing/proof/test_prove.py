@@ -14,7 +14,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.plugins import default_registry
-from lirpa_core.rules import CONVEX, Arc, Call, Curve, Operand, Unary
+from lirpa_core.rules import CONVEX, Arc, Call, Curve, Operand, Rule, Unary
 from lirpa_core.testing import RuleViolation, check_rule
 from lirpa_core.testing.proof import Jet, Piecewise, Refuted, Smooth, Undecided, line, prove_unary
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_proved_is_refused() -> None:
         prove_unary(STRAIGHT, mul, box([0.0], [1.0]), lambda x: x)
 
     class Cumulative(LinearOp):
-        in_shape = (2,)
+        in_shape = out_shape = (2,)
 
         def apply(self, x: Tensor, lead: int = 1) -> Tensor:
             return x.cumsum(-1)
