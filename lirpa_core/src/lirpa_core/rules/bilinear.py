@@ -168,14 +168,20 @@ class Bilinear(Rule):
 
     def _affine(self, call: Call) -> Affine:
         """The operator where at most one factor is perturbed."""
-        slots, arguments = call.slots, call.arguments
-        terms = self._additive_terms(call)
+        slots = call.slots
+        terms: list[LinearOp | None] = [None] * len(call.shapes)
         if self.left in slots:
-            slot = slots[self.left]
-            terms[slot] = self._operator(call, slot, _constant(arguments[self.right], call))
+            slot, weight = slots[self.left], call.arguments[self.right]
         elif self.right in slots:
-            slot = slots[self.right]
-            terms[slot] = self._operator(call, slot, _constant(arguments[self.left], call))
+            slot, weight = slots[self.right], call.arguments[self.left]
+        else:
+            return Affine(tuple(self._additive_terms(call)), self._bias(call))
+        if len(terms) > 1:
+            terms = self._additive_terms(call)
+        if type(weight) is not Const or not weight.value.is_floating_point():
+            weight = _constant(weight, call)
+        op = None if self.fixed is None else self.fixed(call, slot, weight)
+        terms[slot] = self._generic(call, slot, weight) if op is None else op
         return Affine(tuple(terms), self._bias(call))
 
     def _product(self, call: Call, inputs: tuple[Interval | None, ...]) -> Product:
@@ -207,6 +213,9 @@ class Bilinear(Rule):
             op = self.fixed(call, slot, weight)
             if op is not None:
                 return op
+        return self._generic(call, slot, weight)
+
+    def _generic(self, call: Call, slot: int, weight: Const) -> LinearOp:
         other = self.right if call.slots.get(self.left) == slot else self.left
         part = linear_part(call, slot, self.additive)
         absolute = Const(weight.value.abs(), weight.batched)
@@ -248,6 +257,8 @@ class Bilinear(Rule):
                 addends.append(value)
         if not addends:
             return None
+        if self.trailing is True and len(addends) == 1 and not addends[0].batched:
+            return addends[0].value.expand(1, *call.shape)
         if not self.trailing:
             return zero_factors(call, self.left, self.right).evaluate(call.zeros())
         rank, behind = len(call.shape), self.trailing(call) if callable(self.trailing) else 0

@@ -73,6 +73,10 @@ class Unary(Rule):
         """The two lines that lose the least area, or what `lower_slope` makes of them."""
         curve = self._curve(call)
         lo, hi, outside = _box(call, curve, inputs[0])
+        shape = call.shapes[0]
+        if curve.lines is not None and self.lower_slope is None and shape == call.shape:
+            k_lo, b_lo, k_up, b_up = curve.lines(lo, hi)
+            return Relaxation(Affine((Diagonal(k_lo, shape),), b_lo), Affine((Diagonal(k_up, shape),), b_up))
         k_lo, k_up = default_slopes(curve, lo, hi)
         if self.lower_slope is not None:
             k_lo = torch.where(curve.bent(lo, hi), self.lower_slope(k_up), k_lo)
@@ -103,7 +107,10 @@ class Unary(Rule):
         """Elements on whose box the function is not one straight line."""
         curve = self._curve(call)
         lo, hi, _ = _box(call, curve, inputs[0])
-        bent = _full(call, curve.bent(lo, hi))
+        bent = curve.bent(lo, hi)
+        if call.shapes[0] == call.shape and bent.dim() > len(call.shape):
+            return (bent,)
+        bent = _full(call, bent)
         shape, extra = call.shapes[0], bent.dim() - 1 - len(call.shapes[0])
         dims = [1 + i for i in range(extra)]
         dims += [1 + extra + i for i, n in enumerate(shape) if n == 1 and bent.shape[1 + extra + i] != 1]
@@ -131,7 +138,12 @@ def _ends(call: Call, box: Interval | None) -> tuple[Tensor, Tensor]:
 
 def _box(call: Call, curve: Curve, box: Interval | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """End points that are safe to compute with, and where they stand in for a box outside the domain."""
-    lo, hi = _ends(call, box)
+    assert box is not None  # needs_interval says so
+    lo, hi, rank = box.lower, box.upper, len(call.shape)
+    if lo.dim() <= rank:
+        lo, hi = align(lo, 1, rank), align(hi, 1, rank)
+    if curve.outside is None and not curve.singular:
+        return lo, hi, None
     outside = None if curve.outside is None else curve.outside(lo, hi)
     if outside is not None:
         lo, hi = torch.where(outside, curve.inside, lo), torch.where(outside, curve.inside, hi)
