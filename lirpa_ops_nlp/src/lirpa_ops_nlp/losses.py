@@ -11,7 +11,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.problem.evaluation import require_in_range
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import Linear
-from lirpa_ops_nlp.operators import pick
+from lirpa_ops_nlp.operators import gather_targets
 
 aten = torch.ops.aten
 nlp = torch.ops.lirpa_nlp
@@ -38,15 +38,15 @@ GATHER_TARGETS = Linear(("self",), native=Gather(), validate=require_known_targe
 def nll_loss(
     self: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
-    """The picked elements, negated and weighted; and the sum of the weights."""
+    """The gathered elements, negated and weighted; and the sum of the weights."""
     dim = 1 if self.dim() > 1 else 0
     kept = target != ignore_index
     place = torch.where(kept, target, 0)
-    picked = nlp.pick(self, dim, place)
+    gathered = nlp.gather_targets(self, dim, place)
     weights = kept.to(self.dtype)
     if weight is not None:
         weights = weights * weight[place]
-    loss, total = -picked * weights, weights.sum()
+    loss, total = -gathered * weights, weights.sum()
     if reduction == _SUM:
         loss = loss.sum()
     elif reduction == _MEAN:
@@ -63,8 +63,8 @@ def glu(self: Tensor, dim: int = -1) -> Tensor:
 
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rule and decompositions."""
-    registry.register(pick, GATHER_TARGETS)
-    registry.kernel(pick, SelectedRows, gather_rows)
+    registry.register(gather_targets, GATHER_TARGETS)
+    registry.kernel(gather_targets, SelectedRows, gather_rows)
     registry.decompose(aten.nll_loss_forward.default, nll_loss)
     registry.decompose(aten.nll_loss2d_forward.default, nll_loss)
     registry.decompose(aten.glu.default, glu)

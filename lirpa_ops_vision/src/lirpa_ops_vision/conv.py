@@ -15,7 +15,7 @@ from lirpa_core.linear.operators import LinearOp
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
-from lirpa_ops_vision.folding import fold, spatial
+from lirpa_ops_vision.image_operators import as_images, spatial
 
 aten = torch.ops.aten
 
@@ -173,11 +173,11 @@ class Convolution(LinearOp):
 
     def transpose(self, A: Tensor) -> Tensor:
         dims, shape = self.geometry.dims, self.in_shape
-        out = self.geometry.pull(fold(A, dims + 1), self.weight, shape[len(shape) - dims :])
+        out = self.geometry.pull(as_images(A, dims + 1), self.weight, shape[len(shape) - dims :])
         return out.reshape(*A.shape[:2], *shape)
 
     def _run(self, x: Tensor, weight: Tensor, lead: int) -> Tensor:
-        out = self.geometry.run(fold(x, self.geometry.dims + 1), weight)
+        out = self.geometry.run(as_images(x, self.geometry.dims + 1), weight)
         return out.reshape(*x.shape[:lead], *self.out_shape)
 
 

@@ -48,7 +48,7 @@ def out_of_range(numbers: Tensor, count: int, message: str) -> str | None:
     """What to say about a number that is none of `0 .. count − 1`, or None. Waits for the device.
 
     Args:
-        numbers: LeafModule numbers.
+        numbers: Whole numbers.
         count: How many are allowed.
         message: What to say, with `{wrong}`, `{count}` and `{last}` where numbers belong.
     """

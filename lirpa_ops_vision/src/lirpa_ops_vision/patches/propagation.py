@@ -16,7 +16,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Slot
 from lirpa_core.rules.linear import StructuralOp
 from lirpa_ops_vision.conv import ConvGeometry, Convolution
-from lirpa_ops_vision.folding import spatial
+from lirpa_ops_vision.image_operators import spatial
 from lirpa_ops_vision.patches.placement import Pair, Placement
 from lirpa_ops_vision.patches.structure import PatchesCoefficients, is_image, placement_of, single_pixels
 from lirpa_ops_vision.windows import WindowSum
@@ -145,21 +145,21 @@ def average_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None
     place = _through(A.place, geometry, weight, _size(op))
     if place.covers or not is_image(op.in_shape):
         return None
-    divided = A.scale(_shares(op, A.values.dtype))
+    divided = A.scale(_average_weights(op, A.values.dtype))
     assert isinstance(divided, PatchesCoefficients)
     values = divided.cleaned().values
     pulled = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
     return PatchesCoefficients(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 
-def _shares(op: StructuralOp, dtype: torch.dtype) -> Tensor:
+def _average_weights(op: StructuralOp, dtype: torch.dtype) -> Tensor:
     """What each output element multiplies its window by: `[1, *S_out]`, constant where possible."""
     call = op.call
     ones = torch.ones(1, *op.in_shape, dtype=dtype, device=call.device)
-    share = op.apply(ones) / _number_inside(op, ones)
-    first = share.flatten()[:1]
+    weights = op.apply(ones) / _number_inside(op, ones)
+    first = weights.flatten()[:1]
     uniform = not any(spatial(call["padding"], 2)) and not call["ceil_mode"]
-    return first.expand(share.shape) if uniform else share
+    return first.expand(weights.shape) if uniform else weights
 
 
 def _number_inside(op: StructuralOp, ones: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rule of `lirpa_nlp::mix`: values mixed by the probabilities of a softmax, whose scores may be known."""
+"""Rule of `lirpa_nlp::softmax_weighted_sum`: values mixed by the probabilities of a softmax, whose scores may be known."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lirpa_core.operators.matmul import MatMul
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear, Product
 from lirpa_core.rules.call import Call, Const
-from lirpa_ops_nlp.operators import masked_softmax, mix, projected_product
+from lirpa_ops_nlp.operators import masked_softmax, projected_product, softmax_weighted_sum
 from lirpa_ops_nlp.projections import PROJECTED_PRODUCT, product_of_projections
-from lirpa_ops_nlp.vertices import CHUNK, largest_mix
+from lirpa_ops_nlp.vertices import CHUNK, largest_weighted_sum
 
 aten = torch.ops.aten
 
 
-def mix_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
+def weighted_sum_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
     """Bounds of `weights @ value` with `weights ≥ 0` and rows that sum to one (or are zero throughout).
 
     Exact for weights anywhere in their box whose sum is one, a fractional knapsack; and where the scores are
@@ -43,12 +43,12 @@ def mix_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
         return found
     rank = max(scores.lower.dim(), v.lower.dim()) - 1
     low, up = align(scores.lower, 1, rank), align(scores.upper, 1, rank)
-    least = -largest_mix(low, up, align(-v.lower, 1, rank))
-    most = largest_mix(low, up, align(v.upper, 1, rank))
+    least = -largest_weighted_sum(low, up, align(-v.lower, 1, rank))
+    most = largest_weighted_sum(low, up, align(v.upper, 1, rank))
     return found.intersect(Interval(least.reshape(shape), most.reshape(shape)))
 
 
-def mix_planes(product: Product) -> Relaxation:
+def weighted_sum_planes(product: Product) -> Relaxation:
     """McCormick's planes that multiply the values by the least weights.
 
     That the sum of the weights is one allows to take a constant from the values, for each output the mean
@@ -162,12 +162,12 @@ class Shifted(LinearOp):
         return self.base.transpose(A) - sum_to(total, (*self.in_shape[:-1], 1), lead=2)
 
 
-MIX = Bilinear(
+WEIGHTED_SUM = Bilinear(
     "weights",
     "value",
     fixed=MatMul("weights", "value").operator,
-    ranges=mix_range,
-    planes=mix_planes,
+    ranges=weighted_sum_range,
+    planes=weighted_sum_planes,
     context=("scores",),
 )
 
@@ -181,8 +181,8 @@ _SOFTMAXES = {
 }
 
 
-def mix_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
-    """A matrix product whose left factor is a softmax over its last dimension is a mix.
+def weighted_sum_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
+    """A matrix product whose left factor is a softmax over its last dimension is a weighted sum.
 
     Only views that keep the last dimension may stand in between.
     """
@@ -212,12 +212,12 @@ def mix_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
         Argument("scores", given["self"] if known else None),
         Argument("keep", given.get("keep") if known else None),
     )
-    return dataclasses.replace(node, target=mix, arguments=arguments)
+    return dataclasses.replace(node, target=softmax_weighted_sum, arguments=arguments)
 
 
 def known_product(node: Node, before: Mapping[str, Node]) -> Node | None:
     """What is known of the factors of a matrix product: probabilities, or projections."""
-    return mix_of_softmax(node, before) or product_of_projections(node, before)
+    return weighted_sum_of_softmax(node, before) or product_of_projections(node, before)
 
 
 _VIEWS = frozenset({aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.expand.default})
@@ -225,7 +225,7 @@ _VIEWS = frozenset({aten.view.default, aten.reshape.default, aten._unsafe_view.d
 
 def register(registry: OperatorRegistry) -> None:
     """Register what may take the place of a matrix product."""
-    registry.register(mix, MIX)
+    registry.register(softmax_weighted_sum, WEIGHTED_SUM)
     registry.register(projected_product, PROJECTED_PRODUCT)
     for op in (aten.matmul.default, aten.bmm.default):
         registry.fuse(op, known_product)
