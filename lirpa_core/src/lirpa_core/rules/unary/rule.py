@@ -67,6 +67,8 @@ class Unary(Rule):
         if outside is not None:
             lower = torch.where(outside, -torch.inf, lower)
             upper = torch.where(outside, torch.inf, upper)
+        if lower.shape[1:] == call.shape == upper.shape[1:]:
+            return Interval(lower, upper)
         return Interval(_full(call, lower), _full(call, upper))
 
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
