@@ -12,7 +12,6 @@ gates are products of a sigmoid and a tanh bounded by themselves.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 import multiprocessing
@@ -20,6 +19,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.operators import LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.operators.arithmetic import MUL
 from lirpa_core.operators.matmul import MATMUL, MM
 from lirpa_core.plugins import OperatorRegistry, Registry, default_registry, hookimpl
-from lirpa_core.rules.bilinear import Bilinear
-from lirpa_core.rules.call import Call
+from lirpa_core.rules.bilinear import Product
 
 aten = torch.ops.aten
 METHODS = ("IBP", "CROWN-IBP", "forward", "CROWN")
@@ -50,29 +47,15 @@ REPEATS, ENOUGH = 5, 1.0
 # ---------------------------------------------------------------------- the other side
 
 
-@dataclasses.dataclass(frozen=True)
-class McCormick(Bilinear):
+def first_planes(product: Product) -> Relaxation:
     """`y_l x + x_l y − x_l y_l` below and `y_u x + x_l y − x_l y_u` above."""
+    x, y = product.x, product.y
 
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """See `Rule.relax`."""
-        if self.is_affine(call):
-            return super().relax(call, inputs)
-        i, j = self._factor_slots(call)
-        x, y = inputs[i], inputs[j]
-        assert x is not None and y is not None
-        of_x, of_y = self._fixed(call, i), self._fixed(call, j)
+    def plane(end: Tensor) -> Affine:
+        of_left = product.of_left(end)
+        return product.affine(of_left, product.of_right(x.lower), -of_left.apply(x.lower))
 
-        def plane(end: Tensor) -> Affine:
-            terms: list[LinearOp | None] = [None, None]
-            terms[i], terms[j] = of_x(end), of_y(x.lower)
-            return Affine(tuple(terms), -of_x(end).apply(x.lower))
-
-        return Relaxation(plane(y.lower), plane(y.upper))
-
-
-def _mccormick(rule: Bilinear) -> McCormick:
-    return McCormick(**{f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)})
+    return Relaxation(plane(y.lower), plane(y.upper))
 
 
 def _softmax(self: Tensor, dim: int, dtype: Any = None) -> Tensor:
@@ -94,7 +77,7 @@ class Decomposed:
             (aten.bmm.default, MM),
             (aten.matmul.default, MATMUL),
         ):
-            registry.register(op, _mccormick(rule), override=True)
+            registry.register(op, replace(rule, planes=first_planes), override=True)
         registry.decompose(aten.softmax.int, _softmax, override=True)
 
 

@@ -142,8 +142,12 @@ def test_a_softmax_before_a_matrix_product_becomes_a_mix(causal, check) -> None:
     x = torch.randn(2, 3, 12)
     model = Primitive(mask=CAUSAL if causal else None)
     found = check(model, x)
-    (mix,) = (n for n in BoundedModule(model, x).graph.nodes if str(n.target) == "lirpa_nlp.mix.default")
-    assert len(mix.inputs) == 3 + causal  # weights, values, scores; what is kept
+    (node,) = (
+        n
+        for n in BoundedModule(model, x).graph.nodes
+        if str(n.target) == "lirpa_nlp.softmax_weighted_sum.default"
+    )
+    assert len(node.inputs) == 3 + causal  # weights, values, scores; what is kept
     fused = check(Dot(scale=1.0, is_causal=causal), x, gradients=False)
     for method, (lb, ub) in found.items():
         torch.testing.assert_close((lb, ub), fused[method], msg=method)
@@ -153,4 +157,6 @@ def test_a_softmax_over_another_dimension_does_not(check) -> None:
     torch.manual_seed(7)
     x = torch.randn(2, 3, 12)
     check(Primitive(-2), x)
-    assert "lirpa_nlp.mix.default" not in {str(n.target) for n in BoundedModule(Primitive(-2), x).graph.nodes}
+    assert "lirpa_nlp.softmax_weighted_sum.default" not in {
+        str(n.target) for n in BoundedModule(Primitive(-2), x).graph.nodes
+    }

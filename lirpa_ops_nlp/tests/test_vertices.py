@@ -13,10 +13,10 @@ from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
-from lirpa_ops_nlp.mixing import MIX
-from lirpa_ops_nlp.operators import mix
+from lirpa_ops_nlp.operators import softmax_weighted_sum
 from lirpa_ops_nlp.softmax.rules import SOFTMAX
-from lirpa_ops_nlp.vertices import largest_mix
+from lirpa_ops_nlp.vertices import largest_weighted_sum
+from lirpa_ops_nlp.weighted_sum import WEIGHTED_SUM
 
 
 def _mixed(scores: Tensor, values: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def _problems(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor]:
 def test_the_best_of_all_vertices(problem: tuple[Tensor, Tensor, Tensor]) -> None:
     low, up, values = problem
     for chunk in (1, 2**18):
-        found = largest_mix(low, up, values, chunk)
+        found = largest_weighted_sum(low, up, values, chunk)
         torch.testing.assert_close(found, _by_all_vertices(low, up, values), rtol=1e-12, atol=1e-13)
 
 
@@ -70,9 +70,11 @@ def test_no_looser_than_the_ranges_of_the_weights(problem: tuple[Tensor, Tensor,
         Call.of(torch.ops.lirpa_nlp.masked_softmax.default, Operand(low.shape), keep), (box,)
     )
     operands = Operand(low.shape), Operand(values.shape)
-    alone = MIX.interval(Call.of(mix, *operands), (weights, about))
-    found = MIX.interval(Call.of(mix, *operands, operands[0], keep), (weights, about, box))
-    sharp = largest_mix(low, up, values + 0.1)
+    alone = WEIGHTED_SUM.interval(Call.of(softmax_weighted_sum, *operands), (weights, about))
+    found = WEIGHTED_SUM.interval(
+        Call.of(softmax_weighted_sum, *operands, operands[0], keep), (weights, about, box)
+    )
+    sharp = largest_weighted_sum(low, up, values + 0.1)
     slack = 1e-12 * (1 + sharp.abs())
     assert bool((sharp <= alone.upper + slack).all())
     assert bool((found.upper <= alone.upper).all() and (found.lower >= alone.lower).all())
@@ -87,7 +89,7 @@ def test_gradients_where_exponentials_underflow(dtype: torch.dtype) -> None:
     low = torch.tensor([[0.0, -2000, 3, -torch.inf]], dtype=dtype)
     leaf = low.where(low > -math.inf, 0).requires_grad_()
     up = torch.where(low > -math.inf, leaf + torch.tensor([2.0, 4000, 0, 0], dtype=dtype), -math.inf)
-    found = largest_mix(torch.where(low > -math.inf, leaf, -math.inf), up, torch.eye(4, dtype=dtype))
+    found = largest_weighted_sum(torch.where(low > -math.inf, leaf, -math.inf), up, torch.eye(4, dtype=dtype))
     assert found[0, :3].tolist() == pytest.approx([1 / (1 + math.e), 1.0, 1 / (1 + math.exp(-3))])
     (gradient,) = torch.autograd.grad(found.sum(), leaf)
     assert bool(gradient.isfinite().all())

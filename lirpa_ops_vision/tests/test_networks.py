@@ -1,4 +1,4 @@
-"""LeafModule networks under every method: no attacked output leaves the bounds, and bad input is refused."""
+"""Whole networks under every method: no attacked output leaves the bounds, and bad input is refused."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -13,27 +13,19 @@ from click.testing import CliRunner, Result
 
 from lirpa_core.cli.group import cli
 from lirpa_core.plugins import PluginFailure, PluginInfo, Registry, build_registry, hookimpl
+from lirpa_core.rules import Rule
 
 
-class FakeRule:
-    """A rule that computes nothing but satisfies the protocol."""
+@dataclass(frozen=True)
+class FakeRule(Rule):
+    """A rule that computes nothing."""
 
-    def __init__(self, family: str, *modes: str) -> None:
-        self.family, self.modes = family, modes
-
-    def check(self, call: Any) -> None: ...
-
-    def is_affine(self, call: Any) -> bool:
-        return False
-
-    def needs_interval(self, call: Any) -> tuple[bool, ...]:
-        return (True,)
+    family: str
+    modes: tuple[str, ...]
 
     def interval(self, call: Any, inputs: Any) -> Any: ...
 
     def relax(self, call: Any, inputs: Any) -> Any: ...
-
-    def unstable_inputs(self, call: Any, inputs: Any) -> Any: ...
 
 
 @pytest.fixture
@@ -43,8 +35,8 @@ def registry() -> Registry:
 
     @hookimpl
     def alpha_operators(registry: Any) -> None:
-        registry.register("aten.relu", FakeRule("unary", "interval", "backward", "forward"))
-        registry.register("aten.mm.default", FakeRule("linear", "interval"))
+        registry.register("aten.relu", FakeRule("unary", ("interval", "backward", "forward")))
+        registry.register("aten.mm.default", FakeRule("linear", ("interval",)))
 
     @hookimpl
     def alpha_perturbations(registry: Any) -> None:
@@ -52,7 +44,7 @@ def registry() -> Registry:
 
     @hookimpl
     def beta_operators(registry: Any) -> None:
-        registry.register("aten.tanh", FakeRule("unary", "interval"))
+        registry.register("aten.tanh", FakeRule("unary", ("interval",)))
         registry.decompose("aten.silu", torch.nn.functional.silu)
         registry.decompose("aten.relu", torch.relu)
 

@@ -39,7 +39,7 @@ def test_native_sums_are_the_operator(name, oracle):
 @pytest.mark.parametrize("name", [n for n in AFFINE if n.startswith("mul") and "Scalar" not in n])
 def test_native_products_are_the_operator(name, oracle):
     op, args, kwargs = AFFINE[name]
-    rule = Bilinear("self", "other", native=arithmetic.Multiply())
+    rule = Bilinear("self", "other", fixed=arithmetic.diagonal)
     oracle.assert_native(rule, Call.of(op, *args, batch=3, **kwargs))
 
 

@@ -10,7 +10,7 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import align
-from lirpa_core.operators.conformance.choice import CONSTANT
+from lirpa_core.operators.conformance.conditions import CONSTANT
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
 

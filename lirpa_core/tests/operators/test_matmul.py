@@ -41,7 +41,7 @@ def test_native_code_is_the_operator(name, oracle):
     call = Call.of(*AFFINE[name], batch=3)
     rule = default_registry().rule_for(call.node.target)
     oracle.assert_native(rule, call)
-    oracle.assert_affine(dataclasses.replace(rule, native=None, fixed=None, trailing=False), call)
+    oracle.assert_affine(dataclasses.replace(rule, fixed=None, ranges=None, trailing=False), call)
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
@@ -51,7 +51,7 @@ def test_products_of_two_perturbed_operands(name, oracle):
     inputs = oracle.boxes(call, width=2.0)
     oracle.assert_sound(rule, call, inputs)
     oracle.assert_tight(rule, call, inputs)
-    generic = dataclasses.replace(rule, native=None, trailing=False)
+    generic = dataclasses.replace(rule, fixed=None, ranges=None, trailing=False)
     oracle.assert_sound(generic, call, inputs)
     a, b = rule.relax(call, inputs), generic.relax(call, inputs)
     for xs in oracle.points(inputs, count=3, corners=0):

@@ -32,7 +32,7 @@ def rand(*shape: int, seed: int = 0) -> Tensor:
 
 
 class Pair(nn.Module):
-    """Two inputs of different ranks; `LeafModule` is the same function of one vector."""
+    """Two inputs of different ranks; `OneVector` is the same function of one vector."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Pair(nn.Module):
         return self.out(torch.relu(self.left(x) - self.right(y.flatten(1))))
 
 
-class LeafModule(nn.Module):
+class OneVector(nn.Module):
     def __init__(self, pair: Pair) -> None:
         super().__init__()
         self.pair = pair
@@ -65,7 +65,7 @@ def bounded(pair: Pair) -> BoundedModule:
 
 @pytest.fixture(scope="module")
 def whole(pair: Pair) -> BoundedModule:
-    return BoundedModule(LeafModule(pair), rand(1, 7))
+    return BoundedModule(OneVector(pair), rand(1, 7))
 
 
 @pytest.mark.parametrize("ball", BALLS)

@@ -14,29 +14,20 @@ from typing import Any
 import pytest
 
 from lirpa_core.plugins import default_registry, hookimpl
+from lirpa_core.rules import Rule
 
 
 @dataclass(frozen=True)
-class FakeRule:
-    """A rule that computes nothing but satisfies the protocol."""
+class FakeRule(Rule):
+    """A rule that computes nothing."""
 
     label: str = ""
     family: str = "unary"
     modes: tuple[str, ...] = ("interval", "backward", "forward")
 
-    def check(self, call: Any) -> None: ...
-
-    def is_affine(self, call: Any) -> bool:
-        return False
-
-    def needs_interval(self, call: Any) -> tuple[bool, ...]:
-        return (True,)
-
     def interval(self, call: Any, inputs: Any) -> Any: ...
 
     def relax(self, call: Any, inputs: Any) -> Any: ...
-
-    def unstable_inputs(self, call: Any, inputs: Any) -> Any: ...
 
 
 def plugin_module(

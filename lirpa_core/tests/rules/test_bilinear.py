@@ -7,6 +7,7 @@ import torch
 
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const, Operand
 from lirpa_core.testing import check_rule
@@ -114,3 +115,54 @@ def test_refusals():
         dataclasses.replace(rule, refuse=lambda c: "a negative factor" if c["alpha"] < 1 else None).check(
             call
         )
+
+
+def test_planes_and_ranges_of_an_authors_own(oracle):
+    """The additive arguments stay the family's business, and None leaves a case to the defaults."""
+    rule, call = _case(PRODUCTS["addmm"])
+    inputs = oracle.boxes(call, width=2.0)
+    seen = []
+
+    def planes(product):
+        seen.append((product.left, product.right))
+        below = product.affine(
+            product.of_left(product.y.lower),
+            product.of_right(product.x.lower),
+            -product.of_left(product.y.lower).apply(product.x.lower),
+        )
+        above = product.affine(
+            product.of_left(product.y.upper),
+            product.of_right(product.x.lower),
+            -product.of_left(product.y.upper).apply(product.x.lower),
+        )
+        return Relaxation(below, above)
+
+    plain = Bilinear("self", "mat2")
+    product = Call.of(aten.mm.default, X(1, 2), X(2, 2), batch=3)
+    boxes = oracle.boxes(product, width=2.0)
+    oracle.assert_sound(dataclasses.replace(plain, planes=planes), product, boxes)
+    assert set(seen) == {(0, 1)}
+    for hook in ("planes", "ranges"):
+        declined = dataclasses.replace(rule, **{hook: lambda *given: None})
+        a, b = rule.relax(call, inputs), declined.relax(call, inputs)
+        assert torch.equal(a.lower.bias, b.lower.bias)
+        assert torch.equal(rule.interval(call, inputs).lower, declined.interval(call, inputs).lower)
+    found = dataclasses.replace(plain, ranges=lambda call, inputs: boxes[0]).interval(product, boxes)
+    assert found is boxes[0]
+
+
+def test_context_is_allowed_and_read_only_where_the_rule_says_so():
+    def product(x: torch.Tensor, y: torch.Tensor, hint: torch.Tensor) -> torch.Tensor:
+        return x * y
+
+    call = Call.of(product, X(3), X(3), X(2))
+    with pytest.raises(UnsupportedOperandError, match="argument 'hint'"):
+        Bilinear("x", "y").check(call)
+    rule = Bilinear("x", "y", context=("hint",))
+    rule.check(call)
+    assert rule.needs_interval(call) == (True, True, False)
+    reading = dataclasses.replace(rule, reads_context=lambda call: ("hint",))
+    assert reading.needs_interval(call) == (True, True, True)
+    box = [Interval(C(1, n) - 1, C(1, n) + 1) for n in (3, 3, 2)]
+    assert reading.unstable_inputs(call, tuple(box))[2] is None
+    assert reading.relax(call, tuple(box)).lower.terms[2] is None

@@ -5,6 +5,7 @@ import torch
 
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal
 from lirpa_core.rules.call import Call, Const, Operand
 from lirpa_core.rules.linear import Broadcast, Linear
 from lirpa_core.testing import check_rule
@@ -98,3 +99,21 @@ def test_slots_keep_their_element_type():
     assert [z.dtype for z in call.zeros()] == [torch.float32, torch.float64]
     op = Linear(("self", "other")).relax(call, (None, None)).lower.terms[0]
     assert op.apply(torch.ones(1, 2)).dtype == torch.float64
+
+
+def test_an_operator_and_a_check_of_an_authors_own(oracle):
+    """The operator takes the place of the derived one in intervals and relaxations alike."""
+    weight = torch.tensor([2.0, -1.0, 0.0], dtype=torch.float64)
+
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        return x * weight
+
+    def refuse_long(call: Call) -> None:
+        if call.shape[-1] > 3:
+            raise ValueError("too long")
+
+    rule = Linear(("x",), operator=lambda call, slot: Diagonal(weight[None], (3,)), validate=refuse_long)
+    oracle.assert_affine(rule, Call.of(scaled, Operand((3,)), batch=3))
+    weight = torch.ones(4, dtype=torch.float64)
+    with pytest.raises(ValueError, match="too long"):
+        rule.check(Call.of(scaled, Operand((4,))))

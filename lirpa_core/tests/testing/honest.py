@@ -15,7 +15,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.perturbations.base import Perturbation
-from lirpa_core.rules.base import MODES
+from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
 
 aten = torch.ops.aten
@@ -50,19 +50,7 @@ def mul_call() -> Call:
     return Call.of(aten.mul.Tensor, Operand((2, 2)), Operand((2, 2)))
 
 
-class Base:
-    family = "general"
-    modes = MODES
-
-    def check(self, call: Call) -> None:
-        pass
-
-    def is_affine(self, call: Call) -> bool:
-        return False
-
-    def needs_interval(self, call: Call) -> tuple[bool, ...]:
-        return (True,) * len(call.shapes)
-
+class Base(Rule):
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         return tuple(None if x is None else torch.ones_like(x.lower, dtype=torch.bool) for x in inputs)
 
@@ -76,11 +64,11 @@ class Relu(Base):
 
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         (x,) = inputs
-        low, up, bias = self.slopes(x.lower, x.upper)
+        low, up, bias = self.lines(x.lower, x.upper)
         shape = call.shapes[0]
         return Relaxation(Affine((Diagonal(low, shape),)), Affine((Diagonal(up, shape),), bias))
 
-    def slopes(self, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def lines(self, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mixed = (l < 0) & (u > 0)
         active = (l >= 0).to(l)
         one = torch.ones_like(l)
@@ -138,6 +126,10 @@ class Weight(LinearOp):
     def in_shape(self) -> Shape:
         return self.shape
 
+    @property
+    def out_shape(self) -> Shape:
+        return (*self.shape[:-1], len(self.W))
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return x @ self.W.T
 
@@ -174,6 +166,10 @@ class Border(LinearOp):
     @property
     def in_shape(self) -> Shape:
         return self.shape
+
+    @property
+    def out_shape(self) -> Shape:
+        return (*self.shape[:-1], self.shape[-1] + self.left + self.right)
 
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return torch.constant_pad_nd(x, [self.left, self.right])

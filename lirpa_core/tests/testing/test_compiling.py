@@ -37,8 +37,8 @@ class LooksAtTheData(honest.Relu):
 
 
 class DiffersWhenCompiled(honest.Relu):
-    def slopes(self, l: Any, u: Any) -> Any:
-        low, up, bias = super().slopes(l, u)
+    def lines(self, l: Any, u: Any) -> Any:
+        low, up, bias = super().lines(l, u)
         return (low + 0.25, up, bias) if torch.compiler.is_compiling() else (low, up, bias)
 
 

@@ -1,7 +1,7 @@
-"""How scaled dot-product attention falls apart: scores, softmax among what the masks allow, and the mix.
+"""How scaled dot-product attention falls apart: scores, softmax among what the masks allow, and the weighted sum.
 
 The parts stay nodes of their own, because coefficients that have been summed over the outputs of one part
-lose less in the next one than planes of the whole would; the rules of softmax and of the mix know what
+lose less in the next one than planes of the whole would; the rules of softmax and of the weighted sum know what
 one owes to the other.
 """
 
@@ -23,7 +23,7 @@ def attention(*args: Any, **kwargs: Any) -> Tensor:
     """`softmax(Q Kᵀ · scale + mask) V`; arguments as in `attention_scores`."""
     scores, keep, value = attention_scores(*args, **kwargs)
     weights = torch.softmax(scores, -1) if keep is None else nlp.masked_softmax(scores, keep)
-    mixed: Tensor = nlp.mix(weights, value, scores, keep)
+    mixed: Tensor = nlp.softmax_weighted_sum(weights, value, scores, keep)
     return mixed
 
 

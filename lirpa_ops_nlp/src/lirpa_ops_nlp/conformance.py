@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from lirpa_core.plugins import ConformanceCases
 from lirpa_core.rules.call import Call, Operand
 from lirpa_ops_nlp.operators import (
+    gather_targets,
     gelu_mul,
     gelu_tanh_mul,
     masked_softmax,
-    mix,
     normalized,
-    pick,
     projected_product,
     sigmoid_mul,
     sigmoid_tanh,
     silu_mul,
+    softmax_weighted_sum,
 )
 
 aten = torch.ops.aten
@@ -41,7 +41,7 @@ KEEP = torch.tensor([[1.0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=torch.float64)
 
 
 class Attention(nn.Module):
-    """A softmax and matrix products as many write them: the softmax and the last product become a mix."""
+    """A softmax and matrix products as many write them: the softmax and the last product become a weighted sum."""
 
     def __init__(self, product: str) -> None:
         super().__init__()
@@ -123,17 +123,29 @@ def declare(cases: ConformanceCases) -> None:
         cases.add("known factor", Call.of(gate, X(2), torch.tensor([[1.0], [-2.0]], dtype=torch.float64)))
     for gate in (silu_mul, gelu_mul, gelu_tanh_mul):
         cases.add("two factors", Call.of(gate, X(2), X(2, 1)))
-    cases.add("the scores of two targets", Call.of(pick, X(2, 3), 1, torch.tensor([2, 0])))
+    cases.add("the scores of two targets", Call.of(gather_targets, X(2, 3), 1, torch.tensor([2, 0])))
     ids = torch.tensor([[1, 3, 3]])
     cases.add("a word twice", Call.of(aten.embedding.default, X(4, 2), ids))
     _models(cases)
 
 
 def _models(cases: ConformanceCases) -> None:
-    """The rules of `mix` and `normalized` rely on what their operands are: probabilities, an inverse norm."""
+    """The rules of `softmax_weighted_sum` and `normalized` rely on what their operands are: probabilities, an inverse norm."""
     sequence, rows = C(2, 3, 12), C(2, 3, 4)
-    cases.model("attention", lambda: Attention("matmul"), sequence, covers=[mix], fuses=[aten.matmul.default])
-    cases.model("attention, bmm", lambda: Attention("bmm"), sequence, covers=[mix], fuses=[aten.bmm.default])
+    cases.model(
+        "attention",
+        lambda: Attention("matmul"),
+        sequence,
+        covers=[softmax_weighted_sum],
+        fuses=[aten.matmul.default],
+    )
+    cases.model(
+        "attention, bmm",
+        lambda: Attention("bmm"),
+        sequence,
+        covers=[softmax_weighted_sum],
+        fuses=[aten.bmm.default],
+    )
     layers: dict[str, Callable[[], nn.Module]] = {
         "layer norm": lambda: nn.LayerNorm(4),
         "layer norm of two dimensions": lambda: nn.LayerNorm((3, 4), elementwise_affine=False),

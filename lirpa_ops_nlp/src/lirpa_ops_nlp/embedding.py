@@ -1,8 +1,6 @@
-"""Embeddings: look-ups at constant places in a table that may be perturbed, and sums of them by bags."""
+"""Embeddings: rows gathered at constant places from a table that may be perturbed, and sums of them by bags."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,22 +15,19 @@ aten = torch.ops.aten
 _SUM, _MEAN, _MAX = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class LookUp(Linear):
-    """Rule of a look-up: linear in the table. Ids are whole numbers: a perturbation of words moves their vectors."""
+def require_known_ids(call: Call) -> None:
+    """Refuse ids outside the table (not while `torch.compile` traces).
 
-    def check(self, call: Call) -> None:
-        """See `Rule.check`; ids outside the table are refused (not while `torch.compile` traces).
-
-        Raises:
-            InputError: Naming the node, the ids and the range.
-        """
-        super().check(call)
-        rows = call.shapes[0][0] if call.slot("weight") is not None else call["weight"].value.shape[-2]
-        require_in_range(call, call["indices"].value, rows, ID_OUT_OF_RANGE)
+    Raises:
+        InputError: Naming the node, the ids and the range.
+    """
+    table = call.slots.get("weight")
+    rows = call.shapes[table][0] if table is not None else call["weight"].value.shape[-2]
+    require_in_range(call, call["indices"].value, rows, ID_OUT_OF_RANGE)
 
 
-EMBEDDING = LookUp(("weight",))
+#: Linear in the table. Ids are whole numbers: a perturbation of words moves their vectors.
+EMBEDDING = Linear(("weight",), validate=require_known_ids)
 
 
 def embedding_bag(
@@ -46,7 +41,7 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int = -1,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Look-ups, then a matrix of zeros, ones and weights that says which of them is in which bag.
+    """Gathered rows, then a matrix of zeros, ones and weights that says which of them is in which bag.
 
     The other three results of the operator, which its gradient reads, are left empty.
     """
@@ -56,18 +51,20 @@ def embedding_bag(
     started = (places.unsqueeze(0) >= starts.unsqueeze(1)).sum(0) - 1
     bags = torch.arange(starts.shape[0], device=indices.device)
     inside = (started.unsqueeze(0) == bags.unsqueeze(1)) & (indices != padding_idx)  # [M, N]
-    share = inside.to(weight.dtype)
+    membership = inside.to(weight.dtype)
     if mode == _MAX:
         # Whatever is outside a bag stands for the bag's first member.
-        first = share.argmax(1, keepdim=True)
+        first = membership.argmax(1, keepdim=True)
         chosen = torch.where(inside, places.unsqueeze(0), first)
         out = rows[chosen].amax(1) * inside.any(1, keepdim=True).to(weight.dtype)
     else:
         if per_sample_weights is not None:
-            share = share * per_sample_weights
+            membership = membership * per_sample_weights
         if mode == _MEAN:
-            share = share * torch.reciprocal(inside.sum(1, keepdim=True).clamp(min=1).to(weight.dtype))
-        out = share @ rows
+            membership = membership * torch.reciprocal(
+                inside.sum(1, keepdim=True).clamp(min=1).to(weight.dtype)
+            )
+        out = membership @ rows
     empty = offsets.new_zeros([0])
     return out, empty, empty, empty
 

@@ -1,19 +1,17 @@
-"""How losses and gated units fall apart: negative log-likelihood by a look-up, GLU by a gate."""
+"""How losses and gated units fall apart: negative log-likelihood by a gather, GLU by a gate."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import SelectedRows
-from lirpa_core.operators.indexing import Lookup, lookup_rows
+from lirpa_core.operators.indexing import Gather, gather_rows
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.index_ranges import require_in_range
 from lirpa_core.rules.linear import Linear
-from lirpa_ops_nlp.operators import pick
+from lirpa_ops_nlp.operators import gather_targets
 
 aten = torch.ops.aten
 nlp = torch.ops.lirpa_nlp
@@ -21,39 +19,34 @@ nlp = torch.ops.lirpa_nlp
 _MEAN, _SUM = 1, 2
 
 
-@dataclass(frozen=True)
-class Pick(Linear):
-    """Rule of the look-up of the targets' scores."""
+def require_known_targets(call: Call) -> None:
+    """Refuse targets outside the classes (not while `torch.compile` traces).
 
-    def check(self, call: Call) -> None:
-        """See `Rule.check`; targets are not looked at while `torch.compile` traces.
-
-        Raises:
-            InputError: Naming the node, the target and the range.
-        """
-        super().check(call)
-        message = (
-            "the target {wrong} is out of range: there are {count} classes, so targets run from 0 to {last}, or are "
-            "ignore_index."
-        )
-        require_in_range(call, call["index"].value, call.shapes[0][call["dim"]], message)
+    Raises:
+        InputError: Naming the node, the target and the range.
+    """
+    message = (
+        "the target {wrong} is out of range: there are {count} classes, so targets run from 0 to {last}, or are "
+        "ignore_index."
+    )
+    require_in_range(call, call["index"].value, call.shapes[0][call["dim"]], message)
 
 
-PICK = Pick(("self",), native=Lookup())
+GATHER_TARGETS = Linear(("self",), native=Gather(), validate=require_known_targets)
 
 
 def nll_loss(
     self: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
-    """The picked elements, negated and weighted; and the sum of the weights."""
+    """The gathered elements, negated and weighted; and the sum of the weights."""
     dim = 1 if self.dim() > 1 else 0
     kept = target != ignore_index
     place = torch.where(kept, target, 0)
-    picked = nlp.pick(self, dim, place)
-    share = kept.to(self.dtype)
+    gathered = nlp.gather_targets(self, dim, place)
+    weights = kept.to(self.dtype)
     if weight is not None:
-        share = share * weight[place]
-    loss, total = -picked * share, share.sum()
+        weights = weights * weight[place]
+    loss, total = -gathered * weights, weights.sum()
     if reduction == _SUM:
         loss = loss.sum()
     elif reduction == _MEAN:
@@ -70,8 +63,8 @@ def glu(self: Tensor, dim: int = -1) -> Tensor:
 
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rule and decompositions."""
-    registry.register(pick, PICK)
-    registry.kernel(pick, SelectedRows, lookup_rows)
+    registry.register(gather_targets, GATHER_TARGETS)
+    registry.kernel(gather_targets, SelectedRows, gather_rows)
     registry.decompose(aten.nll_loss_forward.default, nll_loss)
     registry.decompose(aten.nll_loss2d_forward.default, nll_loss)
     registry.decompose(aten.glu.default, glu)

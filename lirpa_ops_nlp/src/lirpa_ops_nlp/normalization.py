@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.operators import Diagonal, LinearOp, align
+from lirpa_core.linear.operators import align
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.arithmetic import Multiply, diagonal
+from lirpa_core.operators.arithmetic import diagonal
 from lirpa_core.operators.decompositions import layer_norm, rms_norm
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.bilinear import Bilinear, Product
 from lirpa_core.rules.call import Call
 from lirpa_ops_nlp.operators import normalized
 
@@ -23,64 +22,57 @@ aten = torch.ops.aten
 nlp = torch.ops.lirpa_nlp
 
 
-@dataclass(frozen=True)
-class Normalized(Bilinear):
-    """`x · s` with `s = 1/√(mean of x² + ε)`.
+def normalized_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
+    """Bounds of `x · s` with `s = 1/√(mean of x² + ε)`.
 
-    The interval is that of `xᵢ / √((xᵢ² + Q)/n + ε)`, which grows with `xᵢ` and, for `xᵢ > 0`, falls with the sum `Q`
+    They are those of `xᵢ / √((xᵢ² + Q)/n + ε)`, which grows with `xᵢ` and, for `xᵢ > 0`, falls with the sum `Q`
     of the other squares: exact for independent elements, and within `√(n − 1)` where they sum to zero,
-    because then `Q ≥ xᵢ²/(n − 1)`. Planes: McCormick's two with `s` at its least, or a constant where that is
-    better at the centre.
+    because then `Q ≥ xᵢ²/(n − 1)`.
     """
-
-    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        """See `Rule.interval`."""
-        i = call.slot(self.left)
-        if i is None or call.slot(self.right) is None:
-            return super().interval(call, inputs)
-        return self._range(call, inputs[i])
-
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """See `Rule.relax`."""
-        if self.is_affine(call):
-            return super().relax(call, inputs)
-        i, j = self._factor_slots(call)
-        first, second = inputs[i], inputs[j]
-        assert first is not None and second is not None
-        exact = self._range(call, first)
-        rank = len(call.shape)
-        x, rx = first.midpoint, first.radius
-        s, rs = align(second.midpoint, 1, rank), align(second.radius, 1, rank)
-        low = align(second.lower, 1, rank)
-
-        def side(sign: int, constant: Tensor) -> Affine:
-            end = first.lower if sign == 1 else first.upper
-            better = sign * constant > sign * x * s - rx * rs
-            terms: list[LinearOp | None] = [None, None]
-            terms[i] = Diagonal(torch.where(better, 0, low).expand(exact.lower.shape), call.shapes[i])
-            terms[j] = Diagonal(torch.where(better, 0, end).expand(exact.lower.shape), call.shapes[j])
-            return Affine(tuple(terms), torch.where(better, constant, -end * low))
-
-        return Relaxation(side(1, exact.lower), side(-1, exact.upper))
-
-    def _range(self, call: Call, x: Interval) -> Interval:
-        dims = list(range(-int(call["dims"]), 0))
-        n = math.prod(call.shape[d] for d in dims)
-        eps = float(call["eps"])
-        low, up = x.lower.square(), x.upper.square()
-        most = low.maximum(up)
-        least = torch.where((x.lower <= 0) & (x.upper >= 0), 0, low.minimum(up))
-        most, least = ((q.sum(dims, keepdim=True) - q).clamp(min=0) for q in (most, least))
-
-        def at(t: Tensor, away: Tensor) -> Tensor:
-            """The value at `xᵢ = t`, with the other squares large where that brings it towards zero."""
-            near = least.maximum(t.square() / (n - 1)) if call["centered"] and n > 1 else least
-            return t * torch.rsqrt((t.square() + torch.where(away, near, most)) / n + eps)
-
-        return Interval(at(x.lower, x.lower < 0), at(x.upper, x.upper > 0))
+    if "self" not in call.slots or "other" not in call.slots:
+        return None
+    return _range(call, inputs[call.slots["self"]])
 
 
-NORMALIZED = Normalized("self", "other", native=Multiply(), fixed=diagonal)
+def normalized_planes(product: Product) -> Relaxation:
+    """McCormick's two planes with `s` at its least, or a constant where that is better at the centre."""
+    call, first, second = product.call, product.x, product.y
+    exact = _range(call, first)
+    rank = len(call.shape)
+    x, rx = first.midpoint, first.radius
+    s, rs = align(second.midpoint, 1, rank), align(second.radius, 1, rank)
+    low = align(second.lower, 1, rank)
+
+    def side(sign: int, constant: Tensor) -> Affine:
+        end = first.lower if sign == 1 else first.upper
+        better = sign * constant > sign * x * s - rx * rs
+        return product.affine(
+            product.of_left(torch.where(better, 0, low)),
+            product.of_right(torch.where(better, 0, end)),
+            torch.where(better, constant, -end * low),
+        )
+
+    return Relaxation(side(1, exact.lower), side(-1, exact.upper))
+
+
+def _range(call: Call, x: Interval) -> Interval:
+    dims = list(range(-int(call["dims"]), 0))
+    n = math.prod(call.shape[d] for d in dims)
+    eps = float(call["eps"])
+    low, up = x.lower.square(), x.upper.square()
+    most = low.maximum(up)
+    least = torch.where((x.lower <= 0) & (x.upper >= 0), 0, low.minimum(up))
+    most, least = ((q.sum(dims, keepdim=True) - q).clamp(min=0) for q in (most, least))
+
+    def at(t: Tensor, away: Tensor) -> Tensor:
+        """The value at `xᵢ = t`, with the other squares large where that brings it towards zero."""
+        near = least.maximum(t.square() / (n - 1)) if call["centered"] and n > 1 else least
+        return t * torch.rsqrt((t.square() + torch.where(away, near, most)) / n + eps)
+
+    return Interval(at(x.lower, x.lower < 0), at(x.upper, x.upper > 0))
+
+
+NORMALIZED = Bilinear("self", "other", fixed=diagonal, ranges=normalized_range, planes=normalized_planes)
 
 
 def register(registry: OperatorRegistry) -> None:

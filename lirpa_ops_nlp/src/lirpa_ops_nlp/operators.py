@@ -72,22 +72,27 @@ gelu_mul = _define("gelu_mul(Tensor self, Tensor other) -> Tensor", _gelu_mul)
 gelu_tanh_mul = _define("gelu_tanh_mul(Tensor self, Tensor other) -> Tensor", _gelu_tanh_mul)
 
 
-def _mix(weights: Tensor, value: Tensor, scores: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+def _softmax_weighted_sum(
+    weights: Tensor, value: Tensor, scores: Tensor | None = None, keep: Tensor | None = None
+) -> Tensor:
     return weights @ value
 
 
-#: `mix(weights, value, scores, keep)`: `weights @ value`, where the rows of `weights` are probabilities: not negative,
+#: `softmax_weighted_sum(weights, value, scores, keep)`: `weights @ value`, where the rows of `weights` are probabilities: not negative,
 #: with sum one, or zero throughout. `scores` are those that `weights` is a softmax of, over the last dimension and
 #: among those that are kept, if need be in another shape. The rule relies on all that.
-mix = _define("mix(Tensor weights, Tensor value, Tensor? scores=None, Tensor? keep=None) -> Tensor", _mix)
+softmax_weighted_sum = _define(
+    "softmax_weighted_sum(Tensor weights, Tensor value, Tensor? scores=None, Tensor? keep=None) -> Tensor",
+    _softmax_weighted_sum,
+)
 
 
-def _pick(self: Tensor, dim: int, index: Tensor) -> Tensor:
+def _gather_targets(self: Tensor, dim: int, index: Tensor) -> Tensor:
     return self.gather(dim, index.unsqueeze(dim)).squeeze(dim)
 
 
-#: `pick(self, dim, index)`: one element of each line along a dimension, as a loss picks its targets' scores.
-pick = _define("pick(Tensor self, int dim, Tensor index) -> Tensor", _pick)
+#: `gather_targets(self, dim, index)`: one element of each line along a dimension, as a loss reads its targets' scores.
+gather_targets = _define("gather_targets(Tensor self, int dim, Tensor index) -> Tensor", _gather_targets)
 
 
 def _normalized(self: Tensor, other: Tensor, dims: int, eps: float, centered: bool) -> Tensor:

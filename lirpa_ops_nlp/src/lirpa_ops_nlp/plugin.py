@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
-from lirpa_ops_nlp import attention, embedding, losses, mixing, normalization, recurrent
+from lirpa_ops_nlp import attention, embedding, losses, normalization, recurrent, weighted_sum
 from lirpa_ops_nlp.gates import rules as gates
 from lirpa_ops_nlp.softmax import rules as softmax
 
@@ -14,7 +14,7 @@ LIRPA_API_VERSION = 1
 @hookimpl
 def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the operators that this package bounds."""
-    for module in (softmax, gates, recurrent, mixing, attention, normalization, embedding, losses):
+    for module in (softmax, gates, recurrent, weighted_sum, attention, normalization, embedding, losses):
         module.register(registry)
 
 

@@ -19,13 +19,12 @@ from torch import Tensor
 
 from lirpa_core.graph import Argument, Node, NodeKind, Ref
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.operators import LinearOp, align
+from lirpa_core.linear.operators import align
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.operators.matmul import MatMul
 from lirpa_core.problem.evaluation import evaluate_node
-from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.bilinear import Bilinear, Product
 from lirpa_core.rules.call import Call, Const
-from lirpa_core.rules.linear import refuse_slots_outside
 from lirpa_ops_nlp.operators import projected_product
 
 aten = torch.ops.aten
@@ -51,81 +50,59 @@ class Projection:
     radius: Tensor
 
 
-@dataclass(frozen=True)
-class ProjectedProduct(Bilinear):
-    """`left @ right`, where the rows of `left` and the columns of `right` are projections of rows of other nodes.
+def projected_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
+    """The exact product of the factors' boxes, and the sources' linear part and rest, intersected."""
+    own = _MATMUL.ranges(call, inputs)
+    if own is None or not _is_known(call):
+        return own
+    left, right = _projections(call, inputs)
+    center = left.value @ right.value.mT
+    radius = _rest(left, right)
+    radius = radius + left.radius @ (right.value @ left.weight).abs().mT
+    radius = radius + (left.value @ right.weight).abs() @ right.radius.mT
+    shape = (-1, *call.shape)
+    return own.intersect(Interval((center - radius).reshape(shape), (center + radius).reshape(shape)))
 
-    The planes are linear parts at a pair of points and the size of the rest. The points are the centres of the
-    factors' own boxes with McCormick's rest, or the images of the sources' centres with the smaller of both
-    rests: for each matrix of the product what leaves less in all.
+
+def projected_planes(product: Product) -> Relaxation | None:
+    """The linear part at a pair of points, and the size of the rest.
+
+    The points are the centres of the factors' own boxes with McCormick's rest, or the images of the sources'
+    centres with the smaller of both rests: for each matrix of the product what leaves less in all.
     """
+    call, x, y = product.call, product.x, product.y
+    if not _is_known(call):
+        return None
+    left, right = _projections(call, product.inputs)
+    images = (
+        left.value.reshape(-1, *call.shapes[product.left]),
+        right.value.mT.reshape(-1, *call.shapes[product.right]),
+    )
+    own = x.radius @ y.radius
+    reach = (images[0] - x.midpoint).abs() + x.radius, (images[1] - y.midpoint).abs() + y.radius
+    rest = _rest(left, right).reshape(-1, *call.shape).minimum(reach[0] @ reach[1])
+    take = rest.flatten(1).sum(1) <= own.flatten(1).sum(1)
 
-    def check(self, call: Call) -> None:
-        """See `Rule.check`."""
-        refuse_slots_outside(call, (self.left, self.right, *_PARTS))
+    def chosen(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(take.reshape(-1, *[1] * (new.dim() - 1)), new, old)
 
-    def needs_interval(self, call: Call) -> tuple[bool, ...]:
-        """See `Rule.needs_interval`."""
-        own = super().needs_interval(call)
-        if self.is_affine(call) or not _is_known(call):
-            return own
-        sources = (call.slot("left_source"), call.slot("right_source"))
-        return tuple(need or i in sources for i, need in enumerate(own))
+    at, rest = (chosen(images[0], x.midpoint), chosen(images[1], y.midpoint)), chosen(rest, own)
+    of_left = product.of_left(at[1])
+    base = -of_left.apply(at[0])
+    below = product.affine(of_left, product.of_right(at[0]), base - rest)
+    return Relaxation(below, Affine(below.terms, base + rest))
 
-    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """See `Rule.unstable_inputs`: the factors; a source that only this rule reads is not worth rows of its own."""
-        needed = super().needs_interval(call)
-        return tuple(
-            x.upper > x.lower if x is not None and need else None
-            for x, need in zip(inputs, needed, strict=True)
-        )
 
-    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        """See `Rule.interval`: both ways, intersected."""
-        if self.is_affine(call) or not _is_known(call):
-            return super().interval(call, inputs)
-        i, j = self._factor_slots(call)
-        left, right = self._projections(call, inputs)
-        center = left.value @ right.value.mT
-        radius = _rest(left, right)
-        radius = radius + left.radius @ (right.value @ left.weight).abs().mT
-        radius = radius + (left.value @ right.weight).abs() @ right.radius.mT
-        shape = (-1, *call.shape)
-        sharp = Interval((center - radius).reshape(shape), (center + radius).reshape(shape))
-        return self.product(call, inputs[i], inputs[j]).intersect(sharp)
+def _projections(call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Projection, Projection]:
+    left, right = call.shapes[call.slots["left"]], call.shapes[call.slots["right"]]
+    return (
+        _projection(call, "left", inputs, (*left[:-2], left[-2], left[-1])),
+        _projection(call, "right", inputs, (*right[:-2], right[-1], right[-2])),
+    )
 
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """See `Rule.relax`."""
-        if self.is_affine(call) or not _is_known(call):
-            return super().relax(call, inputs)
-        i, j = self._factor_slots(call)
-        x, y = inputs[i], inputs[j]
-        assert x is not None and y is not None
-        left, right = self._projections(call, inputs)
-        images = left.value.reshape(-1, *call.shapes[i]), right.value.mT.reshape(-1, *call.shapes[j])
-        own = x.radius @ y.radius
-        reach = (images[0] - x.midpoint).abs() + x.radius, (images[1] - y.midpoint).abs() + y.radius
-        rest = _rest(left, right).reshape(-1, *call.shape).minimum(reach[0] @ reach[1])
-        take = rest.flatten(1).sum(1) <= own.flatten(1).sum(1)
 
-        def chosen(new: Tensor, old: Tensor) -> Tensor:
-            return torch.where(take.reshape(-1, *[1] * (new.dim() - 1)), new, old)
-
-        at, rest = (chosen(images[0], x.midpoint), chosen(images[1], y.midpoint)), chosen(rest, own)
-        of_x = self._fixed(call, i)(at[1])
-        terms: list[LinearOp | None] = [None] * len(call.shapes)
-        terms[i], terms[j] = of_x, self._fixed(call, j)(at[0])
-        base = -of_x.apply(at[0])
-        shared = tuple(terms)
-        return Relaxation(Affine(shared, base - rest), Affine(shared, base + rest))
-
-    def _projections(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Projection, Projection]:
-        i, j = self._factor_slots(call)
-        left, right = call.shapes[i], call.shapes[j]
-        return (
-            _projection(call, "left", inputs, (*left[:-2], left[-2], left[-1])),
-            _projection(call, "right", inputs, (*right[:-2], right[-1], right[-2])),
-        )
+def _known_sources(call: Call) -> tuple[str, ...]:
+    return ("left_source", "right_source") if _is_known(call) else ()
 
 
 _PARTS = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("source", "weight", "bias"))
@@ -171,7 +148,16 @@ def _rest(left: Projection, right: Projection) -> Tensor:
     return left.radius @ (left.weight.mT @ right.weight).abs() @ right.radius.mT
 
 
-PROJECTED_PRODUCT = ProjectedProduct("left", "right", native=MatMul("left", "right"))
+_MATMUL = MatMul("left", "right")
+PROJECTED_PRODUCT = Bilinear(
+    "left",
+    "right",
+    fixed=_MATMUL.operator,
+    ranges=projected_range,
+    planes=projected_planes,
+    context=_PARTS,
+    reads_context=_known_sources,
+)
 
 
 # ---------------------------------------------------------------------- finding it in a graph

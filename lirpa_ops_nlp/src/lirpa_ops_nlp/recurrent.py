@@ -1,6 +1,6 @@
 """How recurrent layers and cells fall apart: linear layers, sums, and gates with joint planes.
 
-The input's share of all gates is computed for the whole sequence at once. What has a rule of its own
+What the input adds to all gates is computed for the whole sequence at once. What has a rule of its own
 stays whole: `lirpa_nlp::sigmoid_tanh` and `lirpa_nlp::sigmoid_mul`.
 """
 
@@ -21,7 +21,7 @@ nlp = torch.ops.lirpa_nlp
 
 State: TypeAlias = tuple[Tensor, ...]
 
-#: `(the input's share of the gates, state, weights) -> next state`; its first part is the output.
+#: `(what the input adds to the gates, state, weights) -> next state`; its first part is the output.
 Step: TypeAlias = Callable[[Tensor, State, "Weights"], State]
 
 
@@ -38,19 +38,19 @@ class Weights(NamedTuple):
 # ---------------------------------------------------------------------- one step
 
 
-def lstm_step(share: Tensor, state: State, w: Weights) -> State:
+def lstm_step(from_input: Tensor, state: State, w: Weights) -> State:
     """`c' = σ(f)·c + σ(i)·tanh(g)`, `h' = σ(o)·tanh(c')`, projected where there is a projection."""
     h, c = state
-    i, f, g, o = (share + F.linear(h, w.of_hidden, w.hidden_bias)).chunk(4, -1)
+    i, f, g, o = (from_input + F.linear(h, w.of_hidden, w.hidden_bias)).chunk(4, -1)
     c = nlp.sigmoid_mul(f, c) + nlp.sigmoid_tanh(i, g)
     h = nlp.sigmoid_tanh(o, c)
     return (h if w.projection is None else F.linear(h, w.projection), c)
 
 
-def gru_step(share: Tensor, state: State, w: Weights) -> State:
+def gru_step(from_input: Tensor, state: State, w: Weights) -> State:
     """`n = tanh(a + σ(r)·b)`, `h' = σ(z)·h + σ(−z)·n`; `1 − σ(z)` is `σ(−z)`."""
     (h,) = state
-    ir, iz, inner = share.chunk(3, -1)
+    ir, iz, inner = from_input.chunk(3, -1)
     hr, hz, hn = F.linear(h, w.of_hidden, w.hidden_bias).chunk(3, -1)
     z = iz + hz
     n = inner + nlp.sigmoid_mul(ir + hr, hn)
@@ -60,8 +60,8 @@ def gru_step(share: Tensor, state: State, w: Weights) -> State:
 def simple_step(function: Callable[[Tensor], Tensor]) -> Step:
     """`h' = function(a + b)`."""
 
-    def step(share: Tensor, state: State, w: Weights) -> State:
-        return (function(share + F.linear(state[0], w.of_hidden, w.hidden_bias)),)
+    def step(from_input: Tensor, state: State, w: Weights) -> State:
+        return (function(from_input + F.linear(state[0], w.of_hidden, w.hidden_bias)),)
 
     return step
 
@@ -138,11 +138,11 @@ def _sequence(
     step: Step, sequence: Tensor, state: State, weights: Weights, backwards: bool
 ) -> tuple[Tensor, State]:
     """One layer in one direction over `[T, N, D]`: all outputs and the final state."""
-    shares = F.linear(sequence, weights.of_input, weights.input_bias)
+    from_inputs = F.linear(sequence, weights.of_input, weights.input_bias)
     times = range(sequence.shape[0])
     outputs: list[Tensor] = []
     for t in reversed(times) if backwards else times:
-        state = step(shares.select(0, t), state, weights)
+        state = step(from_inputs.select(0, t), state, weights)
         outputs.append(state[0])
     return torch.stack(outputs[::-1] if backwards else outputs), state
 

@@ -18,7 +18,7 @@ from torch import Tensor
 CHUNK = 2**18
 
 
-def largest_mix(low: Tensor, up: Tensor, values: Tensor, chunk: int = CHUNK) -> Tensor:
+def largest_weighted_sum(low: Tensor, up: Tensor, values: Tensor, chunk: int = CHUNK) -> Tensor:
     """`max softmax(s) @ values` over `low ≤ s ≤ up`; zero where no score takes part.
 
     One shift serves all thresholds: their denominators are at least the sum of the lower ends' exponentials, so

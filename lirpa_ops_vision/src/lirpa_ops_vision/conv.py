@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
+from lirpa_core.graph import Shape
+from lirpa_core.linear.operators import LinearOp
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
-from lirpa_ops_vision.folding import fold, spatial
+from lirpa_ops_vision.image_operators import as_images, spatial
 
 aten = torch.ops.aten
 
@@ -142,26 +143,49 @@ def _border(before: Sequence[int], after: Sequence[int]) -> list[int]:
     return list(itertools.chain.from_iterable(zip(reversed(before), reversed(after), strict=True)))
 
 
-class ConvNative:
-    """Native code of a convolution of a perturbed image with fixed weights."""
+@dataclass(frozen=True, eq=False)
+class Convolution(LinearOp):
+    """A convolution of an image with fixed weights, the same for all examples.
 
-    def apply(self, call: Call, slot: int, weight: Const, x: Tensor, lead: int) -> Tensor | None:
-        if weight.batched or call.slot("input") != slot:
-            return None
-        geometry = ConvGeometry.of(call)
-        out = geometry.run(fold(x, geometry.dims + 1), weight.value)
-        return out.reshape(*x.shape[:lead], *call.shape)
+    Attributes:
+        geometry: Its options.
+        weight: `[C_out, C / groups, *kernel]` (`[C, C_out / groups, *kernel]` where transposed).
+        shapes: `S_in` and `S_out`.
+    """
 
-    def transpose(self, call: Call, slot: int, weight: Const, A: Tensor) -> Tensor | None:
-        if weight.batched or call.slot("input") != slot:
-            return None
-        geometry = ConvGeometry.of(call)
-        shape = call.shapes[slot]
-        out = geometry.pull(fold(A, geometry.dims + 1), weight.value, shape[len(shape) - geometry.dims :])
+    geometry: ConvGeometry
+    weight: Tensor
+    shapes: tuple[Shape, Shape]
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.shapes[0]
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.shapes[1]
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self._run(x, self.weight, lead)
+
+    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self._run(x, self.weight.abs(), lead)
+
+    def transpose(self, A: Tensor) -> Tensor:
+        dims, shape = self.geometry.dims, self.in_shape
+        out = self.geometry.pull(as_images(A, dims + 1), self.weight, shape[len(shape) - dims :])
         return out.reshape(*A.shape[:2], *shape)
 
-    def interval(self, call: Call, x: Interval, y: Interval) -> Interval | None:
+    def _run(self, x: Tensor, weight: Tensor, lead: int) -> Tensor:
+        out = self.geometry.run(as_images(x, self.geometry.dims + 1), weight)
+        return out.reshape(*x.shape[:lead], *self.out_shape)
+
+
+def convolution(call: Call, slot: int, weight: Const) -> Convolution | None:
+    """The operator in the image; None for the weights, and for weights that differ between examples."""
+    if weight.batched or call.slots.get("input") != slot:
         return None
+    return Convolution(ConvGeometry.of(call), weight.value, (call.shapes[slot], call.shape))
 
 
 def _space(call: Call) -> int:
@@ -170,7 +194,7 @@ def _space(call: Call) -> int:
     return len(weight.value.shape if isinstance(weight, Const) else call.shapes[weight.index]) - 2
 
 
-CONV = Bilinear("input", "weight", ("bias",), native=ConvNative(), trailing=_space)
+CONV = Bilinear("input", "weight", ("bias",), fixed=convolution, trailing=_space)
 
 #: Convolutions as they are exported, and the general form that decomposition makes of them.
 CONVOLUTIONS = (

@@ -13,7 +13,7 @@ from lirpa_core.linear.operators import LinearOp
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import Linear, StructuralOp
-from lirpa_ops_vision.folding import Folded
+from lirpa_ops_vision.image_operators import ImageOperator
 
 aten = torch.ops.aten
 
@@ -25,7 +25,7 @@ def padded_rank(call: Call) -> int:
 
 
 @dataclass(frozen=True)
-class PadNative(Folded):
+class PadNative(ImageOperator):
     """Native code of `pad` in every mode."""
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:

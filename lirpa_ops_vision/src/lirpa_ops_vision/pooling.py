@@ -15,7 +15,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
 from lirpa_core.rules.linear import Linear
-from lirpa_ops_vision.folding import Folded, fold, spatial
+from lirpa_ops_vision.image_operators import ImageOperator, as_images, spatial
 from lirpa_ops_vision.windows import Windows, WindowSum
 
 aten = torch.ops.aten
@@ -76,7 +76,7 @@ class MaxPool:
         return Interval(self._evaluate(call, x.lower), self._evaluate(call, x.upper))
 
     def _evaluate(self, call: Call, x: Tensor) -> Tensor:
-        images = call.function([fold(x, image_rank(call))], ())
+        images = call.function([as_images(x, image_rank(call))], ())
         return images.reshape(x.shape[0], *call.shape)
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
@@ -140,7 +140,7 @@ def _maximum(windows: WindowsOf) -> General:
     return General(("self",), bounds.bound, bounds.affine, bounds.unstable_inputs, _only_values)
 
 
-AVERAGE = Linear(("self",), sign=_sign, native=Folded(image_rank))
+AVERAGE = Linear(("self",), sign=_sign, native=ImageOperator(image_rank))
 MAXIMUM = _maximum(regular_windows)
 ADAPTIVE_MAXIMUM = _maximum(adaptive_windows)
 

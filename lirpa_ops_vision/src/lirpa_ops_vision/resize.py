@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp
-from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import Linear
@@ -38,6 +36,10 @@ class AxisProduct(LinearOp):
     def in_shape(self) -> Shape:
         return self.shape
 
+    @property
+    def out_shape(self) -> Shape:
+        return (*self.shape[: len(self.shape) - len(self.matrices)], *(len(W) for W in self.matrices))
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return _along_axes(x, self.matrices)
 
@@ -57,30 +59,18 @@ def _along_axes(x: Tensor, matrices: tuple[Tensor, ...]) -> Tensor:
     )
 
 
-@dataclass(frozen=True)
-class Resize(Linear):
-    """Rule of interpolation: linear, and a product of one matrix an axis.
+def resize_operator(call: Call, slot: int) -> AxisProduct:
+    """Interpolation as a product of one matrix an axis.
 
     The matrices are read off the operator itself, so that every way to state the scale, the corners and
     the smoothing is covered. The weights of a position sum to one, so an axis may be isolated by an
     image that is constant along the others.
     """
-
-    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        """See `Rule.interval`: exact."""
-        lower, upper = self._operator(call).apply_split(inputs[0].lower, inputs[0].upper)
-        return Interval(lower, upper)
-
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """See `Rule.relax`: the operator itself."""
-        return Relaxation.exactly(Affine((self._operator(call),)))
-
-    def _operator(self, call: Call) -> AxisProduct:
-        dims = spatial_dims(call)
-        size = call.shapes[0][len(call.shapes[0]) - dims :]
-        with torch.no_grad():
-            matrices = tuple(_axis_matrix(call, size, d) for d in range(dims))
-        return AxisProduct(matrices, call.shapes[0])
+    dims = spatial_dims(call)
+    size = call.shapes[slot][len(call.shapes[slot]) - dims :]
+    with torch.no_grad():
+        matrices = tuple(_axis_matrix(call, size, d) for d in range(dims))
+    return AxisProduct(matrices, call.shapes[slot])
 
 
 def spatial_dims(call: Call) -> int:
@@ -116,7 +106,7 @@ _RESIZES = (
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules."""
     for packet in _RESIZES:
-        registry.register(packet.default, Resize(("self",)))
-        registry.register(packet.vec, Resize(("input",)))
+        registry.register(packet.default, Linear(("self",), operator=resize_operator))
+        registry.register(packet.vec, Linear(("input",), operator=resize_operator))
     for op in (aten.grid_sampler.default, aten.grid_sampler_2d.default, aten.grid_sampler_3d.default):
         registry.register(op, Linear(("input",), sign=_grid_sign))

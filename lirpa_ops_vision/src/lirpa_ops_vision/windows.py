@@ -157,6 +157,10 @@ class WindowSum(LinearOp):
     def in_shape(self) -> Shape:
         return self.shape
 
+    @property
+    def out_shape(self) -> Shape:
+        return tuple(self.weight.shape[1:-1])
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._sum(x, self.weight)
 

@@ -17,7 +17,7 @@ from lirpa_core.perturbations.arguments import broadcasts, parse_limit, show
 from lirpa_core.perturbations.base import examples_first, require_real_finite
 from lirpa_perturbations.box import like, slack
 from lirpa_perturbations.budget import parse_count, require_count, show_count
-from lirpa_perturbations.choice import Alternatives
+from lirpa_perturbations.knapsack import Alternatives
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,7 +15,7 @@ from lirpa_core.linear.coefficients import Coefficients, PositionwiseCoefficient
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import slack
 from lirpa_perturbations.budget import parse_count, require_count, show_count
-from lirpa_perturbations.choice import Alternatives
+from lirpa_perturbations.knapsack import Alternatives
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,7 +40,7 @@ class PerturbationSynonym(Perturbation):
         substitutes: Embeddings `[B, T, S, D]`, laid out like the perturbed tensor with a dimension for
             the substitutes before the last; without the examples where all share them.
         mask: Which of them exist: boolean `[B, T, S]`; None: all.
-        costs: LeafModule price of each, `[B, T, S]` or broadcastable; None: all cost one.
+        costs: Whole price of each, `[B, T, S]` or broadcastable; None: all cost one.
         eps: Part of the way that a substitution goes from the nominal vector to the substitute, in
             [0, 1]; smaller than one only for the ramp-up of certified training.
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lirpa_core.api.options import BoundOptions, ReluSlope
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.plugins import Registry
-from lirpa_core.rules.call import Call
 from lirpa_core.rules.unary import Unary
 
 aten = torch.ops.aten
@@ -25,23 +22,6 @@ _LOWER_SLOPES: Mapping[ReluSlope, Callable[[Tensor], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
-class LowerSlope(Unary):
-    """A unary rule with another choice of the lower line's slope, where the function is not straight.
-
-    Attributes:
-        choose: From the slopes of the upper lines to those of the lower ones.
-    """
-
-    choose: Callable[[Tensor], Tensor] = torch.zeros_like
-
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        lower, upper = self.slopes(call, inputs)
-        (bent,) = self.unstable_inputs(call, inputs)
-        assert bent is not None
-        return self.relax_with(call, inputs, torch.where(bent, self.choose(upper), lower), upper)
-
-
 def with_options(registry: Registry, options: BoundOptions) -> Registry:
     """The registry with the rules and the forms of coefficients that the options ask for."""
     if options.conv_mode == "matrix":
@@ -49,5 +29,5 @@ def with_options(registry: Registry, options: BoundOptions) -> Registry:
     rule = registry.rule_for(aten.relu.default)
     if options.relu == "adaptive" or not isinstance(rule, Unary):
         return registry
-    changed = LowerSlope(rule.curve, rule.operands, rule.refuse, _LOWER_SLOPES[options.relu])
+    changed = replace(rule, lower_slope=_LOWER_SLOPES[options.relu])
     return registry.with_rules({aten.relu.default: changed})

@@ -104,7 +104,7 @@ def _rearranged(problem: Problem, name: str) -> str:
     """The node that a node is a rearrangement of; often itself."""
     while name in problem.calls:
         operands = problem.calls[name].operands
-        if not getattr(problem.rules[name], "selects", False) or len(operands) != 1:
+        if not problem.rules[name].selects or len(operands) != 1:
             break
         (name,) = operands
     return name

@@ -6,9 +6,9 @@ free variables, and every step of an optimiser gives a bound that holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,26 +18,10 @@ from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
-from lirpa_core.rules.call import Call
+from lirpa_core.rules.base import Slope
 
-#: Slopes `(lower, upper)` of a node's lines, `[B, *S]` each.
-Slopes: TypeAlias = tuple[Tensor, Tensor]
-
-
-@runtime_checkable
-class Sloped(Protocol):
-    """A rule whose lines can be given slopes, as every rule of the unary family."""
-
-    def slope_ranges(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slopes, Slopes]:
-        """The least and the greatest slope worth a try, of the lower and of the upper line."""
-
-    def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> Slopes:
-        """The slopes that `relax` chooses."""
-
-    def relax_with(
-        self, call: Call, inputs: tuple[Interval | None, ...], k_lo: Tensor, k_up: Tensor
-    ) -> Relaxation:
-        """The tightest lines of the given slopes."""
+#: Values of the slopes of a node's relaxation, one tensor `[B, *P]` for each that its rule states.
+Slopes: TypeAlias = tuple[Tensor, ...]
 
 
 def with_slopes(chosen: Mapping[str, Slopes]) -> Relax:
@@ -46,19 +30,17 @@ def with_slopes(chosen: Mapping[str, Slopes]) -> Relax:
     def relax(problem: Problem, name: str, inputs: tuple[Interval | None, ...]) -> Relaxation:
         if name not in chosen:
             return by_rule(problem, name, inputs)
-        rule = problem.rules[name]
-        assert isinstance(rule, Sloped)
-        return rule.relax_with(problem.calls[name], inputs, *chosen[name])
+        return problem.rules[name].relax_with(problem.calls[name], inputs, chosen[name])
 
     return relax
 
 
 @dataclass(frozen=True, eq=False)
 class FreeSlope:
-    """The slopes of one line of every element of a node, as positions in the range worth a try.
+    """One slope of every element of a node, as a position in the range worth a try.
 
     Attributes:
-        default: The rule's own slope `[B, *S]`, kept where the range is a single slope.
+        default: The rule's own slope `[B, *P]`, kept where the range is a single slope.
         least: Lower end of the range.
         span: Its length; zero where there is nothing to choose.
         position: The variable, from 0 to 1.
@@ -70,24 +52,25 @@ class FreeSlope:
     position: Tensor
 
     @classmethod
-    def of(cls, default: Tensor, limits: Slopes, shape: Sequence[int]) -> FreeSlope:
+    def of(cls, slope: Slope, batch: int) -> FreeSlope:
         """A variable that starts at the rule's own slope."""
-        default, least, greatest = (k.detach().expand(shape) for k in (default, *limits))
+        shape = (batch, *slope.start.shape[1:])
+        default, least, greatest = (
+            k.detach().expand(shape) for k in (slope.start, slope.least, slope.greatest)
+        )
         least, greatest = least.minimum(default), greatest.maximum(default)
         span = torch.where((greatest - least).isfinite(), greatest - least, 0)
         position = torch.where(span > 0, (default - least) / torch.where(span > 0, span, 1), 0)
         return cls(default, least, span, position.requires_grad_())
 
     def slope(self) -> Tensor:
-        """The slope at the present position, `[B, *S]`."""
+        """The slope at the present position, `[B, *P]`."""
         return torch.where(self.span > 0, self.least + self.span * self.position, self.default)
 
 
-#: The two lines of a node.
-FreePair: TypeAlias = tuple[FreeSlope, FreeSlope]
-
-
-def free_slopes(problem: Problem, intervals: Mapping[str, Interval], node: str) -> dict[str, FreePair]:
+def free_slopes(
+    problem: Problem, intervals: Mapping[str, Interval], node: str
+) -> dict[str, tuple[FreeSlope, ...]]:
     """Variables for all operators on the way to a node, at their rules' default slopes.
 
     Args:
@@ -97,23 +80,21 @@ def free_slopes(problem: Problem, intervals: Mapping[str, Interval], node: str) 
     """
     relaxations = Relaxations(problem, intervals)
     needed = problem.ancestors(node)
-    free: dict[str, FreePair] = {}
+    free: dict[str, tuple[FreeSlope, ...]] = {}
     for name, call in problem.calls.items():
-        rule, shape = problem.rules[name], (problem.batch, *problem.shape(name))
-        if name not in needed or not isinstance(rule, Sloped) or call.shapes != (call.shape,):
+        if name not in needed:
             continue
-        inputs = relaxations.operand_intervals(name)
-        low, up = (
-            FreeSlope.of(k, limits, shape)
-            for k, limits in zip(rule.slopes(call, inputs), rule.slope_ranges(call, inputs), strict=True)
-        )
-        if bool((low.span > 0).any()) or bool((up.span > 0).any()):
-            free[name] = (low, up)
+        slopes = problem.rules[name].slopes(call, relaxations.operand_intervals(name))
+        variables = tuple(FreeSlope.of(slope, problem.batch) for slope in slopes)
+        if any(bool((variable.span > 0).any()) for variable in variables):
+            free[name] = variables
     return free
 
 
 def climb(
-    free: Mapping[str, FreePair], bound: Callable[[Mapping[str, Slopes]], Tensor], search: SlopeSearch
+    free: Mapping[str, tuple[FreeSlope, ...]],
+    bound: Callable[[Mapping[str, Slopes]], Tensor],
+    search: SlopeSearch,
 ) -> tuple[Tensor, dict[str, Slopes]]:
     """Gradient ascent on the sum of the bounds; every step's bounds hold, so the best of each counts.
 
@@ -126,19 +107,19 @@ def climb(
         The best bounds `[R, B]`, and the slopes that gave them, without gradient: those of each row
         and example's best step, or where slopes are shared, those of the step with the best sum.
     """
-    positions = [line.position for pair in free.values() for line in pair]
+    positions = [variable.position for variables in free.values() for variable in variables]
     optimizer = torch.optim.Adam(positions, lr=search.lr_alpha)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, search.lr_decay)
     best: Tensor | None = None
     record = torch.empty(0)  # the bounds that `kept` gives
     kept: dict[str, Slopes] = {}
     for step in range(search.iteration + 1):
-        chosen = {name: (low.slope(), up.slope()) for name, (low, up) in free.items()}
+        chosen = {name: tuple([v.slope() for v in variables]) for name, variables in free.items()}
         value = bound(chosen)
         found = value.detach()
         if best is None:
             best = record = found
-            kept = {name: (low.detach(), up.detach()) for name, (low, up) in chosen.items()}
+            kept = {name: tuple([slope.detach() for slope in slopes]) for name, slopes in chosen.items()}
         else:
             best = best.maximum(found)
             better = (found.sum() > record.sum()).reshape(1, 1) if search.use_shared_alpha else found > record
@@ -159,6 +140,9 @@ def climb(
 
 def _replaced(old: Slopes, new: Slopes, better: Tensor) -> Slopes:
     """The new slopes of those examples that are better, `[B]` or `[1]`."""
-    mask = better.reshape(-1, *[1] * (old[0].dim() - 1))
-    low, up = (torch.where(mask, n.detach(), o) for n, o in zip(new, old, strict=True))
-    return low, up
+    return tuple(
+        [
+            torch.where(better.reshape(-1, *[1] * (o.dim() - 1)), n.detach(), o)
+            for n, o in zip(new, old, strict=True)
+        ]
+    )

@@ -15,9 +15,9 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp, align, sum_to
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.bilinear import Bilinear, Product
 from lirpa_core.rules.call import Call, Const, Slot
-from lirpa_core.rules.linear import Linear, StructuralOp
+from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp
 
 aten = torch.ops.aten
 
@@ -49,7 +49,7 @@ def _sign(call: Call, slot: int) -> int:
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(LinearNative):
     """`self ± alpha · other` and negation."""
 
     def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
@@ -84,30 +84,25 @@ class Add:
         return x.expand(*x.shape[:lead], *call.shape)
 
 
-class Multiply:
-    """Native code of the elementwise product."""
-
-    def apply(self, call: Call, slot: int, weight: Const, x: Tensor, lead: int) -> Tensor | None:
-        return diagonal(call, slot, weight).apply(x, lead)
-
-    def transpose(self, call: Call, slot: int, weight: Const, A: Tensor) -> Tensor | None:
-        return diagonal(call, slot, weight).transpose(A)
-
-    def interval(self, call: Call, x: Interval, y: Interval) -> Interval | None:
-        rank = len(call.shape)
-        a, b = align(x.lower, 1, rank), align(x.upper, 1, rank)
-        c, d = align(y.lower, 1, rank), align(y.upper, 1, rank)
-        corners = (a * c, a * d, b * c, b * d)
-        lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
-        upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
-        return Interval(lower, upper)
-
-
 def diagonal(call: Call, slot: int, weight: Const) -> LinearOp:
     """Multiplication by a fixed factor as a diagonal operator."""
     value = weight.value if weight.batched else weight.value.unsqueeze(0)
     slope = align(value, 1, len(call.shape))
     return Diagonal(slope.expand(slope.shape[0], *call.shape), call.shapes[slot])
+
+
+def product_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
+    """The exact range of the elementwise product of two boxes."""
+    i, j = call.slots.get("self"), call.slots.get("other")
+    if i is None or j is None:
+        return None
+    x, y, rank = inputs[i], inputs[j], len(call.shape)
+    a, b = align(x.lower, 1, rank), align(x.upper, 1, rank)
+    c, d = align(y.lower, 1, rank), align(y.upper, 1, rank)
+    corners = (a * c, a * d, b * c, b * d)
+    lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
+    upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
+    return Interval(lower, upper)
 
 
 def add_rows(op: LinearOp, A: SelectedRows) -> Coefficients:
@@ -122,9 +117,8 @@ def add_rows(op: LinearOp, A: SelectedRows) -> Coefficients:
     return SelectedRows(positions.expand(A.size).flatten()[A.index], scale, op.in_shape)
 
 
-@dataclass(frozen=True)
-class Product(Bilinear):
-    """Elementwise `x · y` with a choice of its own among McCormick's planes.
+def smallest_slopes(product: Product) -> Relaxation:
+    """Of McCormick's planes of an elementwise product, the mixtures with the smallest slopes.
 
     On either side all mixtures of the two planes are equally high at the centre of the box. Taken is the one
     that multiplies `y` by the point of `x`'s interval that is nearest to zero: of all mixtures it has the
@@ -134,32 +128,18 @@ class Product(Bilinear):
     LSTM (hidden 32, 5 steps, eps 0.1), CROWN-IBP 0.174, 0.156, 0.156; encoder with layer norm, CROWN 916, 1313,
     308; at eps 0.02 0.1077, 0.1070, 0.1076.
     """
+    call, rank = product.call, len(product.call.shape)
+    x, rx = align(product.x.midpoint, 1, rank), align(product.x.radius, 1, rank)
+    y, ry = align(product.y.midpoint, 1, rank), align(product.y.radius, 1, rank)
+    mixture = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()  # which plane: any is sound
+    of_right = product.of_right(x - mixture * rx)
 
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """See `Rule.relax`."""
-        if self.is_affine(call):
-            return super().relax(call, inputs)
-        i, j = self._factor_slots(call)
-        first, second = inputs[i], inputs[j]
-        assert first is not None and second is not None
-        rank = len(call.shape)
-        x, rx = align(first.midpoint, 1, rank), align(first.radius, 1, rank)
-        y, ry = align(second.midpoint, 1, rank), align(second.radius, 1, rank)
-        share = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()  # which plane: any is sound
-        nearest = x - share * rx
-        terms: list[LinearOp | None] = [None] * len(call.shapes)
-        terms[j] = self._diagonal(call, j, nearest)
+    def side(sign: int) -> Affine:
+        of_left = product.of_left(y - sign * mixture * ry)
+        bias = mixture * (sign * x * ry + rx * y) - x * y - sign * rx * ry
+        return product.affine(of_left, of_right, bias.expand(bias.shape[0], *call.shape))
 
-        def side(sign: int) -> Affine:
-            slope = y - sign * share * ry
-            bias = share * (sign * x * ry + rx * y) - x * y - sign * rx * ry
-            terms[i] = self._diagonal(call, i, slope)
-            return Affine(tuple(terms), bias.expand(bias.shape[0], *call.shape))
-
-        return Relaxation(side(1), side(-1))
-
-    def _diagonal(self, call: Call, slot: int, slope: Tensor) -> LinearOp:
-        return Diagonal(slope.expand(slope.shape[0], *call.shape), call.shapes[slot])
+    return Relaxation(side(1), side(-1))
 
 
 # ---------------------------------------------------------------------- by other operators
@@ -201,7 +181,7 @@ def hypot(self: Tensor, other: Tensor) -> Tensor:
 
 ADD = Linear(("self", "other"), sign=_sign, native=Add())
 NEG = Linear(("self",), sign=_sign, native=Add(), selects=True)
-MUL = Product("self", "other", native=Multiply(), fixed=diagonal)
+MUL = Bilinear("self", "other", fixed=diagonal, ranges=product_range, planes=smallest_slopes)
 
 
 def register(registry: OperatorRegistry) -> None:

@@ -16,7 +16,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.base import MODES
+from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.general import General
 from lirpa_core.rules.linear import huge_for_infinite, refuse_slots_outside
@@ -49,15 +49,12 @@ def _aligned(value: Const, rank: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Where:
+class Where(Rule):
     """`where(condition, self, other)`: linear where the condition is constant.
 
     With a perturbed condition the elements for which it is decided take their branch; the others
     lie in the hull of both.
     """
-
-    family = "general"
-    modes = MODES
 
     def check(self, call: Call) -> None:
         """See `Rule.check`."""

@@ -12,12 +12,12 @@ from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
-from lirpa_core.rules.linear import Linear, StructuralOp
+from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp
 
 aten = torch.ops.aten
 
 
-class Convert:
+class Convert(LinearNative):
     """Native code of a conversion to a floating type: the identity, up to rounding.
 
     Bounds of a mask are floating already, so that a conversion of a mask changes nothing either.

@@ -39,6 +39,10 @@ class AlongDim(LinearOp):
         lines.insert(self.dim, self.weight.shape[-1])
         return tuple(lines)
 
+    @property
+    def out_shape(self) -> Shape:
+        return self.in_shape
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._times(self.weight, x, lead)
 

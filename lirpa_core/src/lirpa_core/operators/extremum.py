@@ -27,16 +27,20 @@ class WeightedSum(LinearOp):
     Attributes:
         weight: `[B, *S_in]`; a leading one is shared by all examples.
         dims: Dimensions of `S_in` that are summed.
-        out_shape: `S_out`.
+        shape: `S_out`.
     """
 
     weight: Tensor
     dims: tuple[int, ...]
-    out_shape: Shape
+    shape: Shape
 
     @property
     def in_shape(self) -> Shape:
         return tuple(self.weight.shape[1:])
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.shape
 
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._sum(self.weight * x, lead)
@@ -54,7 +58,7 @@ class WeightedSum(LinearOp):
 
     def _sum(self, x: Tensor, lead: int) -> Tensor:
         out = x.sum([d + lead for d in self.dims]) if self.dims else x
-        return out.reshape(*out.shape[:lead], *self.out_shape)
+        return out.reshape(*out.shape[:lead], *self.shape)
 
 
 # ---------------------------------------------------------------------- of two operands

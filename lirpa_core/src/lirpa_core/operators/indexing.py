@@ -1,10 +1,9 @@
-"""Rules of operators that look elements up at constant places: gather, index, flip, repeat, pad."""
+"""Rules of operators that gather elements at constant places: gather, index, flip, repeat, pad."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from lirpa_core.linear.operators import LinearOp, align
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.index_ranges import require_in_range
-from lirpa_core.rules.linear import Linear, StructuralOp
+from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp
 
 aten = torch.ops.aten
 
@@ -32,11 +31,8 @@ def sources(call: Call) -> Tensor:
     return call.function([numbers[0]], [c.value for c in call.constants]).unsqueeze(0)
 
 
-class Lookup:
+class Gather(LinearNative):
     """Native code of operators each of whose output elements is one element of the only operand."""
-
-    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        return self.part(call, 0, operands[0], lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         places = sources(call).flatten(1)  # [1 or B, m]
@@ -61,8 +57,8 @@ class Lookup:
         return out.reshape(*out.shape[:2], *call.shapes[slot])
 
 
-def lookup_rows(op: LinearOp, A: SelectedRows) -> Coefficients:
-    """Selected rows through a look-up: the places that it reads."""
+def gather_rows(op: LinearOp, A: SelectedRows) -> Coefficients:
+    """Selected rows through a gather: the places that it reads."""
     assert isinstance(op, StructuralOp)
     places = sources(op.call).flatten(1)  # [1 or B, m]
     if places.shape[0] == 1:
@@ -72,11 +68,8 @@ def lookup_rows(op: LinearOp, A: SelectedRows) -> Coefficients:
     return SelectedRows(index, A.values, op.in_shape)
 
 
-class Flip:
+class Flip(LinearNative):
     """Native code of the reversal of dimensions, which undoes itself."""
-
-    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        return self.part(call, 0, operands[0], lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         rank = len(call.shape)
@@ -86,11 +79,8 @@ class Flip:
         return self.part(call, slot, A, 2)
 
 
-class Repeat:
+class Repeat(LinearNative):
     """Native code of tiling."""
-
-    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        return self.part(call, 0, operands[0], lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         return align(x, lead, len(call.shape)).repeat(*([1] * lead), *call["repeats"])
@@ -104,7 +94,7 @@ class Repeat:
         return out.reshape(*A.shape[:2], *call.shapes[slot])
 
 
-class Pad:
+class Pad(LinearNative):
     """Native code of a border of constant width and value; a negative width crops."""
 
     def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
@@ -126,31 +116,27 @@ def take(self: Tensor, index: Tensor) -> Tensor:
     return self.reshape(-1).index_select(0, index.reshape(-1)).reshape(index.shape)
 
 
-@dataclass(frozen=True)
-class Chosen(Linear):
-    """Rule of a look-up along one dimension by a tensor of numbers, which have to lie inside."""
+def require_known_indices(call: Call) -> None:
+    """Refuse indices outside of the dimension that is gathered along (not while `torch.compile` traces).
 
-    def check(self, call: Call) -> None:
-        """See `Rule.check` (numbers are not looked at while `torch.compile` traces).
-
-        Raises:
-            InputError: Naming the node, the number and the range.
-        """
-        super().check(call)
-        index = call["index"]
-        if call.shapes[0] and isinstance(index, Const):
-            dim = call["dim"] % len(call.shapes[0])
-            message = (
-                f"the index {{wrong}} is out of range: dimension {dim} has {{count}} elements, so indices run "
-                "from 0 to {last}."
-            )
-            require_in_range(call, index.value, call.shapes[0][dim], message)
+    Raises:
+        InputError: Naming the node, the number and the range.
+    """
+    index = call["index"]
+    if call.shapes[0] and isinstance(index, Const):
+        dim = call["dim"] % len(call.shapes[0])
+        message = (
+            f"the index {{wrong}} is out of range: dimension {dim} has {{count}} elements, so indices run "
+            "from 0 to {last}."
+        )
+        require_in_range(call, index.value, call.shapes[0][dim], message)
 
 
-LOOKUP = Linear(("self",), native=Lookup())
-CHOSEN = Chosen(("self",), native=Lookup())
+GATHER = Linear(("self",), native=Gather())
+#: Along one dimension, by a tensor of numbers.
+GATHER_ALONG = Linear(("self",), native=Gather(), validate=require_known_indices)
 #: No element is read twice.
-REARRANGE = Linear(("self",), selects=True, native=Lookup())
+REARRANGE = Linear(("self",), selects=True, native=Gather())
 FLIP = Linear(("self",), selects=True, native=Flip())
 REPEAT = Linear(("self",), native=Repeat())
 PAD = Linear(("self",), offset=_borders, selects=True, native=Pad())
@@ -159,15 +145,15 @@ PAD = Linear(("self",), offset=_borders, selects=True, native=Pad())
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and kernels."""
     for op, rule in (
-        (aten.index.Tensor, LOOKUP),
-        (aten.index_select.default, CHOSEN),
-        (aten.gather.default, CHOSEN),
-        (aten.unfold.default, LOOKUP),
+        (aten.index.Tensor, GATHER),
+        (aten.index_select.default, GATHER_ALONG),
+        (aten.gather.default, GATHER_ALONG),
+        (aten.unfold.default, GATHER),
         (aten.repeat.default, REPEAT),
         (aten.diagonal.default, REARRANGE),
         (aten.flip.default, FLIP),
     ):
         registry.register(op, rule)
-        registry.kernel(op, SelectedRows, lookup_rows)
+        registry.kernel(op, SelectedRows, gather_rows)
     registry.register(aten.constant_pad_nd.default, PAD)
     registry.decompose(aten.take.default, take)

@@ -11,22 +11,20 @@ from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, PositionwiseCoefficients, SelectedRows
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.operators import LinearOp, align, sum_to
+from lirpa_core.linear.operators import LinearOp, MatrixOnTheRight, MatrixProduct, align
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import Bilinear, WeightedOp
+from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
 
 aten = torch.ops.aten
 
 #: Elements of the temporary that the exact product of two interval matrices may take at once.
 _CHUNK = 2**24
-#: Elements of a block of a large matrix, which stays in the cache while it is used twice.
-_BLOCK = 2**18
 
 
 @dataclass(frozen=True)
 class MatMul:
-    """Native code of `left @ right`, with the rules of broadcasting that `torch.matmul` has.
+    """What is known of `left @ right`, with the rules of broadcasting that `torch.matmul` has.
 
     A vector is treated as a matrix with one row (left) or one column (right).
 
@@ -40,105 +38,44 @@ class MatMul:
     right: str
     transposed: bool = False
 
-    def apply(self, call: Call, slot: int, weight: Const, x: Tensor, lead: int) -> Tensor | None:
-        is_left = call.slot(self.left) == slot
-        x, w = self._matrices(call, slot, weight, x, lead)
-        out = times(x, w, lead - 1) if is_left else times_from_left(w, x, lead - 1)
-        return out.reshape(*out.shape[:lead], *call.shape)
-
-    def midpoint_radius(
-        self, call: Call, slot: int, weight: Const, center: Tensor, radius: Tensor
-    ) -> tuple[Tensor, Tensor] | None:
-        """Both products block by block of a large matrix, so that the block is read from memory once.
-
-        With few examples reading the matrix is what takes the time, and writing its absolute values takes
-        longer still. While gradients are recorded there is nothing to gain.
-        """
+    def operator(self, call: Call, slot: int, weight: Const) -> LinearOp:
+        """The product as an operator in one factor."""
+        is_left, shape = call.slots.get(self.left) == slot, call.shapes[slot]
         w = weight.value
-        large = w.dim() == 2 and w.numel() > 2 * _BLOCK and w.device.type == "cpu"
-        if not large or weight.batched or call.slot(self.left) != slot or torch.is_grad_enabled():
+        rank = w.dim() - weight.batched
+        if is_left and rank == 2 and not weight.batched:
+            return MatrixOnTheRight(w.mT if self.transposed else w, shape)
+        w = self._as_matrix(w, rank, not is_left)
+        if weight.batched:
+            w = align(w, 1, max(2, len(shape)))
+        stored = self.transposed and not is_left
+        return MatrixProduct(w, (shape, call.shape), is_left, weight.batched, rank == 1, stored)
+
+    def ranges(self, call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
+        """The exact product of two boxes."""
+        i, j = call.slots.get(self.left), call.slots.get(self.right)
+        if i is None or j is None:
             return None
-        inner = 1 if self.transposed else 0  # of the matrix as it is stored
-        step = max(1, _BLOCK // w.shape[1 - inner])
-        blocks = (self._stored(block) for block in w.split(step, inner))
-        middle = spread = center.new_zeros(())
-        for block, c, r in zip(blocks, center.split(step, -1), radius.split(step, -1), strict=True):
-            middle, spread = middle + c @ block, spread + r @ block.abs()
-        return middle, spread
-
-    def transpose(self, call: Call, slot: int, weight: Const, A: Tensor) -> Tensor | None:
-        is_left = call.slot(self.left) == slot
-        shape = call.shapes[slot]
-        dims = (len(shape), _rank(weight)) if is_left else (_rank(weight), len(shape))
-        if dims[1] == 1:
-            A = A.unsqueeze(-1)
-        if dims[0] == 1:
-            A = A.unsqueeze(-2)
-        w = self._weight(call, slot, weight)
-        out = times(A, w.mT, 1) if is_left else self._stored(times_from_left(w.mT, A, 1))
-        if len(shape) == 1:
-            return out.flatten(2).unflatten(-1, (-1, shape[0])).sum(2) if out.dim() > 4 else out.flatten(2)
-        return sum_to(out, shape, lead=2)
-
-    def interval(self, call: Call, x: Interval, y: Interval) -> Interval | None:
-        i, j = call.slot(self.left), call.slot(self.right)
-        assert i is not None and j is not None
-        a, b = (self._as_matrix(end, 1, len(call.shapes[i]), is_left=True) for end in (x.lower, x.upper))
-        c, d = (self._as_matrix(end, 1, len(call.shapes[j]), is_left=False) for end in (y.lower, y.upper))
+        x, y = inputs[i], inputs[j]
+        a, b = (self._as_matrix(end, len(call.shapes[i]), is_left=True) for end in (x.lower, x.upper))
+        c, d = (self._as_matrix(end, len(call.shapes[j]), is_left=False) for end in (y.lower, y.upper))
         rank = max(a.dim(), c.dim()) - 1
         product = _interval_matmul(align(a, 1, rank), align(b, 1, rank), align(c, 1, rank), align(d, 1, rank))
         shape = (product.lower.shape[0], *call.shape)
         return Interval(product.lower.reshape(shape), product.upper.reshape(shape))
 
-    def weight(self, call: Call, slot: int, weight: Const) -> Tensor:
-        """The fixed factor as a matrix, transposed where it is stored so: `[(B,) .., k, n]`."""
-        return self._weight(call, slot, weight)
-
-    def _matrices(self, call: Call, slot: int, weight: Const, x: Tensor, lead: int) -> tuple[Tensor, Tensor]:
-        is_left = call.slot(self.left) == slot
-        x = self._as_matrix(x, lead, len(call.shapes[slot]), is_left)
-        w = self._weight(call, slot, weight)
-        return align(x, lead, w.dim() - weight.batched), w
-
-    def _weight(self, call: Call, slot: int, weight: Const) -> Tensor:
-        """The fixed factor as a matrix; where it has a batch, of the rank that broadcasting needs."""
-        is_left = call.slot(self.left) == slot
-        w = self._as_matrix(weight.value, int(weight.batched), _rank(weight), not is_left)
-        return align(w, 1, max(2, len(call.shapes[slot]))) if weight.batched else w
-
-    def _as_matrix(self, x: Tensor, lead: int, rank: int, is_left: bool) -> Tensor:
+    def _as_matrix(self, x: Tensor, rank: int, is_left: bool) -> Tensor:
         if rank == 1:
             x = x.unsqueeze(-2 if is_left or self.transposed else -1)
-        return x if is_left else self._stored(x)
-
-    def _stored(self, w: Tensor) -> Tensor:
-        return w.mT if self.transposed else w
+        return x.mT if self.transposed and not is_left else x
 
 
-def _rank(weight: Const) -> int:
-    return weight.value.dim() - weight.batched
-
-
-def times(x: Tensor, w: Tensor, extra: int) -> Tensor:
-    """`x @ w`, without a copy of `w` for each of the leading dimensions that only `x` has.
-
-    Args:
-        x: `[*E, .., m, k]`.
-        w: `[.., k, n]`, its leading dimensions broadcastable to those of `x` behind `E`.
-        extra: Number of dimensions `E`.
-    """
-    if w.dim() == 2 or extra == 0:
-        return x @ w
-    out = torch.einsum("r...mk,...kn->r...mn", x.flatten(0, extra - 1), w)
-    return out.reshape(*x.shape[:extra], *out.shape[1:])
-
-
-def times_from_left(w: Tensor, x: Tensor, extra: int) -> Tensor:
-    """`w @ x` for `w` `[.., m, k]` and `x` `[*E, .., k, n]`, like `times`."""
-    if w.dim() == 2 or extra == 0:
-        return w @ x
-    out = torch.einsum("...mk,r...kn->r...mn", w, x.flatten(0, extra - 1))
-    return out.reshape(*x.shape[:extra], *out.shape[1:])
+def matmul_rule(
+    left: str, right: str, additive: tuple[str, ...] = (), *, transposed: bool = False, trailing: bool = False
+) -> Bilinear:
+    """Rule of `left @ right + additive`."""
+    product = MatMul(left, right, transposed)
+    return Bilinear(left, right, additive, product.operator, product.ranges, trailing=trailing)
 
 
 def _interval_matmul(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Interval:
@@ -162,25 +99,11 @@ def _interval_matmul(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Interval:
     return Interval(lower, upper)
 
 
-def matrix_on_the_right(op: LinearOp) -> Tensor | None:
-    """The matrix `[n, k]` of an operator that maps vectors `[*, k]` to `[*, n]`; None for any other."""
-    if not isinstance(op, WeightedOp):  # an additive operand
-        return None
-    native = op.rule.native
-    if (
-        not isinstance(native, MatMul)
-        or op.name != op.rule.left
-        or op.weight.batched
-        or _rank(op.weight) != 2
-    ):
-        return None
-    return native.weight(op.call, op.slot, op.weight).mT  # contiguous rows in a linear layer
-
-
-def matmul_rows(op: LinearOp, A: SelectedRows) -> Coefficients | None:
+def matmul_rows(op: LinearOp, A: SelectedRows) -> Coefficients:
     """Selected rows through a product with a fixed matrix on the right: its columns, without a product."""
-    matrix = matrix_on_the_right(op)
-    return None if matrix is None else PositionwiseCoefficients.of_matrix(A, matrix, op.in_shape)
+    assert isinstance(op, MatrixOnTheRight)
+    # The transpose has contiguous rows in a linear layer.
+    return PositionwiseCoefficients.of_matrix(A, op.weight.mT, op.in_shape)
 
 
 # ---------------------------------------------------------------------- sums of a product and a term
@@ -224,13 +147,11 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return out if bias is None else out + bias
 
 
-LINEAR = Bilinear(
-    "input", "weight", ("bias",), native=MatMul("input", "weight", transposed=True), trailing=True
-)
-MM = Bilinear("self", "mat2", native=MatMul("self", "mat2"))
-MATMUL = Bilinear("self", "other", native=MatMul("self", "other"))
-MV = Bilinear("self", "vec", native=MatMul("self", "vec"))
-DOT = Bilinear("self", "tensor", native=MatMul("self", "tensor"))
+LINEAR = matmul_rule("input", "weight", ("bias",), transposed=True, trailing=True)
+MM = matmul_rule("self", "mat2")
+MATMUL = matmul_rule("self", "other")
+MV = matmul_rule("self", "vec")
+DOT = matmul_rule("self", "tensor")
 
 
 def register(registry: OperatorRegistry) -> None:
@@ -244,8 +165,7 @@ def register(registry: OperatorRegistry) -> None:
         (aten.dot.default, DOT),
     ):
         registry.register(op, rule)
-    for op in (aten.linear.default, aten.mm.default, aten.matmul.default):
-        registry.kernel(op, SelectedRows, matmul_rows)
+    registry.kernel(MatrixOnTheRight, SelectedRows, matmul_rows)
     registry.decompose(aten.addmm.default, addmm)
     registry.decompose(aten.addmv.default, addmv)
     registry.decompose(aten.baddbmm.default, baddbmm)

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
 from lirpa_core.linear.coefficients import Coefficients, PositionwiseCoefficients
-from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.operators import LinearOp, MatrixOnTheRight
 from lirpa_core.operators.arithmetic import factor_of
-from lirpa_core.operators.matmul import matrix_on_the_right
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import StructuralOp
 
 aten = torch.ops.aten
 
 
-@runtime_checkable
-class MovesVectors(Protocol):
-    """Native code of what rearranges elements, and knows when vectors along the last dimension stay whole."""
-
-    def keeps_vectors(self, call: Call) -> bool:
-        """Whether each vector of the output along the last dimension is one of the operand."""
-
-
 def multiply(op: LinearOp, A: PositionwiseCoefficients) -> Coefficients | None:
     """Through a product with a fixed matrix on the right: the product of the matrices."""
-    matrix = matrix_on_the_right(op)
-    return None if matrix is None else A.times(matrix, op.in_shape)
+    assert isinstance(op, MatrixOnTheRight)
+    return A.times(op.weight.mT, op.in_shape)  # contiguous rows in a linear layer
 
 
 def add(op: LinearOp, A: PositionwiseCoefficients) -> Coefficients | None:
@@ -50,8 +40,8 @@ def reshape(op: LinearOp, A: PositionwiseCoefficients) -> Coefficients | None:
 def move(op: LinearOp, A: PositionwiseCoefficients) -> Coefficients | None:
     """Through a rearrangement that keeps vectors whole: look up where each came from."""
     assert isinstance(op, StructuralOp)
-    native: object = op.rule.native
-    if not isinstance(native, MovesVectors) or not native.keeps_vectors(op.call):
+    native = op.rule.native
+    if native is None or not native.keeps_vectors(op.call):
         return None
     numbers = torch.arange(math.prod(op.in_shape), device=A.positions.device).reshape(1, *op.in_shape)
     sources = op.apply(numbers)[..., 0].div(op.in_shape[-1], rounding_mode="floor")
@@ -72,8 +62,7 @@ _MOVES: tuple[Any, ...] = (
 
 def register(registry: OperatorRegistry) -> None:
     """Register this file's kernels."""
-    for op in (aten.linear.default, aten.mm.default, aten.matmul.default):
-        registry.kernel(op, PositionwiseCoefficients, multiply)
+    registry.kernel(MatrixOnTheRight, PositionwiseCoefficients, multiply)
     for op in (
         aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar, aten.rsub.Tensor, aten.rsub.Scalar,
         aten.neg.default,

@@ -13,7 +13,7 @@ from torch import Tensor
 from lirpa_core.graph import Shape
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
-from lirpa_core.rules.linear import Linear
+from lirpa_core.rules.linear import Linear, LinearNative
 
 aten = torch.ops.aten
 
@@ -34,7 +34,7 @@ def kept_shape(shape: Shape, dims: Sequence[int]) -> Shape:
 
 
 @dataclass(frozen=True)
-class Sum:
+class Sum(LinearNative):
     """Native code of sums and means.
 
     Attributes:
@@ -42,9 +42,6 @@ class Sum:
     """
 
     mean: bool = False
-
-    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        return self.part(call, 0, operands[0], lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         dims = [d + lead for d in reduced_dims(call)]
@@ -61,11 +58,8 @@ class Sum:
         return A.expand(*A.shape[:2], *shape)
 
 
-class CumulativeSum:
+class CumulativeSum(LinearNative):
     """Native code of the sums of everything up to each element along one dimension."""
-
-    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        return self.part(call, 0, operands[0], lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         return x if not call.shape else x.cumsum(call["dim"] % len(call.shape) + lead)

@@ -15,16 +15,13 @@ from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Const, Slot
-from lirpa_core.rules.linear import Broadcast, Linear, StructuralOp
+from lirpa_core.rules.linear import Broadcast, Linear, LinearNative, StructuralOp
 
 aten = torch.ops.aten
 
 
-class Reshape:
+class Reshape(LinearNative):
     """Views: the elements keep their order."""
-
-    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        return self.part(call, 0, operands[0], lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         return x.reshape(*x.shape[:lead], *call.shape)
@@ -34,7 +31,7 @@ class Reshape:
 
 
 @dataclass(frozen=True)
-class Permute:
+class Permute(LinearNative):
     """Permutations of the dimensions.
 
     Attributes:
@@ -42,9 +39,6 @@ class Permute:
     """
 
     order: Callable[[Call], Sequence[int]]
-
-    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        return self.part(call, 0, operands[0], lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         return x.permute(*range(lead), *(d + lead for d in self.order(call)))
@@ -71,7 +65,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class BasicIndex:
+class BasicIndex(LinearNative):
     """What basic indexing with slices and numbers does: slice, select, split, unbind.
 
     Attributes:
@@ -79,9 +73,6 @@ class BasicIndex:
     """
 
     index: Callable[[Call], Slice]
-
-    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        return self.part(call, 0, operands[0], lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         at = self.index(call)
@@ -108,7 +99,7 @@ def embed(x: Tensor, dim: int, start: int, stop: int, shape: Shape) -> Tensor:
     return torch.nn.functional.pad(x, [0, 0] * after + [start, shape[dim] - stop])
 
 
-class Cat:
+class Cat(LinearNative):
     """Concatenation; each operand is a block of the output."""
 
     def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from lirpa_core.errors import PluginError
 from lirpa_core.graph import Node
@@ -107,24 +107,15 @@ class LeafModuleEntry:
         Raises:
             PluginError: What makes the rule returned something else.
         """
-        rule: Any = self.rule
-        if not lacking(rule) and not isinstance(rule, type):
-            return cast(Rule, rule)
-        made = rule(whole.module)
-        if made is not None and lacking(made):
+        if isinstance(self.rule, Rule):
+            return self.rule
+        made: object = self.rule(whole.module)
+        if made is not None and not isinstance(made, Rule):
             raise PluginError(
                 f"plugin '{self.plugin}', {whole}: expected a rule (or None) for it, got {made!r} of type "
-                f"{type(made).__qualname__}, which lacks {', '.join(lacking(made))}"
+                f"{type(made).__qualname__}, which is no subclass of lirpa_core.rules.Rule"
             )
-        return cast("Rule | None", made)
-
-
-_RULE_MEMBERS = tuple(name for name in vars(Rule) if not name.startswith("_"))
-
-
-def lacking(rule: object) -> list[str]:
-    """Names of the members of `Rule` that an object does not have."""
-    return [name for name in _RULE_MEMBERS if not hasattr(rule, name)]
+        return made
 
 
 @dataclass(frozen=True, eq=False)

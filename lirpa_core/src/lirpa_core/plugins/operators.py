@@ -23,7 +23,6 @@ from lirpa_core.plugins.entries import (
     PluginInfo,
     Registration,
     RuleFactory,
-    lacking,
 )
 from lirpa_core.plugins.operator_names import (
     Operator,
@@ -34,8 +33,9 @@ from lirpa_core.plugins.operator_names import (
 )
 from lirpa_core.rules.base import MODES, Rule
 
-_RULE_MEMBERS = tuple(name for name in vars(Rule) if not name.startswith("_"))
-_RULE_METHODS = tuple(name for name in _RULE_MEMBERS if name not in ("family", "modes"))
+_RULE_METHODS = tuple(
+    name for name, member in vars(Rule).items() if callable(member) and not name.startswith("_")
+)
 
 
 class OperatorRegistry(Collector):
@@ -96,13 +96,12 @@ class OperatorRegistry(Collector):
         if not _is_subclass(cls, nn.Module):
             self._refuse("module", f"expected a subclass of torch.nn.Module, got {_describe(cls)}")
         what = f"module {cls.__qualname__}"
-        if isinstance(rule, type) or lacking(rule):
-            if not callable(rule) or (isinstance(rule, type) and not lacking(rule)):
-                self._refuse(
-                    what, f"expected a rule, or a function from the module to one, got {_describe(rule)}"
-                )
-        else:
+        if isinstance(rule, Rule):
             self._check_rule(what, rule)
+        elif not callable(rule) or _is_subclass(rule, Rule):
+            self._refuse(
+                what, f"expected a rule, or a function from the module to one, got {_describe(rule)}"
+            )
         self._add(
             self._leaf_modules, what, Registration(cls, LeafModuleEntry(cls, rule, self.plugin), override)
         )
@@ -229,12 +228,11 @@ class OperatorRegistry(Collector):
     def _check_rule(self, what: str, rule: Any) -> None:
         if isinstance(rule, type):
             self._refuse(what, f"expected a rule, got the class {rule.__name__}; pass an instance of it")
-        missing = lacking(rule)
-        if missing:
+        if not isinstance(rule, Rule):
             self._refuse(
                 what,
-                f"expected a rule, an object with {', '.join(_RULE_MEMBERS)}; "
-                f"got {_describe(rule)}, which lacks {', '.join(missing)}",
+                f"expected a rule: an instance of Linear, Bilinear, Unary, General, or of a subclass of "
+                f"lirpa_core.rules.Rule; got {_describe(rule)}",
             )
         for name in _RULE_METHODS:
             if not callable(getattr(rule, name)):

@@ -174,7 +174,7 @@ class Registry:
         return tuple(case for c in self._contributions for case in declared_cases(c))
 
     def rule_for(self, op: object) -> Rule | None:
-        """The rule of an operator, or of a module or function kept `LeafModule`; None where there is none."""
+        """The rule of an operator, or of a module or function kept whole; None where there is none."""
         if isinstance(op, LeafModule):
             whole = self._tables.leaf_modules.get(op.key)
             return None if whole is None else whole.rule_of(op)

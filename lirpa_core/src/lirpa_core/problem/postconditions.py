@@ -27,10 +27,8 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     """
     found: dict[str, Tensor] = {}
     for name, call in problem.calls.items():
-        violation = getattr(problem.rules[name], "domain_violation", None)
-        outside = (
-            violation(call, tuple(intervals[o] for o in call.operands)) if violation is not None else None
-        )
+        inputs = tuple([intervals.get(o) for o in call.operands])
+        outside = problem.rules[name].domain_violation(call, inputs)
         if outside is not None:
             found[name] = outside
     if not found or not bool(torch.stack([v.any() for v in found.values()]).any()):

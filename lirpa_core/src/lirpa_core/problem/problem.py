@@ -167,7 +167,7 @@ def facts_of(
         if None in origins or len(set(origins)) < len(origins):
             continue
         exact.add(name)
-        if getattr(rule, "selects", False) and len(origins) == 1:
+        if rule.selects and len(origins) == 1:
             source[name] = str(origins[0])
     return Facts(
         tuple(reversed(list(calls))),

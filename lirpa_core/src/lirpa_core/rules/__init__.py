@@ -8,18 +8,18 @@ Everything that a rule is written with can be imported from here. A rule is one 
   function and its inflections,
 - `General`: an interval and two affine functions,
 
-or any object with the methods of `Rule`.
+or an instance of a subclass of `Rule`, which has defaults for all methods but two.
 """
 
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.rules.base import MODES, Rule
-from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.base import MODES, Rule, Slope
+from lirpa_core.rules.bilinear import Bilinear, Product, mean_planes
 from lirpa_core.rules.call import Call, Const, Operand, Slot
 from lirpa_core.rules.general import General
 from lirpa_core.rules.leaf_modules import LeafModule
-from lirpa_core.rules.linear import Linear, mixed, negative, positive
+from lirpa_core.rules.linear import Linear, LinearNative, mixed, negative, positive
 from lirpa_core.rules.unary import (
     CONCAVE,
     CONVEX,
@@ -49,13 +49,17 @@ __all__ = [
     "Jump",
     "LeafModule",
     "Linear",
+    "LinearNative",
     "LinearOp",
     "Operand",
+    "Product",
     "Relaxation",
     "Rule",
+    "Slope",
     "Slot",
     "Unary",
     "line_bounds",
+    "mean_planes",
     "mixed",
     "negative",
     "parameter",

@@ -1,8 +1,10 @@
-"""What the engines ask of a rule. Families implement this; most authors never do so by hand."""
+"""What every rule can do: the two methods that it has to have, and defaults for all others."""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -10,26 +12,49 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.rules.call import Call
 
-#: The ways in which an engine can use a rule.
+#: The ways in which a method of bounding can use a rule.
 MODES = ("interval", "backward", "forward")
 
 
-@runtime_checkable
-class Rule(Protocol):
+@dataclass(frozen=True, eq=False)
+class Slope:
+    """A slope (α) of a relaxation that an optimizer may move, one number an element.
+
+    It need not be a slope in the narrow sense: the share of one plane in a mixture of two is stated in the same
+    way, with a range from 0 to 1. Whatever value from the range it takes, the relaxation is sound.
+
+    Attributes:
+        start: The value that `Rule.relax` uses, `[B, *P]` (a leading one is shared by all examples). `P` is the
+            shape that one example's values have: for a function of one variable that of the output.
+        least: The least value worth a try, of a shape that broadcasts to that of `start`.
+        greatest: The greatest value worth a try, likewise. Where it equals `least` there is nothing to choose.
+    """
+
+    start: Tensor
+    least: Tensor
+    greatest: Tensor
+
+
+class Rule(ABC):
     """Bounds of one operator.
+
+    A rule has to say how intervals go through its operator (`interval`) and which affine functions bound it on
+    a box (`relax`). Everything else has a default that is sound, and that a rule replaces where it knows more.
+    The families (`Linear`, `Bilinear`, `Unary`, `General`) are rules; most authors state one of those instead of
+    writing a class.
 
     Attributes:
         family: `"linear"`, `"bilinear"`, `"unary"` or `"general"` (or a plugin's own word).
         modes: The subset of `MODES` that the rule supports.
+        selects: Whether every output element is one input element (or a constant), and none is used twice.
+            Elements that varied independently of each other before such an operator still do so behind it.
     """
 
-    @property
-    def family(self) -> str: ...
+    family: str = "general"
+    modes: tuple[str, ...] = MODES
+    selects: bool = False
 
-    @property
-    def modes(self) -> tuple[str, ...]: ...
-
-    def check(self, call: Call) -> None:
+    def check(self, call: Call) -> None:  # noqa: B027 (nothing to refuse is a good default)
         """Refuse a call that the rule cannot bound, before anything is computed.
 
         Raises:
@@ -38,20 +63,57 @@ class Rule(Protocol):
 
     def is_affine(self, call: Call) -> bool:
         """Whether the operator is affine in its perturbed operands, so that `relax` is exact."""
+        return False
 
     def needs_interval(self, call: Call) -> tuple[bool, ...]:
         """For each perturbed operand, whether `relax` reads its interval."""
-
-    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        """Bounds of the output from bounds of the perturbed operands (IBP)."""
-
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """Affine bounds of the output on the box; `inputs[i]` is None where not needed."""
+        return (True,) * len(call.shapes)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """Which elements of each operand's interval are worth tightening.
 
         Returns:
             One boolean `[B, *S_i]` an operand: False where a tighter interval cannot change the
-            relaxation, such as a ReLU that is known to be active. None means "none of them".
+            relaxation, such as a ReLU that is known to be active. None means "none of them". The default
+            is every element whose interval is not a point.
         """
+        return tuple(None if x is None else x.upper > x.lower for x in inputs)
+
+    def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
+        """Where the box is not inside the domain, as booleans; None if the function is defined everywhere.
+
+        The bounds there are infinite. Who reads this turns it into an error, outside of any compiled region,
+        because that takes a look at the data.
+        """
+        return None
+
+    @abstractmethod
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """Bounds of the output from bounds of the perturbed operands (IBP)."""
+
+    @abstractmethod
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """Affine bounds of the output on the box; `inputs[i]` is None where not needed."""
+
+    def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
+        """The slopes (α) that an optimizer may move, at the values that `relax` chooses.
+
+        Returns:
+            As many as the relaxation has; none, the default, where it has nothing to choose.
+        """
+        return ()
+
+    def relax_with(
+        self, call: Call, inputs: tuple[Interval | None, ...], slopes: Sequence[Tensor]
+    ) -> Relaxation:
+        """Affine bounds like those of `relax`, with given values for the slopes.
+
+        Args:
+            call: The call.
+            inputs: As for `relax`.
+            slopes: One tensor `[B, *P]` for each entry of `slopes(call, inputs)`, in the same order. The result
+                is sound for all values in their ranges, and differentiable in them.
+        """
+        if len(slopes) > 0:
+            raise TypeError(f"{type(self).__name__} has no slopes to choose, got values for {len(slopes)}")
+        return self.relax(call, inputs)

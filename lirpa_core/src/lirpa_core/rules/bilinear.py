@@ -5,140 +5,200 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lirpa_core.graph import Shape
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.operators import Diagonal, LinearOp, align
+from lirpa_core.linear.operators import LinearOp, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.linear import Broadcast, Linear, StructuralOp, refuse_because, refuse_slots_outside
-from lirpa_core.rules.transposition import linear_part, transpose
+from lirpa_core.rules.transposition import CallOp, linear_part
 
 
-class BilinearNative(Protocol):
-    """Hand-written code for a product with one factor fixed, where `vmap` is too slow.
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A product both of whose factors are perturbed: what its planes are chosen from.
 
-    Each method may return None: "not this case", and the generic code runs instead.
+    Attributes:
+        call: The call.
+        inputs: Bounds of the operands, one a slot, None where the rule does not read them.
+        left: Slot of the first factor.
+        right: Slot of the second factor.
+        x: Box of the first factor, `[B, *S_left]`.
+        y: Box of the second factor, `[B, *S_right]`.
+        operator: `(slot, value) -> LinearOp`: the operator in one factor with the other fixed at a value,
+            `[1 or B, *S]`.
     """
 
-    def apply(self, call: Call, slot: int, weight: Const, x: Tensor, lead: int) -> Tensor | None:
-        """`[*L, B, *S_in]` to `[*L, B, *S]` with the other factor fixed at `weight`."""
+    call: Call
+    inputs: tuple[Interval | None, ...]
+    left: int
+    right: int
+    x: Interval
+    y: Interval
+    operator: Callable[[int, Tensor], LinearOp]
 
-    def transpose(self, call: Call, slot: int, weight: Const, A: Tensor) -> Tensor | None:
-        """`[R, B, *S]` to `[R, B, *S_in]`."""
+    def of_left(self, y: Tensor) -> LinearOp:
+        """The operator in the first factor, with the second fixed at `y`."""
+        return self.operator(self.left, y)
 
-    def interval(self, call: Call, x: Interval, y: Interval) -> Interval | None:
-        """The product of two boxes, without the additive arguments."""
+    def of_right(self, x: Tensor) -> LinearOp:
+        """The operator in the second factor, with the first fixed at `x`."""
+        return self.operator(self.right, x)
+
+    def affine(self, of_left: LinearOp, of_right: LinearOp, bias: Tensor) -> Affine:
+        """An affine function of the two factors."""
+        terms: list[LinearOp | None] = [None] * len(self.call.shapes)
+        terms[self.left], terms[self.right] = of_left, of_right
+        return Affine(tuple(terms), bias)
 
 
-@runtime_checkable
-class MidpointRadiusNative(Protocol):
-    """Native code that has a faster way to the operator and its absolute values than one after the other."""
+def mean_planes(product: Product) -> Relaxation:
+    """The mean of McCormick's two planes on each side (McCormick 1976, Math. Programming 10).
 
-    def midpoint_radius(
-        self, call: Call, slot: int, weight: Const, center: Tensor, radius: Tensor
-    ) -> tuple[Tensor, Tensor] | None:
-        """`W·center` and `|W|·radius`, from `[B, *S_in]` to `[B, *S]`; None where there is no faster way."""
+    The same slopes below and above, the smallest worst-case gap, and one pass over the coefficients instead of two.
+    """
+    x, y = product.x, product.y
+    of_left = product.of_left(y.midpoint)
+    center, radius = of_left.apply(x.midpoint), product.of_left(y.radius).apply(x.radius)
+    below = product.affine(of_left, product.of_right(x.midpoint), -center - radius)
+    return Relaxation(below, Affine(below.terms, -center + radius))
 
 
 @dataclass(frozen=True)
-class Bilinear:
+class Bilinear(Rule):
     """Rule of `f(left, right) + additive`, with `f` bilinear and of non-negative structure constants.
 
     Non-negative structure constants means: `f(x, y) = Σ c·xᵢyⱼ` with every `c ≥ 0`, as in products,
     matrix products and convolutions. With one factor fixed the operator is linear; with both
-    perturbed it is bounded by McCormick's planes (McCormick 1976, Math. Programming 10), each a sum
-    of two linear operators.
+    perturbed it is bounded by planes, each a sum of two linear operators.
 
     Attributes:
         left: Name of the first factor's argument.
         right: Name of the second factor's argument.
         additive: Names of arguments that are added to the product.
-        native: Hand-written code for speed.
-        refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
+        fixed: `(call, slot, weight) -> LinearOp | None`: the operator in `slot` with the other factor fixed at
+            `weight`, by hand-written code; None for a case that it does not cover. Default: `vmap` of the
+            operator and its VJP.
+        ranges: `(call, inputs) -> Interval | None`: bounds of the product alone, without the additive arguments,
+            where there are better ones than those from midpoints and radii; None for a case that it does not
+            cover.
+        planes: Chooses the planes of a product of two perturbed factors, without the additive arguments; or says
+            None, for `mean_planes`.
         trailing: Whether the additive arguments broadcast to the output with their dimensions aligned at
             the end, as in ordinary addition; or how many dimensions of the output lie behind theirs, as
             those of space behind a channel. Without it, they are evaluated through the operator.
-        fixed: `(call, slot, weight) -> LinearOp`: the operator in `slot` with the other factor fixed
-            at `weight`, where a more telling operator than `WeightedOp` exists (a `Diagonal`, say).
+        context: Names of further arguments that may be perturbed: the product does not depend on them, but
+            `ranges` and `planes` may learn from their boxes.
+        reads_context: Of these, the names of those whose boxes `planes` reads; default: none.
+        refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
     """
 
     left: str
     right: str
     additive: tuple[str, ...] = ()
-    native: BilinearNative | None = None
-    fixed: Callable[[Call, int, Const], LinearOp] | None = None
+    fixed: Callable[[Call, int, Const], LinearOp | None] | None = None
+    ranges: Callable[[Call, tuple[Interval, ...]], Interval | None] | None = None
+    planes: Callable[[Product], Relaxation | None] | None = None
     trailing: bool | Callable[[Call], int] = False
+    context: tuple[str, ...] = ()
+    reads_context: Callable[[Call], tuple[str, ...]] | None = None
     refuse: Callable[[Call], str | None] | None = None
 
     family = "bilinear"
-    modes = ("interval", "backward", "forward")
 
     def check(self, call: Call) -> None:
         """See `Rule.check`."""
-        refuse_slots_outside(call, (self.left, self.right, *self.additive))
+        refuse_slots_outside(call, (self.left, self.right, *self.additive, *self.context))
         refuse_because(call, self.refuse)
 
     def is_affine(self, call: Call) -> bool:
         """See `Rule.is_affine`."""
-        return call.slot(self.left) is None or call.slot(self.right) is None
+        return self.left not in call.slots or self.right not in call.slots
 
     def needs_interval(self, call: Call) -> tuple[bool, ...]:
         """See `Rule.needs_interval`."""
-        if self.is_affine(call):
+        if self.left not in call.slots or self.right not in call.slots:
             return (False,) * len(call.shapes)
-        factors = (call.slot(self.left), call.slot(self.right))
-        return tuple(i in factors for i in range(len(call.shapes)))
+        names = (self.left, self.right, *(self.reads_context(call) if self.reads_context is not None else ()))
+        read = {call.slots[name] for name in names if name in call.slots}
+        return tuple(i in read for i in range(len(call.shapes)))
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """See `Rule.unstable_inputs`: a factor that is a single point cannot be tightened."""
-        needed = self.needs_interval(call)
+        """See `Rule.unstable_inputs`: a factor that is a single point cannot be tightened.
+
+        What only this rule reads of the context is not worth rows of its own.
+        """
+        if self.is_affine(call):
+            return (None,) * len(call.shapes)
+        factors = (call.slots[self.left], call.slots[self.right])
         return tuple(
-            x.upper > x.lower if x is not None and need else None
-            for x, need in zip(inputs, needed, strict=True)
+            x.upper > x.lower if x is not None and i in factors else None for i, x in enumerate(inputs)
         )
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """See `Rule.interval`."""
-        if self.is_affine(call):
-            affine = self.relax(call, inputs).lower
-            if len(inputs) == 1 and isinstance(affine.terms[0], WeightedOp):
-                return affine.terms[0].interval(inputs[0], affine.bias)
-            if (
-                len(inputs) == 1
-                and isinstance(affine.terms[0], Diagonal)
-                and inputs[0].known_midpoint_radius is not None
-            ):
-                middle, spread = inputs[0].known_midpoint_radius
-                center, radius = affine.terms[0].apply(middle), affine.terms[0].apply_abs(spread)
-                return Interval.from_midpoint_radius(
-                    center if affine.bias is None else center + affine.bias, radius
-                )
-            lower = upper = affine.bias
-            for term, x in zip(affine.terms, inputs, strict=True):
-                if term is None:
-                    continue
-                low, up = term.apply_split(x.lower, x.upper)
-                lower, upper = (low, up) if lower is None or upper is None else (lower + low, upper + up)
-            assert lower is not None and upper is not None
-            return Interval(lower, upper)
-        i, j = self._factor_slots(call)
-        product = self.product(call, inputs[i], inputs[j])
+        found = None if self.ranges is None else self.ranges(call, inputs)
+        if found is None:
+            if self.left not in call.slots or self.right not in call.slots:
+                return _affine_interval(self._affine(call), inputs)
+            found = self._box_product(call, inputs)
         rest = self._additive(call, inputs)
-        return product if rest is None else Interval(product.lower + rest.lower, product.upper + rest.upper)
+        return found if rest is None else Interval(found.lower + rest.lower, found.upper + rest.upper)
 
-    def product(self, call: Call, x: Interval, y: Interval) -> Interval:
-        """Bounds of `f` alone over two boxes: exact where native, else centre and radius."""
-        if self.native is not None:
-            exact = self.native.interval(call, x, y)
-            if exact is not None:
-                return exact
-        i, _ = self._factor_slots(call)
-        f = self._fixed(call, i)
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """See `Rule.relax`."""
+        if self.left not in call.slots or self.right not in call.slots:
+            return Relaxation.exactly(self._affine(call))
+        product = self._product(call, inputs)
+        found = None if self.planes is None else self.planes(product)
+        if found is None:
+            found = mean_planes(product)
+        if not self.additive:
+            return found
+        terms, bias = self._additive_terms(call), self._bias(call)
+        lower = _plus(found.lower, terms, bias)
+        if found.upper.terms is found.lower.terms:  # the same slopes on both sides
+            return Relaxation(lower, Affine(lower.terms, _plus(found.upper, terms, bias).bias))
+        return Relaxation(lower, _plus(found.upper, terms, bias))
+
+    def _affine(self, call: Call) -> Affine:
+        """The operator where at most one factor is perturbed."""
+        slots = call.slots
+        terms: list[LinearOp | None] = [None] * len(call.shapes)
+        if self.left in slots:
+            slot, weight = slots[self.left], call.arguments[self.right]
+        elif self.right in slots:
+            slot, weight = slots[self.right], call.arguments[self.left]
+        else:
+            return Affine(tuple(self._additive_terms(call)), self._bias(call))
+        if len(terms) > 1:
+            terms = self._additive_terms(call)
+        if type(weight) is not Const or not weight.value.is_floating_point():
+            weight = _constant(weight, call)
+        op = None if self.fixed is None else self.fixed(call, slot, weight)
+        terms[slot] = self._generic(call, slot, weight) if op is None else op
+        return Affine(tuple(terms), self._bias(call))
+
+    def _product(self, call: Call, inputs: tuple[Interval | None, ...]) -> Product:
+        i, j = call.slots[self.left], call.slots[self.right]
+        x, y = inputs[i], inputs[j]
+        assert x is not None and y is not None
+
+        def operator(slot: int, value: Tensor) -> LinearOp:
+            shared = value.shape[0] == 1
+            return self._operator(call, slot, Const(value[0] if shared else value, not shared))
+
+        return Product(call, inputs, i, j, x, y, operator)
+
+    def _box_product(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """Bounds of `f` alone over two boxes, from midpoints and radii."""
+        product = self._product(call, inputs)
+        x, y, f = product.x, product.y, product.of_left
         center = f(y.midpoint).apply(x.midpoint)
         radius = (
             f(y.radius).apply(x.midpoint.abs())
@@ -147,150 +207,89 @@ class Bilinear:
         )
         return Interval(center - radius, center + radius)
 
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """See `Rule.relax`."""
-        terms: list[LinearOp | None] = [None] * len(call.shapes)
-        for i in self._additive_slots(call):
-            terms[i] = StructuralOp(call, i, self._joint(call))
-        bias = self._bias(call)
-        if self.is_affine(call):
-            for slot, other in ((call.slot(self.left), self.right), (call.slot(self.right), self.left)):
-                if slot is not None:
-                    terms[slot] = self._with_weight(call, slot, _constant(call[other], call))
-            return Relaxation.exactly(Affine(tuple(terms), bias))
-        i, j = self._factor_slots(call)
-        x, y = inputs[i], inputs[j]
-        assert x is not None and y is not None
-        of_x = self._fixed(call, i)(y.midpoint)
-        # The mean of McCormick's two planes on each side: the same slopes below and above, the
-        # smallest worst-case gap, and one pass over the coefficients instead of two.
-        terms[i], terms[j] = of_x, self._fixed(call, j)(x.midpoint)
-        center, radius = of_x.apply(x.midpoint), self._fixed(call, i)(y.radius).apply(x.radius)
-        base = -center if bias is None else bias - center
-        shared = tuple(terms)
-        return Relaxation(Affine(shared, base - radius), Affine(shared, base + radius))
-
-    def _factor_slots(self, call: Call) -> tuple[int, int]:
-        i, j = call.slot(self.left), call.slot(self.right)
-        assert i is not None and j is not None
-        return i, j
-
-    def _fixed(self, call: Call, slot: int) -> Callable[[Tensor], LinearOp]:
-        """`value [B, *S_other] -> LinearOp` in `slot` with the other factor fixed there."""
-
-        def fix(value: Tensor) -> LinearOp:
-            shared = value.shape[0] == 1
-            return self._with_weight(call, slot, Const(value[0] if shared else value, not shared))
-
-        return fix
-
-    def _with_weight(self, call: Call, slot: int, weight: Const) -> LinearOp:
+    def _operator(self, call: Call, slot: int, weight: Const) -> LinearOp:
+        """The operator in `slot`, with the other factor fixed at `weight`."""
         if self.fixed is not None:
-            return self.fixed(call, slot, weight)
-        return WeightedOp(call, slot, weight, self)
+            op = self.fixed(call, slot, weight)
+            if op is not None:
+                return op
+        return self._generic(call, slot, weight)
 
-    def _joint(self, call: Call) -> Linear:
+    def _generic(self, call: Call, slot: int, weight: Const) -> LinearOp:
+        other = self.right if call.slots.get(self.left) == slot else self.left
+        part = linear_part(call, slot, self.additive)
+        absolute = Const(weight.value.abs(), weight.batched)
+        return CallOp(
+            dataclasses.replace(part, arguments={**part.arguments, other: weight}),
+            dataclasses.replace(part, arguments={**part.arguments, other: absolute}),
+        )
+
+    def _additive_terms(self, call: Call) -> list[LinearOp | None]:
+        terms: list[LinearOp | None] = [None] * len(call.shapes)
+        for name in self.additive:
+            if name in call.slots:
+                slot = call.slots[name]
+                terms[slot] = StructuralOp(call, slot, self._joint())
+        return terms
+
+    def _joint(self) -> Linear:
         names = (self.left, self.right, *self.additive)
         return Linear(names, native=Broadcast()) if self.trailing is True else Linear(names)
 
-    def _additive_slots(self, call: Call) -> list[int]:
-        slots = (call.slot(name) for name in self.additive)
-        return [i for i in slots if i is not None]
-
     def _additive(self, call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
-        bias = self._bias(call)
-        lower = upper = bias
-        for i in self._additive_slots(call):
-            low, up = StructuralOp(call, i, self._joint(call)).apply_split(inputs[i].lower, inputs[i].upper)
-            lower, upper = (low, up) if lower is None or upper is None else (lower + low, upper + up)
+        if not self.additive:
+            return None
+        lower = upper = self._bias(call)
+        for op, x in zip(self._additive_terms(call), inputs, strict=True):
+            if op is not None:
+                low, up = op.apply_split(x.lower, x.upper)
+                lower, upper = (low, up) if lower is None or upper is None else (lower + low, upper + up)
         return None if lower is None or upper is None else Interval(lower, upper)
 
     def _bias(self, call: Call) -> Tensor | None:
         """What no slot enters, broadcast to the output: `[1 or B, *S]`."""
-        if call.slot(self.left) is None and call.slot(self.right) is None:
+        if self.left not in call.slots and self.right not in call.slots:
             return call.evaluate(call.zeros())  # the product itself is constant
-        addends = [call[name] for name in self.additive if isinstance(call[name], Const)]
+        addends: list[Const] = []
+        for name in self.additive:
+            value = call.arguments[name]
+            if type(value) is Const:
+                addends.append(value)
         if not addends:
             return None
+        if self.trailing is True and len(addends) == 1 and not addends[0].batched:
+            return addends[0].value.expand(1, *call.shape)
         if not self.trailing:
             return zero_factors(call, self.left, self.right).evaluate(call.zeros())
         rank, behind = len(call.shape), self.trailing(call) if callable(self.trailing) else 0
         values = [c.value if c.batched else c.value[None] for c in addends]
-        values = [align(v.reshape(*v.shape, *[1] * behind), 1, rank) for v in values]
-        total: Tensor = values[0]
-        for value in values[1:]:
-            total = total + value
+        if behind:
+            values = [v.reshape(*v.shape, *[1] * behind) for v in values]
+        total = align(values[0], 1, rank)
+        for other in values[1:]:
+            total = total + align(other, 1, rank)
         return total.expand(total.shape[0], *call.shape)
 
 
-@dataclass(frozen=True, eq=False)
-class WeightedOp(LinearOp):
-    """A bilinear operator with one factor fixed.
+def _affine_interval(affine: Affine, inputs: tuple[Interval, ...]) -> Interval:
+    first = affine.terms[0]
+    if len(inputs) == 1 and first is not None:
+        return first.interval(inputs[0], affine.bias)
+    lower = upper = affine.bias
+    for term, x in zip(affine.terms, inputs, strict=True):
+        if term is not None:
+            low, up = term.apply_split(x.lower, x.upper)
+            lower, upper = (low, up) if lower is None or upper is None else (lower + low, upper + up)
+    assert lower is not None and upper is not None
+    return Interval(lower, upper)
 
-    Attributes:
-        call: The whole call.
-        slot: The free factor.
-        weight: The fixed factor, shared `[*S_w]` or per example `[B, *S_w]`.
-        rule: The bilinear rule.
-    """
 
-    call: Call
-    slot: int
-    weight: Const
-    rule: Bilinear
-
-    @property
-    def in_shape(self) -> Shape:
-        return self.call.shapes[self.slot]
-
-    @property
-    def key(self) -> Any:
-        return self.call.node.target
-
-    @property
-    def name(self) -> str:
-        """Argument name of the free factor."""
-        return self.rule.left if self.call.slot(self.rule.left) == self.slot else self.rule.right
-
-    def _part(self, weight: Const) -> Call:
-        """The product alone as a call with one slot."""
-        other = self.rule.right if self.name == self.rule.left else self.rule.left
-        part = linear_part(self.call, self.slot, self.rule.additive)
-        return dataclasses.replace(part, arguments={**part.arguments, other: weight})
-
-    def _apply(self, weight: Const, x: Tensor, lead: int) -> Tensor:
-        if self.rule.native is not None:
-            result = self.rule.native.apply(self.call, self.slot, weight, x, lead)
-            if result is not None:
-                return result
-        return self._part(weight).evaluate([x], lead)
-
-    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
-        return self._apply(self.weight, x, lead)
-
-    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
-        return self._apply(Const(self.weight.value.abs(), self.weight.batched), x, lead)
-
-    def interval(self, x: Interval, bias: Tensor | None) -> Interval:
-        """Bounds of the operator plus a bias, which is added to the centre: once, not at either end."""
-        middle, spread = x.midpoint_radius()
-        center, radius = self._ball(middle, spread)
-        return Interval.from_midpoint_radius(center if bias is None else center + bias, radius)
-
-    def _ball(self, center: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-        native: object = self.rule.native
-        if isinstance(native, MidpointRadiusNative):
-            result = native.midpoint_radius(self.call, self.slot, self.weight, center, radius)
-            if result is not None:
-                return result
-        return self.apply(center), self.apply_abs(radius)
-
-    def transpose(self, A: Tensor) -> Tensor:
-        if self.rule.native is not None:
-            result = self.rule.native.transpose(self.call, self.slot, self.weight, A)
-            if result is not None:
-                return result
-        return transpose(self._part(self.weight), A)
+def _plus(affine: Affine, more: list[LinearOp | None], bias: Tensor | None) -> Affine:
+    """An affine function with further terms, in slots of their own, and a further bias."""
+    terms = tuple(mine or other for mine, other in zip(affine.terms, more, strict=True))
+    if bias is None or affine.bias is None:
+        return Affine(terms, affine.bias if bias is None else bias)
+    return Affine(terms, affine.bias + bias)
 
 
 def zero_factors(call: Call, *names: str) -> Call:
@@ -308,7 +307,7 @@ def zero_factors(call: Call, *names: str) -> Call:
 
 def _constant(value: Any, call: Call) -> Const:
     """A fixed factor as a floating tensor: numbers, masks and integers are turned into one."""
-    if not isinstance(value, Const):
+    if type(value) is not Const:
         return Const(torch.as_tensor(value, dtype=call.dtype, device=call.device))
     if value.value.is_floating_point():
         return value

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
@@ -52,6 +52,8 @@ class Call:
         batch: Number of examples `B`.
         device: Where the tensors live.
         dtypes: Element type of each slot; empty where all are that of the output.
+        shape: Shape `S` of one example of the output.
+        slots: Index of the perturbed operand by the name of its argument; without those in lists.
     """
 
     node: Node
@@ -61,14 +63,19 @@ class Call:
     batch: int = 1
     device: torch.device = _CPU
     dtypes: tuple[torch.dtype, ...] = ()
+    shape: Shape = field(init=False)
+    slots: Mapping[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        slots = {}
+        for name, value in self.arguments.items():
+            if type(value) is Slot:
+                slots[name] = value.index
+        object.__setattr__(self, "shape", self.node.shape)
+        object.__setattr__(self, "slots", slots)
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
-
-    @property
-    def shape(self) -> Shape:
-        """Shape `S` of one example of the output."""
-        return self.node.shape
 
     @property
     def dtype(self) -> torch.dtype:
@@ -77,8 +84,7 @@ class Call:
 
     def slot(self, name: str) -> int | None:
         """Index of the perturbed operand passed as argument `name`; None where it is constant."""
-        value = self.arguments.get(name)
-        return value.index if isinstance(value, Slot) else None
+        return self.slots.get(name)
 
     def slot_dtype(self, slot: int) -> torch.dtype:
         """Element type in which a slot's bounds are kept.

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import refuse_because, refuse_slots_outside
 
 
 @dataclass(frozen=True)
-class General:
+class General(Rule):
     """Rule of an operator that is bounded by two affine functions of its operands.
 
     Attributes:
@@ -32,28 +33,16 @@ class General:
     unstable_where: Callable[[Call, tuple[Interval, ...]], tuple[Tensor | None, ...]] | None = None
     refuse: Callable[[Call], str | None] | None = None
 
-    family = "general"
-    modes = ("interval", "backward", "forward")
-
     def check(self, call: Call) -> None:
         """See `Rule.check`."""
         refuse_slots_outside(call, self.over)
         refuse_because(call, self.refuse)
 
-    def is_affine(self, call: Call) -> bool:
-        """See `Rule.is_affine`."""
-        return False
-
-    def needs_interval(self, call: Call) -> tuple[bool, ...]:
-        """See `Rule.needs_interval`."""
-        return (True,) * len(call.shapes)
-
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """See `Rule.unstable_inputs`."""
-        known = _known(inputs)
-        if self.unstable_where is not None:
-            return self.unstable_where(call, known)
-        return tuple(x.upper > x.lower for x in known)
+        if self.unstable_where is None:
+            return super().unstable_inputs(call, inputs)
+        return self.unstable_where(call, _known(inputs))
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """See `Rule.interval`."""

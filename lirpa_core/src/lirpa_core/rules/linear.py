@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,23 +13,34 @@ from torch import Tensor
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.graph import Shape
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.operators import LinearOp, align, sum_to
+from lirpa_core.linear.operators import LinearOp, align, sum_to, times_dense
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Slot
-from lirpa_core.rules.transposition import dense_abs_apply, linear_part, transpose
+from lirpa_core.rules.transposition import linear_part, transpose
 
 
-class LinearNative(Protocol):
+class LinearNative(ABC):
     """Hand-written code for one linear operator, where `vmap` of the operator is too slow."""
 
     def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        """The whole affine operator on operands `[*L, B, *S_i]`: `[*L, B, *S]`."""
+        """The whole affine operator on operands `[*L, B, *S_i]`: `[*L, B, *S]`.
 
+        The default is for operators with one operand that add nothing of their own.
+        """
+        return self.part(call, 0, operands[0], lead)
+
+    @abstractmethod
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         """The linear part in one operand: `[*L, B, *S_i]` to `[*L, B, *S]`."""
 
+    @abstractmethod
     def transpose(self, call: Call, slot: int, A: Tensor) -> Tensor:
         """The transpose of that part: `[R, B, *S]` to `[R, B, *S_i]`."""
+
+    def keeps_vectors(self, call: Call) -> bool:
+        """Whether each vector of the output along the last dimension is one of the operand."""
+        return False
 
 
 def positive(call: Call, slot: int) -> int | None:
@@ -47,7 +59,7 @@ def mixed(call: Call, slot: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Rule):
     """Rule of an operator that is affine in the arguments named by `over`, jointly.
 
     Attributes:
@@ -59,6 +71,9 @@ class Linear:
         selects: Whether every output element is one input element, no element used twice: views,
             permutations and slices. Elements that varied independently still do so then.
         native: Hand-written evaluation and transpose; default: `vmap` of the operator and its VJP.
+        operator: `(call, slot) -> LinearOp`: the linear part in one operand, where a more telling operator exists
+            than one that is evaluated through the call; for operators that add nothing of their own.
+        validate: Raises an error for a call that cannot be bounded, where `refuse` cannot say enough.
         refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
     """
 
@@ -68,14 +83,17 @@ class Linear:
     selects: bool = False
     native: LinearNative | None = None
     refuse: Callable[[Call], str | None] | None = None
+    operator: Callable[[Call, int], LinearOp] | None = None
+    validate: Callable[[Call], None] | None = None
 
     family = "linear"
-    modes = ("interval", "backward", "forward")
 
     def check(self, call: Call) -> None:
         """See `Rule.check`."""
         refuse_slots_outside(call, self.over)
         refuse_because(call, self.refuse)
+        if self.validate is not None:
+            self.validate(call)
 
     def is_affine(self, call: Call) -> bool:
         """See `Rule.is_affine`."""
@@ -91,6 +109,8 @@ class Linear:
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """See `Rule.interval`: exact for independent operands, one pass an end."""
+        if self.operator is not None:
+            return self._by_operators(call, inputs)
         signs = [self.sign(call, i) for i in range(len(inputs))]
         if None not in signs and len(inputs) == 1 and inputs[0].known_midpoint_radius is not None:
             center, radius = inputs[0].known_midpoint_radius
@@ -104,16 +124,22 @@ class Linear:
             lower = self._evaluate(call, [low for low, _ in ends])
             upper = self._evaluate(call, [up for _, up in ends])
             return Interval(lower, upper)
+        return self._by_operators(call, inputs)
+
+    def _by_operators(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         bias = self._bias(call)
         lower = upper = torch.zeros((), dtype=call.dtype, device=call.device) if bias is None else bias
         for i, x in enumerate(inputs):
-            low, up = StructuralOp(call, i, self).apply_split(x.lower, x.upper)
+            low, up = self._operator(call, i).apply_split(x.lower, x.upper)
             lower, upper = lower + low, upper + up
         return Interval(lower, upper)
 
+    def _operator(self, call: Call, slot: int) -> LinearOp:
+        return StructuralOp(call, slot, self) if self.operator is None else self.operator(call, slot)
+
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """See `Rule.relax`: the operator itself."""
-        terms = tuple(StructuralOp(call, i, self) for i in range(len(call.shapes)))
+        terms = tuple([self._operator(call, i) for i in range(len(call.shapes))])
         return Relaxation.exactly(Affine(terms, self._bias(call)))
 
     def _evaluate(self, call: Call, operands: Sequence[Tensor]) -> Tensor:
@@ -156,8 +182,16 @@ class StructuralOp(LinearOp):
         return self.call.shapes[self.slot]
 
     @property
+    def out_shape(self) -> Shape:
+        return self.call.shape
+
+    @property
     def key(self) -> Any:
         return self.call.node.target
+
+    @property
+    def monomial(self) -> bool:
+        return self.rule.selects
 
     def _part(self) -> Call:
         return linear_part(self.call, self.slot, self.rule.over)
@@ -174,7 +208,7 @@ class StructuralOp(LinearOp):
     def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
         sign = self.rule.sign(self.call, self.slot)
         if sign is None:
-            return dense_abs_apply(lambda basis: self.apply(basis, 2), self.in_shape, x, lead)
+            return times_dense(self.matrix(x.dtype, x.device).abs(), x, self.in_shape, lead)
         return self.apply(x, lead) if sign == 1 else -self.apply(x, lead)
 
     def apply_split(self, lower: Tensor, upper: Tensor, lead: int = 1) -> tuple[Tensor, Tensor]:
@@ -190,11 +224,8 @@ class StructuralOp(LinearOp):
         return transpose(self._part(), A)
 
 
-class Broadcast:
+class Broadcast(LinearNative):
     """Native code of what only broadcasts an operand to the output, dimensions aligned at the end."""
-
-    def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
-        return self.part(call, 0, operands[0], lead)
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
         return align(x, lead, len(call.shape)).expand(*x.shape[:lead], *call.shape)

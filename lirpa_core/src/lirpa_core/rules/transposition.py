@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
+from lirpa_core.linear.operators import LinearOp
 from lirpa_core.rules.call import Call, Const, Slot
 
 
@@ -53,6 +54,40 @@ def linear_part(call: Call, slot: int, zeroed: Collection[str]) -> Call:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class CallOp(LinearOp):
+    """A call that is linear in its only slot as an operator, by `vmap` of the operator and its VJP.
+
+    Attributes:
+        call: As `linear_part` gives it.
+        absolute: The same call with coefficients that are the absolute values of its own.
+    """
+
+    call: Call
+    absolute: Call
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.call.shapes[0]
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.call.shape
+
+    @property
+    def key(self) -> Any:
+        return self.call.node.target
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self.call.evaluate([x], lead)
+
+    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self.absolute.evaluate([x], lead)
+
+    def transpose(self, A: Tensor) -> Tensor:
+        return transpose(self.call, A)
+
+
 def transpose(call: Call, A: Tensor) -> Tensor:
     """Pull coefficients through a call that is linear in its only slot, by `vmap` of its VJP.
 
@@ -82,22 +117,3 @@ def transpose(call: Call, A: Tensor) -> Tensor:
     inner = torch.vmap(pull, in_dims=(0, *(0 if c.batched else None for c in call.constants)))
     outer: Callable[..., Tensor] = torch.vmap(inner, in_dims=(0,) + (None,) * len(values))
     return outer(A, *values)
-
-
-def dense_abs_apply(apply: Callable[[Tensor], Tensor], in_shape: Shape, x: Tensor, lead: int) -> Tensor:
-    """Apply `|W|` of a linear function whose signs are unknown, by writing `W` out.
-
-    Args:
-        apply: The function, `[n, 1, *S_in]` to `[n, B, *S_out]`.
-        in_shape: `S_in`.
-        x: `[*L, B, *S_in]`.
-        lead: Leading dimensions of `x`.
-
-    Returns:
-        `[*L, B, *S_out]`.
-    """
-    n = math.prod(in_shape)
-    basis = torch.eye(n, dtype=x.dtype, device=x.device).reshape(n, 1, *in_shape)
-    W = apply(basis).abs()  # [n, B or 1, *S_out]
-    out = torch.einsum("...bn,nbm->...bm", x.reshape(*x.shape[:lead], n), W.reshape(*W.shape[:2], -1))
-    return out.reshape(*out.shape[:-1], *W.shape[2:])

@@ -60,5 +60,5 @@ def test_lines_of_any_slope_are_proved(case: Any) -> None:
     generator = torch.Generator().manual_seed(2)
     k = 10 ** torch.randint(-2, 3, box.lower.shape, generator=generator)
     k = k * torch.randn(box.lower.shape, generator=generator, dtype=torch.float64)
-    lines = case.rule.relax_with(call, (box,), k, k)
+    lines = case.rule.relax_with(call, (box,), (k, k))
     assert not prove_bounds(call, box, None, lines, ulps=ALLOWED_ULPS / 2).findings

@@ -68,7 +68,7 @@ def test_lines_of_any_slope_are_sound(case: Any, dtype: torch.dtype) -> None:
     k = torch.randn(300, 1, 1, generator=g, dtype=dtype) * 10 ** torch.randint(
         -2, 3, (300, 1, 1), generator=g
     )
-    relaxation = case.rule.relax_with(case.call(dtype), (box,), k, k)
+    relaxation = case.rule.relax_with(case.call(dtype), (box,), (k, k))
     assert excess(case, box, relaxation).max() <= ULP
 
 
@@ -77,7 +77,7 @@ def test_lines_of_any_slope_touch(case: Any) -> None:
     width = (box.upper - box.lower).flatten()
     g = torch.Generator().manual_seed(2)
     k = torch.randn(100, 1, 1, generator=g, dtype=torch.float64)
-    relaxation = case.rule.relax_with(case.call(), (box,), k, k)
+    relaxation = case.rule.relax_with(case.call(), (box,), (k, k))
     x = case.samples(box, 1501)
     f = case.value(x)
     for part, side in ((relaxation.lower, 1), (relaxation.upper, -1)):
@@ -181,7 +181,7 @@ def test_gradients_are_finite(case: Any) -> None:
     call = case.call()
     g = torch.Generator().manual_seed(0)
     k = torch.randn(300, 1, 1, generator=g, dtype=torch.float64)
-    relaxations = case.rule.relax(call, (box,)), case.rule.relax_with(call, (box,), k, k)
+    relaxations = case.rule.relax(call, (box,)), case.rule.relax_with(call, (box,), (k, k))
     interval = case.rule.interval(call, (box,))
     outputs = [interval.lower, interval.upper]
     for relaxation in relaxations:
@@ -233,4 +233,4 @@ def test_any_box_any_slope(find: Any, data: st.DataObject) -> None:
     call = case.call()
     assert excess(case, box, case.rule.relax(call, (box,)))[0] <= ULP
     k = torch.full((1, 1, 1), data.draw(st.floats(-1e3, 1e3)), dtype=torch.float64)
-    assert excess(case, box, case.rule.relax_with(call, (box,), k, k))[0] <= ULP
+    assert excess(case, box, case.rule.relax_with(call, (box,), (k, k)))[0] <= ULP

@@ -14,7 +14,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.plugins import default_registry
-from lirpa_core.rules import CONVEX, Arc, Call, Curve, Operand, Unary
+from lirpa_core.rules import CONVEX, Arc, Call, Curve, Operand, Rule, Unary
 from lirpa_core.testing import RuleViolation, check_rule
 from lirpa_core.testing.proof import Jet, Piecewise, Refuted, Smooth, Undecided, line, prove_unary
 
@@ -30,17 +30,16 @@ def rule_of(op: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shifted:
+class Shifted(Rule):
     """A right rule whose lower line (or upper end) is moved a little."""
 
     base: Any
     line: float = 0.0
     end: float = 0.0
     family = "unary"
-    modes = ("interval", "backward", "forward")
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.base, name)
+    def unstable_inputs(self, call: Call, inputs: Any) -> Any:
+        return self.base.unstable_inputs(call, inputs)
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         right = self.base.interval(call, inputs)
@@ -48,7 +47,7 @@ class Shifted:
 
     def relax(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
         chord = self.base.relax(call, inputs).upper.terms[0].slope
-        right = self.base.relax_with(call, inputs, chord, chord)
+        right = self.base.relax_with(call, inputs, (chord, chord))
         bias = right.lower.bias + self.line * inputs[0].width
         return Relaxation(Affine(right.lower.terms, bias), right.upper)
 
@@ -156,7 +155,7 @@ def test_what_cannot_be_proved_is_refused() -> None:
         prove_unary(STRAIGHT, mul, box([0.0], [1.0]), lambda x: x)
 
     class Cumulative(LinearOp):
-        in_shape = (2,)
+        in_shape = out_shape = (2,)
 
         def apply(self, x: Tensor, lead: int = 1) -> Tensor:
             return x.cumsum(-1)

@@ -28,7 +28,7 @@ aten = torch.ops.aten
 
 class UpperFromLower(Relu):
     def relax(self, call, inputs):
-        low, _, _ = self.slopes(inputs[0].lower, inputs[0].upper)
+        low, _, _ = self.lines(inputs[0].lower, inputs[0].upper)
         line = Affine((Diagonal(low, call.shapes[0]),))
         return Relaxation(line, Affine(line.terms))
 
@@ -72,16 +72,16 @@ class InflectionForgotten(Tanh):
 class TooSteepBelow(Relu):
     """A learned slope that nobody kept within [0, 1]."""
 
-    def slopes(self, l, u):
-        low, up, bias = super().slopes(l, u)
+    def lines(self, l, u):
+        low, up, bias = super().lines(l, u)
         return torch.where((l < 0) & (u > 0), torch.full_like(low, 1.05), low), up, bias
 
 
 class FudgeOnThinBoxes(Relu):
     """A constant added to a width, to avoid dividing by zero."""
 
-    def slopes(self, l, u):
-        low, up, bias = super().slopes(l, u)
+    def lines(self, l, u):
+        low, up, bias = super().lines(l, u)
         mixed = (l < 0) & (u > 0)
         chord = u / (u - l + 1e-8)
         return low, torch.where(mixed, chord, up), torch.where(mixed, -chord * l, bias)
@@ -90,23 +90,23 @@ class FudgeOnThinBoxes(Relu):
 class TinyBoxesRoundedAway(Relu):
     """Boxes narrower than 1e-6 count as inactive."""
 
-    def slopes(self, l, u):
-        low, up, bias = super().slopes(l, u)
+    def lines(self, l, u):
+        low, up, bias = super().lines(l, u)
         tiny = u < 1e-6
         return torch.where(tiny, 0, low), torch.where(tiny, 0, up), torch.where(tiny, 0, bias)
 
 
 class HugeBoxesClamped(Relu):
-    def slopes(self, l, u):
-        low, up, bias = super().slopes(l, u)
+    def lines(self, l, u):
+        low, up, bias = super().lines(l, u)
         return low, up, bias.clamp(max=1e4)
 
 
 class InactiveAtTheKink(Relu):
     """`l >= -1e-3` taken for `l >= 0`."""
 
-    def slopes(self, l, u):
-        low, up, bias = super().slopes(l, u)
+    def lines(self, l, u):
+        low, up, bias = super().lines(l, u)
         almost = l >= -1e-3
         return torch.where(almost, 1, low), torch.where(almost, 1, up), torch.where(almost, 0, bias)
 
@@ -133,16 +133,16 @@ class LooserWhenSmaller(Relu):
 
 
 class NanAtAPoint(Relu):
-    def slopes(self, l, u):
-        low, _, bias = super().slopes(l, u)
+    def lines(self, l, u):
+        low, _, bias = super().lines(l, u)
         return low, (u.clamp(min=0) - l.clamp(min=0)) / (u - l), bias
 
 
 class NanGradient(Relu):
     """Finite values, but the branch that is not taken divides by zero."""
 
-    def slopes(self, l, u):
-        low, up, bias = super().slopes(l, u)
+    def lines(self, l, u):
+        low, up, bias = super().lines(l, u)
         mixed = (l < 0) & (u > 0)
         return low, torch.where(mixed, u / (u - l), up), bias
 
@@ -150,8 +150,8 @@ class NanGradient(Relu):
 class WholeBatch(Relu):
     """Sound, but looks at the other examples."""
 
-    def slopes(self, l, u):
-        return super().slopes(l.amin(0, keepdim=True), u.amax(0, keepdim=True))
+    def lines(self, l, u):
+        return super().lines(l.amin(0, keepdim=True), u.amax(0, keepdim=True))
 
 
 class NothingLoose(Relu):
@@ -174,8 +174,8 @@ class LinesSwapped(Relu):
 class ReciprocalOfTheWidth(Relu):
     """Multiplies by one over the width, which overflows if the width is denormal."""
 
-    def slopes(self, l, u):
-        low, up, bias = super().slopes(l, u)
+    def lines(self, l, u):
+        low, up, bias = super().lines(l, u)
         mixed = (l < 0) & (u > 0)
         chord = u * (1 / torch.where(mixed, u - l, 1.0))
         return low, torch.where(mixed, chord, up), torch.where(mixed, -chord * l, bias)
@@ -189,7 +189,7 @@ class TouchesTooHigh(Tanh):
 
     def relax(self, call, inputs):
         (x,) = inputs
-        right = Unary(EXP).relax_with(call, inputs, *2 * (self.chord(x.lower, x.upper),))
+        right = Unary(EXP).relax_with(call, inputs, 2 * (self.chord(x.lower, x.upper),))
         return Relaxation(Affine(right.lower.terms, right.lower.bias + 1e-14 * x.width), right.upper)
 
     def chord(self, l, u):

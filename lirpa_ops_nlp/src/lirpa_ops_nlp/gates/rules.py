@@ -21,7 +21,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Slot
 from lirpa_core.rules.general import General
 from lirpa_core.rules.unary import LOWER, UPPER, Curve, supporting_slope
-from lirpa_ops_nlp.gates.planes import Planes, both_planes, stacked_with_mirror
+from lirpa_ops_nlp.gates.column_generation import Planes, both_planes, stacked_with_mirror
 from lirpa_ops_nlp.gates.surface import Box, CurveTimesValue, GatedTanh, GatedValue, Surface
 from lirpa_ops_nlp.operators import gelu_mul, gelu_tanh_mul, sigmoid_mul, sigmoid_tanh, silu_mul
 
@@ -47,7 +47,7 @@ class Gate:
         return self.surface.range(box_of(call, inputs))
 
     def relax(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-        """See `planes.both_planes`."""
+        """See `column_generation.both_planes`."""
         box = box_of(call, inputs)
         below, above = both_planes(self.surface, box, self.hints(stacked_with_mirror(box)))
         return Relaxation(_affine(call, below, box), _affine(call, above, box))

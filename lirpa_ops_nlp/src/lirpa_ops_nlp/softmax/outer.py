@@ -31,6 +31,10 @@ class OwnMinusOthers(LinearOp):
     def in_shape(self) -> Shape:
         return tuple(self.diagonal.shape[1:])
 
+    @property
+    def out_shape(self) -> Shape:
+        return self.in_shape
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self.diagonal * x - self.weight * self._others(self.vector * x)
 

@@ -188,5 +188,5 @@ def log_softmax_upper(scores: Scores) -> Affine:
     log_sum = torch.logsumexp(_safe(center, scores.dim), scores.dim, keepdim=True)
     log_p = scores.filled(scores.filled(center) - log_sum)
     rest = scores.filled(others(center, scores.dim, scores.live) - log_sum)
-    share = scores.filled(log_p.exp())
-    return Plane(log_p, rest.exp(), torch.ones_like(share)).anchored(scores, share, 0.0)
+    probability = scores.filled(log_p.exp())
+    return Plane(log_p, rest.exp(), torch.ones_like(probability)).anchored(scores, probability, 0.0)

@@ -137,7 +137,8 @@ def add(a: Coefficients, b: Coefficients) -> Coefficients:
 
 def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
     """`Σ_S A·value` for `[R, B, *S]` and `[B, *S]` with broadcasting leading ones: `[R, B]`."""
-    flat, v = flatten(A, 2), flatten(value, 1)  # [R, B, n], [B, n]
+    flat = A.unsqueeze(-1) if A.dim() == 2 else A.flatten(2)  # [R, B, n]
+    v = value.unsqueeze(-1) if value.dim() == 1 else value.flatten(1)  # [B, n]
     if flat.dtype != v.dtype:  # products of matrices do not promote, as sums do
         wide = torch.promote_types(flat.dtype, v.dtype)
         flat, v = flat.to(wide), v.to(wide)

@@ -16,7 +16,19 @@ from torch import Tensor
 
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Const
-from lirpa_core.rules.unary import CONCAVE, CONVEX, Curve, Jump, Unary, parameter
+from lirpa_core.rules.unary import CONCAVE, CONVEX, Curve, Jump, Lines, Unary, chord, parameter
+
+
+def relu_lines(lo: Tensor, hi: Tensor) -> Lines:
+    """Of ReLU: below, the tangent at the midpoint, through zero; above, the chord."""
+    tangent = (lo / 2 + hi / 2 > 0).to(lo.dtype)
+    at_lo, at_hi = torch.relu(lo), torch.relu(hi)
+    slope, valid = chord((lo, at_lo), (hi, at_hi))
+    slope = torch.where(valid, slope, tangent)
+    unstable = (lo < 0) & (hi > 0)
+    slope = torch.where(unstable & slope.detach().isfinite(), slope, tangent)
+    return tangent, None, slope, (at_lo - slope * lo).maximum(at_hi - slope * hi)
+
 
 RELU = Curve(
     f=torch.relu,
@@ -25,6 +37,7 @@ RELU = Curve(
     monotone=1,
     shape=CONVEX,
     homogeneous=True,
+    lines=relu_lines,
 )
 
 ABS = Curve(f=torch.abs, df=torch.sign, corners=(0.0,), shape=CONVEX, homogeneous=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lirpa_core.operators.conformance import (
     activation,
     arithmetic,
-    choice,
+    conditions,
     conversion,
     cumulative,
     extremum,
@@ -23,7 +23,7 @@ from lirpa_core.plugins import ConformanceCases
 def declare(cases: ConformanceCases) -> None:
     """Declare the cases of all rules, structures and perturbations of the core."""
     for group in (
-        activation, arithmetic, matmul, shape, reduction, indexing, scatter, choice, conversion, extremum,
+        activation, arithmetic, matmul, shape, reduction, indexing, scatter, conditions, conversion, extremum,
         cumulative, structures, sets,
     ):  # fmt: skip
         group.declare(cases)

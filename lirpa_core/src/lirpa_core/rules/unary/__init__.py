@@ -8,6 +8,7 @@ from lirpa_core.rules.unary.curve import (
     Arc,
     Curve,
     Jump,
+    Lines,
     Point,
     Position,
     Span,
@@ -16,6 +17,7 @@ from lirpa_core.rules.unary.curve import (
 from lirpa_core.rules.unary.lines import default_slopes, intercept, line_bounds, slope_range, supporting_slope
 from lirpa_core.rules.unary.rule import Unary, parameter
 from lirpa_core.rules.unary.smooth import smooth, smooth_curve
+from lirpa_core.rules.unary.tangent import chord
 
 __all__ = [
     "CONCAVE",
@@ -25,10 +27,12 @@ __all__ = [
     "Arc",
     "Curve",
     "Jump",
+    "Lines",
     "Point",
     "Position",
     "Span",
     "Unary",
+    "chord",
     "clip",
     "default_slopes",
     "intercept",

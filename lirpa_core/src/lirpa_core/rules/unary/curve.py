@@ -28,6 +28,8 @@ Position: TypeAlias = float | Tensor
 Point: TypeAlias = tuple[Tensor, Tensor]
 
 Map: TypeAlias = Callable[[Tensor], Tensor]
+#: `(k_lo, b_lo, k_up, b_up)`: slopes and intercepts of a line below and of one above; None for a zero.
+Lines: TypeAlias = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 Jet: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -116,6 +118,8 @@ class Curve:
         inside: Some point of the domain at which everything is finite.
         singular: Points of the domain where the derivative (or the second) is infinite. An end
             of a box that is there, or all but there, gets no gradient.
+        lines: From `(lo, hi)` to the lines that lose the least area, in closed form; default: they are found from
+            corners and arcs. For a function that is defined everywhere.
     """
 
     f: Map
@@ -129,6 +133,7 @@ class Curve:
     outside: Callable[[Tensor, Tensor], Tensor] | None = None
     inside: float = 1.0
     singular: tuple[float, ...] = ()
+    lines: Callable[[Tensor, Tensor], Lines] | None = None
 
     @property
     def jumps(self) -> bool:
@@ -214,9 +219,10 @@ class Curve:
                 bent = bent | ((lo <= corner.at) & (corner.at <= hi) & (lo < hi))
             else:
                 bent = bent | ((lo < corner) & (corner < hi))
-        for side in (LOWER, UPPER):
-            for span in self.spans(lo, hi, side):
-                bent = bent | (span.start < span.end)
+        if len(self.arcs) > 0:
+            for side in (LOWER, UPPER):
+                for span in self.spans(lo, hi, side):
+                    bent = bent | (span.start < span.end)
         return bent
 
     def _jet(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,14 @@ from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.rules.base import MODES
+from lirpa_core.rules.base import Rule, Slope
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.unary.curve import CONVEX, LOWER, UPPER, Curve
 from lirpa_core.rules.unary.lines import default_slopes, intercept, slope_range
 
 
 @dataclass(frozen=True)
-class Unary:
+class Unary(Rule):
     """Bounds of an operator that applies one function to every element of one operand.
 
     Attributes:
@@ -29,19 +29,16 @@ class Unary:
             constant.
         refuse: Says why a call cannot be bounded, or None; for parameters outside of what `curve`
             can describe.
+        lower_slope: From the slopes of the upper lines to those of the lower ones, where the function is not
+            straight; default: the slopes that lose the least area.
     """
 
     curve: Curve | Callable[[Call], Curve]
     operands: tuple[str, ...] = ()
     refuse: Callable[[Call], str | None] | None = None
+    lower_slope: Callable[[Tensor], Tensor] | None = None
 
-    @property
-    def family(self) -> str:
-        return "unary"
-
-    @property
-    def modes(self) -> tuple[str, ...]:
-        return MODES
+    family = "unary"
 
     def check(self, call: Call) -> None:
         """Refuse perturbed parameters, more than one perturbed operand, and what `refuse` names."""
@@ -57,20 +54,8 @@ class Unary:
         if reason is not None:
             raise UnsupportedOperandError(f"{call}: {reason}")
 
-    def is_affine(self, call: Call) -> bool:
-        """Never: even a straight curve needs a box, for its device and dtype."""
-        return False
-
-    def needs_interval(self, call: Call) -> tuple[bool, ...]:
-        """The lines depend on the box."""
-        return (True,)
-
     def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
-        """Where the box is not inside the domain; None if the function is defined everywhere.
-
-        The bounds there are infinite. For engines to turn into an error, outside of any compiled
-        region, because it takes a look at the data.
-        """
+        """See `Rule.domain_violation`: what the curve says."""
         curve = self._curve(call)
         return None if curve.outside is None else curve.outside(*_ends(call, inputs[0]))
 
@@ -82,44 +67,52 @@ class Unary:
         if outside is not None:
             lower = torch.where(outside, -torch.inf, lower)
             upper = torch.where(outside, torch.inf, upper)
+        if lower.shape[1:] == call.shape == upper.shape[1:]:
+            return Interval(lower, upper)
         return Interval(_full(call, lower), _full(call, upper))
 
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """The two lines that lose the least area."""
+        """The two lines that lose the least area, or what `lower_slope` makes of them."""
         curve = self._curve(call)
         lo, hi, outside = _box(call, curve, inputs[0])
+        shape = call.shapes[0]
+        if curve.lines is not None and self.lower_slope is None and shape == call.shape:
+            k_lo, b_lo, k_up, b_up = curve.lines(lo, hi)
+            return Relaxation(Affine((Diagonal(k_lo, shape),), b_lo), Affine((Diagonal(k_up, shape),), b_up))
         k_lo, k_up = default_slopes(curve, lo, hi)
+        if self.lower_slope is not None:
+            k_lo = torch.where(curve.bent(lo, hi), self.lower_slope(k_up), k_lo)
+            return _lines(call, curve, lo, hi, outside, k_lo, k_up)
         return _lines(call, curve, lo, hi, outside, k_lo, k_up, supporting=True)
 
+    def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
+        """The slopes of the lower and of the upper line; lines of slopes out of the ranges are beaten everywhere."""
+        curve = self._curve(call)
+        lo, hi, _ = _box(call, curve, inputs[0])
+        starts = default_slopes(curve, lo, hi)
+        ranges = (slope_range(curve, lo, hi, LOWER), slope_range(curve, lo, hi, UPPER))
+        return tuple(
+            Slope(_full(call, start), _full(call, least), _full(call, greatest))
+            for start, (least, greatest) in zip(starts, ranges, strict=True)
+        )
+
     def relax_with(
-        self, call: Call, inputs: tuple[Interval | None, ...], k_lo: Tensor, k_up: Tensor
+        self, call: Call, inputs: tuple[Interval | None, ...], slopes: Sequence[Tensor]
     ) -> Relaxation:
-        """The tightest lines of given slopes `[B, *S]` or any shape that broadcasts to it."""
+        """The tightest lines of the given slopes `[B, *S]`, of the lower and of the upper line; sound for any."""
+        k_lo, k_up = slopes
         curve = self._curve(call)
         lo, hi, outside = _box(call, curve, inputs[0])
         return _lines(call, curve, lo, hi, outside, k_lo, k_up)
-
-    def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor, Tensor]:
-        """The slopes `[B, *S]` that `relax` chooses: where an optimiser starts."""
-        curve = self._curve(call)
-        lo, hi, _ = _box(call, curve, inputs[0])
-        k_lo, k_up = default_slopes(curve, lo, hi)
-        return _full(call, k_lo), _full(call, k_up)
-
-    def slope_ranges(
-        self, call: Call, inputs: tuple[Interval | None, ...]
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """The least and the greatest slope `[B, *S]` worth a try, of the lower and of the upper line."""
-        curve = self._curve(call)
-        lo, hi, _ = _box(call, curve, inputs[0])
-        below, above = (slope_range(curve, lo, hi, side) for side in (LOWER, UPPER))
-        return (_full(call, below[0]), _full(call, below[1])), (_full(call, above[0]), _full(call, above[1]))
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """Elements on whose box the function is not one straight line."""
         curve = self._curve(call)
         lo, hi, _ = _box(call, curve, inputs[0])
-        bent = _full(call, curve.bent(lo, hi))
+        bent = curve.bent(lo, hi)
+        if call.shapes[0] == call.shape and bent.dim() > len(call.shape):
+            return (bent,)
+        bent = _full(call, bent)
         shape, extra = call.shapes[0], bent.dim() - 1 - len(call.shapes[0])
         dims = [1 + i for i in range(extra)]
         dims += [1 + extra + i for i, n in enumerate(shape) if n == 1 and bent.shape[1 + extra + i] != 1]
@@ -147,7 +140,12 @@ def _ends(call: Call, box: Interval | None) -> tuple[Tensor, Tensor]:
 
 def _box(call: Call, curve: Curve, box: Interval | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """End points that are safe to compute with, and where they stand in for a box outside the domain."""
-    lo, hi = _ends(call, box)
+    assert box is not None  # needs_interval says so
+    lo, hi, rank = box.lower, box.upper, len(call.shape)
+    if lo.dim() <= rank:
+        lo, hi = align(lo, 1, rank), align(hi, 1, rank)
+    if curve.outside is None and not curve.singular:
+        return lo, hi, None
     outside = None if curve.outside is None else curve.outside(lo, hi)
     if outside is not None:
         lo, hi = torch.where(outside, curve.inside, lo), torch.where(outside, curve.inside, hi)

@@ -13,11 +13,10 @@ from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.operators.arithmetic import factor
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import WeightedOp
 from lirpa_core.rules.call import Slot
 from lirpa_core.rules.linear import StructuralOp
-from lirpa_ops_vision.conv import ConvGeometry
-from lirpa_ops_vision.folding import spatial
+from lirpa_ops_vision.conv import ConvGeometry, Convolution
+from lirpa_ops_vision.image_operators import spatial
 from lirpa_ops_vision.patches.placement import Pair, Placement
 from lirpa_ops_vision.patches.structure import PatchesCoefficients, is_image, placement_of, single_pixels
 from lirpa_ops_vision.windows import WindowSum
@@ -25,20 +24,12 @@ from lirpa_ops_vision.windows import WindowSum
 aten = torch.ops.aten
 
 
-def _slides(op: LinearOp) -> ConvGeometry | None:
-    """Geometry of a two-dimensional convolution of an image with fixed weights; None for others.
-
-    Perturbed weights and a perturbed bias, which is no product, take the dense way.
-    """
-    if (
-        not isinstance(op, WeightedOp)
-        or op.weight.batched
-        or op.name != op.rule.left
-        or not is_image(op.in_shape)
-    ):
+def _slides(op: LinearOp) -> Convolution | None:
+    """A two-dimensional convolution of an image; None for others, which take the dense way."""
+    assert isinstance(op, Convolution)
+    if op.geometry.transposed or op.geometry.dims != 2 or not is_image(op.in_shape):
         return None
-    geometry = ConvGeometry.of(op.call)
-    return None if geometry.transposed or geometry.dims != 2 else geometry
+    return op
 
 
 def _size(op: LinearOp) -> Pair:
@@ -53,11 +44,10 @@ def _through(place: Placement, geometry: ConvGeometry, weight: Tensor, size: Pai
 
 def conv_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None:
     """Patches through a convolution: the windows grow by its kernel and spread by its stride."""
-    geometry = _slides(op)
-    if geometry is None:
+    conv = _slides(op)
+    if conv is None:
         return None
-    assert isinstance(op, WeightedOp)
-    weight = op.weight.value
+    geometry, weight = conv.geometry, conv.weight
     place = _through(A.place, geometry, weight, _size(op))
     if place.covers:
         return None
@@ -68,14 +58,13 @@ def conv_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None:
 
 def conv_rows(op: LinearOp, A: SelectedRows) -> Coefficients | None:
     """Selected rows through a convolution: kernels of the weight, without a product."""
-    geometry = _slides(op)
-    if geometry is None:
+    conv = _slides(op)
+    if conv is None:
         return None
-    assert isinstance(op, WeightedOp)
-    place = _through(placement_of(A), geometry, op.weight.value, _size(op))
+    place = _through(placement_of(A), conv.geometry, conv.weight, _size(op))
     if place.covers:
         return None
-    kernels = _whole_kernels(op.weight.value, geometry)  # [C_out, C, kh, kw]
+    kernels = _whole_kernels(conv.weight, conv.geometry)  # [C_out, C, kh, kw]
     channel = A.index // math.prod(A.shape[-2:])
     values = kernels[channel] * A.values[..., None, None, None]
     return PatchesCoefficients(values, place, op.in_shape, clean=place.inside)
@@ -156,21 +145,21 @@ def average_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None
     place = _through(A.place, geometry, weight, _size(op))
     if place.covers or not is_image(op.in_shape):
         return None
-    divided = A.scale(_shares(op, A.values.dtype))
+    divided = A.scale(_average_weights(op, A.values.dtype))
     assert isinstance(divided, PatchesCoefficients)
     values = divided.cleaned().values
     pulled = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
     return PatchesCoefficients(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 
-def _shares(op: StructuralOp, dtype: torch.dtype) -> Tensor:
+def _average_weights(op: StructuralOp, dtype: torch.dtype) -> Tensor:
     """What each output element multiplies its window by: `[1, *S_out]`, constant where possible."""
     call = op.call
     ones = torch.ones(1, *op.in_shape, dtype=dtype, device=call.device)
-    share = op.apply(ones) / _number_inside(op, ones)
-    first = share.flatten()[:1]
+    weights = op.apply(ones) / _number_inside(op, ones)
+    first = weights.flatten()[:1]
     uniform = not any(spatial(call["padding"], 2)) and not call["ceil_mode"]
-    return first.expand(share.shape) if uniform else share
+    return first.expand(weights.shape) if uniform else weights
 
 
 def _number_inside(op: StructuralOp, ones: Tensor) -> Tensor:
@@ -224,9 +213,8 @@ def window_rows(op: LinearOp, A: SelectedRows) -> Coefficients | None:
 
 def register(registry: OperatorRegistry) -> None:
     """Register this file's kernels."""
-    for op in (aten.conv2d.default, aten.conv2d.padding, aten.convolution.default):
-        registry.kernel(op, SelectedRows, conv_rows, form="patches")
-        registry.kernel(op, PatchesCoefficients, conv_patches)
+    registry.kernel(Convolution, SelectedRows, conv_rows, form="patches")
+    registry.kernel(Convolution, PatchesCoefficients, conv_patches)
     for op in (
         aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar, aten.rsub.Scalar, aten.neg.default,
     ):  # fmt: skip

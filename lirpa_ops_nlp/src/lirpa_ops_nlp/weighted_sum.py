@@ -1,4 +1,4 @@
-"""Rule of `lirpa_nlp::mix`: values mixed by the probabilities of a softmax, whose scores may be known."""
+"""Rule of `lirpa_nlp::softmax_weighted_sum`: values mixed by the probabilities of a softmax, whose scores may be known."""
 
 from __future__ import annotations
 
@@ -16,88 +16,77 @@ from lirpa_core.linear.operators import LinearOp, align, sum_to
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.operators.matmul import MatMul
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import Bilinear
+from lirpa_core.rules.bilinear import Bilinear, Product
 from lirpa_core.rules.call import Call, Const
-from lirpa_core.rules.linear import refuse_slots_outside
-from lirpa_ops_nlp.operators import masked_softmax, mix, projected_product
+from lirpa_ops_nlp.operators import masked_softmax, projected_product, softmax_weighted_sum
 from lirpa_ops_nlp.projections import PROJECTED_PRODUCT, product_of_projections
-from lirpa_ops_nlp.vertices import CHUNK, largest_mix
+from lirpa_ops_nlp.vertices import CHUNK, largest_weighted_sum
 
 aten = torch.ops.aten
 
 
-@dataclass(frozen=True)
-class Mix(Bilinear):
-    """`weights @ value` with `weights ≥ 0` and rows that sum to one (or are zero throughout).
+def weighted_sum_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
+    """Bounds of `weights @ value` with `weights ≥ 0` and rows that sum to one (or are zero throughout).
 
-    The interval is exact for weights anywhere in their box whose sum is one, a fractional knapsack; and where the
-    scores are known that the weights are a softmax of, for scores anywhere in theirs, see `vertices`. The planes use that the sum of the weights is one to take a constant from the values,
-    for each output the mean weighted by the widths of the weights: what is left for the weights' own planes
-    to multiply is smaller.
+    Exact for weights anywhere in their box whose sum is one, a fractional knapsack; and where the scores are
+    known that the weights are a softmax of, for scores anywhere in theirs, see `vertices`.
     """
+    i = call.slots.get("weights")
+    if i is None:
+        return None
+    p, v = inputs[i], _values(call, inputs)
+    shape = (-1, *call.shape)
+    lower, upper = _cheapest(p, v.lower), -_cheapest(p, -v.upper)
+    found = Interval(lower.reshape(shape), upper.reshape(shape))
+    scores = _scores(call, inputs)
+    if scores is None:
+        return found
+    rank = max(scores.lower.dim(), v.lower.dim()) - 1
+    low, up = align(scores.lower, 1, rank), align(scores.upper, 1, rank)
+    least = -largest_weighted_sum(low, up, align(-v.lower, 1, rank))
+    most = largest_weighted_sum(low, up, align(v.upper, 1, rank))
+    return found.intersect(Interval(least.reshape(shape), most.reshape(shape)))
 
-    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        """See `Rule.interval`."""
-        i = call.slot(self.left)
-        if i is None:
-            return super().interval(call, inputs)
-        p, v = inputs[i], self._values(call, inputs)
-        shape = (-1, *call.shape)
-        lower, upper = _cheapest(p, v.lower), -_cheapest(p, -v.upper)
-        found = Interval(lower.reshape(shape), upper.reshape(shape))
-        scores = self._scores(call, inputs)
-        if scores is None:
-            return found
-        rank = max(scores.lower.dim(), v.lower.dim()) - 1
-        low, up = align(scores.lower, 1, rank), align(scores.upper, 1, rank)
-        least = -largest_mix(low, up, align(-v.lower, 1, rank))
-        most = largest_mix(low, up, align(v.upper, 1, rank))
-        return found.intersect(Interval(least.reshape(shape), most.reshape(shape)))
 
-    def check(self, call: Call) -> None:
-        """See `Rule.check`."""
-        refuse_slots_outside(call, (self.left, self.right, "scores"))
+def weighted_sum_planes(product: Product) -> Relaxation:
+    """McCormick's planes that multiply the values by the least weights.
 
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """See `Rule.relax`: McCormick's planes that multiply the values by the least weights."""
-        if self.is_affine(call):
-            return super().relax(call, inputs)
-        i, j = self._factor_slots(call)
-        p, v = inputs[i], inputs[j]
-        assert p is not None and v is not None
-        of_weights, of_values = self._fixed(call, i), self._fixed(call, j)
-        width, alive = p.width, (p.upper > 0).any(-1, keepdim=True)
-        total = width.sum(-1, keepdim=True)
-        share = torch.where(total > 0, width / torch.where(total > 0, total, 1), 1 / p.width.shape[-1])
-        shift = of_weights(v.midpoint).apply(torch.where(alive, share, 0))
-        terms: list[LinearOp | None] = [None] * len(call.shapes)
-        terms[j] = of_values(p.lower)
+    That the sum of the weights is one allows to take a constant from the values, for each output the mean
+    weighted by the widths of the weights: what is left for the weights' own planes to multiply is smaller.
+    """
+    p, v = product.x, product.y
+    width, alive = p.width, (p.upper > 0).any(-1, keepdim=True)
+    total = width.sum(-1, keepdim=True)
+    mean = torch.where(total > 0, width / torch.where(total > 0, total, 1), 1 / p.width.shape[-1])
+    shift = product.of_left(v.midpoint).apply(torch.where(alive, mean, 0))
+    of_values = product.of_right(p.lower)
 
-        def side(end: Tensor) -> Affine:
-            base = of_weights(end)
-            terms[i] = Shifted(base, end, shift)
-            return Affine(tuple(terms), shift - base.apply(p.lower))
+    def side(end: Tensor) -> Affine:
+        base = product.of_left(end)
+        return product.affine(Shifted(base, end, shift), of_values, shift - base.apply(p.lower))
 
-        return Relaxation(side(v.lower), side(v.upper))
+    return Relaxation(side(v.lower), side(v.upper))
 
-    def _scores(self, call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
-        """The box of the scores, of the weights' shape; −∞ at both ends where a score is left out."""
-        i, j = call.slot("scores"), call.slot(self.left)
-        if i is None or j is None:
-            return None
-        low, up, keep, shape = inputs[i].lower, inputs[i].upper, call["keep"], (-1, *call.shapes[j])
-        if isinstance(keep, Const):
-            kept = align(keep.value if keep.batched else keep.value[None], 1, len(call.shapes[i])) != 0
-            low, up = torch.where(kept, low, -math.inf), torch.where(kept, up, -math.inf)
-        return Interval(low.reshape(shape), up.reshape(shape))
 
-    def _values(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        slot = call.slot(self.right)
-        if slot is not None:
-            return inputs[slot]
-        fixed: Const = call[self.right]
-        value = fixed.value if fixed.batched else fixed.value[None]
-        return Interval(value, value)
+def _scores(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
+    """The box of the scores, of the weights' shape; −∞ at both ends where a score is left out."""
+    i, j = call.slots.get("scores"), call.slots.get("weights")
+    if i is None or j is None:
+        return None
+    low, up, keep, shape = inputs[i].lower, inputs[i].upper, call["keep"], (-1, *call.shapes[j])
+    if isinstance(keep, Const):
+        kept = align(keep.value if keep.batched else keep.value[None], 1, len(call.shapes[i])) != 0
+        low, up = torch.where(kept, low, -math.inf), torch.where(kept, up, -math.inf)
+    return Interval(low.reshape(shape), up.reshape(shape))
+
+
+def _values(call: Call, inputs: tuple[Interval, ...]) -> Interval:
+    slot = call.slots.get("value")
+    if slot is not None:
+        return inputs[slot]
+    fixed: Const = call["value"]
+    value = fixed.value if fixed.batched else fixed.value[None]
+    return Interval(value, value)
 
 
 def _cheapest(p: Interval, cost: Tensor) -> Tensor:
@@ -155,6 +144,10 @@ class Shifted(LinearOp):
     def in_shape(self) -> Shape:
         return self.base.in_shape
 
+    @property
+    def out_shape(self) -> Shape:
+        return tuple(self.shift.shape[1:])
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         total = align(x.sum(-1, keepdim=True), lead, self.shift.dim() - 1)
         return self.base.apply(x, lead) - total * self.shift
@@ -169,7 +162,14 @@ class Shifted(LinearOp):
         return self.base.transpose(A) - sum_to(total, (*self.in_shape[:-1], 1), lead=2)
 
 
-MIX = Mix("weights", "value", native=MatMul("weights", "value"))
+WEIGHTED_SUM = Bilinear(
+    "weights",
+    "value",
+    fixed=MatMul("weights", "value").operator,
+    ranges=weighted_sum_range,
+    planes=weighted_sum_planes,
+    context=("scores",),
+)
 
 
 #: Operators whose result has rows of probabilities, and the argument that says along which dimension.
@@ -181,8 +181,8 @@ _SOFTMAXES = {
 }
 
 
-def mix_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
-    """A matrix product whose left factor is a softmax over its last dimension is a mix.
+def weighted_sum_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
+    """A matrix product whose left factor is a softmax over its last dimension is a weighted sum.
 
     Only views that keep the last dimension may stand in between.
     """
@@ -212,12 +212,12 @@ def mix_of_softmax(node: Node, before: Mapping[str, Node]) -> Node | None:
         Argument("scores", given["self"] if known else None),
         Argument("keep", given.get("keep") if known else None),
     )
-    return dataclasses.replace(node, target=mix, arguments=arguments)
+    return dataclasses.replace(node, target=softmax_weighted_sum, arguments=arguments)
 
 
 def known_product(node: Node, before: Mapping[str, Node]) -> Node | None:
     """What is known of the factors of a matrix product: probabilities, or projections."""
-    return mix_of_softmax(node, before) or product_of_projections(node, before)
+    return weighted_sum_of_softmax(node, before) or product_of_projections(node, before)
 
 
 _VIEWS = frozenset({aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.expand.default})
@@ -225,7 +225,7 @@ _VIEWS = frozenset({aten.view.default, aten.reshape.default, aten._unsafe_view.d
 
 def register(registry: OperatorRegistry) -> None:
     """Register what may take the place of a matrix product."""
-    registry.register(mix, MIX)
+    registry.register(softmax_weighted_sum, WEIGHTED_SUM)
     registry.register(projected_product, PROJECTED_PRODUCT)
     for op in (aten.matmul.default, aten.bmm.default):
         registry.fuse(op, known_product)

@@ -90,7 +90,7 @@ def best_slopes(
     for a, b in hints:
         best, _, _ = improve(best, a, b)
     points = _first_triangle(surface, box, qx, qy)
-    shares = _barycentric(points, qx, qy)
+    barycentric = _barycentric(points, qx, qy)
     heights = torch.stack([surface.value(cx + rx * p[0], cy + ry * p[1]) for p in points.unbind()])
     for step in range(EXCHANGES):
         p, q = _slopes(points, heights)
@@ -98,7 +98,9 @@ def best_slopes(
         best, x, y = improve(best, a, b)
         if step + 1 < EXCHANGES:
             entering = torch.stack([_per_unit(x - cx, rx).clamp(-1, 1), _per_unit(y - cy, ry).clamp(-1, 1)])
-            points, shares, heights = _exchange(points, shares, heights, entering, surface.value(x, y))
+            points, barycentric, heights = _exchange(
+                points, barycentric, heights, entering, surface.value(x, y)
+            )
     assert best is not None
     # The values so far are rough, and a rough idea may prefer what is worse than a hint.
     chosen: _Search | None = None
@@ -149,14 +151,14 @@ def _slopes(points: Tensor, heights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _exchange(
-    points: Tensor, shares: Tensor, heights: Tensor, entering: Tensor, height: Tensor
+    points: Tensor, barycentric: Tensor, heights: Tensor, entering: Tensor, height: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Let a point in for the one that keeps the target inside the triangle."""
     its = _barycentric(points, entering[0], entering[1])
-    ratio = torch.where(its > 1e-9, shares / torch.where(its > 1e-9, its, 1), torch.inf)
+    ratio = torch.where(its > 1e-9, barycentric / torch.where(its > 1e-9, its, 1), torch.inf)
     amount, leaving = ratio.min(0)
     amount = torch.where(amount.isfinite(), amount, 0)
-    out = torch.arange(3, device=shares.device).reshape(3, *[1] * (shares.dim() - 1)) == leaving
-    shares = torch.where(out, amount, (shares - amount * its).clamp(min=0))
+    out = torch.arange(3, device=barycentric.device).reshape(3, *[1] * (barycentric.dim() - 1)) == leaving
+    barycentric = torch.where(out, amount, (barycentric - amount * its).clamp(min=0))
     points = torch.where(out.unsqueeze(1), entering, points)
-    return points, shares, torch.where(out, height, heights)
+    return points, barycentric, torch.where(out, height, heights)

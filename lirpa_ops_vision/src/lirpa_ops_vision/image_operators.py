@@ -11,9 +11,10 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.rules.call import Call
+from lirpa_core.rules.linear import LinearNative
 
 
-def fold(x: Tensor, rank: int) -> Tensor:
+def as_images(x: Tensor, rank: int) -> Tensor:
     """`[*L, *image]` to `[N, *image]`, with `rank` dimensions in `image`; all others become one."""
     return x.reshape(-1, *x.shape[x.dim() - rank :])
 
@@ -32,7 +33,7 @@ class ImageRank(Protocol):
 
 
 @dataclass(frozen=True)
-class Folded:
+class ImageOperator(LinearNative):
     """Native code of linear image operators: everything before the image is one long batch.
 
     Attributes:
@@ -49,7 +50,7 @@ class Folded:
 
     def transpose(self, call: Call, slot: int, A: Tensor) -> Tensor:
         out_rank = self._out_rank(call)
-        flat = fold(A, out_rank)
+        flat = as_images(A, out_rank)
         image: Shape = call.shapes[slot][len(call.shapes[slot]) - self.rank(call) :]
         zero = A.new_zeros(1, *image).expand(flat.shape[0], *image)
         pullback: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(lambda x: self._images(call, x), zero)[1]
@@ -57,7 +58,7 @@ class Folded:
         return pulled.reshape(*A.shape[:2], *call.shapes[slot])
 
     def _run(self, call: Call, x: Tensor, lead: int) -> Tensor:
-        return self._images(call, fold(x, self.rank(call))).reshape(*x.shape[:lead], *call.shape)
+        return self._images(call, as_images(x, self.rank(call))).reshape(*x.shape[:lead], *call.shape)
 
     def _images(self, call: Call, x: Tensor) -> Tensor:
         return call.function([x], [c.value for c in call.constants])

@@ -22,7 +22,7 @@ class Alternatives:
 
     Attributes:
         mask: Which of the `S` alternatives exist: boolean `[B, P, S]`; `B` of one is shared.
-        costs: LeafModule prices, not negative, `[B, P, S]`; None: all cost one.
+        costs: Whole prices, not negative, `[B, P, S]`; None: all cost one.
         budget: What the choices may cost together.
     """
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lirpa_perturbations.choice import Alternatives
+from lirpa_perturbations.knapsack import Alternatives
 
 
 @pytest.mark.parametrize("priced", [False, True])

@@ -1,0 +1,145 @@
+"""Products with a fixed matrix, from the right or from the left, with the broadcasting of `torch.matmul`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lirpa_core.graph import Shape
+from lirpa_core.linear.operators.base import LinearOp
+from lirpa_core.linear.operators.broadcasting import align, sum_to
+
+#: Elements of a block of a large matrix, which stays in the cache while it is used twice.
+_BLOCK = 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixOnTheRight(LinearOp):
+    """`x ↦ x @ matrix` for vectors along the last dimension: a linear layer, one matrix for all examples.
+
+    Attributes:
+        weight: `[k, n]`.
+        shape: `S_in`, which ends in `k`.
+    """
+
+    weight: Tensor
+    shape: Shape
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.shape
+
+    @property
+    def out_shape(self) -> Shape:
+        return (*self.shape[:-1], self.weight.shape[1])
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        return x @ self.weight
+
+    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
+        return x @ self.weight.abs()
+
+    def transpose(self, A: Tensor) -> Tensor:
+        return A @ self.weight.mT
+
+    def midpoint_radius(self, midpoint: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """Both products block by block of a large matrix, so that the block is read from memory once.
+
+        With few examples reading the matrix is what takes the time, and writing its absolute values takes
+        longer still. While gradients are recorded there is nothing to gain.
+        """
+        w = self.weight
+        if w.numel() <= 2 * _BLOCK or w.device.type != "cpu" or torch.is_grad_enabled():
+            return midpoint @ w, radius @ w.abs()
+        step = max(1, _BLOCK // w.shape[1])
+        middle = spread = midpoint.new_zeros(())
+        blocks = zip(w.split(step), midpoint.split(step, -1), radius.split(step, -1), strict=True)
+        for block, c, r in blocks:
+            middle, spread = middle + c @ block, spread + r @ block.abs()
+        return middle, spread
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixProduct(LinearOp):
+    """`x ↦ x @ weight` or `x ↦ weight @ x`, in general: matrices by example, by dimension, and vectors.
+
+    A vector is treated as a matrix with one row (left) or one column (right).
+
+    Attributes:
+        weight: The fixed factor as a matrix, `[.., p, q]`; where it is `batched`, `[B, .., p, q]` with at least as
+            many dimensions behind the batch as `S_in` has, and two.
+        in_shape: `S_in`.
+        out_shape: `S_out`.
+        left: Whether `x` is the left factor.
+        batched: Whether the fixed factor differs between examples.
+        vector: Whether the fixed factor was given as a vector.
+        transposed: Whether `x`, as the right factor, is stored transposed.
+    """
+
+    weight: Tensor
+    shapes: tuple[Shape, Shape]
+    left: bool
+    batched: bool = False
+    vector: bool = False
+    transposed: bool = False
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.shapes[0]
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.shapes[1]
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self._times(self.weight, x, lead)
+
+    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self._times(self.weight.abs(), x, lead)
+
+    def _times(self, w: Tensor, x: Tensor, lead: int) -> Tensor:
+        if len(self.in_shape) == 1:
+            x = x.unsqueeze(-2 if self.left or self.transposed else -1)
+        x = align(x if self.left else self._stored(x), lead, w.dim() - self.batched)
+        out = times(x, w, lead - 1) if self.left else times_from_left(w, x, lead - 1)
+        return out.reshape(*out.shape[:lead], *self.out_shape)
+
+    def transpose(self, A: Tensor) -> Tensor:
+        vectors = (len(self.in_shape) == 1, self.vector)
+        left_vector, right_vector = vectors if self.left else vectors[::-1]
+        if right_vector:
+            A = A.unsqueeze(-1)
+        if left_vector:
+            A = A.unsqueeze(-2)
+        w, shape = self.weight.mT, self.in_shape
+        out = times(A, w, 1) if self.left else self._stored(times_from_left(w, A, 1))
+        if len(shape) == 1:
+            return out.flatten(2).unflatten(-1, (-1, shape[0])).sum(2) if out.dim() > 4 else out.flatten(2)
+        return sum_to(out, shape, lead=2)
+
+    def _stored(self, x: Tensor) -> Tensor:
+        return x.mT if self.transposed else x
+
+
+def times(x: Tensor, w: Tensor, extra: int) -> Tensor:
+    """`x @ w` where `x` has `extra` leading dimensions that `w` has not.
+
+    Args:
+        x: `[*E, .., m, k]`.
+        w: `[.., k, n]`, its leading dimensions broadcastable to those of `x` behind `E`.
+        extra: Number of dimensions `E`.
+    """
+    if w.dim() == 2 or extra == 0:
+        return x @ w
+    out = torch.einsum("r...mk,...kn->r...mn", x.flatten(0, extra - 1), w)
+    return out.reshape(*x.shape[:extra], *out.shape[1:])
+
+
+def times_from_left(w: Tensor, x: Tensor, extra: int) -> Tensor:
+    """`w @ x` for `w` `[.., m, k]` and `x` `[*E, .., k, n]`, like `times`."""
+    if w.dim() == 2 or extra == 0:
+        return w @ x
+    out = torch.einsum("...mk,r...kn->r...mn", w, x.flatten(0, extra - 1))
+    return out.reshape(*x.shape[:extra], *out.shape[1:])
