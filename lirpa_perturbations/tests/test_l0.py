@@ -13,9 +13,9 @@ from lirpa_core import BoundedModule, BoundedTensor
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_core.methods.methods import METHODS
-from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationL0Norm
 from lirpa_perturbations.conformance import PIXELS
+from lirpa_testing import check_perturbation
 
 F64 = torch.float64
 

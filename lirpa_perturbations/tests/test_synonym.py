@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lirpa_core import BoundedTensor
 from lirpa_core.linear.coefficients import DenseCoefficients, PositionwiseCoefficients, SelectedRows
-from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationSynonym
+from lirpa_testing import check_perturbation
 
 #: Three sentences: full, one with padding, one without any substitute.
 MASK = torch.tensor(

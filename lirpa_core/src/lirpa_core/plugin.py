@@ -19,7 +19,7 @@ from lirpa_core.operators import (
 )
 from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
-from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, hookimpl
 
 LIRPA_API_VERSION = 1
 
@@ -39,11 +39,3 @@ def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models of the core."""
     registry.register("joint", PerturbationJoint)
     registry.register("lp", PerturbationLpNorm)
-
-
-@hookimpl
-def lirpa_conformance_cases(cases: ConformanceCases) -> None:
-    """Declare calls to try the rules on."""
-    from lirpa_core.operators.conformance import declare  # which nobody else needs
-
-    declare(cases)

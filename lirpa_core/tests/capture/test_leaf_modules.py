@@ -15,7 +15,7 @@ from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, Perturbat
 from lirpa_core.errors import CaptureError, PluginConflictError, PluginError
 from lirpa_core.plugins import OperatorRegistry, Registry, build_registry, default_registry, hookimpl
 from lirpa_core.rules import Bilinear, Call, Interval, LeafModule, Linear, Operand, Unary, mixed, smooth
-from lirpa_core.testing import check_rule
+from lirpa_testing import check_rule
 
 
 class Doubled(nn.Module):

@@ -10,9 +10,9 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import align
-from lirpa_core.operators.conformance.choice import CONSTANT
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing.core_cases.choice import CONSTANT
 
 aten = torch.ops.aten
 WHERE = default_registry().rule_for(aten.where.self)

@@ -8,9 +8,9 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.operators import cumulative
-from lirpa_core.operators.conformance.cumulative import ARGS, OPS, accumulated
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing.core_cases.cumulative import ARGS, OPS, accumulated
 
 aten = torch.ops.aten
 

@@ -6,9 +6,9 @@ from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.operators import scatter
-from lirpa_core.operators.conformance.scatter import CASES
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing.core_cases.scatter import CASES
 
 aten = torch.ops.aten
 INT64_MAX = 2**63 - 1

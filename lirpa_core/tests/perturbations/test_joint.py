@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationJoint, PerturbationLpNorm
 from lirpa_core.errors import PerturbationError
 from lirpa_core.methods.methods import METHODS
-from lirpa_core.testing import check_perturbation
+from lirpa_testing import check_perturbation
 
 F64 = torch.float64
 BALLS: dict[str, dict[str, Any]] = {

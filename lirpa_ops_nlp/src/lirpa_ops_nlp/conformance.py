@@ -8,7 +8,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lirpa_core.plugins import ConformanceCases
 from lirpa_core.rules.call import Call, Operand
 from lirpa_ops_nlp.operators import (
     gelu_mul,
@@ -22,6 +21,7 @@ from lirpa_ops_nlp.operators import (
     sigmoid_tanh,
     silu_mul,
 )
+from lirpa_testing import ConformanceCases
 
 aten = torch.ops.aten
 

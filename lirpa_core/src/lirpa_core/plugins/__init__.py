@@ -1,13 +1,5 @@
 """Plugins, and the registry of what they bring: rules, decompositions, kernels, perturbations."""
 
-from lirpa_core.plugins.conformance import (
-    AnyCase,
-    CoefficientsCase,
-    ConformanceCases,
-    ModelCase,
-    RuleCase,
-    SetCase,
-)
 from lirpa_core.plugins.entries import (
     DecompositionEntry,
     KernelEntry,
@@ -36,13 +28,9 @@ from lirpa_core.plugins.registry import Registry
 
 __all__ = [
     "LIRPA_API_VERSION",
-    "AnyCase",
-    "CoefficientsCase",
-    "ConformanceCases",
     "DecompositionEntry",
     "KernelEntry",
     "LeafModuleEntry",
-    "ModelCase",
     "Operator",
     "OperatorEntry",
     "OperatorLike",
@@ -53,9 +41,7 @@ __all__ = [
     "PluginInfo",
     "PluginWarning",
     "Registry",
-    "RuleCase",
     "RuleFactory",
-    "SetCase",
     "build_registry",
     "default_registry",
     "hookimpl",
