@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from registered import BAD, BELL, GOOD, Cube, bell, plugin, registry_of, steps
 from torch import Tensor
 
 from lirpa_core import PerturbationLpNorm
-from lirpa_core.cli.group import cli
 from lirpa_core.errors import OptionError, PluginError
 from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows
-from lirpa_core.plugins import Registry, build_registry, hookimpl
-from lirpa_core.rules import Bilinear, Call, Linear, Operand, Unary, mixed, smooth
+from lirpa_core.plugins import hookimpl
+from lirpa_core.rules import Call, Linear, Operand, Unary
 from lirpa_testing import plugin as kit
 from lirpa_testing.conformance import (
     ConformanceCases,
@@ -32,67 +31,6 @@ from lirpa_testing.conformance import (
 from lirpa_testing.profiles import PROFILES, Profile, profile_of
 
 aten = torch.ops.aten
-
-
-def steps(x: Tensor) -> Tensor:
-    return x[..., 1:] - x[..., :-1]
-
-
-def bell(x: Tensor) -> Tensor:
-    return torch.exp(-x * x)
-
-
-def scaled(x: Tensor, by: Tensor) -> Tensor:
-    return x * by
-
-
-def falls(x: Tensor) -> Tensor:
-    return x[..., :-1] - x[..., 1:]
-
-
-def product(x: Tensor, by: Tensor) -> Tensor:
-    return x * by
-
-
-class Cube(torch.nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x**3
-
-
-def plugin(name: str, *registrations: Any, cases: Any = None) -> ModuleType:
-    module = ModuleType(name)
-
-    @hookimpl
-    def operators(registry: Any) -> None:
-        for kind, key, rule in registrations:
-            getattr(registry, kind)(key, rule)
-
-    vars(module).update(LIRPA_API_VERSION=1, lirpa_register_operators=operators)
-    if cases is not None:
-
-        @hookimpl
-        def declared(cases: ConformanceCases) -> None:
-            given(cases)
-
-        given = cases
-        vars(module)["lirpa_conformance_cases"] = declared
-    return module
-
-
-def registry_of(*modules: ModuleType) -> Registry:
-    return build_registry(modules, entry_points=False)
-
-
-BELL = smooth(bell, inflections=[-(0.5**0.5), 0.5**0.5])
-GOOD = plugin(
-    "good",
-    ("function", bell, BELL),
-    ("function", steps, Linear(("x",), sign=mixed)),
-    ("function", scaled, Bilinear("x", "by")),
-    ("module", Cube, lambda module: smooth(lambda x: x**3, inflections=[0.0])),
-    cases=lambda cases: cases.add("two factors", Call.of(scaled, Operand((2,)), Operand((2,)))),
-)
-BAD = plugin("bad", ("function", falls, Linear(("x",))), ("function", product, Bilinear("x", "by")))
 
 
 def report_of(*modules: ModuleType, profile: str = "fast") -> Report:
@@ -261,53 +199,3 @@ def test_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
         profile_of()
     with pytest.raises(OptionError, match="examples of a profile must be at least 1"):
         Profile("none", examples=0)
-
-
-# ---------------------------------------------------------------------- the command
-
-
-def lirpa(*arguments: str, registry: Registry) -> Result:
-    return CliRunner().invoke(cli, ["check", *arguments], obj=registry, prog_name="lirpa")
-
-
-def test_the_command_prints_the_report_and_fails() -> None:
-    registry = registry_of(GOOD, BAD)
-    good = lirpa("good", "--profile", "fast", "-k", "bell", registry=registry)
-    assert good.exit_code == 0, good.output
-    head, *rows = good.stdout.splitlines()
-    assert head.split()[:3] == ["plugin", "subject", "mode"] and len(rows) == 4
-    assert "1 subjects" in rows[-1] and "0 failed" in rows[-1]
-    bad = lirpa("--all", "--profile", "fast", "--json", registry=registry)
-    assert bad.exit_code == 1
-    data = json.loads(bad.stdout)
-    assert not data["passed"] and {row["plugin"] for row in data["rows"] if row["failed"]} == {"bad"}
-
-
-def test_bad_usage() -> None:
-    registry = registry_of(GOOD)
-    for arguments, says in (
-        ((), "name one or more packages, or say --all"),
-        (("good", "--all"), "name one or more packages, or say --all"),
-        (("nowhere",), "no plugin, distribution or module 'nowhere'"),
-        (("good", "--profile", "hard"), "there is no profile 'hard'"),
-        (("good", "-k", "zzz"), "nothing that is registered has 'zzz'"),
-    ):
-        result = lirpa(*arguments, registry=registry)
-        assert result.exit_code == 2
-        assert says in result.stderr
-
-
-def test_results_are_saved_and_not_run_again(tmp_path: Path) -> None:
-    registry, file = registry_of(GOOD), tmp_path / "results.json"
-    arguments = ("good", "--profile", "fast", "--save", str(file))
-    first = lirpa(*arguments, "-k", "bell", registry=registry)
-    assert first.exit_code == 0
-    lines = file.read_text().splitlines()
-    assert len(lines) == 2 and json.loads(lines[1])["subject"].endswith("bell")
-    changed = json.loads(lines[1]) | {"examples": 12345}
-    file.write_text(f"{lines[0]}\n{json.dumps(changed)}\n")
-    assert "12345" in lirpa(*arguments, registry=registry).stdout
-    other = lirpa("good", "--profile", "ci", "--save", str(file), registry=registry)
-    assert other.exit_code == 2 and "results of another run" in other.stderr
-    file.write_text("nonsense\n")
-    assert "no file that `lirpa check --save` wrote" in lirpa(*arguments, registry=registry).stderr

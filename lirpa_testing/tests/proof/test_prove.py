@@ -136,12 +136,6 @@ def test_undecided_is_no_success() -> None:
     assert report.sampled > 0
 
 
-def test_without_python_flint_there_are_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lirpa_testing.rules.proving.find_spec", lambda name: None)
-    report = check_rule(rule_of(aten.relu.default), aten.relu.default, examples=7, regimes=["wide"])
-    assert report.proved == 0 and report.sampled > 0
-
-
 def test_nothing_is_known_outside_of_the_domain() -> None:
     call = Call.of(aten.exp.default, Operand((1,)))
     proof = prove_unary(rule_of(aten.exp.default), call, box([-2.0], [-1.0]), lambda x: x.log())

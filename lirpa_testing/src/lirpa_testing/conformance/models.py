@@ -8,12 +8,10 @@ from torch import Tensor, nn
 from lirpa_core.plugins import Registry
 from lirpa_testing.conformance.cases import ModelCase
 from lirpa_testing.conformance.outcome import ModeResult
+from lirpa_testing.methods import few_steps, method_names
 from lirpa_testing.profiles import Profile
 from lirpa_testing.report import Violation
 from lirpa_testing.tolerance import allowance
-
-#: Methods that a model is bounded with.
-METHODS = ("IBP", "forward", "CROWN-IBP", "CROWN")
 
 _POINTS = 16
 
@@ -44,9 +42,9 @@ def check_model(
     model = case.make().double().eval()
     generator = torch.Generator().manual_seed(seed)
     repeats = max(1, -(-min(profile.examples, 1024) // (len(case.eps) * len(case.x))))
-    bounded = BoundedModule(model, case.x, registry=registry)
+    bounded = BoundedModule(model, case.x, registry=registry, bound_opts=few_steps())
     _require_exercised(case, bounded, model, registry)
-    gaps: dict[str, list[float]] = {method: [] for method in METHODS}
+    gaps: dict[str, list[float]] = {method: [] for method in method_names()}
     noise = torch.randn(repeats, *case.x.shape, dtype=torch.float64, generator=generator)
     noise[0] = 0
     x = (case.x + noise).flatten(0, 1)  # [repeats * B, *S]
@@ -54,7 +52,7 @@ def check_model(
         values = _extremes(model, x, eps, profile.attack_steps, generator)
         scale = values.abs().amax(0) + x.flatten(1).abs().amax(1).reshape(-1, *[1] * (values.dim() - 2)) + eps
         slack = 16 * allowance(scale, x[0].numel())
-        for method in METHODS:
+        for method in method_names():
             with torch.no_grad():
                 lower, upper = bounded.compute_bounds(
                     x=(BoundedTensor(x, PerturbationLpNorm(eps=eps)),), method=method

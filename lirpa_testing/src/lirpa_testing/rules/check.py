@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from hypothesis import strategies as st
 
@@ -12,6 +12,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Operand
 from lirpa_testing.profiles import Profile, profile_of
+from lirpa_testing.proof import GivenOracle
 from lirpa_testing.report import RuleReport, RuleViolation
 from lirpa_testing.rules.calls import describe, map_call
 from lirpa_testing.rules.case import Case
@@ -19,9 +20,6 @@ from lirpa_testing.rules.checks import CHECKS, OPTIONAL, examine
 from lirpa_testing.rules.domains import ANYWHERE, Domain, domains_of
 from lirpa_testing.rules.search import Kinds, Search
 from lirpa_testing.rules.strategies import REGIMES
-
-if TYPE_CHECKING:
-    from lirpa_testing.proof import GivenOracle  # needs python-flint
 
 
 @runtime_checkable

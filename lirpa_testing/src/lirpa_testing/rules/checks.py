@@ -8,8 +8,8 @@ from typing import Final
 import torch
 
 from lirpa_core.errors import DomainError
-from lirpa_testing.rules import compiling, consistency, operator_checks, proving, soundness
 from lirpa_testing.report import RuleReport, RuleViolation
+from lirpa_testing.rules import compiling, consistency, operator_checks, proving, soundness
 from lirpa_testing.rules.case import Case
 
 #: Every check by name, in the order in which they run: what a later one relies on comes first.

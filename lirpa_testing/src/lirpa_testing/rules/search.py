@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import hypothesis
 import torch
@@ -16,14 +15,12 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
 from lirpa_testing.profiles import Profile
+from lirpa_testing.proof import GivenOracle
 from lirpa_testing.report import RuleReport, RuleViolation
 from lirpa_testing.rules.case import Case
 from lirpa_testing.rules.checks import examine
 from lirpa_testing.rules.domains import Domain
 from lirpa_testing.rules.strategies import operand_boxes, random_boxes
-
-if TYPE_CHECKING:
-    from lirpa_testing.proof import GivenOracle  # needs python-flint
 
 #: Largest batch in which a failure is shown: small boxes are easier to read.
 _SHOWN_BATCH = 3

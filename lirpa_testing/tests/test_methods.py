@@ -1,0 +1,35 @@
+"""The list of methods that tests loop over."""
+
+from __future__ import annotations
+
+import torch
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.methods.methods import METHODS
+from lirpa_testing import few_steps, method_names
+
+
+def test_all_methods_are_there() -> None:
+    assert set(method_names()) == {method.name for method in METHODS}
+    assert {"IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN", "CROWN-Optimized"} <= set(method_names())
+    assert set(method_names()) - set(method_names(affine=True)) == {"IBP"}
+
+
+def test_few_steps_are_fewer_and_no_tighter() -> None:
+    torch.manual_seed(0)
+    layers = [
+        torch.nn.Linear(4, 16),
+        torch.nn.ReLU(),
+        torch.nn.Linear(16, 16),
+        torch.nn.ReLU(),
+        torch.nn.Linear(16, 1),
+    ]
+    model, x = torch.nn.Sequential(*layers).double().eval(), torch.randn(2, 4, dtype=torch.float64)
+    gaps = []
+    for options in (few_steps(1), few_steps(), {}):
+        bounded = BoundedModule(model, x, bound_opts=options)
+        lower, upper = bounded.compute_bounds(
+            x=BoundedTensor(x, PerturbationLpNorm(eps=0.5)), method="CROWN-Optimized"
+        )
+        gaps.append(float((upper - lower).sum().detach()))
+    assert gaps[0] >= gaps[1] > gaps[2]
