@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-
-METHODS = ("IBP", "forward", "CROWN-IBP", "forward+backward", "CROWN")
+from lirpa_testing import method_names
 
 
 def network(activation: nn.Module) -> nn.Module:
@@ -31,7 +30,7 @@ def test_gradients_are_those_of_finite_differences(activation: nn.Module) -> Non
     weights = list(model.parameters())
     for eps in (0.02, 0.15, 1.0):
         ball = PerturbationLpNorm(eps=eps)
-        for method in METHODS:
+        for method in method_names():
             value = partial(_value, bounded, x, ball, method)
             gradient = torch.autograd.grad(value(), weights)
             step = [torch.randn_like(w) for w in weights]
