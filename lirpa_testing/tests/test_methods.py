@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.errors import OptionError
 from lirpa_core.methods.methods import METHODS
 from lirpa_testing import few_steps, method_names
 
@@ -12,7 +14,18 @@ from lirpa_testing import few_steps, method_names
 def test_all_methods_are_there() -> None:
     assert set(method_names()) == {method.name for method in METHODS}
     assert {"IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN", "CROWN-Optimized"} <= set(method_names())
-    assert set(method_names()) - set(method_names(affine=True)) == {"IBP"}
+    assert set(method_names()) - set(method_names(optimized=False)) == {"CROWN-Optimized"}
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_those_with_linear_bounds_return_them_and_others_refuse(method: str) -> None:
+    x = torch.zeros(1, 2)
+    bounded, point = BoundedModule(torch.nn.ReLU(), x), BoundedTensor(x, PerturbationLpNorm(eps=0.5))
+    if method in method_names(affine=True):
+        assert bounded.compute_bounds(x=point, method=method, return_A=True)[2]
+    else:
+        with pytest.raises(OptionError, match="returns no linear bounds"):
+            bounded.compute_bounds(x=point, method=method, return_A=True)
 
 
 def test_few_steps_are_fewer_and_no_tighter() -> None:

@@ -7,16 +7,22 @@ from typing import Any
 from lirpa_core.methods.methods import METHODS
 
 
-def method_names(*, affine: bool = False) -> tuple[str, ...]:
+def method_names(*, affine: bool = False, optimized: bool = True) -> tuple[str, ...]:
     """Names of all methods, α-CROWN included.
 
     Args:
-        affine: Whether to leave out those that bound the output by numbers alone, such as IBP.
+        affine: Whether to name only those that can return linear bounds (`return_A`).
+        optimized: Whether to name those that search for slopes. What is said of all other methods holds for these only
+            up to where the search ends: equal bounds of equal functions, finite differences of bounds.
 
     >>> "CROWN-Optimized" in method_names()
     True
     """
-    return tuple(m.name for m in METHODS if not affine or m.final != "interval")
+    return tuple(
+        m.name
+        for m in METHODS
+        if not (affine and m.final in ("interval", "optimized")) and (optimized or m.final != "optimized")
+    )
 
 
 def few_steps(steps: int = 2) -> dict[str, Any]:

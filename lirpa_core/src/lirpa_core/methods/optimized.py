@@ -159,7 +159,13 @@ def _maximize(rows: _Pass, intervals: Mapping[str, Interval], search: SlopeSearc
         return rows.bound({}, laid_out)
     with torch.enable_grad():
         best, slopes = _climb(free, lambda chosen: rows.bound(chosen, fixed), search)
-    return rows.bound(slopes, laid_out).maximum(best) if torch.is_grad_enabled() else best
+    return _larger(best, rows.bound(slopes, laid_out)) if torch.is_grad_enabled() else best
+
+
+def _larger(best: Tensor, again: Tensor) -> Tensor:
+    """The larger one, with the gradient of `again` wherever it is finite: `maximum` would halve it where both agree."""
+    moves = torch.where(again.isfinite(), again - again.detach(), 0)
+    return torch.where(best > again, best + moves, again)
 
 
 @dataclass(frozen=True, eq=False)
