@@ -173,7 +173,7 @@ SETS: dict[str, tuple[Any, str, str]] = {
     "box forgotten": (BoxForgotten(0.5, 2, x_L=0.0, x_U=1.0), "concretize", "below that over the hull"),
     "box instead of ball": (BoxInsteadOfBall(0.5, 2), "exact", "not attained"),
     "smallest radius for all": (SameRadiusForAll(torch.tensor([0.1, 0.2, 0.3]), 2), "concretize", "exceeds"),
-    "registrations to be a box": (ClaimsToBeABox(0.5, 2), "concretize", "exceeds the form at a member"),
+    "claims to be a box": (ClaimsToBeABox(0.5, 2), "concretize", "exceeds the form at a member"),
     "hull too small": (HullTooSmall(0.5, 2), "sample", "not contained"),
     "samples outside": (SamplesOutside(0.5, 2), "sample", "not contained"),
     "contains everything": (ContainsEverything(0.5, 2), "contains", "far outside"),

@@ -205,7 +205,7 @@ class Registry:
 
         Raises:
             PluginError: The plugin cannot be loaded.
-            PluginConflictError: It registrations what another one has and does not say `override=True`, or
+            PluginConflictError: It registers what another one has and does not say `override=True`, or
                 a plugin of that name is loaded already.
         """
         candidate = from_object(plugin, name)

@@ -172,7 +172,7 @@ def prove_bounds(
     indices = list(itertools.product(*(range(n) for n in shape)))
     if elements is not None and len(indices) > elements:
         indices = indices[:: -(-len(indices) // elements)]
-    registrations = list(_registrations(call, interval, relaxation, indices))
+    claims = list(_claims(call, interval, relaxation, indices))
     limits = torch.finfo(lower.dtype)
     findings, parts = [], 0
     with ctx.workprec(_BITS):
@@ -182,7 +182,7 @@ def prove_bounds(
             reach = max(abs(l), abs(u))
             adds = max(function.magnitude(l), function.magnitude(u))
             pieces = [(p, Enclosures(p.formula)) for p in function.pieces(l, u)]
-            for name, side, slope, bias in registrations:
+            for name, side, slope, bias in claims:
                 k, b = slope[index], bias[index]
                 allowed = ulps * limits.eps * (abs(k) * reach + abs(b) + adds) + limits.tiny
                 line = Line(k, b, side, allowed)
@@ -221,7 +221,7 @@ def _decide(pieces: list[tuple[Piece, Enclosures]], line: Line, budget: int) -> 
 _Lines: TypeAlias = "tuple[Registration, Literal[1, -1], Mapping[Index, float], Mapping[Index, float]]"
 
 
-def _registrations(
+def _claims(
     call: Call, interval: Interval | None, relaxation: Relaxation | None, indices: list[Index]
 ) -> Iterator[_Lines]:
     shape = (call.batch, *call.shape)
