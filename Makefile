@@ -4,7 +4,7 @@ PYTHON   ?= python3
 VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.setup-done
-PACKAGES := lirpa_core lirpa_ops_vision lirpa_ops_nlp lirpa_perturbations lirpa_training
+PACKAGES := lirpa_core lirpa_ops_vision lirpa_ops_nlp lirpa_perturbations lirpa_training lirpa_testing
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PIP      := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 DIST     := build/dist
@@ -14,7 +14,7 @@ SMOKE    := build/smoke-venv
 ARGS     ?=
 # Tracing lines doubles the time of tests: the packages' own tests are enough to say what is covered.
 UNIT     := $(wildcard lirpa_*/tests)
-LEAF_MODULE    := lirpa_core/src/lirpa_core/testing/conformance tests docs README.md $(wildcard lirpa_*/README.md)
+WHOLE    := lirpa_testing/src/lirpa_testing/conformance tests docs README.md $(wildcard lirpa_*/README.md)
 PYTEST   := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -30,7 +30,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(PROJECTS)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("lirpa needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make setup PYTHON=/path/to/python3")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements-dev.txt
-	$(PIP) --no-build-isolation -e './lirpa_core[all]' $(patsubst %,-e ./%,$(filter-out lirpa_core,$(PACKAGES)))
+	$(PIP) --no-build-isolation -e './lirpa_core[cli]' $(patsubst %,-e ./%,$(filter-out lirpa_core,$(PACKAGES)))
 	@touch $@
 
 demo: setup  ## Certify a small digit classifier: a table and a plot
@@ -38,7 +38,7 @@ demo: setup  ## Certify a small digit classifier: a table and a plot
 
 test: setup  ## Run the whole test suite, the documentation's code included
 	$(PYTEST) $(if $(ARGS),$(ARGS),$(UNIT) --cov --cov-report=term)
-	$(if $(ARGS),,$(PYTEST) $(LEAF_MODULE))
+	$(if $(ARGS),,$(PYTEST) $(WHOLE))
 
 lint: setup  ## Style, formatting and import contracts
 	$(BIN)/ruff check .
@@ -71,13 +71,12 @@ smoke: wheels  ## Install only the wheels into an empty environment and use them
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt $(DIST)/lirpa_core-*.whl
 	$(SMOKE)/bin/python -I scripts/smoke.py core
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
-		"$$(echo $(DIST)/lirpa_core-*.whl)[cli]" $(DIST)/*.whl
+		"$$(echo $(DIST)/lirpa_core-*.whl)[cli]" $$(ls $(DIST)/*.whl | grep -v /lirpa_testing-)
 	$(SMOKE)/bin/python -I scripts/smoke.py core vision nlp perturbations training
-	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling \
-		"$$(echo $(DIST)/lirpa_core-*.whl)[cli,testing]"
+	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling $(DIST)/lirpa_testing-*.whl
 	$(SMOKE)/bin/python -I scripts/smoke_template.py
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes lirpa-ops-vision
-	$(SMOKE)/bin/python -I scripts/smoke.py core nlp perturbations training
+	$(SMOKE)/bin/python -I scripts/smoke.py core nlp perturbations testing training
 
 check: lint types test docs  ## Everything that a change has to pass
 

@@ -11,10 +11,10 @@ import json
 import sys
 from pathlib import Path
 
-from lirpa_core.testing.conformance import Outcome, Report
-from lirpa_core.testing.conformance.outcome import Key
-from lirpa_core.testing.conformance.report import COLUMNS
-from lirpa_core.testing.profiles import profile_of
+from lirpa_testing.conformance import Outcome, Report
+from lirpa_testing.conformance.outcome import Key
+from lirpa_testing.conformance.report import COLUMNS
+from lirpa_testing.profiles import profile_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
 MARKER = "<!-- below: scripts/conformance_page.py -->"

@@ -55,6 +55,7 @@ def check_command(expected: list[str]) -> None:
         missing = [name for name in expected if name not in done.stdout]
         assert not missing, f"`lirpa plugins` does not list {missing}:\n{output}"
         check_new_plugin(command[0])
+        check_command_of_the_kit(command[0], "testing" in expected)
     else:
         assert "lirpa-core[cli]" in output, output
 
@@ -64,6 +65,23 @@ def check_new_plugin(lirpa: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([lirpa, "new-plugin", "lirpa-ops-smoke", "--output", folder], check=True)
         assert (Path(folder) / "lirpa-ops-smoke" / "src" / "lirpa_ops_smoke" / "rules.py").is_file()
+
+
+def check_command_of_the_kit(lirpa: str, installed: bool) -> None:
+    """`lirpa check` works with lirpa-testing, and names it where it is missing."""
+    done = subprocess.run(
+        [lirpa, "check", "core", "--profile", "fast", "-k", "aten.neg"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    if installed:
+        assert done.returncode == 0, output
+        assert "0 failed" in output, output
+    else:
+        assert done.returncode == 2, output
+        assert "pip install lirpa-testing" in output, output
 
 
 def check_bounds() -> None:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-
-METHODS = ("IBP", "CROWN-IBP", "forward", "CROWN-forward", "CROWN")
+from lirpa_testing import few_steps, method_names
 
 Check = Callable[..., dict[str, tuple[Tensor, Tensor]]]
 
@@ -38,12 +37,12 @@ def _check(
     model: nn.Module,
     x: Tensor,
     eps: float | tuple[float, ...] = 0.03,
-    methods: tuple[str, ...] = METHODS,
+    methods: tuple[str, ...] = method_names(),
     gradients: bool = True,
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Several radii share one capture; gradients are taken at those that are neither tiny nor huge."""
     model, x = model.double().eval(), x.double()
-    bounded = BoundedModule(model, x)
+    bounded = BoundedModule(model, x, bound_opts=few_steps())
     found = {}
     for radius in (eps,) if isinstance(eps, float) else eps:
         found = _check_radius(model, bounded, x, radius, methods, gradients and 1e-6 < radius < 1e2)

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 
 from lirpa_core.linear.interval import Interval
-from lirpa_core.testing.strategies import operand_boxes
 from lirpa_ops_nlp.gates.column_generation import TARGET, both_planes, stacked_with_mirror
 from lirpa_ops_nlp.gates.rules import GELU_MUL, GELU_TANH_MUL, SIGMOID_MUL, SIGMOID_TANH, SILU_MUL
 from lirpa_ops_nlp.gates.surface import Box
 from lirpa_ops_nlp.operators import gelu_mul, gelu_tanh_mul, sigmoid_mul, sigmoid_tanh, silu_mul
+from lirpa_testing.rules.strategies import operand_boxes
 
 CASES = [
     (sigmoid_mul, SIGMOID_MUL),

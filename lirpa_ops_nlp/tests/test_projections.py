@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationLpNorm
 from lirpa_ops_nlp import projections
+from lirpa_testing import method_names
 
 
 class Scores(nn.Module):
@@ -64,7 +65,7 @@ def test_a_product_within_one_row_is_left_alone() -> None:
     assert "lirpa_nlp.projected_product.default" not in _targets(Mixed(), x)
 
 
-@pytest.mark.parametrize("method", ["IBP", "CROWN-IBP", "forward", "CROWN"])
+@pytest.mark.parametrize("method", method_names())
 def test_never_looser_than_mccormick(method, monkeypatch) -> None:
     torch.manual_seed(1)
     model, x = Scores("packed").double(), torch.randn(2, 3, 6).double()

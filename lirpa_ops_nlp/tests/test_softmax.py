@@ -11,8 +11,8 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
-from lirpa_core.testing.strategies import boxes
 from lirpa_ops_nlp.softmax.rules import SOFTMAX
+from lirpa_testing.rules.strategies import boxes
 
 aten = torch.ops.aten
 KEEP = torch.tensor([[1.0, 1, 0], [1, 0, 0], [0, 0, 0]])

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import InputError, PerturbationError
+from lirpa_testing import few_steps, method_names
 
-METHODS = ("IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN")
 EPS = 0.1
 
 
@@ -87,9 +87,9 @@ def worst_escape(model: nn.Module, x: Tensor, lower: Tensor, upper: Tensor) -> f
 def test_every_method_holds(name: str) -> None:
     model = network(name)
     x = torch.rand(2, 1, 6, 6, dtype=torch.float64)
-    bounded = BoundedModule(model, x)
+    bounded = BoundedModule(model, x, bound_opts=few_steps())
     widths = {}
-    for method in METHODS:
+    for method in method_names():
         with torch.no_grad():
             lower, upper = bounded.compute_bounds(
                 x=BoundedTensor(x, PerturbationLpNorm(eps=EPS)), method=method
@@ -99,7 +99,7 @@ def test_every_method_holds(name: str) -> None:
     assert widths["CROWN"] <= widths["CROWN-IBP"] * (1 + 1e-9) <= widths["IBP"] * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", method_names())
 def test_perturbed_kernel(method: str) -> None:
     from lirpa_core import BoundedParameter
 
@@ -108,7 +108,7 @@ def test_perturbed_kernel(method: str) -> None:
     x = torch.rand(1, 1, 4, 4, dtype=torch.float64)
     weight = model[0].weight.detach().clone()  # type: ignore[union-attr, operator]
     model[0].weight = BoundedParameter(weight, PerturbationLpNorm(eps=0.02))
-    bounded = BoundedModule(model, x)
+    bounded = BoundedModule(model, x, bound_opts=few_steps())
     lower, upper = bounded.compute_bounds(x=BoundedTensor(x, PerturbationLpNorm(eps=0.02)), method=method)
     for _ in range(50):
         moved = [t + 0.02 * torch.empty_like(t).uniform_(-1, 1).sign() for t in (weight, x)]

@@ -10,8 +10,8 @@ import torch
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
-from lirpa_core.testing import check_rule
 from lirpa_ops_vision.pooling import ADAPTIVE_MAXIMUM, MAXIMUM
+from lirpa_testing import check_rule
 
 aten = torch.ops.aten
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationCategorical
 from lirpa_perturbations.conformance import CATEGORIES, GROUPS, table
+from lirpa_testing import check_perturbation
 
 #: Those of one budget for all examples, which `members` can list.
 CASES = {

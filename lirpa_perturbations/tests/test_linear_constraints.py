@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import DenseCoefficients
-from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import PerturbationLinearConstraints
 from lirpa_perturbations.linear_program import bound
+from lirpa_testing import check_perturbation
 
 
 def vertices(A: Tensor, b: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor
-from lirpa_core.testing import check_perturbation
 from lirpa_perturbations import SynonymTable, encode_sentences, load_sentences
+from lirpa_testing import check_perturbation
 
 VOCABULARY = {"<pad>": 0, "<unk>": 1, "a": 2, "fine": 3, "good": 4, "film": 5, "movie": 6}
 TABLE = SynonymTable({"fine": ("good", "fine", "good"), "film": ("movie",)})

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import InputError, SpecificationError
 from lirpa_core.linear.interval import Interval
+from lirpa_testing import method_names
 from lirpa_training import PGD, CrossEntropyWrapper, certified_loss, margin_rows
 from lirpa_training.cross_entropy import chord_slope
 from lirpa_training.margins import check_labels, other_classes
@@ -168,7 +169,7 @@ def test_the_wrapper_is_the_cross_entropy_and_its_bounds_hold() -> None:
     torch.testing.assert_close(loss(x, y).squeeze(1), F.cross_entropy(model(x), y, reduction="none"))
     ball = PerturbationLpNorm(eps=0.1)
     bounded = BoundedModule(loss, (x, y))
-    for method in ("IBP", "CROWN-IBP", "CROWN"):
+    for method in method_names():
         lower, upper = bounded.compute_bounds(x=(BoundedTensor(x, ball), y), method=method)
         values = torch.stack([loss(z, y) for z in ball.sample(x, 50)])
         assert (values >= lower - SLACK).all() and (values <= upper + SLACK).all(), method

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-
-METHODS = ("IBP", "forward", "CROWN-IBP", "forward+backward", "CROWN")
+from lirpa_testing import method_names
 
 
 def network(activation: nn.Module) -> nn.Module:
@@ -31,13 +30,31 @@ def test_gradients_are_those_of_finite_differences(activation: nn.Module) -> Non
     weights = list(model.parameters())
     for eps in (0.02, 0.15, 1.0):
         ball = PerturbationLpNorm(eps=eps)
-        for method in METHODS:
+        for method in method_names(optimized=False):
             value = partial(_value, bounded, x, ball, method)
             gradient = torch.autograd.grad(value(), weights)
             step = [torch.randn_like(w) for w in weights]
             expected = sum((g * s).sum() for g, s in zip(gradient, step, strict=True))
             found = _difference(value, weights, step)
             assert found.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-6), (method, eps)
+
+
+@pytest.mark.parametrize("method", method_names())
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Tanh(), nn.GELU()], ids=str)
+def test_gradients_of_the_last_layer_are_those_of_a_homogeneous_function(
+    activation: nn.Module, method: str
+) -> None:
+    """Twice the last layer, twice the bound, at whatever slopes: the gradient times the layer is the bound (Euler)."""
+    model = network(activation)
+    x = torch.rand(4, 3).double()
+    bounded = BoundedModule(model, x)
+    last = list(model[-1].parameters())
+    bounds = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.15)),), method=method)
+    for bound in bounds:
+        gradient = torch.autograd.grad(bound.sum(), last, retain_graph=True)
+        found = sum((g * p).sum() for g, p in zip(gradient, last, strict=True))
+        torch.testing.assert_close(found, bound.sum())
+        torch.testing.assert_close(gradient[1], torch.full((2,), 4.0).double())  # a shift moves every example
 
 
 def _value(bounded: BoundedModule, x: Tensor, ball: PerturbationLpNorm, method: str) -> Tensor:

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.plugins import build_registry
-
-METHODS = ("IBP", "forward", "CROWN-IBP", "forward+backward", "CROWN")
+from lirpa_testing import few_steps, method_names
 
 
 class Recurrent(nn.Module):
@@ -60,10 +59,10 @@ def test_layers_are_bounded_soundly(name: str) -> None:
     model = make().double().train(name == "encoder")
     x = torch.randn(2, *shape, dtype=torch.float64)
     core = build_registry(disabled=("vision", "nlp", "perturbations"))
-    bounded = BoundedModule(model, x, registry=core)
+    bounded = BoundedModule(model, x, registry=core, bound_opts=few_steps())
     for eps in (1e-3, 0.05):
         point = BoundedTensor(x, PerturbationLpNorm(eps=eps))
-        for method in METHODS:
+        for method in method_names():
             with torch.no_grad():
                 lower, upper = bounded.compute_bounds(x=point, method=method)
             assert worst_escape(model, point, lower, upper, samples=24, steps=4) <= 1e-9, method

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationLpNorm
+from lirpa_testing import few_steps, method_names
 
 F64 = torch.float64
-METHODS = ("IBP", "CROWN-IBP", "CROWN")
 NORMS = (float("inf"), 2.0, 1.0)
 
 
@@ -157,13 +157,13 @@ def members(
 def test_no_member_escapes(case: str) -> None:
     model, x = prepare(case)
     moved, balls = perturbed(model, 0.05)
-    bounded = BoundedModule(moved, x, batch_dims=(0,))
+    bounded = BoundedModule(moved, x, batch_dims=(0,), bound_opts=few_steps())
     inputs = [None] if not x.is_floating_point() else [None, PerturbationLpNorm(norm=2, eps=0.1)]
     for ball in inputs:
         seen = torch.stack(list(members(model, balls, x, ball)))
         point = x if ball is None else BoundedTensor(x, ball)
         widths = {}
-        for method in METHODS:
+        for method in method_names():
             lower, upper = bounded.compute_bounds(x=(point,), method=method)
             assert bool((seen.amin(0) >= lower - 1e-9).all()), (method, ball)
             assert bool((seen.amax(0) <= upper + 1e-9).all()), (method, ball)
@@ -204,7 +204,7 @@ def test_one_layer_is_bounded_exactly() -> None:
     layer = copy.deepcopy(plain)
     layer.weight = BoundedParameter(plain.weight, PerturbationLpNorm(norm=2, eps=0.1))
     patches = nn.functional.unfold(x, 2).norm(dim=1).reshape(2, 1, 2, 2)  # what each output sees
-    for method in METHODS:
+    for method in method_names():
         lower, upper = BoundedModule(layer, x).compute_bounds(x=x, method=method)
         torch.testing.assert_close(upper, plain(x) + 0.1 * patches)
         torch.testing.assert_close(lower, plain(x) - 0.1 * patches)

@@ -13,8 +13,8 @@ from tests.end_to_end.attack import worst_escape
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_testing import few_steps, method_names
 
-METHODS = ("IBP", "forward", "CROWN-IBP", "forward+backward", "CROWN")
 #: Total functions of one variable, as a user writes them.
 FUNCTIONS: dict[str, Any] = {
     "relu": torch.relu,
@@ -109,14 +109,14 @@ def test_no_attack_escapes(model: RandomNetwork, norm: float, eps: float, batch:
     width = model.head.in_features
     x = torch.randn(batch, width, dtype=torch.float64, generator=torch.Generator().manual_seed(batch))
     point = BoundedTensor(x, PerturbationLpNorm(norm=norm, eps=eps))
-    bounded = BoundedModule(model, x)
-    for method in METHODS:
+    bounded = BoundedModule(model, x, bound_opts=few_steps())
+    for method in method_names():
         with torch.no_grad():
             lower, upper = bounded.compute_bounds(x=point, method=method)
         assert worst_escape(model, point, lower, upper) <= 1e-9 * (1 + float(upper.abs().max())), method
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", method_names())
 def test_a_single_point_is_exact(method: str) -> None:
     steps = [("function", "relu", 0), ("product", "tanh", 1), ("residual", "gelu", 2), ("maximum", "abs", 1)]
     model = RandomNetwork(steps, 4, seed=3).double()
@@ -126,12 +126,12 @@ def test_a_single_point_is_exact(method: str) -> None:
     assert torch.allclose(lower, model(x), atol=1e-12) and torch.allclose(upper, model(x), atol=1e-12)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", method_names())
 def test_a_smaller_set_is_never_looser(method: str) -> None:
     steps = [("function", "relu", 0), ("residual", "sigmoid", 1), ("function", "leaky_relu", 0)]
     model = RandomNetwork(steps, 4, seed=4).double()
     x = torch.randn(3, 4, dtype=torch.float64)
-    bounded = BoundedModule(model, x)
+    bounded = BoundedModule(model, x, bound_opts=few_steps())
     widths = []
     for eps in (0.4, 0.2, 0.1, 0.05):
         lower, upper = bounded.compute_bounds(x=BoundedTensor(x, PerturbationLpNorm(eps=eps)), method=method)

@@ -18,6 +18,7 @@ PLUGINS = {
     "lirpa_ops_nlp": "nlp",
     "lirpa_perturbations": "perturbations",
     "lirpa_training": "training",
+    "lirpa_testing": "testing",
 }
 
 
@@ -70,6 +71,12 @@ def test_the_core_needs_little() -> None:
     assert {Requirement(line).name for line in project("lirpa_core")["dependencies"]} == {"torch", "pluggy"}
 
 
+def test_the_core_carries_no_tests() -> None:
+    named = {requirement.name for requirement in requirements("lirpa_core")}
+    assert not named & {"hypothesis", "lirpa-testing", "pytest", "python-flint"}
+
+
+@pytest.mark.parametrize("package", sorted({*PLUGINS} - {"lirpa_core"}))
 def test_plugins_need_the_core(package: str) -> None:
     named = {requirement.name for requirement in requirements(package)}
     assert "lirpa-core" in named
@@ -79,7 +86,11 @@ def test_plugins_need_the_core(package: str) -> None:
 def test_every_package_is_a_plugin(package: str) -> None:
     points = dict(project(package)["entry-points"])
     assert points.pop("lirpa") == {PLUGINS[package]: f"{package}.plugin"}
-    assert points == ({"pytest11": {"lirpa_pytest": "lirpa_pytest"}} if package == "lirpa_core" else {})
+    kit = {
+        "lirpa.commands": {"check": "lirpa_testing.command.check:command"},
+        "pytest11": {"lirpa_testing": "lirpa_testing.pytest_plugin"},
+    }
+    assert points == (kit if package == "lirpa_testing" else {})
 
 
 def test_installed_entry_points_are_those_of_the_sources() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lirpa_testing import method_names
+
 PYPROJECT = """
 [build-system]
 requires = ["hatchling"]
@@ -126,7 +128,7 @@ def run(site: Path, method: str, **environment: str) -> dict[str, object]:
     return result
 
 
-@pytest.mark.parametrize("method", ["IBP", "CROWN", "forward"])
+@pytest.mark.parametrize("method", method_names())
 def test_both_rules_are_picked_up(installed: Path, method: str) -> None:
     found = run(installed, method)
     assert found["operators"] == ["throw_away.double.default", "aten.softmax.int"]

@@ -22,7 +22,6 @@ from lirpa_core.operators import (
 from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.plugins import (
-    ConformanceCases,
     MethodRegistry,
     OperatorRegistry,
     PerturbationRegistry,
@@ -62,11 +61,3 @@ def lirpa_register_readers(registry: ReaderRegistry) -> None:
     """Register the readers of the core."""
     registry.register(ModuleReader())
     registry.register(ExportedProgramReader())
-
-
-@hookimpl
-def lirpa_conformance_cases(cases: ConformanceCases) -> None:
-    """Declare calls to try the rules on."""
-    from lirpa_core.operators.conformance import declare  # which nobody else needs
-
-    declare(cases)

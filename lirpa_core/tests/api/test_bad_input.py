@@ -20,6 +20,7 @@ from lirpa_core.errors import (
     UnsupportedOperandError,
     UnsupportedOperatorError,
 )
+from lirpa_testing import method_names
 
 x = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 
@@ -141,7 +142,7 @@ class Call(nn.Module):
         return out
 
 
-@pytest.mark.parametrize("method", ["IBP", "CROWN", "forward"])
+@pytest.mark.parametrize("method", method_names())
 @pytest.mark.parametrize("function", [torch.log, torch.sqrt, torch.reciprocal])
 def test_a_box_that_touches_a_singularity(function: Any, method: str) -> None:
     point = torch.full((2, 3), 0.05)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import InputError, TrainingModeError
-
-METHODS = ("IBP", "CROWN-IBP", "CROWN", "forward")
+from lirpa_testing import method_names
 
 
 class Twice(nn.Module):
@@ -62,7 +61,7 @@ def test_bounds_update_no_statistics(bounded: BoundedModule) -> None:
     assert all(torch.equal(value, before[name]) for name, value in bounded.named_buffers())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", method_names())
 def test_bounds_hold_for_the_function_that_the_state_fixes(bounded: BoundedModule, method: str) -> None:
     x, ball = torch.rand(5, 6).double(), PerturbationLpNorm(eps=0.1)
     output, state = bounded.clean_pass(x)

@@ -9,6 +9,7 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows
 from lirpa_core.linear.finite import all_finite
 from lirpa_core.linear.interval import Interval
+from lirpa_testing import method_names
 
 torch_double = {"dtype": torch.float64}
 
@@ -83,7 +84,7 @@ def test_shared_radius_gives_the_bounds_of_the_box(eps):
     eps = eps.double() if isinstance(eps, torch.Tensor) else eps
     wide = eps.reshape(-1, 1, 1) if isinstance(eps, torch.Tensor) and eps.dim() == 1 else eps
     bounded = BoundedModule(model, x)
-    for method in ("IBP", "CROWN"):
+    for method in method_names():
         ball = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=eps)),), method=method)
         walls = PerturbationLpNorm(x_L=x - wide, x_U=x + wide)
         box = bounded.compute_bounds(x=(BoundedTensor(x, walls),), method=method)

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from lirpa_core.operators import arithmetic
-from lirpa_core.operators.conformance.arithmetic import AFFINE, PRODUCTS
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing.core_cases.arithmetic import AFFINE, PRODUCTS
 
 aten = torch.ops.aten
 

@@ -10,9 +10,10 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import align
-from lirpa_core.operators.conformance.conditions import CONSTANT
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing import method_names
+from lirpa_testing.core_cases.conditions import CONSTANT
 
 aten = torch.ops.aten
 WHERE = default_registry().rule_for(aten.where.self)
@@ -141,7 +142,7 @@ class Gate(nn.Module):
         return torch.where(inside, 2 * x, x.abs()) + x.masked_fill(x > 0.1, -1.0) * (x <= 0.4).float()
 
 
-@pytest.mark.parametrize("method", ["IBP", "CROWN-IBP", "forward", "CROWN"])
+@pytest.mark.parametrize("method", method_names())
 def test_a_model_that_branches_by_element(method):
     torch.manual_seed(0)
     x = torch.randn(3, 8)

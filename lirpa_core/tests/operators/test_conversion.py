@@ -10,9 +10,9 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.operators import conversion
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing import method_names
 
 aten = torch.ops.aten
-METHODS = ("IBP", "CROWN-IBP", "forward", "forward+backward", "CROWN")
 
 
 def test_a_conversion_changes_the_element_type_of_everything():
@@ -48,7 +48,7 @@ class Mixed(nn.Module):
         return torch.relu(wide * (wide > 0)).float() if self.training else torch.relu(wide)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", method_names())
 def test_a_model_in_two_element_types(method):
     torch.manual_seed(0)
     model, x = Mixed().eval(), torch.randn(2, 3)

@@ -8,9 +8,10 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.operators import cumulative
-from lirpa_core.operators.conformance.cumulative import ARGS, OPS, accumulated
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing import few_steps, method_names
+from lirpa_testing.core_cases.cumulative import ARGS, OPS, accumulated
 
 aten = torch.ops.aten
 
@@ -96,11 +97,11 @@ class Accumulated(nn.Module):
 def test_models(function):
     x = T(2, 4)
     model = Accumulated(function)
-    bounded = BoundedModule(model, x)
+    bounded = BoundedModule(model, x, bound_opts=few_steps())
     points = x + 0.3 * (2 * torch.rand(300, 2, 4, generator=torch.Generator().manual_seed(2)).double() - 1)
     points[150:] = x + 0.3 * (points[150:] - x).sign()
     values = torch.stack([model(p) for p in points])
-    for method in ("IBP", "forward", "CROWN"):
+    for method in method_names():
         leaf = x.clone().requires_grad_()
         lb, ub = bounded.compute_bounds(x=(BoundedTensor(leaf, PerturbationLpNorm(eps=0.3)),), method=method)
         assert bool((lb <= values + 1e-12).all() and (values <= ub + 1e-12).all()), method

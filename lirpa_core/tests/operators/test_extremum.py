@@ -6,9 +6,9 @@ import torch
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.operators import extremum
-from lirpa_core.operators.conformance.extremum import ALONG, LSE, PAIRS, along
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing.core_cases.extremum import ALONG, LSE, PAIRS, along
 
 aten = torch.ops.aten
 

@@ -6,9 +6,9 @@ import torch
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.coefficients import SelectedRows
 from lirpa_core.operators import indexing
-from lirpa_core.operators.conformance.indexing import CASES
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Const, Operand
+from lirpa_testing.core_cases.indexing import CASES
 
 aten = torch.ops.aten
 

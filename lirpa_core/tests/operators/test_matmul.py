@@ -9,10 +9,10 @@ import torch
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.coefficients import PositionwiseCoefficients, SelectedRows
 from lirpa_core.operators import matmul
-from lirpa_core.operators.conformance.matmul import AFFINE, PRODUCTS
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const, Operand
+from lirpa_testing.core_cases.matmul import AFFINE, PRODUCTS
 
 aten = torch.ops.aten
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lirpa_core.operators import reduction
-from lirpa_core.operators.conformance.reduction import AFFINE
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing.core_cases.reduction import AFFINE
 
 aten = torch.ops.aten
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from lirpa_core.operators import shape
-from lirpa_core.operators.conformance.shape import CASES, MANY
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Const, Operand
+from lirpa_testing.core_cases.shape import CASES, MANY
 
 aten = torch.ops.aten
 INT64_MAX = 2**63 - 1

@@ -10,7 +10,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const, Operand
-from lirpa_core.testing import check_rule
+from lirpa_testing import check_rule
 
 aten = torch.ops.aten
 RULE = Bilinear("self", "mat2")

@@ -8,7 +8,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.call import Call, Operand
 from lirpa_core.rules.general import General
-from lirpa_core.testing import check_rule
+from lirpa_testing import check_rule
 
 aten = torch.ops.aten
 

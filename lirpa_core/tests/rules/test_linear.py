@@ -8,7 +8,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal
 from lirpa_core.rules.call import Call, Const, Operand
 from lirpa_core.rules.linear import Broadcast, Linear
-from lirpa_core.testing import check_rule
+from lirpa_testing import check_rule
 
 aten = torch.ops.aten
 

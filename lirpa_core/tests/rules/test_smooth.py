@@ -25,7 +25,7 @@ from lirpa_core.rules import (
     smooth_curve,
 )
 from lirpa_core.rules.unary import default_slopes
-from lirpa_core.testing import RuleViolation, check_rule
+from lirpa_testing import RuleViolation, check_rule
 
 SILU_INFLECTION = 2.399357280515467667833
 

@@ -8,7 +8,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lirpa_core.plugins import ConformanceCases
 from lirpa_core.rules.call import Call, Operand
 from lirpa_ops_nlp.operators import (
     gather_targets,
@@ -22,6 +21,7 @@ from lirpa_ops_nlp.operators import (
     silu_mul,
     softmax_weighted_sum,
 )
+from lirpa_testing import ConformanceCases
 
 aten = torch.ops.aten
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from typing import TYPE_CHECKING
+
+from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, hookimpl
 from lirpa_ops_nlp import attention, embedding, losses, normalization, recurrent, weighted_sum
 from lirpa_ops_nlp.gates import rules as gates
 from lirpa_ops_nlp.softmax import rules as softmax
+
+if TYPE_CHECKING:
+    from lirpa_testing import ConformanceCases
 
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1

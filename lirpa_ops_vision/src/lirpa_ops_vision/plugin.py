@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from typing import TYPE_CHECKING
+
+from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, hookimpl
 from lirpa_ops_vision import conv, padding, patches, pooling, resize
+
+if TYPE_CHECKING:
+    from lirpa_testing import ConformanceCases
 
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows, add
-from lirpa_core.testing import check_coefficients
 from lirpa_ops_vision.patches import PatchesCoefficients, Placement
 from lirpa_ops_vision.patches.structure import single_pixels
+from lirpa_testing import check_coefficients
 
 PLACES = {
     "inside": ((3, 3), (1, 1), (0, 0), (2, 2), (5, 4)),

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from lirpa_core import PerturbationLpNorm
-from lirpa_core.plugins import ConformanceCases
 from lirpa_perturbations.affine import PerturbationAffine
 from lirpa_perturbations.categorical import PerturbationCategorical
 from lirpa_perturbations.ellipsoid import PerturbationEllipsoid
@@ -17,6 +16,7 @@ from lirpa_perturbations.linear_constraints import PerturbationLinearConstraints
 from lirpa_perturbations.patch import PerturbationPatch
 from lirpa_perturbations.photometric import bias_field, brightness_contrast
 from lirpa_perturbations.synonym import PerturbationSynonym
+from lirpa_testing import ConformanceCases
 
 #: Shape of an example, and options, of L0 sets.
 PIXELS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {

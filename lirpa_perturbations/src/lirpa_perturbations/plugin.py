@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from typing import TYPE_CHECKING
+
+from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, hookimpl
 from lirpa_perturbations.affine import PerturbationAffine
 from lirpa_perturbations.categorical import PerturbationCategorical
 from lirpa_perturbations.ellipsoid import PerturbationEllipsoid
@@ -10,6 +12,9 @@ from lirpa_perturbations.l0 import PerturbationL0Norm
 from lirpa_perturbations.linear_constraints import PerturbationLinearConstraints
 from lirpa_perturbations.patch import PerturbationPatch
 from lirpa_perturbations.synonym import PerturbationSynonym
+
+if TYPE_CHECKING:
+    from lirpa_testing import ConformanceCases
 
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1

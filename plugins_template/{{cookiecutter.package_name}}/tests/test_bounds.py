@@ -6,6 +6,7 @@ import pytest
 import torch
 from lirpa_core import BoundedModule, BoundedTensor, Perturbation, PerturbationLpNorm
 from lirpa_core.plugins import build_registry
+from lirpa_testing import method_names
 from torch import Tensor, nn
 
 from {{ cookiecutter.module_name }} import (
@@ -31,10 +32,7 @@ class Model(nn.Module):
         return pairwise(bump(h), length(h, x)).flatten(-2)
 
 
-METHODS = ["IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN", "CROWN-Optimized"]
-
-
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", method_names())
 @pytest.mark.parametrize("perturbation", [PerturbationLpNorm(eps=0.2), PerturbationBrightness(0.2)])
 def test_bounds_hold(method: str, perturbation: Perturbation) -> None:
     torch.manual_seed(0)

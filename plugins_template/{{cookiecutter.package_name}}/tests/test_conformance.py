@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lirpa_core.testing.conformance import Item, assert_conforms, suite_of
+from lirpa_testing.conformance import Item, assert_conforms, suite_of
 
 SUITE = suite_of("{{ cookiecutter.module_name }}")
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import warnings
-from typing import Any, Final
+from typing import Any
 
 import click
 import torch
 
+from lirpa_core.cli.commands import command_names, find_command
 from lirpa_core.errors import LirpaError
 from lirpa_core.plugins import LIRPA_API_VERSION, PluginWarning
-
-#: The commands, by the module that defines each one as `command`. One file and one line here make one.
-COMMANDS: Final = {
-    "check": "lirpa_core.cli.check",
-    "methods": "lirpa_core.cli.methods",
-    "new-plugin": "lirpa_core.cli.new_plugin",
-    "ops": "lirpa_core.cli.ops",
-    "plugins": "lirpa_core.cli.plugins",
-}
 
 
 class Refusal(click.ClickException):
@@ -34,14 +25,11 @@ class LirpaGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands."""
-        return sorted(COMMANDS)
+        return command_names()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command by its name."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
-        return command
+        return find_command(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a `LirpaError` ends it with exit code 2."""

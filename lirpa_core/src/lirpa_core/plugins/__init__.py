@@ -1,13 +1,5 @@
 """Plugins, and the registry of what they bring: rules, kernels, perturbations, methods, readers."""
 
-from lirpa_core.plugins.conformance import (
-    AnyCase,
-    CoefficientsCase,
-    ConformanceCases,
-    ModelCase,
-    RuleCase,
-    SetCase,
-)
 from lirpa_core.plugins.entries import (
     DecompositionEntry,
     KernelEntry,
@@ -43,17 +35,13 @@ from lirpa_core.plugins.registry import Registry
 
 __all__ = [
     "LIRPA_API_VERSION",
-    "AnyCase",
     "CaptureRules",
-    "CoefficientsCase",
-    "ConformanceCases",
     "DecompositionEntry",
     "KernelEntry",
     "LeafModuleEntry",
     "LiveModel",
     "MethodEntry",
     "MethodRegistry",
-    "ModelCase",
     "Operator",
     "OperatorEntry",
     "OperatorLike",
@@ -67,9 +55,7 @@ __all__ = [
     "ReaderEntry",
     "ReaderRegistry",
     "Registry",
-    "RuleCase",
     "RuleFactory",
-    "SetCase",
     "build_registry",
     "default_registry",
     "hookimpl",

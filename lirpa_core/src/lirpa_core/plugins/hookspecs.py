@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
 if TYPE_CHECKING:
-    from lirpa_core.plugins.conformance import ConformanceCases
     from lirpa_core.plugins.methods import MethodRegistry
     from lirpa_core.plugins.operators import OperatorRegistry
     from lirpa_core.plugins.perturbations import PerturbationRegistry
@@ -66,11 +65,13 @@ def lirpa_register_readers(registry: ReaderRegistry) -> None:
 
 
 @hookspec
-def lirpa_conformance_cases(cases: ConformanceCases) -> None:
+def lirpa_conformance_cases(cases: Any) -> None:
     """Declare calls to try the rules on, for `lirpa check` and the conformance tests.
 
-    Optional, and called only there. So the cases belong into a module of their own that the hook imports.
+    Optional, and called only by the distribution lirpa-testing. So the cases belong into a module of their own that
+    the hook imports, and that module may import `lirpa_testing`.
 
     Args:
-        cases: Collects what this plugin declares; open only while the hook runs.
+        cases: The `lirpa_testing.ConformanceCases` that collects what this plugin declares; open only while the hook
+            runs.
     """

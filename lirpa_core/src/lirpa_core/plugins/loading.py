@@ -14,7 +14,6 @@ import pluggy
 
 from lirpa_core.errors import PluginConflictError, PluginError
 from lirpa_core.plugins import hookspecs
-from lirpa_core.plugins.conformance import AnyCase, ConformanceCases
 from lirpa_core.plugins.entries import Contribution, PluginFailure, PluginInfo
 from lirpa_core.plugins.hookspecs import GROUP, LIRPA_API_VERSION, SUPPORTED_API_VERSIONS
 from lirpa_core.plugins.merge import CORE
@@ -120,7 +119,7 @@ def load(candidate: Candidate) -> Contribution | Failed:
         stage = "register"
         return _run_hooks(plugin, info)
     except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin is foreign code, it may raise anything
-        failure = PluginFailure(info.name, info.distribution, stage, _describe(error), info.version)
+        failure = PluginFailure(info.name, info.distribution, stage, describe(error), info.version)
         return Failed(failure, error)
 
 
@@ -178,26 +177,6 @@ def _run_hooks(plugin: object, info: PluginInfo) -> Contribution:
     )
 
 
-def declared_cases(contribution: Contribution) -> tuple[AnyCase, ...]:
-    """What a plugin declares for its tests.
-
-    Raises:
-        PluginError: Its hook raises something; the message names the plugin and the place.
-    """
-    if contribution.conformance is None:
-        return ()
-    cases = ConformanceCases(contribution.plugin.name)
-    try:
-        contribution.conformance(cases=cases)
-    except Exception as error:
-        raise PluginError(
-            f"plugin {contribution.plugin} cannot declare its conformance cases: {_describe(error)}"
-        ) from error
-    finally:
-        cases.close()
-    return cases.cases()
-
-
 def _check_hook_names(plugin: object) -> None:
     for name in dir(plugin):
         if not name.startswith(_HOOK_PREFIXES):
@@ -212,20 +191,30 @@ def _origin(info: PluginInfo) -> str:
     return f"{info.source} of distribution '{info.distribution}'" if info.distribution else info.source
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException, machinery: Iterable[Path] = ()) -> str:
+    """An error of a plugin in one line, with the innermost line of the plugin's own code that it passed through.
+
+    Args:
+        error: The error.
+        machinery: Folders of whoever called the plugin, whose lines are not the plugin's.
+    """
     text = " ".join(str(error).split())
     if not isinstance(error, PluginError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    where = _place(error)
+    where = _place(error, machinery)
     return f"{text} ({where})" if where else text
 
 
-def _place(error: BaseException) -> str | None:
-    """The innermost line of the plugin's own code that the error passed through."""
-    machinery = (Path(__file__).parent, Path(pluggy.__file__).parent, Path(importlib.__file__).parent)
+def _place(error: BaseException, machinery: Iterable[Path]) -> str | None:
+    folders = (
+        Path(__file__).parent,
+        Path(pluggy.__file__).parent,
+        Path(importlib.__file__).parent,
+        *machinery,
+    )
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.startswith("<"):
             continue
-        if not any(Path(frame.filename).is_relative_to(folder) for folder in machinery):
+        if not any(Path(frame.filename).is_relative_to(folder) for folder in folders):
             return f"{frame.filename}:{frame.lineno}"
     return None

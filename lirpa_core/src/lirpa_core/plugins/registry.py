@@ -13,7 +13,6 @@ from typing import Any
 from lirpa_core.errors import OptionError, PluginError
 from lirpa_core.linear.coefficients.base import Coefficients, Kernel
 from lirpa_core.methods.base import Method
-from lirpa_core.plugins.conformance import AnyCase
 from lirpa_core.plugins.entries import (
     Contribution,
     DecompositionEntry,
@@ -28,7 +27,7 @@ from lirpa_core.plugins.entries import (
     ReaderEntry,
     RuleFactory,
 )
-from lirpa_core.plugins.loading import Failed, check_names, declared_cases, from_object, load
+from lirpa_core.plugins.loading import Failed, check_names, from_object, load
 from lirpa_core.plugins.merge import CORE, merge
 from lirpa_core.plugins.operator_names import Operator, resolve_operator
 from lirpa_core.plugins.operators import OperatorRegistry
@@ -165,13 +164,10 @@ class Registry:
         """The plugins that are loaded, the core first."""
         return tuple(contribution.plugin for contribution in self._contributions)
 
-    def conformance_cases(self) -> tuple[AnyCase, ...]:
-        """What the plugins declare for their tests; the hooks run now.
-
-        Raises:
-            PluginError: A hook fails; it names the plugin.
-        """
-        return tuple(case for c in self._contributions for case in declared_cases(c))
+    @property
+    def conformance_hooks(self) -> tuple[tuple[PluginInfo, Callable[..., Any]], ...]:
+        """The hook of each plugin that declares cases for its tests; `lirpa_testing` calls it as `hook(cases=...)`."""
+        return tuple((c.plugin, c.conformance) for c in self._contributions if c.conformance is not None)
 
     def rule_for(self, op: object) -> Rule | None:
         """The rule of an operator, or of a module or function kept whole; None where there is none."""
@@ -245,7 +241,7 @@ class Registry:
 
         Raises:
             PluginError: The plugin cannot be loaded.
-            PluginConflictError: It registrations what another one has and does not say `override=True`, or
+            PluginConflictError: It registers what another one has and does not say `override=True`, or
                 a plugin of that name is loaded already.
         """
         candidate = from_object(plugin, name)

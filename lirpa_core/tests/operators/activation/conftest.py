@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
 from lirpa_core.operators import activation
-from lirpa_core.operators.conformance import activation as activation_cases
-from lirpa_core.operators.conformance.activation import OPEN, UnaryCase
 from lirpa_core.rules.unary import Unary
+from lirpa_testing.core_cases import activation as activation_cases
+from lirpa_testing.core_cases.activation import OPEN, UnaryCase
 
 aten = torch.ops.aten
 inf = math.inf

@@ -9,7 +9,7 @@ import pytest
 import torch
 from flint import arb, ctx
 
-from lirpa_core.testing.proof import ALLOWED_ULPS, ORACLES, Arguments, Jet, prove_bounds, prove_unary
+from lirpa_testing.proof import ALLOWED_ULPS, ORACLES, Arguments, Jet, prove_bounds, prove_unary
 
 aten = torch.ops.aten
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from lirpa_core.plugins import ConformanceCases
 from lirpa_core.rules import Call, Operand
+from lirpa_testing import ConformanceCases
 
 from {{ cookiecutter.module_name }}.functions import Squash, bump, differences, length, pairwise
 from {{ cookiecutter.module_name }}.perturbation import PerturbationBrightness

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from lirpa_core import Interval, Perturbation
-from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear.coefficients import Coefficients
 from torch import Tensor
 
 

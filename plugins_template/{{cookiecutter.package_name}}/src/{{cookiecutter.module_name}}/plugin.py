@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from lirpa_core.plugins import ConformanceCases, OperatorRegistry, PerturbationRegistry, hookimpl
+from typing import TYPE_CHECKING
+
+from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, hookimpl
 
 from {{ cookiecutter.module_name }} import functions, rules
 from {{ cookiecutter.module_name }}.perturbation import PerturbationBrightness
+
+if TYPE_CHECKING:
+    from lirpa_testing import ConformanceCases
 
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1

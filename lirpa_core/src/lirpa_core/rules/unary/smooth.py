@@ -37,7 +37,7 @@ def smooth(
     """A rule for a function with a continuous derivative, from its inflections alone.
 
     The bounds are sound if the inflections are right: stating one too many does no harm, forgetting one does.
-    What a look at the derivative can tell is checked here, `lirpa_core.testing.check_rule` does the rest. A
+    What a look at the derivative can tell is checked here, `lirpa_testing.check_rule` does the rest. A
     `Curve` with a closed form for the point of a given slope (`Arc.inverse`) is faster.
 
     Args:

@@ -1,0 +1,1 @@
+"""Structures of coefficients: each operation compared with its own dense form."""

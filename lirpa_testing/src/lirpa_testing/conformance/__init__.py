@@ -1,0 +1,32 @@
+"""Conformance: everything that plugins register, tried on the cases that they declare.
+
+`pytest --pyargs lirpa_testing.conformance` and `lirpa check` run it; both print the same report.
+"""
+
+from lirpa_testing.conformance.cases import AnyCase, CoefficientsCase, ModelCase, RuleCase, SetCase
+from lirpa_testing.conformance.declarations import ConformanceCases, conformance_cases
+from lirpa_testing.conformance.outcome import Failure, ModeResult, Outcome
+from lirpa_testing.conformance.packages import select, suite_of
+from lirpa_testing.conformance.report import Report
+from lirpa_testing.conformance.run import assert_conforms, run
+from lirpa_testing.conformance.suite import Item, Suite
+
+__all__ = [
+    "AnyCase",
+    "CoefficientsCase",
+    "ConformanceCases",
+    "Failure",
+    "Item",
+    "ModeResult",
+    "ModelCase",
+    "Outcome",
+    "Report",
+    "RuleCase",
+    "SetCase",
+    "Suite",
+    "assert_conforms",
+    "conformance_cases",
+    "run",
+    "select",
+    "suite_of",
+]

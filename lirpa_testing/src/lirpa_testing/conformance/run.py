@@ -1,0 +1,168 @@
+"""Running one item, whatever it is: a dispatch table from kinds of cases to checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lirpa_core.plugins import Registry
+from lirpa_testing.coefficients.check import check_coefficients
+from lirpa_testing.conformance.cases import CoefficientsCase, ModelCase, RuleCase, SetCase
+from lirpa_testing.conformance.kernels import check_kernel
+from lirpa_testing.conformance.models import check_model
+from lirpa_testing.conformance.outcome import Failure, ModeResult, Outcome
+from lirpa_testing.conformance.suite import Item, KernelCase, NoCase
+from lirpa_testing.perturbations.check import check_perturbation
+from lirpa_testing.profiles import Profile, profile_of
+from lirpa_testing.report import RuleReport, RuleViolation, Violation
+from lirpa_testing.rules.check import check_rule
+from lirpa_testing.rules.strategies import REGIMES
+
+#: Kinds of boxes in the order in which they are tried where there are fewer draws than kinds.
+_REGIMES = ("mixed", "kinks", "huge", "wide", "tiny", "thin", "degenerate")
+assert set(_REGIMES) == set(REGIMES)
+
+
+def run(item: Item, registry: Registry, profile: Profile | str | None = None, *, seed: int = 0) -> Outcome:
+    """Run one item.
+
+    Args:
+        item: What to run.
+        registry: Where it is registered.
+        profile: How hard to try.
+        seed: Seed of everything random.
+
+    Returns:
+        What came out; a failure is part of it, not raised.
+    """
+    blank = Outcome(*item.key)
+    start = time.process_time()
+    try:
+        check: Callable[..., Outcome] = _CHECKS[type(item.case)]
+        done = check(blank, item, item.case, registry, profile_of(profile), seed)
+    except Violation as violation:
+        mode = violation.mode if isinstance(violation, RuleViolation) else ""
+        done = dataclasses.replace(blank, failure=Failure(mode, violation.check, str(violation)))
+    except Exception as error:  # noqa: BLE001 - whatever is registered raises is a finding
+        where = "".join(traceback.format_tb(error.__traceback__)[-1:])
+        what = f"{item.subject}: raised {type(error).__name__}: {error}\n{where}".rstrip()
+        done = dataclasses.replace(blank, failure=Failure("", "runs", what))
+    return dataclasses.replace(done, seconds=time.process_time() - start)
+
+
+def assert_conforms(item: Item, registry: Registry, profile: Profile | str | None = None) -> Outcome:
+    """Run one item; a failure is raised.
+
+    Raises:
+        AssertionError: With the message of the failure.
+    """
+    outcome = run(item, registry, profile)
+    if outcome.failure is not None:
+        raise AssertionError(outcome.failure.message)
+    return outcome
+
+
+def _run_rule(
+    blank: Outcome, item: Item, case: RuleCase, registry: Registry, profile: Profile, seed: int
+) -> Outcome:
+    index, cases = item.share
+    regimes = case.regimes or _REGIMES
+    draws = max(1, -(-profile.examples // (cases * profile.batch)))
+    if draws < len(regimes):  # the cases of one operator take the regimes in turn
+        first = index * draws
+        regimes = tuple(regimes[(first + k) % len(regimes)] for k in range(draws))
+    report = check_rule(
+        registry,
+        case.call,
+        profile=profile,
+        examples=draws * profile.batch,
+        seed=seed,
+        kinks=case.kinks,
+        domain=case.domains,
+        regimes=regimes,
+        without=(*case.without, *(("compiled",) if index else ())),  # once an operator: it takes long
+        oracle=case.oracle,
+    )
+    return dataclasses.replace(
+        blank,
+        examples=report.examples,
+        proved=report.proved,
+        sampled=report.sampled,
+        refused=report.refused,
+        overflowed=report.overflowed,
+        modes=_modes(report),
+    )
+
+
+def _modes(report: RuleReport) -> tuple[ModeResult, ...]:
+    lines = ", ".join(mode for mode in report.modes if mode != "interval")
+    names = {"interval": "interval", "relax": lines}
+    return tuple(ModeResult(names[mode], *gap) for mode, gap in report.gaps.items())
+
+
+def _run_set(
+    blank: Outcome, item: Item, case: SetCase, registry: Registry, profile: Profile, seed: int
+) -> Outcome:
+    report = check_perturbation(case.perturbation, case.x, profile=profile, exact=case.exact, seed=seed)
+    modes = (ModeResult("minimum", 0.0, report.gap),)
+    return dataclasses.replace(blank, examples=report.rows, sampled=report.rows, modes=modes)
+
+
+def _run_map(
+    blank: Outcome, item: Item, case: CoefficientsCase, registry: Registry, profile: Profile, seed: int
+) -> Outcome:
+    tried = 0
+    for shape in case.shapes:
+        made = case.make(shape)
+        if made is not None:
+            check_coefficients(made, seed=seed)
+            tried += 1
+    if tried == 0:
+        return _no_case(blank, f"the case '{case.name}' makes none over its shapes {list(case.shapes)}")
+    return dataclasses.replace(
+        blank, examples=tried, sampled=tried, modes=(ModeResult("dense form", 0.0, 0.0),)
+    )
+
+
+def _run_kernel(
+    blank: Outcome, item: Item, case: KernelCase, registry: Registry, profile: Profile, seed: int
+) -> Outcome:
+    tried = check_kernel(case.entry, case.calls, case.maps, registry, seed=seed)
+    if tried == 0:
+        return _no_case(blank, "no case of its operator makes it return anything: add a call or a structure")
+    return dataclasses.replace(
+        blank, examples=tried, sampled=tried, modes=(ModeResult("dense form", 0.0, 0.0),)
+    )
+
+
+def _run_model(
+    blank: Outcome, item: Item, case: ModelCase, registry: Registry, profile: Profile, seed: int
+) -> Outcome:
+    tried, modes = check_model(case, registry, profile, seed=seed)
+    return dataclasses.replace(blank, examples=tried, sampled=tried, modes=modes)
+
+
+def _run_nothing(
+    blank: Outcome, item: Item, case: NoCase, registry: Registry, profile: Profile, seed: int
+) -> Outcome:
+    return _no_case(
+        blank, f"nothing tries it; declare a case in the hook lirpa_conformance_cases: {case.remedy}"
+    )
+
+
+def _no_case(blank: Outcome, why: str) -> Outcome:
+    what = f"plugin '{blank.plugin}', {blank.kind} {blank.subject}: no case. {why[0].upper()}{why[1:]}"
+    return dataclasses.replace(blank, failure=Failure("", "no case", what))
+
+
+_CHECKS: Mapping[type, Any] = {
+    RuleCase: _run_rule,
+    SetCase: _run_set,
+    CoefficientsCase: _run_map,
+    KernelCase: _run_kernel,
+    ModelCase: _run_model,
+    NoCase: _run_nothing,
+}

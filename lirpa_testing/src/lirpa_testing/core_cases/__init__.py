@@ -1,0 +1,29 @@
+"""Calls on which `lirpa check` and the conformance tests try the core's rules, file by file as the rules."""
+
+from __future__ import annotations
+
+from lirpa_testing.conformance.declarations import ConformanceCases
+from lirpa_testing.core_cases import (
+    activation,
+    arithmetic,
+    conditions,
+    conversion,
+    cumulative,
+    extremum,
+    indexing,
+    matmul,
+    reduction,
+    scatter,
+    sets,
+    shape,
+    structures,
+)
+
+
+def declare(cases: ConformanceCases) -> None:
+    """Declare the cases of all rules, structures and perturbations of the core."""
+    for group in (
+        activation, arithmetic, matmul, shape, reduction, indexing, scatter, conditions, conversion, extremum,
+        cumulative, structures, sets,
+    ):  # fmt: skip
+        group.declare(cases)

@@ -1,0 +1,1 @@
+"""Perturbations: minima of linear forms compared with samples and attacks."""

@@ -1,0 +1,1 @@
+"""Rules: bounds compared with samples, attacks, finite differences and proofs, on boxes that are drawn to break them."""
