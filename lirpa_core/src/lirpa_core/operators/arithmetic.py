@@ -18,6 +18,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.linear import Linear, StructuralOp
+from lirpa_core.rules.relaxations.products import product_range
 
 aten = torch.ops.aten
 
@@ -97,10 +98,7 @@ class Multiply:
         rank = len(call.shape)
         a, b = align(x.lower, 1, rank), align(x.upper, 1, rank)
         c, d = align(y.lower, 1, rank), align(y.upper, 1, rank)
-        corners = (a * c, a * d, b * c, b * d)
-        lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
-        upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
-        return Interval(lower, upper)
+        return Interval(*product_range((a, b), (c, d)))
 
 
 def diagonal(call: Call, slot: int, weight: Const) -> LinearOp:

@@ -17,6 +17,7 @@ from lirpa_core.operators.extremum import refuse_positions
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
+from lirpa_core.rules.relaxations.exponential import relative_chord
 
 aten = torch.ops.aten
 
@@ -175,10 +176,8 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     shift = torch.cummax(box.upper, -1).values
     top = _exp(box.upper.unsqueeze(-2) - shift.unsqueeze(-1), until)
     bottom = _exp(box.lower.unsqueeze(-2) - shift.unsqueeze(-1), until)
-    safe = torch.where(width > 0, width, 1)
-    fall = torch.where(width > 0, -torch.expm1(-safe) / safe, 1)
     total = ((top + bottom) / 2).sum(-1, keepdim=True)  # the chords at the centre
-    slope = top * fall.unsqueeze(-2) / total
+    slope = top * relative_chord(width).unsqueeze(-2) / total
     up = shift + total.squeeze(-1).log() - (slope * center.unsqueeze(-2)).sum(-1)
     alone = torch.arange(until.shape[0], device=until.device) == 0
     slope, up = torch.where(alone.unsqueeze(-1), tangent, slope), torch.where(alone, 0, up)

@@ -16,6 +16,7 @@ from lirpa_core.operators.reduction import kept_shape, reduced_dims
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Slot
 from lirpa_core.rules.general import General
+from lirpa_core.rules.relaxations.exponential import relative_chord
 
 aten = torch.ops.aten
 
@@ -233,9 +234,8 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     tangent = share / sums
     low = peak + sums.log() - (tangent * center).sum(along, keepdim=True)
     shift = x.upper.amax(along, keepdim=True)
-    top, width = torch.exp(x.upper - shift), x.width
-    safe = torch.where(width > 0, width, 1)
-    slope = torch.where(width > 0, top * (-torch.expm1(-safe) / safe), top)
+    top = torch.exp(x.upper - shift)
+    slope = top * relative_chord(x.width)
     middle = (top + torch.exp(x.lower - shift)) / 2  # the chords at the centre
     s0 = middle.sum(along, keepdim=True)
     slope = slope / s0

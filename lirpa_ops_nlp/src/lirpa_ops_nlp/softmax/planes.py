@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirpa_core.linear.relaxation import Affine
+from lirpa_core.rules.relaxations.exponential import relative_chord
 from lirpa_ops_nlp.softmax.outer import OwnMinusOthers
 from lirpa_ops_nlp.softmax.scores import Scores, others
 from lirpa_ops_nlp.softmax.support import LOWER, UPPER, sigmoid_line
@@ -113,12 +114,10 @@ def _through_reciprocal(scores: Scores) -> Plane:
     log_p = math.log(2) - torch.logaddexp(F.softplus(-z_low), F.softplus(-z_up))
     low, up = scores.filled(scores.low), scores.filled(scores.up)
     width = up - low
-    safe = torch.where(width > 0, width, 1)
-    fall = torch.where(width > 0, -torch.expm1(-safe) / safe, 1)
     small = 2 * log_p - low < _limit(low)
     scale = (torch.where(small, 2 * log_p - low, 0)).exp()
     weight = scale * (1 + (-width).exp()) / 2
-    diagonal = scale * fall * _mean_of_ends(scores).exp()
+    diagonal = scale * relative_chord(width) * _mean_of_ends(scores).exp()
     value = torch.where(small, log_p.exp(), -1)  # never better than the constant
     return Plane(value, diagonal, weight)
 
