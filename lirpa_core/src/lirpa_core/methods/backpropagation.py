@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, add
+from lirpa_core.linear.infinite import plus, split_dot_infinite
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.plugins import Registry
@@ -38,8 +39,10 @@ def backpropagate_relaxation(
         low, up = lower.terms[0], upper.terms[0]
         if isinstance(low, Diagonal) and isinstance(up, Diagonal) and low is not up:
             relaxed, bias = A.relax_affine((low.slope, up.slope), (lower.bias, upper.bias))
-            return [relaxed.sum_to(low.shape)], bias
+            infinite = split_dot_infinite(A, lower.infinite, upper.infinite)
+            return [relaxed.sum_to(low.shape)], plus(bias, infinite)
     bias = None if lower.bias is None and upper.bias is None else A.split_dot(lower.bias, upper.bias)
+    bias = plus(bias, split_dot_infinite(A, lower.infinite, upper.infinite))
     terms: list[Coefficients | None] = []
     halves: tuple[Coefficients, Coefficients] | None = None
     for low, up in zip(lower.terms, upper.terms, strict=True):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, add
+from lirpa_core.linear.infinite import split_dot_infinite
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.methods.backpropagation import backpropagate_relaxation, pull
@@ -136,6 +137,9 @@ def _pull_exact(
             wait(operand, pull(term, here.map, kernels), here.mirrored)
     if affine.bias is not None:
         biases.append((here.map.dot(affine.bias), here.mirrored))
+    infinite = split_dot_infinite(here.map, affine.infinite, affine.infinite)
+    if infinite is not None:
+        biases.append((infinite, here.mirrored))
 
 
 def _pull_split(

@@ -13,6 +13,7 @@ from torch import Tensor
 from lirpa_core.api.options import SlopeSearch
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, SelectedRows
 from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.infinite import split_dot_infinite
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.backward import LinearForm, bound_rows, concretize, linear_bounds
 from lirpa_core.methods.forward import Forms, forward_bounds
@@ -201,9 +202,10 @@ def _combine(problem: Problem, C: Tensor, forms: Forms, rows: Coefficients) -> L
         return torch.einsum("rbn,mbn->rbm", side.expand(-1, batch, -1), A)
 
     A = times(positive, forms.lower.A) + times(negative, forms.upper.A)  # [R, B, N]
-    bias = DenseCoefficients(C.reshape(*C.shape[:2], *rows.shape)).split_dot(
-        forms.lower.bias, forms.upper.bias
-    )
+    dense = DenseCoefficients(C.reshape(*C.shape[:2], *rows.shape))
+    bias = dense.split_dot(forms.lower.bias, forms.upper.bias)
+    infinite = split_dot_infinite(dense, forms.lower.infinite, forms.upper.infinite)
+    bias = bias if infinite is None else bias + infinite
     maps: dict[str, Coefficients] = {}
     start = 0
     for name in problem.leaves:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.infinite import apply_infinite, plus
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp
-from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.problem.problem import Problem
 
 
@@ -24,10 +25,12 @@ class Half:
     Attributes:
         A: `[N, B, *S]`: coefficients of the `N` elements of all leaves, one after another.
         bias: `[B, *S]`.
+        infinite: Infinities of the bias, see `linear.infinite`; None for none.
     """
 
     A: Tensor
     bias: Tensor
+    infinite: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,34 +104,42 @@ def _step(relaxation: Relaxation, operands: list[Forms], shape: tuple[int, ...])
         if up is not None:
             ups.append(_apply(up, x)[1])
     exact = relaxation.exact and all(x.lower is x.upper for x in operands)
-    lower = _sum(lows, relaxation.lower.bias, operands, shape)
-    return Forms(lower, lower if exact else _sum(ups, relaxation.upper.bias, operands, shape))
+    lower = _sum(lows, relaxation.lower, operands, shape)
+    return Forms(lower, lower if exact else _sum(ups, relaxation.upper, operands, shape))
 
 
 def _apply(op: LinearOp, x: Forms) -> tuple[Half, Half]:
+    low, up = apply_infinite(op, x.lower.infinite, x.upper.infinite)
     if x.lower is x.upper:
-        half = Half(op.apply(x.lower.A, 2), op.apply(x.lower.bias, 1))
+        half = Half(op.apply(x.lower.A, 2), op.apply(x.lower.bias, 1), low)
         return half, half
     A_low, A_up = op.apply_split(x.lower.A, x.upper.A, 2)
     b_low, b_up = op.apply_split(x.lower.bias, x.upper.bias, 1)
-    return Half(A_low, b_low), Half(A_up, b_up)
+    return Half(A_low, b_low, low), Half(A_up, b_up, up)
 
 
-def _sum(halves: list[Half], bias: Tensor | None, operands: list[Forms], shape: tuple[int, ...]) -> Half:
+def _sum(halves: list[Half], affine: Affine, operands: list[Forms], shape: tuple[int, ...]) -> Half:
+    bias, infinite = affine.bias, affine.infinite
     if not halves:
         A = operands[0].lower.A
         zero = A.new_zeros(A.shape[0], 1, *shape)
-        return Half(zero, zero[0] if bias is None else bias)
+        return Half(zero, zero[0] if bias is None else bias, infinite)
     A, b = halves[0].A, halves[0].bias
     for half in halves[1:]:
         A, b = A + half.A, b + half.bias
-    return Half(A, b if bias is None else b + bias)
+    for half in halves:
+        infinite = plus(infinite, half.infinite)
+    return Half(A, b if bias is None else b + bias, infinite)
 
 
 def concretize_forms(problem: Problem, forms: Forms, shape: tuple[int, ...]) -> Interval:
     """Bounds of a node from its affine functions, `[B, *S]`."""
     lower = _minimum(problem, forms.lower.A, shape) + forms.lower.bias
     upper = forms.upper.bias - _minimum(problem, -forms.upper.A, shape)
+    if forms.lower.infinite is not None:
+        lower = lower + forms.lower.infinite
+    if forms.upper.infinite is not None:
+        upper = upper + forms.upper.infinite
     return Interval(lower, upper)
 
 

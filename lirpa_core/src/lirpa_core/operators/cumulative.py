@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -18,6 +19,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
 from lirpa_core.rules.relaxations.exponential import relative_chord
+from lirpa_core.rules.relaxations.maximum import maximum_planes
 
 aten = torch.ops.aten
 
@@ -84,9 +86,10 @@ class _Lines:
         """`[B, *lines, n]` to `[B, *S]`."""
         return x.movedim(-1, self.dim + 1)
 
-    def affine(self, weight: Tensor, bias: Tensor | None = None) -> Affine:
-        """`weight` `[B, *lines, n, n]`, `bias` `[B, *lines, n]`."""
-        return Affine((AlongDim(weight, self.dim),), None if bias is None else self.back(bias))
+    def affine(self, weight: Tensor, bias: Tensor | None = None, infinite: Tensor | None = None) -> Affine:
+        """`weight` `[B, *lines, n, n]`, `bias` and its infinities `[B, *lines, n]`."""
+        parts = (None if x is None else self.back(x) for x in (bias, infinite))
+        return Affine((AlongDim(weight, self.dim),), *parts)
 
 
 def _itself(call: Call) -> Relaxation:
@@ -114,27 +117,16 @@ class _Cumulative:
         return Interval(run(x.lower, dim).values, run(x.upper, dim).values)
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-        """As for the maximum of each element and all before it, see `extremum`.
-
-        Below: an element with the largest lower end `m`. Above: `m + Σ relu(x − m)` with chords, or the constant
-        `max u` where that is lower at the centre of the box.
-        """
+        """See `maximum_planes`, for each element and all before it."""
         if not call.shape:
             return _itself(call)
         box = _Lines.of(call, inputs[0])
         lower, upper = (box.lower, box.upper) if self.sign == 1 else (-box.upper, -box.lower)
-        m = torch.cummax(lower, -1)
-        until, at = box.until, m.values.unsqueeze(-1)  # [.., k, 1]
-        low, up = lower.unsqueeze(-2), upper.unsqueeze(-2)  # [.., 1, j]
-        above = until & (up > at)
-        chord = torch.where(above, (up - at) / torch.where(above, up - low, 1), 0)
-        bias = m.values - (chord * torch.where(above, low, 0)).sum(-1)
-        largest = torch.cummax(upper, -1).values
-        constant = largest < (chord * (low / 2 + up / 2)).sum(-1) + bias
-        chord = torch.where(constant.unsqueeze(-1), 0, chord)
-        bias = torch.where(constant, largest, bias)
-        first = torch.zeros_like(chord).scatter(-1, m.indices.unsqueeze(-1), 1)
-        under, over = box.affine(first), box.affine(chord, self.sign * bias)
+        until = box.until
+        low, up = (torch.where(until, end.unsqueeze(-2), -math.inf) for end in (lower, upper))  # [.., k, j]
+        planes = maximum_planes(low, up)
+        bias, infinite = separated(self.sign * planes.bias, call.infinite)
+        under, over = box.affine(planes.below), box.affine(planes.above, bias, infinite)
         return Relaxation(under, over) if self.sign == 1 else Relaxation(over, under)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:

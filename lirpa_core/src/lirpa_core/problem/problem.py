@@ -19,6 +19,7 @@ from lirpa_core.problem.inputs import Group, Leaf, groups_of
 from lirpa_core.problem.plan import Plan
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const, Slot
+from lirpa_core.rules.infinity import with_infinities
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +159,7 @@ def bind(plan: Plan, leaves: Mapping[str, Leaf], values: Mapping[str, Const], ba
             plan.rules[node.name].check(calls[node.name])
         else:
             constants[node.name] = evaluate_node(node, constants)
-    return Problem(plan, leaves, constants, calls, batch)
+    return Problem(plan, leaves, constants, with_infinities(calls, plan.rules), batch)
 
 
 def _call(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
+from lirpa_core.linear.infinite import plus, separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -106,8 +107,9 @@ class Bilinear:
         """See `Rule.interval`."""
         if self.is_affine(call):
             affine = self.relax(call, inputs).lower
+            bias = plus(affine.bias, affine.infinite)
             if len(inputs) == 1 and isinstance(affine.terms[0], WeightedOp):
-                return affine.terms[0].interval(inputs[0], affine.bias)
+                return affine.terms[0].interval(inputs[0], bias)
             if (
                 len(inputs) == 1
                 and isinstance(affine.terms[0], Diagonal)
@@ -116,9 +118,9 @@ class Bilinear:
                 middle, spread = inputs[0].known_midpoint_radius
                 center, radius = affine.terms[0].apply(middle), affine.terms[0].apply_abs(spread)
                 return Interval.from_midpoint_radius(
-                    center if affine.bias is None else center + affine.bias, radius
+                    center if bias is None else center + bias, radius
                 )
-            lower = upper = affine.bias
+            lower = upper = bias
             for term, x in zip(affine.terms, inputs, strict=True):
                 if term is None:
                     continue
@@ -157,7 +159,7 @@ class Bilinear:
             for slot, other in ((call.slot(self.left), self.right), (call.slot(self.right), self.left)):
                 if slot is not None:
                     terms[slot] = self._with_weight(call, slot, _constant(call[other], call))
-            return Relaxation.exactly(Affine(tuple(terms), bias))
+            return Relaxation.exactly(Affine(tuple(terms), *separated(bias, call.infinite)))
         i, j = self._factor_slots(call)
         x, y = inputs[i], inputs[j]
         assert x is not None and y is not None

@@ -52,6 +52,8 @@ class Call:
         batch: Number of examples `B`.
         device: Where the tensors live.
         dtypes: Element type of each slot; empty where all are that of the output.
+        infinite: Whether bounds of operands or constants may be infinite, because a constant here or before
+            holds an infinity, as masks do. Rules then tell infinities from numbers.
     """
 
     node: Node
@@ -61,6 +63,7 @@ class Call:
     batch: int = 1
     device: torch.device = _CPU
     dtypes: tuple[torch.dtype, ...] = ()
+    infinite: bool = False
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -77,49 +78,47 @@ class Unary:
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """The smallest and largest value of the function over the box."""
         curve = self._curve(call)
-        lo, hi, outside = _box(call, curve, inputs[0])
-        lower, upper = curve.hull(lo, hi)
-        if outside is not None:
-            lower = torch.where(outside, -torch.inf, lower)
-            upper = torch.where(outside, torch.inf, upper)
+        lower, upper = _hull(curve, *_ends(call, inputs[0]))
         return Interval(_full(call, lower), _full(call, upper))
 
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """The two lines that lose the least area."""
         curve = self._curve(call)
-        lo, hi, outside = _box(call, curve, inputs[0])
-        k_lo, k_up = default_slopes(curve, lo, hi)
-        return _lines(call, curve, lo, hi, outside, k_lo, k_up, supporting=True)
+        box = _Box.of(call, curve, inputs[0])
+        k_lo, k_up = default_slopes(curve, box.lo, box.hi)
+        return _lines(call, curve, box, k_lo, k_up, supporting=True)
 
     def relax_with(
         self, call: Call, inputs: tuple[Interval | None, ...], k_lo: Tensor, k_up: Tensor
     ) -> Relaxation:
         """The tightest lines of given slopes `[B, *S]` or any shape that broadcasts to it."""
         curve = self._curve(call)
-        lo, hi, outside = _box(call, curve, inputs[0])
-        return _lines(call, curve, lo, hi, outside, k_lo, k_up)
+        return _lines(call, curve, _Box.of(call, curve, inputs[0]), k_lo, k_up)
 
     def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor, Tensor]:
         """The slopes `[B, *S]` that `relax` chooses: where an optimiser starts."""
         curve = self._curve(call)
-        lo, hi, _ = _box(call, curve, inputs[0])
-        k_lo, k_up = default_slopes(curve, lo, hi)
-        return _full(call, k_lo), _full(call, k_up)
+        box = _Box.of(call, curve, inputs[0])
+        k_lo, k_up = default_slopes(curve, box.lo, box.hi)
+        return _full(call, box.slope(k_lo)), _full(call, box.slope(k_up))
 
     def slope_ranges(
         self, call: Call, inputs: tuple[Interval | None, ...]
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """The least and the greatest slope `[B, *S]` worth a try, of the lower and of the upper line."""
         curve = self._curve(call)
-        lo, hi, _ = _box(call, curve, inputs[0])
-        below, above = (slope_range(curve, lo, hi, side) for side in (LOWER, UPPER))
-        return (_full(call, below[0]), _full(call, below[1])), (_full(call, above[0]), _full(call, above[1]))
+        box = _Box.of(call, curve, inputs[0])
+        below, above = (slope_range(curve, box.lo, box.hi, side) for side in (LOWER, UPPER))
+        a, b, c, d = (_full(call, box.slope(k)) for k in (*below, *above))
+        return (a, b), (c, d)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """Elements on whose box the function is not one straight line."""
         curve = self._curve(call)
-        lo, hi, _ = _box(call, curve, inputs[0])
-        bent = _full(call, curve.bent(lo, hi))
+        box = _Box.of(call, curve, inputs[0])
+        bent = _full(call, curve.bent(box.lo, box.hi))
+        if box.fixed is not None:  # a tighter box may have two ends, and then slopes
+            bent = bent | _full(call, box.fixed & (box.low < box.up))
         shape, extra = call.shapes[0], bent.dim() - 1 - len(call.shapes[0])
         dims = [1 + i for i in range(extra)]
         dims += [1 + extra + i for i, n in enumerate(shape) if n == 1 and bent.shape[1 + extra + i] != 1]
@@ -145,15 +144,59 @@ def _ends(call: Call, box: Interval | None) -> tuple[Tensor, Tensor]:
     return align(box.lower, 1, rank), align(box.upper, 1, rank)
 
 
-def _box(call: Call, curve: Curve, box: Interval | None) -> tuple[Tensor, Tensor, Tensor | None]:
+def _hull(curve: Curve, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value over a box, infinite where it reaches outside the domain."""
+    safe_lo, safe_hi, outside = _safe(curve, lo, hi)
+    lower, upper = curve.hull(safe_lo, safe_hi)
+    if outside is not None:
+        lower = torch.where(outside, -torch.inf, lower)
+        upper = torch.where(outside, torch.inf, upper)
+    return lower, upper
+
+
+def _safe(curve: Curve, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     """End points that are safe to compute with, and where they stand in for a box outside the domain."""
-    lo, hi = _ends(call, box)
     outside = None if curve.outside is None else curve.outside(lo, hi)
     if outside is not None:
         lo, hi = torch.where(outside, curve.inside, lo), torch.where(outside, curve.inside, hi)
     for point in curve.singular:
         lo, hi = _without_gradient_near(point, lo), _without_gradient_near(point, hi)
     return lo, hi, outside
+
+
+@dataclass(frozen=True, eq=False)
+class _Box:
+    """A box to draw lines on, and where there are only constants to be had.
+
+    Attributes:
+        lo: Lower ends that are safe to compute with.
+        hi: Upper ends that are safe to compute with.
+        fixed: Where the box is infinite or outside the domain, so that its lines have no slope; None: nowhere.
+        low: The constant below, read where `fixed`.
+        up: The constant above, read where `fixed`.
+    """
+
+    lo: Tensor
+    hi: Tensor
+    fixed: Tensor | None
+    low: Tensor
+    up: Tensor
+
+    @classmethod
+    def of(cls, call: Call, curve: Curve, box: Interval | None) -> _Box:
+        lo, hi = _ends(call, box)
+        safe_lo, safe_hi, outside = _safe(curve, lo, hi)
+        if not call.infinite:
+            low = torch.full((), -torch.inf, dtype=lo.dtype, device=lo.device)
+            return cls(safe_lo, safe_hi, outside, low, -low)
+        low, up = _hull(curve, lo, hi)
+        fixed = lo.isinf() | hi.isinf()  # NaN stays, and comes out
+        safe_lo, safe_hi = torch.where(fixed, curve.inside, safe_lo), torch.where(fixed, curve.inside, safe_hi)
+        return cls(safe_lo, safe_hi, fixed if outside is None else fixed | outside, low, up)
+
+    def slope(self, k: Tensor) -> Tensor:
+        """A slope, zero where there are only constants."""
+        return k if self.fixed is None else torch.where(self.fixed, 0, k)
 
 
 def _without_gradient_near(point: float, x: Tensor) -> Tensor:
@@ -163,19 +206,12 @@ def _without_gradient_near(point: float, x: Tensor) -> Tensor:
 
 
 def _lines(
-    call: Call,
-    curve: Curve,
-    lo: Tensor,
-    hi: Tensor,
-    outside: Tensor | None,
-    k_lo: Tensor,
-    k_up: Tensor,
-    supporting: bool = False,
+    call: Call, curve: Curve, box: _Box, k_lo: Tensor, k_up: Tensor, supporting: bool = False
 ) -> Relaxation:
+    lo, hi = box.lo, box.hi
     b_lo: Tensor | None
     b_up: Tensor | None
-    through_zero = supporting and curve.homogeneous
-    if through_zero and curve.shape:
+    if supporting and curve.homogeneous and curve.shape and box.fixed is None:
         # A tangent of such a curve passes through zero: only the chord has an intercept.
         b_lo = b_up = None
         if curve.shape == CONVEX:
@@ -184,14 +220,14 @@ def _lines(
             b_lo = intercept(curve, lo, hi, k_lo, LOWER)
     else:
         b_lo, b_up = intercept(curve, lo, hi, k_lo, LOWER), intercept(curve, lo, hi, k_up, UPPER)
-    if outside is not None:
-        k_lo, k_up = torch.where(outside, 0, k_lo), torch.where(outside, 0, k_up)
-        b_lo = None if b_lo is None else torch.where(outside, -torch.inf, b_lo)
-        b_up = None if b_up is None else torch.where(outside, torch.inf, b_up)
+    if box.fixed is not None:
+        k_lo, k_up = box.slope(k_lo), box.slope(k_up)
+        b_lo, b_up = torch.where(box.fixed, box.low, b_lo), torch.where(box.fixed, box.up, b_up)
     shape = call.shapes[0]
 
     def affine(k: Tensor, b: Tensor | None) -> Affine:
-        return Affine((Diagonal(_full(call, k), shape),), None if b is None else _full(call, b))
+        bias = None if b is None else _full(call, b)
+        return Affine((Diagonal(_full(call, k), shape),), *separated(bias, call.infinite))
 
     return Relaxation(affine(k_lo, b_lo), affine(k_up, b_up))
 
