@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear.coefficients.base import Coefficients
+from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp
 
 
@@ -56,6 +57,22 @@ def split_dot_infinite(A: Coefficients, lower: Tensor | None, upper: Tensor | No
             signed = end if side is lower else -end
             total = plus(total, torch.where(met, signed, torch.zeros((), dtype=side.dtype, device=side.device)))
     return total
+
+
+def split_dot(A: Coefficients, box: Interval, may_be_infinite: bool) -> Tensor:
+    """The minimum of `Σ A·x` over a box that may have infinite ends: `[R, B]`.
+
+    Args:
+        A: The coefficients.
+        box: `[B, *S]`.
+        may_be_infinite: Whether there may be infinities at all.
+    """
+    if not may_be_infinite:
+        return A.split_dot(box.lower, box.upper)
+    (lower, below), (upper, above) = separated(box.lower, True), separated(box.upper, True)
+    infinite = split_dot_infinite(A, below, above)
+    assert infinite is not None
+    return A.split_dot(lower, upper) + infinite
 
 
 def apply_infinite(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, add
-from lirpa_core.linear.infinite import split_dot_infinite
+from lirpa_core.linear.infinite import split_dot, split_dot_infinite
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.methods.backpropagation import backpropagate_relaxation, pull
@@ -176,7 +176,8 @@ def concretize(problem: Problem, form: LinearForm, intervals: Mapping[str, Inter
     for name, coefficients in form.maps.items():
         if name not in problem.leaves:
             assert intervals is not None
-            value = value + coefficients.split_dot(intervals[name].lower, intervals[name].upper)
+            infinite = name in problem.calls and problem.calls[name].infinite
+            value = value + split_dot(coefficients, intervals[name], infinite)
     return value.expand(-1, problem.batch) if value.shape[1] == 1 else value
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from lirpa_core.api.options import SlopeSearch
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, SelectedRows
 from lirpa_core.linear.coefficients.base import flatten
-from lirpa_core.linear.infinite import split_dot_infinite
+from lirpa_core.linear.infinite import split_dot, split_dot_infinite
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.backward import LinearForm, bound_rows, concretize, linear_bounds
 from lirpa_core.methods.forward import Forms, forward_bounds
@@ -120,7 +120,8 @@ def row_bounds(
             problem.shape(target), dtype=problem.dtype_of(target), device=problem.device
         )
     else:
-        simple = _from_interval(rows, inner.intervals[target])
+        infinite = target in problem.calls and problem.calls[target].infinite
+        simple = _from_interval(rows, inner.intervals[target], infinite)
     low: Tensor | None
     up: Tensor | None
     lower_form: LinearForm | None = None
@@ -165,9 +166,9 @@ def _as_rows(interval: Interval, batch: int) -> Interval:
     return Interval(lay_out(interval.lower), lay_out(interval.upper))
 
 
-def _from_interval(rows: Coefficients, interval: Interval) -> Interval:
-    lower = rows.split_dot(interval.lower, interval.upper)
-    return Interval(lower, -rows.negate().split_dot(interval.lower, interval.upper))
+def _from_interval(rows: Coefficients, interval: Interval, infinite: bool) -> Interval:
+    lower = split_dot(rows, interval, infinite)
+    return Interval(lower, -split_dot(rows.negate(), interval, infinite))
 
 
 def _backward_forms(

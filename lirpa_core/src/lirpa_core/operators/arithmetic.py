@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp, align, sum_to
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -143,6 +144,12 @@ class Product(Bilinear):
         rank = len(call.shape)
         x, rx = align(first.midpoint, 1, rank), align(first.radius, 1, rank)
         y, ry = align(second.midpoint, 1, rank), align(second.radius, 1, rank)
+        unbounded: Tensor | None = None
+        hull = (x, y)
+        if call.infinite:  # planes of an unbounded box have no slopes
+            product = self.product(call, first, second)
+            hull, unbounded = (product.lower, product.upper), ~(rx + ry).isfinite()
+            x, rx, y, ry = (torch.where(unbounded, 0, number) for number in (x, rx, y, ry))
         share = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()  # which plane: any is sound
         nearest = x - share * rx
         terms: list[LinearOp | None] = [None] * len(call.shapes)
@@ -151,8 +158,12 @@ class Product(Bilinear):
         def side(sign: int) -> Affine:
             slope = y - sign * share * ry
             bias = share * (sign * x * ry + rx * y) - x * y - sign * rx * ry
+            if unbounded is not None:
+                low, up = hull
+                slope, bias = torch.where(unbounded, 0, slope), torch.where(unbounded, low if sign == 1 else up, bias)
             terms[i] = self._diagonal(call, i, slope)
-            return Affine(tuple(terms), bias.expand(bias.shape[0], *call.shape))
+            bias = bias.expand(bias.shape[0], *call.shape)
+            return Affine(tuple(terms), *separated(bias, call.infinite))
 
         return Relaxation(side(1), side(-1))
 

@@ -14,7 +14,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.extremum import refuse_positions
+from lirpa_core.operators.extremum import bounded_ends, refuse_positions, taking_part
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
@@ -159,21 +159,31 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     if not call.shape:
         return _itself(call)
     box = _Lines.of(call, inputs[0])
-    center, width, until = box.lower / 2 + box.upper / 2, box.upper - box.lower, box.until
-    peak = torch.cummax(center, -1).values
-    share = _exp(center.unsqueeze(-2) - peak.unsqueeze(-1), until)
+    ends, bounded = bounded_ends(Interval(box.lower, box.upper), call)
+    until, sloped = box.until, box.until if bounded is None else box.until & bounded.unsqueeze(-2)
+    center, width = ends.midpoint, ends.width
+    peak = torch.cummax(taking_part(center, bounded), -1).values
+    share = _exp(center.unsqueeze(-2) - peak.unsqueeze(-1), sloped)
     sums = share.sum(-1, keepdim=True)
     tangent = share / sums
     low = peak + sums.squeeze(-1).log() - (tangent * center.unsqueeze(-2)).sum(-1)
     shift = torch.cummax(box.upper, -1).values
     top = _exp(box.upper.unsqueeze(-2) - shift.unsqueeze(-1), until)
-    bottom = _exp(box.lower.unsqueeze(-2) - shift.unsqueeze(-1), until)
-    total = ((top + bottom) / 2).sum(-1, keepdim=True)  # the chords at the centre
-    slope = top * relative_chord(width).unsqueeze(-2) / total
+    bottom = _exp(ends.lower.unsqueeze(-2) - shift.unsqueeze(-1), until)
+    total = ((top + taking_part(bottom, sloped, top)) / 2).sum(-1, keepdim=True)  # the chords at the centre
+    slope = taking_part(top, sloped, 0) * relative_chord(width).unsqueeze(-2) / total
     up = shift + total.squeeze(-1).log() - (slope * center.unsqueeze(-2)).sum(-1)
     alone = torch.arange(until.shape[0], device=until.device) == 0
     slope, up = torch.where(alone.unsqueeze(-1), tangent, slope), torch.where(alone, 0, up)
-    return Relaxation(box.affine(tangent, low), box.affine(slope, up))
+    if bounded is not None:  # where there is nothing but −∞ yet there are no slopes
+        some, hull = sloped.any(-1), _lse_bound(call, inputs)
+        tangent, slope = (torch.where(some.unsqueeze(-1), k, 0) for k in (tangent, slope))
+        low, up = (
+            torch.where(some, b, end.movedim(box.dim + 1, -1))
+            for b, end in ((low, hull.lower), (up, hull.upper))
+        )
+    below, above = (separated(b, call.infinite) for b in (low, up))
+    return Relaxation(box.affine(tangent, *below), box.affine(slope, *above))
 
 
 def _exp(x: Tensor, where: Tensor) -> Tensor:

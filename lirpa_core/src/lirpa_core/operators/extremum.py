@@ -217,24 +217,46 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     if not dims:
         return Relaxation.exactly(Affine((Diagonal(torch.ones_like(x.lower), call.shapes[0]),)))
     along = [d + 1 for d in dims]
-    center = x.midpoint
-    peak = center.detach().amax(along, keepdim=True)
-    share = torch.exp(center - peak)  # not less logsumexp itself, whose rounding the slopes would inherit
+    shape = (x.lower.shape[0], *call.shape)
+    ends, bounded = bounded_ends(x, call)
+    center = ends.midpoint
+    # Not less logsumexp itself, whose rounding the slopes would inherit.
+    peak = taking_part(center, bounded).detach().amax(along, keepdim=True)
+    share = torch.exp(taking_part(center - peak, bounded))
     sums = share.sum(along, keepdim=True)
     tangent = share / sums
     low = peak + sums.log() - (tangent * center).sum(along, keepdim=True)
     shift = x.upper.amax(along, keepdim=True)
     top = torch.exp(x.upper - shift)
-    slope = top * relative_chord(x.width)
-    middle = (top + torch.exp(x.lower - shift)) / 2  # the chords at the centre
+    slope = taking_part(top * relative_chord(ends.width), bounded, 0)
+    bottom = torch.exp(ends.lower - shift)
+    middle = (top + taking_part(bottom, bounded, top)) / 2  # the chords at the centre
     s0 = middle.sum(along, keepdim=True)
     slope = slope / s0
     up = shift + s0.log() - (slope * center).sum(along, keepdim=True)
-    shape = (x.lower.shape[0], *call.shape)
+    if bounded is not None:  # of nothing but −∞ there are no slopes, and only infinite ends
+        box = _lse_bound(call, inputs)
+        some = bounded.any(along, keepdim=True)
+        tangent, slope = torch.where(some, tangent, 0), torch.where(some, slope, 0)
+        low = torch.where(some, low, box.lower.reshape(low.shape))
+        up = torch.where(some, up, box.upper.reshape(up.shape))
     return Relaxation(
-        Affine((WeightedSum(tangent, dims, call.shape),), low.reshape(shape)),
-        Affine((WeightedSum(slope, dims, call.shape),), up.reshape(shape)),
+        Affine((WeightedSum(tangent, dims, call.shape),), *separated(low.reshape(shape), call.infinite)),
+        Affine((WeightedSum(slope, dims, call.shape),), *separated(up.reshape(shape), call.infinite)),
     )
+
+
+def bounded_ends(x: Interval, call: Call) -> tuple[Interval, Tensor | None]:
+    """A box with zeros in place of unbounded elements, and which elements are bounded; None: all are."""
+    if not call.infinite:
+        return x, None
+    bounded = x.lower.isfinite() & x.upper.isfinite()
+    return Interval(torch.where(bounded, x.lower, 0), torch.where(bounded, x.upper, 0)), bounded
+
+
+def taking_part(x: Tensor, where: Tensor | None, instead: float | Tensor = -torch.inf) -> Tensor:
+    """`x`, with other numbers where something does not take part; None: everything does."""
+    return x if where is None else torch.where(where, x, instead)
 
 
 def _full(call: Call, x: Tensor) -> Tensor:

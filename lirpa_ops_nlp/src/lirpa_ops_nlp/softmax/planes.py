@@ -39,18 +39,19 @@ class Plane:
             torch.where(take, other.weight, self.weight),
         )
 
-    def anchored(self, scores: Scores, vector: Tensor, fixed: float) -> Affine:
+    def anchored(self, scores: Scores, vector: Tensor, fixed: float, absent: Tensor | None = None) -> Affine:
         """The plane as an affine function of the unshifted scores.
 
         Args:
             scores: The box.
             vector: The shared factor of the outer product.
-            fixed: Value of the outputs that are alone; those left out are zero.
+            fixed: Value of the outputs that are alone.
+            absent: Infinities of the outputs that are left out; None: these outputs are zero.
         """
         diagonal, weight = scores.filled(self.diagonal), scores.filled(self.weight)
         op = OwnMinusOthers(diagonal, weight, vector, scores.dim)
         value = torch.where(scores.alone, fixed, scores.filled(self.value))
-        return Affine((op,), value - op.apply(scores.origin))
+        return Affine((op,), value - op.apply(scores.origin), absent)
 
 
 def _limit(x: Tensor) -> float:
@@ -157,8 +158,13 @@ def softmax_upper(scores: Scores) -> Affine:
     return plane.anchored(scores, vector, 1.0)
 
 
-def log_softmax_lower(scores: Scores) -> Affine:
-    """`xᵢ − LSE`, the sum of exponentials by chords and its logarithm by a tangent; or through `z`."""
+def log_softmax_lower(scores: Scores, absent: Tensor | None = None) -> Affine:
+    """`xᵢ − LSE`, the sum of exponentials by chords and its logarithm by a tangent; or through `z`.
+
+    Args:
+        scores: The box.
+        absent: See `Plane.anchored`.
+    """
     chords = scores.chords
     low, up = scores.advantage
     plane = constant(F.logsigmoid(low))
@@ -173,13 +179,18 @@ def log_softmax_lower(scores: Scores) -> Affine:
     k = torch.where(width > 0, rise, torch.sigmoid(-low).detach())
     b = (F.logsigmoid(low) - k * low).minimum(F.logsigmoid(up) - k * up)
     through = Plane(k * value + b, k, k * factor)
-    return plane.better(direct, LOWER).better(through, LOWER).anchored(scores, chords, 0.0)
+    best = plane.better(direct, LOWER).better(through, LOWER)
+    return best.anchored(scores, chords, 0.0, absent)
 
 
-def log_softmax_upper(scores: Scores) -> Affine:
+def log_softmax_upper(scores: Scores, absent: Tensor | None = None) -> Affine:
     """The tangent of the concave `xᵢ − LSE` at the centre.
 
     The centre is shifted by its own maximum: how far it is from the upper ends would be lost of the slopes.
+
+    Args:
+        scores: The box.
+        absent: See `Plane.anchored`.
     """
     far = scores.midpoint
     peak = scores.filled(far.detach(), -math.inf).amax(scores.dim, keepdim=True)
@@ -188,4 +199,4 @@ def log_softmax_upper(scores: Scores) -> Affine:
     log_p = scores.filled(scores.filled(center) - log_sum)
     rest = scores.filled(others(center, scores.dim, scores.live) - log_sum)
     share = scores.filled(log_p.exp())
-    return Plane(log_p, rest.exp(), torch.ones_like(share)).anchored(scores, share, 0.0)
+    return Plane(log_p, rest.exp(), torch.ones_like(share)).anchored(scores, share, 0.0, absent)
