@@ -48,14 +48,14 @@ def split_dot_infinite(A: Coefficients, lower: Tensor | None, upper: Tensor | No
         upper: Infinities on the upper side; None for none.
     """
     total: Tensor | None = None
-    for rows, side in ((A, lower), (A.negate(), upper)):
+    for side, sign in ((lower, 1), (upper, -1)):
         if side is None:
             continue
+        rows, zero = A if sign == 1 else A.negate(), side.new_zeros(())
         for end in (torch.inf, -torch.inf):
             # Only terms of one sign are summed, so that a sum is zero only where each of them is.
             met = rows.split_dot((side == end).to(side.dtype), None) > 0
-            signed = end if side is lower else -end
-            total = plus(total, torch.where(met, signed, torch.zeros((), dtype=side.dtype, device=side.device)))
+            total = plus(total, torch.where(met, sign * end, zero))
     return total
 
 
@@ -95,7 +95,7 @@ def apply_infinite(
     lower, upper = none if lower is None else lower, none if upper is None else upper
     falls = op.apply_split(-(lower == -torch.inf).to(none.dtype), (upper == torch.inf).to(none.dtype))
     rises = op.apply_split((lower == torch.inf).to(none.dtype), -(upper == -torch.inf).to(none.dtype))
-    zero = torch.zeros((), dtype=none.dtype, device=none.device)
+    zero = none.new_zeros(())
     low = torch.where(falls[0] < 0, -torch.inf, zero) + torch.where(rises[0] > 0, torch.inf, zero)
     up = torch.where(falls[1] > 0, torch.inf, zero) + torch.where(rises[1] < 0, -torch.inf, zero)
     return low, up
