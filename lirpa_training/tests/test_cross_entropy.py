@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import InputError, SpecificationError
 from lirpa_core.linear.interval import Interval
-from lirpa_training import PGD, CrossEntropyWrapper, certified_loss, margin_rows
 from lirpa_core.rules.relaxations.exponential import relative_chord
+from lirpa_training import PGD, CrossEntropyWrapper, certified_loss, margin_rows
 from lirpa_training.margins import check_labels, other_classes
 
 SLACK = 1e-9

@@ -28,7 +28,9 @@ def test_a_bias_is_its_numbers_and_its_infinities():
 
 
 def test_zero_times_infinity_is_zero_and_a_difference_of_infinities_is_not_a_number():
-    same(split_dot_infinite(DenseCoefficients(A[:, None]), MASK, MASK)[:, 0], [-INF, 0.0, INF, -INF, math.nan])
+    same(
+        split_dot_infinite(DenseCoefficients(A[:, None]), MASK, MASK)[:, 0], [-INF, 0.0, INF, -INF, math.nan]
+    )
 
 
 def test_each_sign_of_a_coefficient_meets_its_own_side():

@@ -60,7 +60,9 @@ UNDETERMINED = {
 
 
 @cache
-def captured(function: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype) -> tuple[Masked, Tensor, BoundedModule]:
+def captured(
+    function: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype
+) -> tuple[Masked, Tensor, BoundedModule]:
     model = Masked(function).to(dtype)
     x = torch.randn(2, 3, generator=torch.Generator().manual_seed(1), dtype=dtype)
     return model, x, BoundedModule(model, x, bound_opts={"optimize_bound_args": {"iteration": 2}})
@@ -108,7 +110,9 @@ def test_what_is_masked_is_exact(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_rows_that_leave_the_infinite_elements_out_are_bounded(method):
-    rows = torch.tensor([[[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, -1.0, 0.0]]], dtype=torch.float64).expand(2, -1, -1)
+    rows = torch.tensor([[[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, -1.0, 0.0]]], dtype=torch.float64).expand(
+        2, -1, -1
+    )
     model, x, (lower, upper) = run(some, method, torch.float64, INF, rows)
     y = model.first(x)[:, :4].detach()
     expected = torch.stack([y[:, 0], y[:, 0] - y[:, 2]], 1)

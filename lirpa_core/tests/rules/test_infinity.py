@@ -18,9 +18,7 @@ MASK = torch.tensor([0.0, -math.inf], dtype=torch.float64)
 
 def marked(*calls: Call) -> list[bool]:
     """The calls as a chain: each has the one before as its operand."""
-    named = {
-        f"n{i}": dataclasses.replace(call, operands=(f"n{i - 1}",)) for i, call in enumerate(calls)
-    }
+    named = {f"n{i}": dataclasses.replace(call, operands=(f"n{i - 1}",)) for i, call in enumerate(calls)}
     rules = {name: default_registry().rule_for(call.node.target) for name, call in named.items()}
     return [call.infinite for call in with_infinities(named, rules).values()]
 

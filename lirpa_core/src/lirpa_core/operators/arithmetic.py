@@ -160,7 +160,10 @@ class Product(Bilinear):
             bias = share * (sign * x * ry + rx * y) - x * y - sign * rx * ry
             if unbounded is not None:
                 low, up = hull
-                slope, bias = torch.where(unbounded, 0, slope), torch.where(unbounded, low if sign == 1 else up, bias)
+                slope, bias = (
+                    torch.where(unbounded, 0, slope),
+                    torch.where(unbounded, low if sign == 1 else up, bias),
+                )
             terms[i] = self._diagonal(call, i, slope)
             bias = bias.expand(bias.shape[0], *call.shape)
             return Affine(tuple(terms), *separated(bias, call.infinite))

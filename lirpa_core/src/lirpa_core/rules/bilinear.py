@@ -117,9 +117,7 @@ class Bilinear:
             ):
                 middle, spread = inputs[0].known_midpoint_radius
                 center, radius = affine.terms[0].apply(middle), affine.terms[0].apply_abs(spread)
-                return Interval.from_midpoint_radius(
-                    center if bias is None else center + bias, radius
-                )
+                return Interval.from_midpoint_radius(center if bias is None else center + bias, radius)
             lower = upper = bias
             for term, x in zip(affine.terms, inputs, strict=True):
                 if term is None:

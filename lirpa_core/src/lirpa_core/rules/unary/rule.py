@@ -191,7 +191,10 @@ class _Box:
             return cls(safe_lo, safe_hi, outside, low, -low)
         low, up = _hull(curve, lo, hi)
         fixed = lo.isinf() | hi.isinf()  # NaN stays, and comes out
-        safe_lo, safe_hi = torch.where(fixed, curve.inside, safe_lo), torch.where(fixed, curve.inside, safe_hi)
+        safe_lo, safe_hi = (
+            torch.where(fixed, curve.inside, safe_lo),
+            torch.where(fixed, curve.inside, safe_hi),
+        )
         return cls(safe_lo, safe_hi, fixed if outside is None else fixed | outside, low, up)
 
     def slope(self, k: Tensor) -> Tensor:
