@@ -99,7 +99,8 @@ class PerturbationJoint(Perturbation):
             return split_joined(joined, [tuple(x.shape[1:]) for x in xs])
         lead = joined.dim() - (xs[0].dim() - 1)
         dim = self._dim_of(joined, lead)
-        return joined.split([x.shape[dim - lead + 1] for x in xs], dim)
+        parts: tuple[Tensor, ...] = joined.split([x.shape[dim - lead + 1] for x in xs], dim)
+        return parts
 
     def _dim_of(self, x: Tensor, lead: int) -> int:
         """Where `dim` is in a tensor with leading dimensions before the example's own."""

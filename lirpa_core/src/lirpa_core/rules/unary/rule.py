@@ -224,6 +224,7 @@ def _lines(
     else:
         b_lo, b_up = intercept(curve, lo, hi, k_lo, LOWER), intercept(curve, lo, hi, k_up, UPPER)
     if box.fixed is not None:
+        assert b_lo is not None and b_up is not None
         k_lo, k_up = box.slope(k_lo), box.slope(k_up)
         b_lo, b_up = torch.where(box.fixed, box.low, b_lo), torch.where(box.fixed, box.up, b_up)
     shape = call.shapes[0]
