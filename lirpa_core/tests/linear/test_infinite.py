@@ -33,6 +33,18 @@ def test_zero_times_infinity_is_zero_and_a_difference_of_infinities_is_not_a_num
     )
 
 
+def test_not_a_number_matters_unless_its_coefficient_is_zero():
+    bias = separated(torch.tensor([[0.0, math.nan, 1.0]]), True)[1]
+    same(
+        split_dot_infinite(DenseCoefficients(A[:, None]), bias, bias)[:, 0],
+        [0.0, 0.0, 0.0, math.nan, math.nan],
+    )
+    for found in apply_infinite(Diagonal(torch.tensor([[0.0, 0.0, 1.0]]), (3,)), bias, bias):
+        same(found, [[0.0, 0.0, 0.0]])
+    for found in apply_infinite(Diagonal(torch.tensor([[0.0, -1.0, 1.0]]), (3,)), bias, bias):
+        same(found, [[0.0, math.nan, 0.0]])
+
+
 def test_each_sign_of_a_coefficient_meets_its_own_side():
     rows = DenseCoefficients(A[:, None])
     same(split_dot_infinite(rows, MASK, None)[:, 0], [-INF, 0.0, 0.0, -INF, -INF])

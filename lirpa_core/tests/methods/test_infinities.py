@@ -43,6 +43,7 @@ DETERMINED = {
     "maximum with the mask": lambda x, m: torch.maximum(x, m),
     "minimum with the mask": lambda x, m: torch.minimum(x, -m),
     "where, selected away": lambda x, m: torch.where(m == 0, x + m, 0.0),
+    "where, not a number selected away": lambda x, m: torch.where(m == 0, nn.functional.silu(x + m), 0.0),
     "where, chosen": lambda x, m: torch.relu(torch.where(m == 0, x, -INF)),
     "where, undecided": lambda x, m: torch.exp(torch.where(x > 0, x, -INF)),
     "logsumexp": lambda x, m: torch.logsumexp(x + m, -1, keepdim=True),
@@ -54,6 +55,7 @@ DETERMINED = {
 UNDETERMINED = {
     "infinite for every input": lambda x, m: (x + m)[:, 1:],
     "infinite, negated": lambda x, m: torch.relu(m - x)[:, :3] - torch.relu(-(x + m))[:, :3],
+    "not a number": lambda x, m: nn.functional.silu(x + m),
     "zero times infinity": lambda x, m: torch.relu((x + m) * 0.0),
     "infinity minus infinity": lambda x, m: (x + m) - (x + m),
 }

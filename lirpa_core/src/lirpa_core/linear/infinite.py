@@ -3,7 +3,8 @@
 A bias is a real number or infinite; coefficients are always real. The infinities are kept apart from the
 numbers, as a tensor that is ±∞ where the bias is infinite and zero elsewhere, so that no product ever meets
 one. Where a coefficient is zero, what is behind it does not matter: `0 · ±∞ = 0`. Any other coefficient makes
-the sum infinite, with the sign of the product; `∞ − ∞` is NaN, which the last check of every bound refuses.
+the sum infinite, with the sign of the product; `∞ − ∞` is NaN, which the last check of every bound refuses. A
+bias that is NaN, as SiLU of −∞ is, is kept there too, and counts as both infinities at once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def separated(bias: Tensor | None, may_be_infinite: bool) -> tuple[Tensor | None
     """
     if bias is None or not may_be_infinite:
         return bias, None
-    infinite = bias.isinf()
+    infinite = ~bias.isfinite()
     return torch.where(infinite, 0, bias), torch.where(infinite, bias.detach(), 0)
 
 
@@ -54,7 +55,7 @@ def split_dot_infinite(A: Coefficients, lower: Tensor | None, upper: Tensor | No
         rows, zero = A if sign == 1 else A.negate(), side.new_zeros(())
         for end in (torch.inf, -torch.inf):
             # Only terms of one sign are summed, so that a sum is zero only where each of them is.
-            met = rows.split_dot((side == end).to(side.dtype), None) > 0
+            met = rows.split_dot(_at(side, end), None) > 0
             total = plus(total, torch.where(met, sign * end, zero))
     return total
 
@@ -93,9 +94,14 @@ def apply_infinite(
         return None, None
     none = torch.zeros_like(some)
     lower, upper = none if lower is None else lower, none if upper is None else upper
-    falls = op.apply_split(-(lower == -torch.inf).to(none.dtype), (upper == torch.inf).to(none.dtype))
-    rises = op.apply_split((lower == torch.inf).to(none.dtype), -(upper == -torch.inf).to(none.dtype))
+    falls = op.apply_split(-_at(lower, -torch.inf), _at(upper, torch.inf))
+    rises = op.apply_split(_at(lower, torch.inf), -_at(upper, -torch.inf))
     zero = none.new_zeros(())
     low = torch.where(falls[0] < 0, -torch.inf, zero) + torch.where(rises[0] > 0, torch.inf, zero)
     up = torch.where(falls[1] > 0, torch.inf, zero) + torch.where(rises[1] < 0, -torch.inf, zero)
     return low, up
+
+
+def _at(x: Tensor, end: float) -> Tensor:
+    """One where `x` is this infinity or NaN, else zero."""
+    return ((x == end) | x.isnan()).to(x.dtype)
