@@ -179,7 +179,9 @@ class LogProbabilities(nn.Module):
         return torch.exp(torch.log_softmax(self.layer(x) + self.mask.to(x.dtype), -1))
 
 
-@pytest.mark.parametrize("method", ["IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN", "CROWN-Optimized"])
+@pytest.mark.parametrize(
+    "method", ["IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN", "CROWN-Optimized"]
+)
 def test_the_logarithm_of_a_masked_probability_is_minus_infinity(method: str) -> None:
     torch.manual_seed(0)
     model, x = LogProbabilities().double(), torch.rand(2, 4).double()
