@@ -165,3 +165,31 @@ class Added(nn.Module):
 def test_minus_infinity_added_outside_attention(check) -> None:
     torch.manual_seed(0)
     check(Added(), X)
+
+
+class LogProbabilities(nn.Module):
+    """Probabilities by the logarithm of softmax, which is −∞ where the mask is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("mask", torch.tensor([0.0, -math.inf, 0.0, 0.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.exp(torch.log_softmax(self.layer(x) + self.mask.to(x.dtype), -1))
+
+
+@pytest.mark.parametrize(
+    "method", ["IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN", "CROWN-Optimized"]
+)
+def test_the_logarithm_of_a_masked_probability_is_minus_infinity(method: str) -> None:
+    torch.manual_seed(0)
+    model, x = LogProbabilities().double(), torch.rand(2, 4).double()
+    lower, upper = BoundedModule(model, x).compute_bounds(
+        (BoundedTensor(x, PerturbationLpNorm(eps=0.1)),), method=method
+    )
+    assert (lower[:, 1] == 0).all() and (upper[:, 1] == 0).all()
+    change = 0.2 * torch.rand(200, 2, 4).double() - 0.1
+    y = torch.stack([model(x + d) for d in change]).detach()
+    assert (lower <= y.amin(0) + 1e-12).all() and (y.amax(0) <= upper + 1e-12).all()
+    assert (upper - lower).max() < 0.5

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
@@ -53,3 +54,34 @@ def test_upper_line_is_never_above_the_constant_at_the_centre() -> None:
         m = low.max()
         slopes = (up - m).clamp(min=0) / (up - low)
         assert centre <= m + slopes @ ((low + up) / 2 - low) + 1e-12
+
+
+class _Pooled(torch.nn.Module):
+    """A convolution, then the maximum of 2 by 2 windows, as a pooling operator or as `amax`."""
+
+    def __init__(self, by_pooling: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.by_pooling = torch.nn.Conv2d(1, 2, 3, padding=1), by_pooling
+        self.head = torch.nn.Linear(18, 3)
+        self.double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        if self.by_pooling:
+            x = torch.nn.functional.max_pool2d(x, 2)
+        else:
+            x = x.unflatten(3, (3, 2)).unflatten(2, (3, 2)).amax((3, 5))
+        return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize("method", ["IBP", "forward", "CROWN-IBP", "CROWN"])
+def test_amax_is_as_tight_as_pooling(method: str) -> None:
+    x = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = [
+        BoundedModule(_Pooled(by_pooling), x).compute_bounds(
+            (BoundedTensor(x, PerturbationLpNorm(eps=0.1)),), method=method
+        )
+        for by_pooling in (True, False)
+    ]
+    torch.testing.assert_close(tuple(found[0]), tuple(found[1]))

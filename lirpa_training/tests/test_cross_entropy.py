@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import InputError, SpecificationError
 from lirpa_core.linear.interval import Interval
+from lirpa_core.rules.relaxations.exponential import relative_chord
 from lirpa_testing import method_names
 from lirpa_training import PGD, CrossEntropyWrapper, certified_loss, margin_rows
-from lirpa_training.cross_entropy import chord_slope
 from lirpa_training.margins import check_labels, other_classes
 
 SLACK = 1e-9
@@ -139,7 +139,7 @@ def test_huge_margins_overflow_nothing(gain: float) -> None:
 def test_the_chord_through_the_upper_end_is_above_the_exponential(width: float) -> None:
     upper = torch.tensor(0.5).double()
     interval = Interval(upper - width, upper)
-    slope = chord_slope(interval.width, upper.exp())
+    slope = upper.exp() * relative_chord(interval.width)
     t = torch.linspace(0, 1, 101).double() * interval.width
     rounding = 1e-14 * upper.exp()  # the two ends cancel
     assert (upper.exp() - slope * t >= (upper - t).exp() - rounding).all()

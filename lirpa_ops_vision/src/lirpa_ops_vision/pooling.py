@@ -9,19 +9,18 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
 from lirpa_core.rules.linear import Linear
+from lirpa_core.rules.relaxations.maximum import maximum_planes, rivals
 from lirpa_ops_vision.image_operators import ImageOperator, as_images, spatial
 from lirpa_ops_vision.windows import Windows, WindowSum
 
 aten = torch.ops.aten
-
-#: How much of an element's width counts for it beside its lower bound.
-_SHARE = 2**-10
 
 #: From a call to the windows that it reads.
 WindowsOf: TypeAlias = Callable[[Call], Windows]
@@ -80,48 +79,21 @@ class MaxPool:
         return images.reshape(x.shape[0], *call.shape)
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-        """Below: one element of the window. Above: `t + Σ relu(xᵢ − t)` with chords.
-
-        Below, the element with the largest lower bound is taken, and of those with nearly the same (all are
-        zero behind a ReLU) the one with the largest upper bound. Above, any threshold `t` is sound,
-        since `max x = t + max(xᵢ − t)`; at the centre of the box the value of the sum of chords is
-        convex and piecewise linear in `t ≥ max l`, and least for every `t` between the third and the
-        second largest upper bound. The middle of that is taken: never worse than the constant `max u`
-        (both have the same gap only where all elements share one box), nor than `t = max l`, and equal
-        to an element that dominates all others.
-        """
+        """See `maximum_planes`."""
         (x,) = inputs
         windows = self.windows(call)
-        low, up = windows.gather(x.lower, -torch.inf), windows.gather(x.upper, -torch.inf)  # [B, *S, K]
-        inside = windows.inside
-        best = torch.where(inside, torch.lerp(low, up, _SHARE), -torch.inf).argmax(-1, keepdim=True)
-        first = torch.zeros_like(low).scatter(-1, best, 1.0)
-        t = _threshold(low.amax(-1), up).unsqueeze(-1)
-        above = up > t  # so low <= t < up: the chord has a slope
-        slope = torch.where(above, up - t, 0) / torch.where(above, up - low, 1)
-        bias = t.squeeze(-1) - (slope * torch.where(above, low, 0)).sum(-1)
+        planes = maximum_planes(windows.gather(x.lower, -torch.inf), windows.gather(x.upper, -torch.inf))
         shape = call.shapes[0]
-        lower = Affine((WindowSum(windows, first, shape),))
-        return Relaxation(lower, Affine((WindowSum(windows, slope, shape),), bias))
+        lower = Affine((WindowSum(windows, planes.below, shape),))
+        bias, infinite = separated(planes.bias, call.infinite)
+        return Relaxation(lower, Affine((WindowSum(windows, planes.above, shape),), bias, infinite))
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
-        """The elements that may be the largest, in windows where more than one may."""
+        """See `rivals`."""
         (x,) = inputs
         windows = self.windows(call)
         low, up = windows.gather(x.lower, -torch.inf), windows.gather(x.upper, -torch.inf)
-        rivals = (up > low.amax(-1, keepdim=True)) | (low == low.amax(-1, keepdim=True))
-        open_ = rivals & (rivals.sum(-1, keepdim=True) > 1)
-        return ((windows.scatter(open_.to(x.lower.dtype)) > 0) & (x.upper > x.lower),)
-
-
-def _threshold(largest: Tensor, up: Tensor) -> Tensor:
-    """Between the third and the second largest upper bound, and not below the largest lower bound."""
-    top = up.topk(min(3, up.shape[-1]), -1).values
-    if top.shape[-1] == 1:
-        return largest
-    second = top[..., 1].maximum(largest)
-    third = top[..., -1].maximum(largest) if top.shape[-1] == 3 else largest
-    return (second + third) / 2
+        return (windows.scatter(rivals(low, up).to(low.dtype)) > 0,)
 
 
 def _only_values(call: Call) -> str | None:

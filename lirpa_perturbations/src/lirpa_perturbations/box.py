@@ -85,3 +85,11 @@ def random_in(lower: Tensor, upper: Tensor, n: int, generator: torch.Generator |
     kind = torch.arange(n, device=lower.device).reshape(-1, *[1] * lower.dim()) % 3
     t = torch.where(kind == 0, t, torch.where(kind == 1, t.round(), (2 * t - 0.5).clamp(0, 1)))
     return (lower * (1 - t) + upper * t).maximum(lower).minimum(upper)
+
+
+def nearer_by(x: Tensor, moved: Tensor, z: Tensor) -> Tensor:
+    """How much nearer to `z` an element gets by a move from `x`: `|z - x|² - |z - moved|²`, without cancellation.
+
+    What a nearest point is chosen by, where a budget lets only some elements move.
+    """
+    return (moved - x) * (2 * z - x - moved)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
-from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.perturbations.arguments import Limit, show
 from lirpa_core.perturbations.base import require_real_finite
-from lirpa_perturbations.box import align, parse_box, random_in, require_inside, slack, walls
+from lirpa_perturbations.box import align, nearer_by, parse_box, random_in, require_inside, slack, walls
 from lirpa_perturbations.budget import (
     Count,
     counts,
@@ -103,7 +103,7 @@ class PerturbationL0Norm(Perturbation):
         return Interval(torch.where(none, x, lower), torch.where(none, x, upper))
 
     def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
-        if isinstance(A, SelectedRows):  # forms of one element have their minimum on the hull
+        if A.reads_single_elements:
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
         lower, upper = self._walls(x)
@@ -136,9 +136,9 @@ class PerturbationL0Norm(Perturbation):
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         lower, upper = self._walls(x)
         moved = z.maximum(lower).minimum(upper)
-        benefit = (moved - x) * (2 * z - x - moved)  # (z - x)² - (z - moved)², not negative
         shape, grouping = self._grouping(x)
-        chosen = grouping.spread(top_mask(grouping.sum(benefit, shape), self._count), shape)
+        gains = grouping.sum(nearer_by(x, moved, z), shape)
+        chosen = grouping.spread(top_mask(gains, self._count), shape)
         return torch.where(chosen, moved, x)
 
     @property

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
-from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.perturbations.arguments import Limit, broadcasts, parse_limit, show
 from lirpa_core.perturbations.base import require_real_finite
-from lirpa_perturbations.box import align, like, parse_box, random_in, require_inside, slack, walls
+from lirpa_perturbations.box import align, like, nearer_by, parse_box, random_in, require_inside, slack, walls
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,7 +117,7 @@ class PerturbationPatch(Perturbation):
         return Interval(torch.where(covered, lower, x), torch.where(covered, upper, x))
 
     def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
-        if isinstance(A, SelectedRows):  # forms of one element have their minimum on the hull
+        if A.reads_single_elements:
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
         if self.fill is None:
@@ -163,7 +163,7 @@ class PerturbationPatch(Perturbation):
             moved = z.maximum(lower).minimum(upper)
         else:
             moved = self._filled(x).expand_as(z)
-        best, window = self._windows((moved - x) * (2 * z - x - moved), x).max(-1)
+        best, window = self._windows(nearer_by(x, moved, z), x).max(-1)
         used = (best > 0).reshape(*best.shape, *[1] * (x.dim() - 1))
         return torch.where(self._cover(window, x) & used, moved, x)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
-from lirpa_core.linear.coefficients import Coefficients, PositionwiseCoefficients, SelectedRows
+from lirpa_core.linear.coefficients import Coefficients, PositionwiseCoefficients
 from lirpa_core.perturbations.base import require_real_finite
 from lirpa_perturbations.box import slack
 from lirpa_perturbations.budget import parse_count, require_count, show_count
@@ -121,7 +121,7 @@ class PerturbationSynonym(Perturbation):
         return Interval(reached.amin(2).minimum(x), reached.amax(2).maximum(x))
 
     def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
-        if isinstance(A, SelectedRows):  # forms of one element have their minimum on the hull
+        if A.reads_single_elements:
             hull = self.hull(x)
             return A.split_dot(hull.lower, hull.upper)
         if isinstance(A, PositionwiseCoefficients):

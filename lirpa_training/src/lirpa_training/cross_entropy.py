@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
+from lirpa_core.rules.relaxations.exponential import relative_chord
 from lirpa_training.bounding import Bounding
 from lirpa_training.margins import margin_rows, other_classes
 
@@ -79,7 +80,7 @@ def fused_cross_entropy(bounds: Bounding, labels: Tensor, beta: float = 1.0) -> 
     at_upper = (margins.upper - shift).exp()
     total = at_upper.sum(1)  # the chords where every margin is at its upper end
     if beta > 0 and bounds.method.name != "IBP":
-        slope = chord_slope(margins.width, at_upper)
+        slope = at_upper * relative_chord(margins.width)
         index = labels.unsqueeze(1)
         others = other_classes(labels, bounds.classes)
         row = torch.zeros_like(slope[:, :1]).expand(-1, bounds.classes)
@@ -91,13 +92,6 @@ def fused_cross_entropy(bounds: Bounding, labels: Tensor, beta: float = 1.0) -> 
     total = total.clamp(min=torch.finfo(total.dtype).eps)
     shift = shift.squeeze(1)
     return shift + torch.log(torch.exp(-shift) + total)
-
-
-def chord_slope(width: Tensor, at_upper: Tensor) -> Tensor:
-    """Slope of the exponential's chord on intervals of a given width, from its value at their upper ends."""
-    wide = width > 0
-    safe = torch.where(wide, width, 1)
-    return at_upper * torch.where(wide, -torch.expm1(-safe) / safe, 1)
 
 
 def margin_intervals(bounds: Bounding, labels: Tensor) -> Interval:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lirpa_core.linear.coefficients.base import Coefficients, Kernel, add
 from lirpa_core.linear.coefficients.dense import DenseCoefficients
+from lirpa_core.linear.infinite import plus, split_dot_infinite
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Relaxation
 
@@ -60,8 +61,12 @@ def backpropagate_relaxation(
         low, up = lower.terms[0], upper.terms[0]
         if isinstance(low, Diagonal) and isinstance(up, Diagonal) and low is not up:
             relaxed, bias = A.relax_affine((low.slope, up.slope), (lower.bias, upper.bias))
+            if lower.infinite is not None or upper.infinite is not None:
+                bias = plus(bias, split_dot_infinite(A, lower.infinite, upper.infinite))
             return [relaxed.sum_to(low.shape)], bias
     bias = None if lower.bias is None and upper.bias is None else A.split_dot(lower.bias, upper.bias)
+    if lower.infinite is not None or upper.infinite is not None:
+        bias = plus(bias, split_dot_infinite(A, lower.infinite, upper.infinite))
     terms: list[Coefficients | None] = []
     halves: tuple[Coefficients, Coefficients] | None = None
     for low, up in zip(lower.terms, upper.terms, strict=True):

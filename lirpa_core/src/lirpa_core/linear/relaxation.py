@@ -16,10 +16,13 @@ class Affine:
     Attributes:
         terms: One linear operator a perturbed operand (slot); None where the slot does not enter.
         bias: `[B, *S]` (a leading one is shared by all examples), or None for zero.
+        infinite: `[B, *S]`: ±∞ where the bias is infinite, and zero elsewhere (there the bias itself is zero);
+            None, the usual case: it is finite everywhere. See `linear.infinite`.
     """
 
     terms: tuple[LinearOp | None, ...]
     bias: Tensor | None = None
+    infinite: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

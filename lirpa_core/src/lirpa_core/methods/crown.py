@@ -84,4 +84,6 @@ def interval_of_rows(
 ) -> Interval:
     """What the interval of a node says about rows over it, `[R, B]`; None for rows: every element."""
     interval = inner.intervals[node]
-    return rows_of_interval(interval, problem.batch) if rows is None else rows_over_interval(rows, interval)
+    if rows is None:
+        return rows_of_interval(interval, problem.batch)
+    return rows_over_interval(rows, interval, problem.may_be_infinite(node))

@@ -11,6 +11,7 @@ from torch import Tensor
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.rows import every_element, rows_of_interval, rows_over_interval, tighter
@@ -58,19 +59,19 @@ class Forward(Method):
             return RowBounds(simple.lower if lower else None, simple.upper if upper else None)
         rows = every_element(problem, node) if rows is None else rows
         C = flatten(rows.to_dense(), 2)  # [R, B or 1, n]
-        affine = inner.affine[node]
-        low = _combined(C, affine, rows) if lower else None
-        up = _combined(-C, affine, rows) if upper else None
+        affine, infinite = inner.affine[node], problem.may_be_infinite(node)
+        low = _combined(C, affine, rows, infinite) if lower else None
+        up = _combined(-C, affine, rows, infinite) if upper else None
         found = RowBounds(
             None if low is None else problem.minimum(low),
             None if up is None else -problem.minimum(up),
             low,
             up,
         )
-        return tighter(found, rows_over_interval(rows, interval))
+        return tighter(found, rows_over_interval(rows, interval, infinite))
 
 
-def _combined(C: Tensor, affine: AffineBounds, rows: Coefficients) -> AffineForm:
+def _combined(C: Tensor, affine: AffineBounds, rows: Coefficients, infinite: bool) -> AffineForm:
     """`C⁺ · lower + C⁻ · upper` as a form over the inputs, for `C` `[R, B or 1, n]`."""
     positive, negative = torch.relu(C), C.clamp(max=0)
     coefficients: dict[str, Coefficients] = {}
@@ -85,5 +86,5 @@ def _combined(C: Tensor, affine: AffineBounds, rows: Coefficients) -> AffineForm
             coefficients[name] = DenseCoefficients(part if known is None else known.to_dense() + part)
     low, up = affine.lower.bias, affine.upper.bias  # [n, B]
     shaped = DenseCoefficients(C.reshape(*C.shape[:2], *rows.shape))
-    bias = shaped.split_dot(low.T.reshape(-1, *rows.shape), up.T.reshape(-1, *rows.shape))
-    return AffineForm(coefficients, bias)
+    low, up = (b.T.reshape(-1, *rows.shape) for b in (low, up))
+    return AffineForm(coefficients, split_dot(shaped, Interval(low, up), infinite))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import RowBounds
 from lirpa_core.methods.traversal import Refine, backward
@@ -252,10 +253,10 @@ def rows_of_interval(interval: Interval, batch: int) -> Interval:
     return Interval(lay_out(interval.lower), lay_out(interval.upper))
 
 
-def rows_over_interval(rows: Coefficients, interval: Interval) -> Interval:
+def rows_over_interval(rows: Coefficients, interval: Interval, may_be_infinite: bool = False) -> Interval:
     """Bounds of rows over a node from the interval of the node, `[R, B]`."""
-    lower = rows.split_dot(interval.lower, interval.upper)
-    return Interval(lower, -rows.negate().split_dot(interval.lower, interval.upper))
+    lower = split_dot(rows, interval, may_be_infinite)
+    return Interval(lower, -split_dot(rows.negate(), interval, may_be_infinite))
 
 
 def tighter(found: RowBounds, simple: Interval) -> RowBounds:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, InputFirstCoefficients, add
+from lirpa_core.linear.infinite import apply_infinite, plus, split_dot_infinite
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate, backpropagate_relaxation
 from lirpa_core.linear.operators import LinearOp
@@ -78,17 +79,20 @@ class _Images:
     Attributes:
         by_input: Images of each input's unit vectors, `[n, B, *S]`; inputs without influence are left out.
         bias: `[B, *S]`.
+        infinite: Infinities of the bias, see `linear.infinite`; None for none.
     """
 
     by_input: Mapping[str, Tensor]
     bias: Tensor
+    infinite: Tensor | None = None
 
     def form(self, problem: Problem) -> AffineForm:
         coefficients: dict[str, Coefficients] = {
             name: InputFirstCoefficients(A.to(problem.inputs[name].x.dtype), problem.shape(name))
             for name, A in self.by_input.items()
         }
-        return AffineForm(coefficients, self.bias.reshape(self.bias.shape[0], -1).T)
+        bias = self.bias if self.infinite is None else self.bias + self.infinite
+        return AffineForm(coefficients, bias.reshape(bias.shape[0], -1).T)
 
 
 _Pair: TypeAlias = tuple[_Images, _Images]
@@ -149,29 +153,32 @@ def _identity(problem: Problem, name: str) -> _Pair:
 def _side(affine: Affine, operands: list[_Pair], shape: tuple[int, ...], *, upper: bool) -> _Images:
     """One side of a relaxation as a function of the inputs: where coefficients are negative, the other side's."""
     by_input: dict[str, Tensor] = {}
-    bias = affine.bias
+    bias, infinite = affine.bias, affine.infinite
     for term, (low, up) in zip(affine.terms, operands, strict=True):
         if term is None:
             continue
         images = _applied(term, low, low if low is up else up, upper=upper)
         bias = images.bias if bias is None else bias + images.bias
+        infinite = plus(infinite, images.infinite)
         for name, A in images.by_input.items():
             by_input[name] = by_input[name] + A if name in by_input else A
     if bias is None:
         bias = operands[0][0].bias.new_zeros(1, *shape)
-    return _Images(by_input, bias)
+    return _Images(by_input, bias, infinite)
 
 
 def _applied(term: LinearOp, low: _Images, up: _Images, *, upper: bool) -> _Images:
+    infinite = apply_infinite(term, low.infinite, up.infinite)[1 if upper else 0]
     if low is up:
-        return _Images({name: term.apply(A, 2) for name, A in low.by_input.items()}, term.apply(low.bias, 1))
+        by_input = {name: term.apply(A, 2) for name, A in low.by_input.items()}
+        return _Images(by_input, term.apply(low.bias, 1), infinite)
     by_input = {}
     for name in low.by_input.keys() | up.by_input.keys():
         here, there = low.by_input.get(name), up.by_input.get(name)
         zero = torch.zeros_like(here if here is not None else there)  # type: ignore[arg-type]
         sides = term.apply_split(zero if here is None else here, zero if there is None else there, 2)
         by_input[name] = sides[1 if upper else 0]
-    return _Images(by_input, term.apply_split(low.bias, up.bias, 1)[1 if upper else 0])
+    return _Images(by_input, term.apply_split(low.bias, up.bias, 1)[1 if upper else 0], infinite)
 
 
 def _concretized(problem: Problem, lower: _Images, upper: _Images, shape: tuple[int, ...]) -> Interval:
@@ -240,6 +247,8 @@ def backward(
             affine = relaxation.lower
             moved = [None if term is None else backpropagate(term, A, kernels) for term in affine.terms]
             bias = None if affine.bias is None else A.dot(affine.bias)
+            if affine.infinite is not None:
+                bias = plus(bias, split_dot_infinite(A, affine.infinite, affine.infinite))
         else:
             A, mirrored = (A.with_negated(), False) if mirrored else waiting
             moved, bias = backpropagate_relaxation(relaxation, A, kernels)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp, align, sum_to
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -18,6 +19,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear, Product
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp
+from lirpa_core.rules.relaxations.products import product_range
 
 aten = torch.ops.aten
 
@@ -91,18 +93,15 @@ def diagonal(call: Call, slot: int, weight: Const) -> LinearOp:
     return Diagonal(slope.expand(slope.shape[0], *call.shape), call.shapes[slot])
 
 
-def product_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
+def range_of_product(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
     """The exact range of the elementwise product of two boxes."""
     i, j = call.slots.get("self"), call.slots.get("other")
     if i is None or j is None:
         return None
     x, y, rank = inputs[i], inputs[j], len(call.shape)
-    a, b = align(x.lower, 1, rank), align(x.upper, 1, rank)
-    c, d = align(y.lower, 1, rank), align(y.upper, 1, rank)
-    corners = (a * c, a * d, b * c, b * d)
-    lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
-    upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
-    return Interval(lower, upper)
+    first = (align(x.lower, 1, rank), align(x.upper, 1, rank))
+    second = (align(y.lower, 1, rank), align(y.upper, 1, rank))
+    return Interval(*product_range(first, second))
 
 
 def add_rows(op: LinearOp, A: SelectedRows) -> Coefficients:
@@ -131,13 +130,26 @@ def smallest_slopes(product: Product) -> Relaxation:
     call, rank = product.call, len(product.call.shape)
     x, rx = align(product.x.midpoint, 1, rank), align(product.x.radius, 1, rank)
     y, ry = align(product.y.midpoint, 1, rank), align(product.y.radius, 1, rank)
+    hull: Interval | None = None
+    unbounded: Tensor | None = None
+    if call.infinite:  # planes of an unbounded box have no slopes
+        hull = range_of_product(call, tuple([x for x in product.inputs if x is not None]))
+        assert hull is not None
+        unbounded = ~(rx + ry).isfinite()
+        x, rx, y, ry = (torch.where(unbounded, 0, number) for number in (x, rx, y, ry))
     mixture = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()  # which plane: any is sound
     of_right = product.of_right(x - mixture * rx)
 
     def side(sign: int) -> Affine:
-        of_left = product.of_left(y - sign * mixture * ry)
-        bias = mixture * (sign * x * ry + rx * y) - x * y - sign * rx * ry
-        return product.affine(of_left, of_right, bias.expand(bias.shape[0], *call.shape))
+        slope = y - sign * mixture * ry
+        offset = mixture * (sign * x * ry + rx * y) - x * y - sign * rx * ry
+        if unbounded is not None and hull is not None:
+            slope = torch.where(unbounded, 0, slope)
+            offset = torch.where(unbounded, hull.lower if sign == 1 else hull.upper, offset)
+        bias, infinite = separated(offset.expand(offset.shape[0], *call.shape), call.infinite)
+        assert bias is not None
+        found = product.affine(product.of_left(slope), of_right, bias)
+        return found if infinite is None else replace(found, infinite=infinite)
 
     return Relaxation(side(1), side(-1))
 
@@ -181,7 +193,7 @@ def hypot(self: Tensor, other: Tensor) -> Tensor:
 
 ADD = Linear(("self", "other"), sign=_sign, native=Add())
 NEG = Linear(("self",), sign=_sign, native=Add(), selects=True)
-MUL = Bilinear("self", "other", fixed=diagonal, ranges=product_range, planes=smallest_slopes)
+MUL = Bilinear("self", "other", fixed=diagonal, ranges=range_of_product, planes=smallest_slopes)
 
 
 def register(registry: OperatorRegistry) -> None:

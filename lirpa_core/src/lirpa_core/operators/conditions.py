@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -19,7 +20,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.general import General
-from lirpa_core.rules.linear import huge_for_infinite, refuse_slots_outside
+from lirpa_core.rules.linear import refuse_slots_outside
 
 aten = torch.ops.aten
 
@@ -97,19 +98,19 @@ class Where(Rule):
                 slope = _full(call, where.to(call.dtype))
                 terms[value.index] = Diagonal(slope, call.shapes[value.index])
             else:
-                part = huge_for_infinite(
-                    torch.where(where, _aligned(value, len(call.shape)), 0).to(call.dtype)
-                )
+                part = torch.where(where, _aligned(value, len(call.shape)), 0).to(call.dtype)
                 bias = part if bias is None else bias + part
         if self.is_affine(call):
-            return Relaxation.exactly(Affine(tuple(terms), None if bias is None else _full(call, bias)))
+            fixed = None if bias is None else _full(call, bias)
+            return Relaxation.exactly(Affine(tuple(terms), *separated(fixed, call.infinite)))
         low, up = self._ends(call, "self", inputs)
         other_low, other_up = self._ends(call, "other", inputs)
         unknown = mask.possibly & ~mask.surely
         lower = torch.where(unknown, low.minimum(other_low), 0 if bias is None else bias)
         upper = torch.where(unknown, up.maximum(other_up), 0 if bias is None else bias)
         shared = tuple(terms)
-        return Relaxation(Affine(shared, _full(call, lower)), Affine(shared, _full(call, upper)))
+        below, above = (separated(_full(call, bias), call.infinite) for bias in (lower, upper))
+        return Relaxation(Affine(shared, *below), Affine(shared, *above))
 
     def _ends(self, call: Call, name: str, inputs: tuple[Interval | None, ...]) -> tuple[Tensor, Tensor]:
         value, rank = call[name], len(call.shape)

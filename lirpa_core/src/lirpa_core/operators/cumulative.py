@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.extremum import refuse_positions
+from lirpa_core.operators.extremum import bounded_ends, refuse_positions, taking_part
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
+from lirpa_core.rules.relaxations.exponential import relative_chord
+from lirpa_core.rules.relaxations.maximum import maximum_planes
 
 aten = torch.ops.aten
 
@@ -87,9 +90,10 @@ class _Lines:
         """`[B, *lines, n]` to `[B, *S]`."""
         return x.movedim(-1, self.dim + 1)
 
-    def affine(self, weight: Tensor, bias: Tensor | None = None) -> Affine:
-        """`weight` `[B, *lines, n, n]`, `bias` `[B, *lines, n]`."""
-        return Affine((AlongDim(weight, self.dim),), None if bias is None else self.back(bias))
+    def affine(self, weight: Tensor, bias: Tensor | None = None, infinite: Tensor | None = None) -> Affine:
+        """`weight` `[B, *lines, n, n]`, `bias` and its infinities `[B, *lines, n]`."""
+        parts = (None if x is None else self.back(x) for x in (bias, infinite))
+        return Affine((AlongDim(weight, self.dim),), *parts)
 
 
 def _itself(call: Call) -> Relaxation:
@@ -117,27 +121,16 @@ class _Cumulative:
         return Interval(run(x.lower, dim).values, run(x.upper, dim).values)
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-        """As for the maximum of each element and all before it, see `extremum`.
-
-        Below: an element with the largest lower end `m`. Above: `m + Σ relu(x − m)` with chords, or the constant
-        `max u` where that is lower at the centre of the box.
-        """
+        """See `maximum_planes`, for each element and all before it."""
         if not call.shape:
             return _itself(call)
         box = _Lines.of(call, inputs[0])
         lower, upper = (box.lower, box.upper) if self.sign == 1 else (-box.upper, -box.lower)
-        m = torch.cummax(lower, -1)
-        until, at = box.until, m.values.unsqueeze(-1)  # [.., k, 1]
-        low, up = lower.unsqueeze(-2), upper.unsqueeze(-2)  # [.., 1, j]
-        above = until & (up > at)
-        chord = torch.where(above, (up - at) / torch.where(above, up - low, 1), 0)
-        bias = m.values - (chord * torch.where(above, low, 0)).sum(-1)
-        largest = torch.cummax(upper, -1).values
-        constant = largest < (chord * (low / 2 + up / 2)).sum(-1) + bias
-        chord = torch.where(constant.unsqueeze(-1), 0, chord)
-        bias = torch.where(constant, largest, bias)
-        first = torch.zeros_like(chord).scatter(-1, m.indices.unsqueeze(-1), 1)
-        under, over = box.affine(first), box.affine(chord, self.sign * bias)
+        until = box.until
+        low, up = (torch.where(until, end.unsqueeze(-2), -math.inf) for end in (lower, upper))  # [.., k, j]
+        planes = maximum_planes(low, up)
+        bias, infinite = separated(self.sign * planes.bias, call.infinite)
+        under, over = box.affine(planes.below), box.affine(planes.above, bias, infinite)
         return Relaxation(under, over) if self.sign == 1 else Relaxation(over, under)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
@@ -170,23 +163,31 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     if not call.shape:
         return _itself(call)
     box = _Lines.of(call, inputs[0])
-    center, width, until = box.lower / 2 + box.upper / 2, box.upper - box.lower, box.until
-    peak = torch.cummax(center, -1).values
-    share = _exp(center.unsqueeze(-2) - peak.unsqueeze(-1), until)
+    ends, bounded = bounded_ends(Interval(box.lower, box.upper), call)
+    until, sloped = box.until, box.until if bounded is None else box.until & bounded.unsqueeze(-2)
+    center, width = ends.midpoint, ends.width
+    peak = torch.cummax(taking_part(center, bounded), -1).values
+    share = _exp(center.unsqueeze(-2) - peak.unsqueeze(-1), sloped)
     sums = share.sum(-1, keepdim=True)
     tangent = share / sums
     low = peak + sums.squeeze(-1).log() - (tangent * center.unsqueeze(-2)).sum(-1)
     shift = torch.cummax(box.upper, -1).values
     top = _exp(box.upper.unsqueeze(-2) - shift.unsqueeze(-1), until)
-    bottom = _exp(box.lower.unsqueeze(-2) - shift.unsqueeze(-1), until)
-    safe = torch.where(width > 0, width, 1)
-    fall = torch.where(width > 0, -torch.expm1(-safe) / safe, 1)
-    total = ((top + bottom) / 2).sum(-1, keepdim=True)  # the chords at the centre
-    slope = top * fall.unsqueeze(-2) / total
+    bottom = _exp(ends.lower.unsqueeze(-2) - shift.unsqueeze(-1), until)
+    total = ((top + taking_part(bottom, sloped, top)) / 2).sum(-1, keepdim=True)  # the chords at the centre
+    slope = taking_part(top, sloped, 0) * relative_chord(width).unsqueeze(-2) / total
     up = shift + total.squeeze(-1).log() - (slope * center.unsqueeze(-2)).sum(-1)
     alone = torch.arange(until.shape[0], device=until.device) == 0
     slope, up = torch.where(alone.unsqueeze(-1), tangent, slope), torch.where(alone, 0, up)
-    return Relaxation(box.affine(tangent, low), box.affine(slope, up))
+    if bounded is not None:  # where there is nothing but −∞ yet there are no slopes
+        some, hull = sloped.any(-1), _lse_bound(call, inputs)
+        tangent, slope = (torch.where(some.unsqueeze(-1), k, 0) for k in (tangent, slope))
+        low, up = (
+            torch.where(some, b, end.movedim(box.dim + 1, -1))
+            for b, end in ((low, hull.lower), (up, hull.upper))
+        )
+    below, above = (separated(b, call.infinite) for b in (low, up))
+    return Relaxation(box.affine(tangent, *below), box.affine(slope, *above))
 
 
 def _exp(x: Tensor, where: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -16,6 +17,8 @@ from lirpa_core.operators.reduction import kept_shape, reduced_dims
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Slot
 from lirpa_core.rules.general import General
+from lirpa_core.rules.relaxations.exponential import relative_chord
+from lirpa_core.rules.relaxations.maximum import maximum_planes, rivals
 
 aten = torch.ops.aten
 
@@ -81,37 +84,31 @@ class _Pairwise:
         return Interval(_full(call, pick(a, c)), _full(call, pick(b, d)))
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-        """`y + relu(x − y)` with the lines of ReLU: CROWN's adaptive slope below, the chord above."""
-        (lx, ux), (ly, uy) = self._turned(call, "self", inputs), self._turned(call, "other", inputs)
-        low, up = lx - uy, ux - ly  # of x - y
-        open_ = (low < 0) & (up > 0)
-        first = low >= 0
-        low, up = torch.where(open_, low, -1), torch.where(open_, up, 1)
-        chord = torch.where(open_, up / (up - low), first.to(call.dtype))
-        adaptive = torch.where(open_, up > -low, first).to(call.dtype)
-        above = torch.where(open_, -low * chord, 0)
-        under, over = self._side(call, adaptive, None), self._side(call, chord, above)
+        """See `maximum_planes`."""
+        planes = maximum_planes(*self._pairs(call, inputs))
+        under = self._side(call, planes.below, None)
+        over = self._side(call, planes.above, self.sign * planes.bias)
         return Relaxation(under, over) if self.sign == 1 else Relaxation(over, under)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
-        """Where either operand may be the larger one."""
-        (lx, ux), (ly, uy) = self._ends(call, "self", inputs), self._ends(call, "other", inputs)
-        open_ = _full(call, (lx < uy) & (ly < ux))
-        return tuple(any_over_broadcast(open_, shape) for shape in call.shapes)
+        """See `rivals`."""
+        open_ = rivals(*self._pairs(call, inputs))
+        named = zip(("self", "other"), open_.unbind(-1), strict=True)
+        found = {value.index: here for name, here in named if isinstance(value := call[name], Slot)}
+        return tuple(any_over_broadcast(found[i], shape) for i, shape in enumerate(call.shapes))
 
-    def _side(self, call: Call, share: Tensor, above: Tensor | None) -> Affine:
-        """`share · x + (1 − share) · y + above`; a constant operand goes to the bias."""
+    def _side(self, call: Call, weights: Tensor, bias: Tensor | None) -> Affine:
+        """`weights · (x, y) + bias`; a constant operand goes to the bias."""
         terms: list[LinearOp | None] = [None] * len(call.shapes)
-        bias = None if above is None else self.sign * above
-        for name, weight in (("self", share), ("other", 1 - share)):
+        for name, weight in zip(("self", "other"), weights.unbind(-1), strict=True):
             value = call[name]
             if isinstance(value, Slot):
-                terms[value.index] = Diagonal(_full(call, weight), call.shapes[value.index])
+                terms[value.index] = Diagonal(weight, call.shapes[value.index])
             else:
                 fixed, _ = self._ends(call, name, ())
                 part = torch.where(weight == 0, 0, weight * fixed)  # the constant may be infinite
                 bias = part if bias is None else bias + part
-        return Affine(tuple(terms), None if bias is None else _full(call, bias))
+        return Affine(tuple(terms), *separated(bias, call.infinite))
 
     def _ends(self, call: Call, name: str, inputs: tuple[Interval, ...]) -> tuple[Tensor, Tensor]:
         value, rank = call[name], len(call.shape)
@@ -121,8 +118,11 @@ class _Pairwise:
         fixed = align(value.value if value.batched else value.value[None], 1, rank).to(call.dtype)
         return fixed, fixed
 
-    def _turned(self, call: Call, name: str, inputs: tuple[Interval, ...]) -> tuple[Tensor, Tensor]:
-        low, up = self._ends(call, name, inputs)
+    def _pairs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor, Tensor]:
+        """Both operands' ends side by side, `[B, *S, 2]` each; turned upside down for the minimum."""
+        (a, b), (c, d) = self._ends(call, "self", inputs), self._ends(call, "other", inputs)
+        a, b, c, d = torch.broadcast_tensors(*(_full(call, end) for end in (a, b, c, d)))
+        low, up = torch.stack([a, c], -1), torch.stack([b, d], -1)
         return (low, up) if self.sign == 1 else (-up, -low)
 
 
@@ -146,54 +146,45 @@ class _Along:
         return Interval(pick(x.lower, dims).reshape(shape), pick(x.upper, dims).reshape(shape))
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-        """Below: an element with the largest lower bound `m`. Above: `m + Σ relu(x − m)` with chords.
-
-        Where the constant `max u` is lower at the centre of the box than that sum, it is taken.
-        """
+        """See `maximum_planes`."""
         (x,) = inputs
         dims = reduced_dims(call)
         if not dims:
             one = Diagonal(torch.ones_like(x.lower), call.shapes[0])
             return Relaxation.exactly(Affine((one,)))
-        lower, upper = (x.lower, x.upper) if self.sign == 1 else (-x.upper, -x.lower)
-        along = [d + 1 for d in dims]
-        m = lower.amax(along, keepdim=True)
-        above = upper > m
-        chord = torch.where(above, (upper - m) / torch.where(above, upper - lower, 1), 0)
-        bias = m - (chord * torch.where(above, lower, 0)).sum(along, keepdim=True)
-        largest = upper.amax(along, keepdim=True)
-        at_center = (chord * (lower / 2 + upper / 2)).sum(along, keepdim=True) + bias
-        constant = largest < at_center
-        chord = torch.where(constant, 0, chord)
-        bias = self.sign * torch.where(constant, largest, bias).reshape(x.lower.shape[0], *call.shape)
-        first = _best(lower, upper, m, dims)
-        under = Affine((WeightedSum(first, dims, call.shape),))
-        over = Affine((WeightedSum(chord, dims, call.shape),), bias)
+        planes = maximum_planes(*self._lines(x, dims))
+        below, above = (_spread(weight, x.lower.shape, dims) for weight in (planes.below, planes.above))
+        bias = self.sign * planes.bias.reshape(x.lower.shape[0], *call.shape)
+        under = Affine((WeightedSum(below, dims, call.shape),))
+        over = Affine((WeightedSum(above, dims, call.shape),), *separated(bias, call.infinite))
         return Relaxation(under, over) if self.sign == 1 else Relaxation(over, under)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
-        """Elements that may be the extreme one, unless one of them is it for sure."""
+        """See `rivals`."""
         (x,) = inputs
-        dims = [d + 1 for d in reduced_dims(call)]
-        if not dims:
-            return (None,)
-        lower, upper = (x.lower, x.upper) if self.sign == 1 else (-x.upper, -x.lower)
-        m = lower.amax(dims, keepdim=True)
-        first = _best(lower, upper, m, reduced_dims(call))
-        candidate = upper > m
-        return (candidate & (candidate & (first == 0)).any(dims, keepdim=True),)
+        dims = reduced_dims(call)
+        return (_spread(rivals(*self._lines(x, dims)), x.lower.shape, dims) if dims else None,)
+
+    def _lines(self, x: Interval, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """The ends with the reduced dimensions last, as one; turned upside down for the minimum."""
+        low, up = (x.lower, x.upper) if self.sign == 1 else (-x.upper, -x.lower)
+        return _gathered(low, dims), _gathered(up, dims)
 
 
-def _best(lower: Tensor, upper: Tensor, m: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """One at the element that starts at `m` and, of several, reaches furthest; else zero: `[B, *S]`."""
-    x = torch.where(lower == m, upper, -torch.inf)
+def _order(rank: int, dims: tuple[int, ...]) -> list[int]:
     along = [d + 1 for d in dims]
-    order = [d for d in range(x.dim()) if d not in along] + along
-    moved = x.permute(order)
-    flat = moved.flatten(x.dim() - len(along))
-    place = flat.argmax(-1, keepdim=True)
-    alone = torch.zeros_like(flat).scatter(-1, place, 1)
-    return alone.reshape(moved.shape).permute([order.index(d) for d in range(x.dim())])
+    return [d for d in range(rank) if d not in along] + along
+
+
+def _gathered(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """`[B, *S]` to `[B, *kept, K]`: the given dimensions of `S` last, as one."""
+    return x.permute(_order(x.dim(), dims)).flatten(x.dim() - len(dims))
+
+
+def _spread(x: Tensor, shape: torch.Size, dims: tuple[int, ...]) -> Tensor:
+    """Undo `_gathered`, for a result of this shape."""
+    order = _order(len(shape), dims)
+    return x.reshape([shape[d] for d in order]).permute([order.index(d) for d in range(len(shape))])
 
 
 def refuse_positions(call: Call) -> str | None:
@@ -230,25 +221,46 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     if not dims:
         return Relaxation.exactly(Affine((Diagonal(torch.ones_like(x.lower), call.shapes[0]),)))
     along = [d + 1 for d in dims]
-    center = x.midpoint
-    peak = center.detach().amax(along, keepdim=True)
-    share = torch.exp(center - peak)  # not less logsumexp itself, whose rounding the slopes would inherit
+    shape = (x.lower.shape[0], *call.shape)
+    ends, bounded = bounded_ends(x, call)
+    center = ends.midpoint
+    # Not less logsumexp itself, whose rounding the slopes would inherit.
+    peak = taking_part(center, bounded).detach().amax(along, keepdim=True)
+    share = torch.exp(taking_part(center - peak, bounded))
     sums = share.sum(along, keepdim=True)
     tangent = share / sums
     low = peak + sums.log() - (tangent * center).sum(along, keepdim=True)
     shift = x.upper.amax(along, keepdim=True)
-    top, width = torch.exp(x.upper - shift), x.width
-    safe = torch.where(width > 0, width, 1)
-    slope = torch.where(width > 0, top * (-torch.expm1(-safe) / safe), top)
-    middle = (top + torch.exp(x.lower - shift)) / 2  # the chords at the centre
+    top = torch.exp(x.upper - shift)
+    slope = taking_part(top * relative_chord(ends.width), bounded, 0)
+    bottom = torch.exp(ends.lower - shift)
+    middle = (top + taking_part(bottom, bounded, top)) / 2  # the chords at the centre
     s0 = middle.sum(along, keepdim=True)
     slope = slope / s0
     up = shift + s0.log() - (slope * center).sum(along, keepdim=True)
-    shape = (x.lower.shape[0], *call.shape)
+    if bounded is not None:  # of nothing but −∞ there are no slopes, and only infinite ends
+        box = _lse_bound(call, inputs)
+        some = bounded.any(along, keepdim=True)
+        tangent, slope = torch.where(some, tangent, 0), torch.where(some, slope, 0)
+        low = torch.where(some, low, box.lower.reshape(low.shape))
+        up = torch.where(some, up, box.upper.reshape(up.shape))
     return Relaxation(
-        Affine((WeightedSum(tangent, dims, call.shape),), low.reshape(shape)),
-        Affine((WeightedSum(slope, dims, call.shape),), up.reshape(shape)),
+        Affine((WeightedSum(tangent, dims, call.shape),), *separated(low.reshape(shape), call.infinite)),
+        Affine((WeightedSum(slope, dims, call.shape),), *separated(up.reshape(shape), call.infinite)),
     )
+
+
+def bounded_ends(x: Interval, call: Call) -> tuple[Interval, Tensor | None]:
+    """A box with zeros in place of unbounded elements, and which elements are bounded; None: all are."""
+    if not call.infinite:
+        return x, None
+    bounded = x.lower.isfinite() & x.upper.isfinite()
+    return Interval(torch.where(bounded, x.lower, 0), torch.where(bounded, x.upper, 0)), bounded
+
+
+def taking_part(x: Tensor, where: Tensor | None, instead: float | Tensor = -torch.inf) -> Tensor:
+    """`x`, with other numbers where something does not take part; None: everything does."""
+    return x if where is None else torch.where(where, x, instead)
 
 
 def _full(call: Call, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from lirpa_core.linear.operators import LinearOp, MatrixOnTheRight, MatrixProduc
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules.relaxations.products import product_range
 
 aten = torch.ops.aten
 
@@ -88,11 +89,10 @@ def _interval_matmul(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Interval:
     step = max(1, _CHUNK // max(1, outer))
     lower = upper = None
     for k in range(0, inner, step):
-        left = [t[..., k : k + step].unsqueeze(-1) for t in (a, b)]  # [.., m, k, 1]
-        right = [t[..., k : k + step, :].unsqueeze(-3) for t in (c, d)]  # [.., 1, k, n]
-        corners = [p * q for p in left for q in right]
-        low = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3])).sum(-2)
-        up = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3])).sum(-2)
+        left = a[..., k : k + step].unsqueeze(-1), b[..., k : k + step].unsqueeze(-1)  # [.., m, k, 1]
+        right = c[..., k : k + step, :].unsqueeze(-3), d[..., k : k + step, :].unsqueeze(-3)  # [.., 1, k, n]
+        terms = product_range(left, right)
+        low, up = terms[0].sum(-2), terms[1].sum(-2)
         lower = low if lower is None else lower + low
         upper = up if upper is None else upper + up
     assert lower is not None and upper is not None

@@ -12,6 +12,7 @@ from torch import Tensor
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.joined import split_joined
 from lirpa_core.perturbations.base import Perturbation
 
 
@@ -94,11 +95,12 @@ class PerturbationJoint(Perturbation):
 
     def split(self, joined: Tensor, *xs: Tensor) -> tuple[Tensor, ...]:
         """Undo `join`: `[*L, B, ...]` to one tensor `[*L, B, *S_i]` for each of `xs`."""
-        lead = joined.dim() - (1 if self.dim is None else xs[0].dim() - 1)
+        if self.dim is None:
+            return split_joined(joined, [tuple(x.shape[1:]) for x in xs])
+        lead = joined.dim() - (xs[0].dim() - 1)
         dim = self._dim_of(joined, lead)
-        sizes = [x[0].numel() if self.dim is None else x.shape[dim - lead + 1] for x in xs]
-        parts = joined.split(sizes, dim)
-        return tuple(p.reshape(*p.shape[:lead], *x.shape[1:]) for p, x in zip(parts, xs, strict=True))
+        parts: tuple[Tensor, ...] = joined.split([x.shape[dim - lead + 1] for x in xs], dim)
+        return parts
 
     def _dim_of(self, x: Tensor, lead: int) -> int:
         """Where `dim` is in a tensor with leading dimensions before the example's own."""

@@ -22,6 +22,7 @@ from lirpa_core.problem.joint import JointInputs, joint_inputs
 from lirpa_core.problem.perturbed_graph import DescribeMissing, PerturbedGraph, RuleSource, perturbed_graph
 from lirpa_core.problem.problem import Facts, Problem, facts_of
 from lirpa_core.rules.call import Call, Const, Slot
+from lirpa_core.rules.infinity import with_infinities
 
 
 @dataclass(eq=False)
@@ -96,7 +97,7 @@ class Binder:
         if bound is None:
             part = perturbed_graph(graph, self._source, frozenset(perturbed), wanted, self._describe_missing)
             bound = self._known[key] = _Bound(part)
-        calls = self._bind_calls(bound, constants, batch, first.device)
+        calls = with_infinities(self._bind_calls(bound, constants, batch, first.device), bound.part.rules)
         if bound.facts is None:
             bound.facts = facts_of(graph, perturbed, calls, bound.part.rules)
         return Problem(
@@ -179,7 +180,8 @@ def bind_plain(
     Raises:
         UnsupportedOperandError: If a rule refuses its call.
     """
-    constants, calls = dict(values), {}
+    constants = dict(values)
+    calls: dict[str, Call] = {}
     first = next(iter(perturbed.values())).x
     for node in part.operators:
         if node.name in part.rules:
@@ -188,6 +190,7 @@ def bind_plain(
             calls[node.name] = call
         else:
             constants[node.name] = evaluate_node(node, constants)
+    calls = with_infinities(calls, part.rules)
     facts = facts_of(part.graph, perturbed, calls, part.rules)
     joint = joint_inputs(perturbed)
     return Problem(

@@ -12,6 +12,7 @@ from torch import Tensor
 from lirpa_core.graph import Graph, Shape
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import Kernels
 from lirpa_core.problem.inputs import PerturbedInput
@@ -78,6 +79,10 @@ class Problem:
         """Whether a perturbation reaches the node."""
         return name in self.calls or name in self.inputs
 
+    def may_be_infinite(self, name: str) -> bool:
+        """Whether the bounds of a node may be infinite, because a constant on the way to it is."""
+        return name in self.calls and self.calls[name].infinite
+
     def shape(self, name: str) -> Shape:
         """Shape of one example of a node."""
         return self.graph.by_name[name].shape
@@ -139,7 +144,7 @@ class Problem:
             value = value + over_inputs
         for name in form.coefficients.keys() - self.inputs.keys():
             assert intervals is not None
-            value = value + form.coefficients[name].split_dot(intervals[name].lower, intervals[name].upper)
+            value = value + split_dot(form.coefficients[name], intervals[name], self.may_be_infinite(name))
         return value.expand(-1, self.batch) if value.shape[1] == 1 else value
 
 

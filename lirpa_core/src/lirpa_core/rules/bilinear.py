@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lirpa_core.linear.infinite import plus, separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -161,10 +162,11 @@ class Bilinear(Rule):
         if not self.additive:
             return found
         terms, bias = self._additive_terms(call), self._bias(call)
-        lower = _plus(found.lower, terms, bias)
+        more = Affine(tuple(terms), *separated(bias, call.infinite))
+        lower, upper = _plus(found.lower, more), _plus(found.upper, more)
         if found.upper.terms is found.lower.terms:  # the same slopes on both sides
-            return Relaxation(lower, Affine(lower.terms, _plus(found.upper, terms, bias).bias))
-        return Relaxation(lower, _plus(found.upper, terms, bias))
+            return Relaxation(lower, Affine(lower.terms, upper.bias, upper.infinite))
+        return Relaxation(lower, upper)
 
     def _affine(self, call: Call) -> Affine:
         """The operator where at most one factor is perturbed."""
@@ -175,14 +177,15 @@ class Bilinear(Rule):
         elif self.right in slots:
             slot, weight = slots[self.right], call.arguments[self.left]
         else:
-            return Affine(tuple(self._additive_terms(call)), self._bias(call))
+            return Affine(tuple(self._additive_terms(call)), *separated(self._bias(call), call.infinite))
         if len(terms) > 1:
             terms = self._additive_terms(call)
         if type(weight) is not Const or not weight.value.is_floating_point():
             weight = _constant(weight, call)
         op = None if self.fixed is None else self.fixed(call, slot, weight)
         terms[slot] = self._generic(call, slot, weight) if op is None else op
-        return Affine(tuple(terms), self._bias(call))
+        bias = self._bias(call)
+        return Affine(tuple(terms), *separated(bias, True)) if call.infinite else Affine(tuple(terms), bias)
 
     def _product(self, call: Call, inputs: tuple[Interval | None, ...]) -> Product:
         i, j = call.slots[self.left], call.slots[self.right]
@@ -273,9 +276,10 @@ class Bilinear(Rule):
 
 def _affine_interval(affine: Affine, inputs: tuple[Interval, ...]) -> Interval:
     first = affine.terms[0]
+    bias = affine.bias if affine.infinite is None else plus(affine.bias, affine.infinite)
     if len(inputs) == 1 and first is not None:
-        return first.interval(inputs[0], affine.bias)
-    lower = upper = affine.bias
+        return first.interval(inputs[0], bias)
+    lower = upper = bias
     for term, x in zip(affine.terms, inputs, strict=True):
         if term is not None:
             low, up = term.apply_split(x.lower, x.upper)
@@ -284,12 +288,10 @@ def _affine_interval(affine: Affine, inputs: tuple[Interval, ...]) -> Interval:
     return Interval(lower, upper)
 
 
-def _plus(affine: Affine, more: list[LinearOp | None], bias: Tensor | None) -> Affine:
-    """An affine function with further terms, in slots of their own, and a further bias."""
-    terms = tuple(mine or other for mine, other in zip(affine.terms, more, strict=True))
-    if bias is None or affine.bias is None:
-        return Affine(terms, affine.bias if bias is None else bias)
-    return Affine(terms, affine.bias + bias)
+def _plus(affine: Affine, more: Affine) -> Affine:
+    """The sum of two affine functions in different slots."""
+    terms = tuple([mine or other for mine, other in zip(affine.terms, more.terms, strict=True)])
+    return Affine(terms, plus(affine.bias, more.bias), plus(affine.infinite, more.infinite))
 
 
 def zero_factors(call: Call, *names: str) -> Call:

@@ -52,6 +52,8 @@ class Call:
         batch: Number of examples `B`.
         device: Where the tensors live.
         dtypes: Element type of each slot; empty where all are that of the output.
+        infinite: Whether bounds of operands or constants may be infinite, because a constant here or before
+            holds an infinity, as masks do. Rules then tell infinities from numbers.
         shape: Shape `S` of one example of the output.
         slots: Index of the perturbed operand by the name of its argument; without those in lists.
     """
@@ -63,6 +65,7 @@ class Call:
     batch: int = 1
     device: torch.device = _CPU
     dtypes: tuple[torch.dtype, ...] = ()
+    infinite: bool = False
     shape: Shape = field(init=False)
     slots: Mapping[str, int] = field(init=False)
 

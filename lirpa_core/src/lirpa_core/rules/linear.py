@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.graph import Shape
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp, align, sum_to, times_dense
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -140,7 +141,7 @@ class Linear(Rule):
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """See `Rule.relax`: the operator itself."""
         terms = tuple([self._operator(call, i) for i in range(len(call.shapes))])
-        return Relaxation.exactly(Affine(terms, self._bias(call)))
+        return Relaxation.exactly(Affine(terms, *separated(self._bias(call), call.infinite)))
 
     def _evaluate(self, call: Call, operands: Sequence[Tensor]) -> Tensor:
         if self.native is not None:
@@ -154,19 +155,7 @@ class Linear(Rule):
     def _bias(self, call: Call) -> Tensor | None:
         if not self.has_offset(call) and all(_only_slots(call[name]) for name in self.over):
             return None
-        return huge_for_infinite(self._evaluate(call, call.zeros()))
-
-
-def huge_for_infinite(bias: Tensor) -> Tensor:
-    """A bias with huge numbers in place of infinite ones, such as those of a mask added to scores.
-
-    What is masked away meets a coefficient of zero further on, and zero times infinity is not a number.
-    Intervals keep the infinity.
-    """
-    if not bias.is_floating_point():
-        return bias
-    limit = torch.finfo(bias.dtype).max / 2**12
-    return bias.clamp(-limit, limit)
+        return self._evaluate(call, call.zeros())
 
 
 @dataclass(frozen=True, eq=False)

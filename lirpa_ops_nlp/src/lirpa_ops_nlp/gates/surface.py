@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
 from lirpa_core.operators.activation.s_shaped import SIGMOID, TANH
+from lirpa_core.rules.relaxations.products import extremes, product_range
 from lirpa_core.rules.unary import LOWER, UPPER, Curve
 from lirpa_core.rules.unary.tangent import point_of_slope
 
@@ -71,10 +72,8 @@ class Surface(Protocol):
 
 def at_corners(surface: Surface, box: Box) -> Interval:
     """The range of a surface that is monotone in each variable whatever the other is."""
-    corners = [surface.value(x, y) for x in (box.lx, box.ux) for y in (box.ly, box.uy)]
-    lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
-    upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
-    return Interval(lower, upper)
+    a, b, c, d = (surface.value(x, y) for x in (box.lx, box.ux) for y in (box.ly, box.uy))
+    return Interval(*extremes(a, b, c, d))
 
 
 def edge(curve: Curve, c: Tensor, k: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,11 +144,7 @@ class CurveTimesValue:
         return low.least(high)
 
     def range(self, box: Box) -> Interval:
-        ends = self.curve.hull(box.lx, box.ux)
-        corners = [f * y for f in ends for y in (box.ly, box.uy)]
-        lower = corners[0].minimum(corners[1]).minimum(corners[2].minimum(corners[3]))
-        upper = corners[0].maximum(corners[1]).maximum(corners[2].maximum(corners[3]))
-        return Interval(lower, upper)
+        return Interval(*product_range(self.curve.hull(box.lx, box.ux), (box.ly, box.uy)))
 
     def slope_range(self, box: Box) -> tuple[Tensor, Tensor, Tensor]:
         low, high = self.curve.hull(box.lx, box.ux)

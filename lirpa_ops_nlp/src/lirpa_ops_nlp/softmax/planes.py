@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirpa_core.linear.relaxation import Affine
+from lirpa_core.rules.relaxations.exponential import relative_chord
 from lirpa_ops_nlp.softmax.outer import OwnMinusOthers
 from lirpa_ops_nlp.softmax.scores import Scores, others
 from lirpa_ops_nlp.softmax.support import LOWER, UPPER, sigmoid_line
@@ -38,18 +39,19 @@ class Plane:
             torch.where(take, other.weight, self.weight),
         )
 
-    def anchored(self, scores: Scores, vector: Tensor, fixed: float) -> Affine:
+    def anchored(self, scores: Scores, vector: Tensor, fixed: float, absent: Tensor | None = None) -> Affine:
         """The plane as an affine function of the unshifted scores.
 
         Args:
             scores: The box.
             vector: The shared factor of the outer product.
-            fixed: Value of the outputs that are alone; those left out are zero.
+            fixed: Value of the outputs that are alone.
+            absent: Infinities of the outputs that are left out; None: these outputs are zero.
         """
         diagonal, weight = scores.filled(self.diagonal), scores.filled(self.weight)
         op = OwnMinusOthers(diagonal, weight, vector, scores.dim)
         value = torch.where(scores.alone, fixed, scores.filled(self.value))
-        return Affine((op,), value - op.apply(scores.origin))
+        return Affine((op,), value - op.apply(scores.origin), absent)
 
 
 def _limit(x: Tensor) -> float:
@@ -113,12 +115,10 @@ def _through_reciprocal(scores: Scores) -> Plane:
     log_p = math.log(2) - torch.logaddexp(F.softplus(-z_low), F.softplus(-z_up))
     low, up = scores.filled(scores.low), scores.filled(scores.up)
     width = up - low
-    safe = torch.where(width > 0, width, 1)
-    fall = torch.where(width > 0, -torch.expm1(-safe) / safe, 1)
     small = 2 * log_p - low < _limit(low)
     scale = (torch.where(small, 2 * log_p - low, 0)).exp()
     weight = scale * (1 + (-width).exp()) / 2
-    diagonal = scale * fall * _mean_of_ends(scores).exp()
+    diagonal = scale * relative_chord(width) * _mean_of_ends(scores).exp()
     value = torch.where(small, log_p.exp(), -1)  # never better than the constant
     return Plane(value, diagonal, weight)
 
@@ -158,8 +158,13 @@ def softmax_upper(scores: Scores) -> Affine:
     return plane.anchored(scores, vector, 1.0)
 
 
-def log_softmax_lower(scores: Scores) -> Affine:
-    """`xᵢ − LSE`, the sum of exponentials by chords and its logarithm by a tangent; or through `z`."""
+def log_softmax_lower(scores: Scores, absent: Tensor | None = None) -> Affine:
+    """`xᵢ − LSE`, the sum of exponentials by chords and its logarithm by a tangent; or through `z`.
+
+    Args:
+        scores: The box.
+        absent: See `Plane.anchored`.
+    """
     chords = scores.chords
     low, up = scores.advantage
     plane = constant(F.logsigmoid(low))
@@ -174,13 +179,18 @@ def log_softmax_lower(scores: Scores) -> Affine:
     k = torch.where(width > 0, rise, torch.sigmoid(-low).detach())
     b = (F.logsigmoid(low) - k * low).minimum(F.logsigmoid(up) - k * up)
     through = Plane(k * value + b, k, k * factor)
-    return plane.better(direct, LOWER).better(through, LOWER).anchored(scores, chords, 0.0)
+    best = plane.better(direct, LOWER).better(through, LOWER)
+    return best.anchored(scores, chords, 0.0, absent)
 
 
-def log_softmax_upper(scores: Scores) -> Affine:
+def log_softmax_upper(scores: Scores, absent: Tensor | None = None) -> Affine:
     """The tangent of the concave `xᵢ − LSE` at the centre.
 
     The centre is shifted by its own maximum: how far it is from the upper ends would be lost of the slopes.
+
+    Args:
+        scores: The box.
+        absent: See `Plane.anchored`.
     """
     far = scores.midpoint
     peak = scores.filled(far.detach(), -math.inf).amax(scores.dim, keepdim=True)
@@ -189,4 +199,4 @@ def log_softmax_upper(scores: Scores) -> Affine:
     log_p = scores.filled(scores.filled(center) - log_sum)
     rest = scores.filled(others(center, scores.dim, scores.live) - log_sum)
     probability = scores.filled(log_p.exp())
-    return Plane(log_p, rest.exp(), torch.ones_like(probability)).anchored(scores, probability, 0.0)
+    return Plane(log_p, rest.exp(), torch.ones_like(probability)).anchored(scores, probability, 0.0, absent)

@@ -65,7 +65,10 @@ def softmax_planes(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
 def log_softmax_planes(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     """See `planes`."""
     scores = scores_of(call, inputs[0])
-    return Relaxation(planes.log_softmax_lower(scores), planes.log_softmax_upper(scores))
+    absent: Tensor | None = None
+    if call.infinite:  # a score that is −∞ has a logarithm of −∞
+        absent = torch.where(scores.live | scores.alone, 0, torch.full_like(scores.low, -math.inf))
+    return Relaxation(planes.log_softmax_lower(scores, absent), planes.log_softmax_upper(scores, absent))
 
 
 def unstable_inputs(call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:

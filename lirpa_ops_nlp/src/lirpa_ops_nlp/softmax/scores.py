@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lirpa_core.rules.relaxations.exponential import relative_chord
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -76,11 +78,7 @@ class Scores:
     def chords(self) -> Tensor:
         """Slope of the chord of `exp` over each shifted score; zero for scores that are left out."""
         up, low = self.filled(self.up), self.filled(self.low)
-        width = up - low
-        wide = width > 0
-        safe = torch.where(wide, width, 1)
-        slope = torch.where(wide, up.exp() * (-torch.expm1(-safe) / safe), up.exp())
-        return self.filled(slope)
+        return self.filled(up.exp() * relative_chord(up - low))
 
 
 def others(x: Tensor, dim: int, live: Tensor) -> Tensor:

@@ -46,6 +46,14 @@ class Coefficients(ABC):
         """How many numbers the coefficients are, as they are stored."""
         return self.rows * self.batch * math.prod(self.shape)
 
+    @property
+    def reads_single_elements(self) -> bool:
+        """Whether every row reads at most one element of the value.
+
+        Over any set, the minimum of such a row is that over the elementwise hull of the set, `split_dot` of its ends.
+        """
+        return False
+
     @abstractmethod
     def to_dense(self) -> Tensor:
         """The coefficients themselves, `[R, B, *S]`."""

@@ -54,6 +54,10 @@ class SelectedRows(Coefficients):
         return self.rows * self.batch
 
     @property
+    def reads_single_elements(self) -> bool:
+        return True
+
+    @property
     def scales(self) -> Tensor:
         """`[R, B]`."""
         return self.values.expand(self.rows, self.batch)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -62,11 +63,7 @@ class Unary(Rule):
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """The smallest and largest value of the function over the box."""
         curve = self._curve(call)
-        lo, hi, outside = _box(call, curve, inputs[0])
-        lower, upper = curve.hull(lo, hi)
-        if outside is not None:
-            lower = torch.where(outside, -torch.inf, lower)
-            upper = torch.where(outside, torch.inf, upper)
+        lower, upper = _hull(curve, *_ends(call, inputs[0]))
         if lower.shape[1:] == call.shape == upper.shape[1:]:
             return Interval(lower, upper)
         return Interval(_full(call, lower), _full(call, upper))
@@ -74,25 +71,25 @@ class Unary(Rule):
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """The two lines that lose the least area, or what `lower_slope` makes of them."""
         curve = self._curve(call)
-        lo, hi, outside = _box(call, curve, inputs[0])
         shape = call.shapes[0]
-        if curve.lines is not None and self.lower_slope is None and shape == call.shape:
-            k_lo, b_lo, k_up, b_up = curve.lines(lo, hi)
+        if curve.lines is not None and self.lower_slope is None and shape == call.shape and not call.infinite:
+            k_lo, b_lo, k_up, b_up = curve.lines(*_ends(call, inputs[0]))
             return Relaxation(Affine((Diagonal(k_lo, shape),), b_lo), Affine((Diagonal(k_up, shape),), b_up))
-        k_lo, k_up = default_slopes(curve, lo, hi)
+        box = _Box.of(call, curve, inputs[0])
+        k_lo, k_up = default_slopes(curve, box.lo, box.hi)
         if self.lower_slope is not None:
-            k_lo = torch.where(curve.bent(lo, hi), self.lower_slope(k_up), k_lo)
-            return _lines(call, curve, lo, hi, outside, k_lo, k_up)
-        return _lines(call, curve, lo, hi, outside, k_lo, k_up, supporting=True)
+            k_lo = torch.where(curve.bent(box.lo, box.hi), self.lower_slope(k_up), k_lo)
+            return _lines(call, curve, box, k_lo, k_up)
+        return _lines(call, curve, box, k_lo, k_up, supporting=True)
 
     def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
         """The slopes of the lower and of the upper line; lines of slopes out of the ranges are beaten everywhere."""
         curve = self._curve(call)
-        lo, hi, _ = _box(call, curve, inputs[0])
-        starts = default_slopes(curve, lo, hi)
-        ranges = (slope_range(curve, lo, hi, LOWER), slope_range(curve, lo, hi, UPPER))
+        box = _Box.of(call, curve, inputs[0])
+        starts = default_slopes(curve, box.lo, box.hi)
+        ranges = (slope_range(curve, box.lo, box.hi, side) for side in (LOWER, UPPER))
         return tuple(
-            Slope(_full(call, start), _full(call, least), _full(call, greatest))
+            Slope(*(_full(call, box.slope(k)) for k in (start, least, greatest)))
             for start, (least, greatest) in zip(starts, ranges, strict=True)
         )
 
@@ -102,14 +99,18 @@ class Unary(Rule):
         """The tightest lines of the given slopes `[B, *S]`, of the lower and of the upper line; sound for any."""
         k_lo, k_up = slopes
         curve = self._curve(call)
-        lo, hi, outside = _box(call, curve, inputs[0])
-        return _lines(call, curve, lo, hi, outside, k_lo, k_up)
+        return _lines(call, curve, _Box.of(call, curve, inputs[0]), k_lo, k_up)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """Elements on whose box the function is not one straight line."""
         curve = self._curve(call)
-        lo, hi, _ = _box(call, curve, inputs[0])
-        bent = curve.bent(lo, hi)
+        if call.infinite or curve.outside is not None or curve.singular:
+            box = _Box.of(call, curve, inputs[0])
+            bent = curve.bent(box.lo, box.hi)
+            if box.fixed is not None:  # a tighter box may have two ends, and then slopes
+                bent = bent | (box.fixed & (box.low < box.up))
+        else:
+            bent = curve.bent(*_ends(call, inputs[0]))
         if call.shapes[0] == call.shape and bent.dim() > len(call.shape):
             return (bent,)
         bent = _full(call, bent)
@@ -134,16 +135,22 @@ def parameter(call: Call, name: str) -> Any:
 
 def _ends(call: Call, box: Interval | None) -> tuple[Tensor, Tensor]:
     assert box is not None  # needs_interval says so
-    rank = len(call.shape)
-    return align(box.lower, 1, rank), align(box.upper, 1, rank)
-
-
-def _box(call: Call, curve: Curve, box: Interval | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """End points that are safe to compute with, and where they stand in for a box outside the domain."""
-    assert box is not None  # needs_interval says so
     lo, hi, rank = box.lower, box.upper, len(call.shape)
-    if lo.dim() <= rank:
-        lo, hi = align(lo, 1, rank), align(hi, 1, rank)
+    return (lo, hi) if lo.dim() > rank else (align(lo, 1, rank), align(hi, 1, rank))
+
+
+def _hull(curve: Curve, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value over a box, infinite where it reaches outside the domain."""
+    safe_lo, safe_hi, outside = _safe(curve, lo, hi)
+    lower, upper = curve.hull(safe_lo, safe_hi)
+    if outside is not None:
+        lower = torch.where(outside, -torch.inf, lower)
+        upper = torch.where(outside, torch.inf, upper)
+    return lower, upper
+
+
+def _safe(curve: Curve, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """End points that are safe to compute with, and where they stand in for a box outside the domain."""
     if curve.outside is None and not curve.singular:
         return lo, hi, None
     outside = None if curve.outside is None else curve.outside(lo, hi)
@@ -154,6 +161,44 @@ def _box(call: Call, curve: Curve, box: Interval | None) -> tuple[Tensor, Tensor
     return lo, hi, outside
 
 
+@dataclass(frozen=True, eq=False)
+class _Box:
+    """A box to draw lines on, and where there are only constants to be had.
+
+    Attributes:
+        lo: Lower ends that are safe to compute with.
+        hi: Upper ends that are safe to compute with.
+        fixed: Where the box is infinite or outside the domain, so that its lines have no slope; None: nowhere.
+        low: The constant below, read where `fixed`.
+        up: The constant above, read where `fixed`.
+    """
+
+    lo: Tensor
+    hi: Tensor
+    fixed: Tensor | None
+    low: Tensor
+    up: Tensor
+
+    @classmethod
+    def of(cls, call: Call, curve: Curve, box: Interval | None) -> _Box:
+        lo, hi = _ends(call, box)
+        safe_lo, safe_hi, outside = _safe(curve, lo, hi)
+        if not call.infinite:
+            low = torch.full((), -torch.inf, dtype=lo.dtype, device=lo.device)
+            return cls(safe_lo, safe_hi, outside, low, -low)
+        low, up = _hull(curve, lo, hi)
+        fixed = lo.isinf() | hi.isinf()  # NaN stays, and comes out
+        safe_lo, safe_hi = (
+            torch.where(fixed, curve.inside, safe_lo),
+            torch.where(fixed, curve.inside, safe_hi),
+        )
+        return cls(safe_lo, safe_hi, fixed if outside is None else fixed | outside, low, up)
+
+    def slope(self, k: Tensor) -> Tensor:
+        """A slope, zero where there are only constants."""
+        return k if self.fixed is None else torch.where(self.fixed, 0, k)
+
+
 def _without_gradient_near(point: float, x: Tensor) -> Tensor:
     """Cut the gradient at a singular point, and where the square of the distance to it underflows."""
     near = (x.detach() - point).abs() <= torch.finfo(x.dtype).tiny ** 0.5
@@ -161,19 +206,12 @@ def _without_gradient_near(point: float, x: Tensor) -> Tensor:
 
 
 def _lines(
-    call: Call,
-    curve: Curve,
-    lo: Tensor,
-    hi: Tensor,
-    outside: Tensor | None,
-    k_lo: Tensor,
-    k_up: Tensor,
-    supporting: bool = False,
+    call: Call, curve: Curve, box: _Box, k_lo: Tensor, k_up: Tensor, supporting: bool = False
 ) -> Relaxation:
+    lo, hi = box.lo, box.hi
     b_lo: Tensor | None
     b_up: Tensor | None
-    through_zero = supporting and curve.homogeneous
-    if through_zero and curve.shape:
+    if supporting and curve.homogeneous and curve.shape and box.fixed is None:
         # A tangent of such a curve passes through zero: only the chord has an intercept.
         b_lo = b_up = None
         if curve.shape == CONVEX:
@@ -182,14 +220,15 @@ def _lines(
             b_lo = intercept(curve, lo, hi, k_lo, LOWER)
     else:
         b_lo, b_up = intercept(curve, lo, hi, k_lo, LOWER), intercept(curve, lo, hi, k_up, UPPER)
-    if outside is not None:
-        k_lo, k_up = torch.where(outside, 0, k_lo), torch.where(outside, 0, k_up)
-        b_lo = None if b_lo is None else torch.where(outside, -torch.inf, b_lo)
-        b_up = None if b_up is None else torch.where(outside, torch.inf, b_up)
+    if box.fixed is not None:
+        assert b_lo is not None and b_up is not None
+        k_lo, k_up = box.slope(k_lo), box.slope(k_up)
+        b_lo, b_up = torch.where(box.fixed, box.low, b_lo), torch.where(box.fixed, box.up, b_up)
     shape = call.shapes[0]
 
     def affine(k: Tensor, b: Tensor | None) -> Affine:
-        return Affine((Diagonal(_full(call, k), shape),), None if b is None else _full(call, b))
+        bias = None if b is None else _full(call, b)
+        return Affine((Diagonal(_full(call, k), shape),), *separated(bias, call.infinite))
 
     return Relaxation(affine(k_lo, b_lo), affine(k_up, b_up))
 

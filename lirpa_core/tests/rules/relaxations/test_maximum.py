@@ -1,0 +1,96 @@
+"""Planes of a maximum: sound on samples and corners, and as good at the centre as any plane (linear programs)."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+
+from lirpa_core.rules.relaxations.maximum import maximum_planes, rivals
+
+
+def boxes(k: int, seed: int, n: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random boxes `[n, k]`, some elements without width, some alike."""
+    generator = torch.Generator().manual_seed(seed)
+    center = torch.randn(n, k, generator=generator, dtype=torch.float64)
+    radius = torch.rand(n, k, generator=generator, dtype=torch.float64) * 2
+    radius[: n // 4, 0] = 0
+    center[n // 4 : n // 2] = center[n // 4 : n // 2, :1]
+    return center - radius, center + radius
+
+
+def corners(low: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """`[n, 2^k, k]`."""
+    picks = torch.tensor(list(itertools.product([False, True], repeat=low.shape[1])))
+    return torch.where(picks, up.unsqueeze(1), low.unsqueeze(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_planes_are_sound(k, dtype):
+    low, up = (end.to(dtype) for end in boxes(k, 1))
+    planes = maximum_planes(low, up)
+    weights = torch.rand(len(low), 200, k, generator=torch.Generator().manual_seed(2), dtype=dtype)
+    points = torch.cat([corners(low, up), torch.lerp(low.unsqueeze(1), up.unsqueeze(1), weights)], 1)
+    value = points.amax(-1)
+    rounding = 8 * torch.finfo(dtype).eps * (1 + value.abs())
+    below = (planes.below.unsqueeze(1) * points).sum(-1)
+    above = (planes.above.unsqueeze(1) * points).sum(-1) + planes.bias.unsqueeze(1)
+    assert (below <= value + rounding).all() and (value <= above + rounding).all()
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_no_plane_above_is_lower_at_the_centre(k):
+    low, up = boxes(k, 3)
+    planes = maximum_planes(low, up)
+    center = (low + up) / 2
+    value = (planes.above * center).sum(-1) + planes.bias
+    for at, points, found in zip(center.numpy(), corners(low, up).numpy(), value.tolist(), strict=True):
+        # The maximum is convex, so a plane is above it where it is so at the corners.
+        rows = np.concatenate([points, np.ones((len(points), 1))], 1)
+        best = linprog([*at, 1.0], -rows, -points.max(1), bounds=(None, None))
+        assert best.success
+        assert found == pytest.approx(best.fun, abs=1e-9)
+
+
+def test_the_plane_above_is_nowhere_above_the_largest_upper_end():
+    low, up = boxes(4, 5)
+    planes = maximum_planes(low, up)
+    highest = (planes.above * up).sum(-1) + planes.bias
+    torch.testing.assert_close(highest, up.amax(-1))
+
+
+def test_the_element_below_is_near_the_best_at_the_centre():
+    """At the centre no plane below is higher than the largest middle; what the choice of the element loses."""
+    low, up = boxes(4, 6, 400)
+    center = (low + up) / 2
+    loss = center.amax(-1) - (maximum_planes(low, up).below * center).sum(-1)
+    assert (loss >= 0).all()
+    assert loss.mean() <= 0.05 * (up - low).mean()
+
+
+def test_an_element_that_is_always_the_largest_is_exact():
+    low, up = torch.tensor([[0.0, 3.0, 1.0]]), torch.tensor([[1.0, 4.0, 2.0]])
+    planes = maximum_planes(low, up)
+    assert planes.below.tolist() == planes.above.tolist() == [[0.0, 1.0, 0.0]]
+    assert planes.bias.item() == 0
+    assert not rivals(low, up).any()
+
+
+def test_elements_that_do_not_take_part():
+    inf = torch.inf
+    low, up = torch.tensor([[-inf, 0.0, -1.0, -inf]]), torch.tensor([[-inf, 2.0, 1.0, -inf]])
+    planes, alone = maximum_planes(low, up), maximum_planes(low[:, 1:3], up[:, 1:3])
+    assert torch.equal(planes.below[:, 1:3], alone.below) and torch.equal(planes.above[:, 1:3], alone.above)
+    assert torch.equal(planes.bias, alone.bias)
+    assert rivals(low, up).tolist() == [[False, True, True, False]]
+
+
+def test_what_is_infinite_below_has_no_slope():
+    inf = torch.inf
+    planes = maximum_planes(torch.tensor([[-inf, 0.0]]), torch.tensor([[3.0, 1.0]]))
+    assert planes.above.tolist() == [[0.0, 0.0]] and planes.bias.item() == 3
+    assert planes.below.tolist() == [[0.0, 1.0]]
+    nothing = maximum_planes(torch.tensor([[-inf, -inf]]), torch.tensor([[-inf, -inf]]))
+    assert nothing.above.tolist() == [[0.0, 0.0]] and nothing.bias.item() == -inf
