@@ -1,0 +1,177 @@
+"""Measures a cell with both versions in turn."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.against.cells import Cell
+from benchmarks.against.client import Version, Worker, WorkerError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How cells are measured.
+
+    Attributes:
+        repeat: Turns of each version.
+        seconds: No new turn starts when the turns of both versions took so long.
+        turn: Least seconds of a turn.
+        limit: Most seconds of one request.
+        threads: Of PyTorch.
+        weights: File of trained weights.
+        timing: Whether times are measured; else only bounds are compared.
+        memory: Whether peak memory is measured.
+        outward: Whether the newer version is also timed with outward rounding.
+    """
+
+    repeat: int = 7
+    seconds: float = 40.0
+    turn: float = 0.2
+    limit: float = 1200.0
+    threads: int = 1
+    weights: Path | None = None
+    timing: bool = True
+    memory: bool = True
+    outward: bool = False
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one version gave.
+
+    Attributes:
+        seconds: Least wall time of a call.
+        calls: How many calls were timed.
+        mib: Peak memory of a call beyond model and data.
+        flops: Operations of matrix products and convolutions in a call.
+        bytes: What operators read and write in a call.
+        outward: Least wall time of a call with outward rounding.
+        error: Why there is nothing.
+    """
+
+    seconds: float | None = None
+    calls: int = 0
+    mib: float | None = None
+    flops: int | None = None
+    bytes: int | None = None
+    outward: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A cell, measured.
+
+    Attributes:
+        old: The older version.
+        new: The newer one.
+        trained: Whether the weights were trained ones.
+        difference: Largest difference of a bound, relative to the larger of its size and the interval's width.
+        width: Mean width of the newer version divided by that of the older.
+    """
+
+    old: Side
+    new: Side
+    trained: bool = False
+    difference: float | None = None
+    width: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times faster the newer version is."""
+        return _ratio(self.old.seconds, self.new.seconds)
+
+    @property
+    def memory_ratio(self) -> float | None:
+        """How many times less memory the newer version takes."""
+        return _ratio(self.old.mib, self.new.mib)
+
+
+def _ratio(old: float | None, new: float | None) -> float | None:
+    return None if old is None or not new else old / new
+
+
+def compare(cell: Cell, old: Version, new: Version, plan: Plan) -> Compared:
+    """Measure a cell: both versions take turns A B B A ..., each in a process that lives through all of them."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        versions = {"old": old, "new": new}
+        workers = {side: stack.enter_context(Worker(v, plan.threads)) for side, v in versions.items()}
+        trained, errors, first = False, {}, {}
+        for side, worker in workers.items():
+            try:
+                trained = worker.open(cell, plan.limit, plan.weights, {})
+                first[side] = worker.ask("bounds", plan.limit, file=str(folder / side))["seconds"]
+            except WorkerError as error:
+                errors[side] = str(error)
+        alive = {side: worker for side, worker in workers.items() if side not in errors}
+        difference, width = _difference(folder) if len(alive) == 2 else (None, None)
+        times = _turns(alive, first, plan) if plan.timing and alive else {}
+        works = {side: worker.ask("work", plan.limit) for side, worker in alive.items() if plan.timing}
+    sides = {}
+    for side, version in versions.items():
+        if side in errors:
+            sides[side] = Side(error=errors[side])
+            continue
+        work: Mapping[str, Any] = works.get(side, {})
+        sides[side] = Side(
+            seconds=min(times[side]) if times else None,
+            calls=len(times.get(side, ())),
+            mib=_peak(cell, version, plan) if plan.memory else None,
+            flops=work.get("flops"),
+            bytes=work.get("bytes"),
+            outward=_outward(cell, version, plan) if plan.outward and side == "new" else None,
+        )
+    return Compared(sides["old"], sides["new"], trained, difference, width)
+
+
+def _turns(workers: Mapping[str, Worker], first: Mapping[str, float], plan: Plan) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {side: [] for side in workers}
+    spent = 0.0
+    for turn in range(plan.repeat):
+        for side in list(workers) if turn % 2 == 0 else reversed(list(workers)):
+            found = workers[side].ask("time", plan.limit, seconds=plan.turn)["seconds"]
+            times[side] += found
+            spent += sum(found)
+        if spent + sum(first.values()) > plan.seconds:
+            break
+    return times
+
+
+def _peak(cell: Cell, version: Version, plan: Plan) -> float:
+    with Worker(version, plan.threads) as worker:
+        worker.open(cell, plan.limit, plan.weights, {})
+        return float(worker.ask("peak", plan.limit)["MiB"])
+
+
+def _outward(cell: Cell, version: Version, plan: Plan) -> float | None:
+    """The least time with outward rounding; None where the version has no such option."""
+    with Worker(version, plan.threads) as worker:
+        try:
+            worker.open(cell, plan.limit, plan.weights, {"rounding": "outward"})
+        except WorkerError:
+            return None
+        worker.ask("time", plan.limit, seconds=0.0)
+        times: Sequence[float] = worker.ask("time", plan.limit, seconds=plan.turn * plan.repeat)["seconds"]
+        return min(times)
+
+
+def _difference(folder: Path) -> tuple[float, float]:
+    old, new = (torch.load(folder / side, weights_only=True) for side in ("old", "new"))
+    return largest_difference(old, new)
+
+
+def largest_difference(old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    """The largest relative difference of two pairs of bounds, and the ratio of their mean widths, new over old."""
+    (a, b), (c, d) = ((lower.double(), upper.double()) for lower, upper in (old, new))
+    scale = torch.stack([a.abs(), b.abs(), b - a]).amax(0).clamp_min(1e-300)
+    worst = max(float(((x - y).abs() / scale).max()) for x, y in ((a, c), (b, d)))
+    return worst, float((d - c).mean() / (b - a).mean())

@@ -1,0 +1,110 @@
+"""A process that holds one version of lirpa and does, one line of JSON at a time, what it is asked for.
+
+Requests are `{"do": "open", ...}`, then `{"do": "bounds", "file": path}`, `{"do": "time", "seconds": s}`,
+`{"do": "work"}` and `{"do": "peak"}`; each is answered with one line. Only the public surface of lirpa is used, so
+that the process runs every version.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from torch import Tensor
+
+import lirpa_core
+from benchmarks.against.networks import NETWORKS
+from benchmarks.against.roofline import work_of
+from benchmarks.measure import peak
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A cell that is ready to be measured."""
+
+    call: Callable[[], tuple[Tensor, Tensor]]
+    trained: bool
+
+
+def open_cell(
+    network: str, batch: int, method: str, weights: str | None, options: Mapping[str, Any]
+) -> Opened:
+    """Capture the model of a cell."""
+    net = NETWORKS[network]
+    model, x, trained = net.build(batch, Path(weights) if weights else None)
+    bounded = BoundedModule(model, x, bound_opts=dict(options))
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=net.eps))
+
+    def call() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            lower, upper = bounded.compute_bounds(x=(ball,), method=method)
+        return lower, upper
+
+    return Opened(call, trained)
+
+
+def timed(call: Callable[[], object], seconds: float) -> list[float]:
+    """Wall times of calls: at least one, and more while they fit into so many seconds."""
+    times: list[float] = []
+    while not times or sum(times) + times[-1] < seconds:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def answer(request: Mapping[str, Any], opened: Opened | None) -> tuple[dict[str, Any], Opened | None]:
+    """Do what a request says; returns the reply and the cell that is open from then on."""
+    if request["do"] == "open":
+        keys = ("network", "batch", "method", "weights", "options")
+        opened = open_cell(**{key: request[key] for key in keys})
+        return {"trained": opened.trained, "from": lirpa_core.__file__}, opened
+    assert opened is not None, "no cell is open"
+    if request["do"] == "bounds":
+        start = time.perf_counter()
+        lower, upper = opened.call()
+        seconds = time.perf_counter() - start
+        torch.save((lower, upper), request["file"])
+        return {"seconds": seconds}, opened
+    if request["do"] == "time":
+        return {"seconds": timed(opened.call, request["seconds"])}, opened
+    if request["do"] == "work":
+        flops, moved = work_of(opened.call)
+        return {"flops": flops, "bytes": moved}, opened
+    if request["do"] == "peak":
+        opened.call()  # loads the code that the call needs
+        gc.collect()
+        with suppress(OSError, AttributeError):  # other C libraries have no such function
+            ctypes.CDLL(None).malloc_trim(0)
+        return {"MiB": peak(opened.call, torch.device("cpu"))}, opened
+    raise ValueError(f"unknown request {request['do']!r}")
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    replies: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what anybody prints goes elsewhere
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    opened: Opened | None = None
+    for line in sys.stdin:
+        try:
+            reply, opened = answer(json.loads(line), opened)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other process reports it
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    main()
