@@ -19,9 +19,10 @@ from benchmarks import history
 from benchmarks.cases import CASES as CORE
 from benchmarks.cases import Case
 from benchmarks.measure import Result, peak, run_case
+from benchmarks.steps import STEPS
 from benchmarks.vision import VISION
 
-CASES: tuple[Case, ...] = (*CORE, *VISION)
+CASES: tuple[Case, ...] = (*CORE, *STEPS, *VISION)
 
 
 def parser() -> argparse.ArgumentParser:

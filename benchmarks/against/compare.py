@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -170,8 +171,15 @@ def _difference(folder: Path) -> tuple[float, float]:
 
 
 def largest_difference(old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> tuple[float, float]:
-    """The largest relative difference of two pairs of bounds, and the ratio of their mean widths, new over old."""
+    """The largest relative difference of two pairs of bounds, and the ratio of their mean widths, new over old.
+
+    A difference is relative to the larger of the old bounds' size and width; it is infinite where only one of
+    the two is finite, or one is not a number.
+    """
     (a, b), (c, d) = ((lower.double(), upper.double()) for lower, upper in (old, new))
     scale = torch.stack([a.abs(), b.abs(), b - a]).amax(0).clamp_min(1e-300)
-    worst = max(float(((x - y).abs() / scale).max()) for x, y in ((a, c), (b, d)))
+    worst = 0.0
+    for x, y in ((a, c), (b, d)):
+        relative = torch.where(x == y, 0.0, (x - y).abs() / scale)
+        worst = max(worst, float(torch.where(relative.isfinite(), relative, math.inf).max()))
     return worst, float((d - c).mean() / (b - a).mean())

@@ -35,37 +35,36 @@ def capture(run: Run) -> None:
         x = x.to(run.device)
         bounded = BoundedModule(network.to(run.device), x)
         for method in run.steps(METHODS):
-            call = _Call(bounded, method, PerturbationLpNorm(eps=model.eps))
+            call = _Call(bounded, method, BoundedTensor(x, PerturbationLpNorm(eps=model.eps)))
             for way, make in WAYS.items():
                 if way == "bounded.compiled" and not hasattr(bounded, "compiled"):
                     continue  # an older version
-                run.attempt({"model": name, "method": method, "way": way}, partial(_try, run, make, call, x))
+                run.attempt({"model": name, "method": method, "way": way}, partial(_try, run, make, call))
 
 
 @dataclass(frozen=True)
 class _Call:
-    """A computation of bounds as a function of the centre of the ball."""
+    """A computation of bounds; a replayed one finds its centre in the memory of `ball`."""
 
     bounded: BoundedModule
     method: str
-    ptb: PerturbationLpNorm
+    ball: BoundedTensor
 
-    def __call__(self, x: Tensor) -> Bounds:
+    def __call__(self) -> Bounds:
         with torch.no_grad():
-            lower, upper = self.bounded.compute_bounds(x=(BoundedTensor(x, self.ptb),), method=self.method)
+            lower, upper = self.bounded.compute_bounds(x=(self.ball,), method=self.method)
         return lower, upper
 
 
 def _try(
     run: Run,
-    make: Callable[[Run, _Call, Tensor], Callable[[], Bounds]],
+    make: Callable[[Run, _Call], Callable[[], Bounds]],
     bounds: _Call,
-    x: Tensor,
 ) -> Item:
-    eager = bounds(x)
-    before = _least(run, lambda: bounds(x))
+    eager = bounds()
+    before = _least(run, bounds)
     start = time.perf_counter()
-    replay = make(run, bounds, x)
+    replay = make(run, bounds)
     again = [side.clone() for side in replay()]
     run.synchronize()
     making = time.perf_counter() - start
@@ -80,18 +79,18 @@ def _try(
     }
 
 
-def _graph(run: Run, bounds: _Call, x: Tensor) -> Callable[[], Bounds]:
+def _graph(run: Run, bounds: _Call) -> Callable[[], Bounds]:
     if run.device.type != "cuda":
         raise RuntimeError("a CUDA graph needs a CUDA device")
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
-            bounds(x)
+            bounds()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        found = bounds(x)
+        found = bounds()
 
     def replay() -> Bounds:
         graph.replay()
@@ -100,33 +99,33 @@ def _graph(run: Run, bounds: _Call, x: Tensor) -> Callable[[], Bounds]:
     return replay
 
 
-def _compiled(run: Run, bounds: _Call, x: Tensor) -> Callable[[], Bounds]:
+def _compiled(run: Run, bounds: _Call) -> Callable[[], Bounds]:
     torch.compiler.reset()
     on_device: dict[str, Any] = {"mode": "reduce-overhead"}
     options = on_device if run.device.type == "cuda" else {"backend": "eager"}  # which needs no C++ compiler
     function = torch.compile(bounds, fullgraph=True, **options)
 
     def call() -> Bounds:
-        lower, upper = function(x)
+        lower, upper = function()
         return lower, upper
 
     call()
     return call
 
 
-def _own(run: Run, bounds: _Call, x: Tensor) -> Callable[[], Bounds]:
+def _own(run: Run, bounds: _Call) -> Callable[[], Bounds]:
     ready: Any = getattr(bounds.bounded, "compiled")  # noqa: B009  # not all versions have it
-    function = ready(BoundedTensor(x, bounds.ptb), method=bounds.method)
+    function = ready(bounds.ball, method=bounds.method)
 
     def call() -> Bounds:
-        lower, upper = function(BoundedTensor(x, bounds.ptb))
+        lower, upper = function(bounds.ball)
         return lower, upper
 
     return call
 
 
 #: How a computation can be made ready for being repeated.
-WAYS: dict[str, Callable[[Run, _Call, Tensor], Callable[[], Bounds]]] = {
+WAYS: dict[str, Callable[[Run, _Call], Callable[[], Bounds]]] = {
     "CUDA graph": _graph,
     "torch.compile": _compiled,
     "bounded.compiled": _own,
