@@ -44,7 +44,7 @@ class Version:
 
 
 class Worker:
-    """A process of one version, with one cell open; a context manager."""
+    """A process of one version, with one cell open at a time."""
 
     def __init__(self, version: Version, threads: int) -> None:
         self._version = version
@@ -95,19 +95,61 @@ class Worker:
         Raises:
             WorkerError: Also if the process imported another version than it should.
         """
-        reply = self.ask(
-            "open", limit, network=cell.network, batch=cell.batch, method=cell.method,
-            weights=None if weights is None else str(weights), options=dict(options),
-        )  # fmt: skip
+        reply = self.ask("open", limit, **_request(cell, weights, options))
         if not Path(reply["from"]).is_relative_to(self._version.root):
             raise WorkerError(f"imported {reply['from']}, which is not of {self._version.root}")
         return bool(reply["trained"])
 
-    def __enter__(self) -> Worker:
+    def peak(self, cell: Cell, limit: float, weights: Path | None) -> float:
+        """Peak memory of a call in MiB, measured in a copy of the process, in which nothing may be open.
+
+        Raises:
+            WorkerError: As `ask`.
+        """
+        return float(self.ask("peak", limit, **_request(cell, weights, {}))["MiB"])
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def _request(cell: Cell, weights: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "network": cell.network,
+        "batch": cell.batch,
+        "method": cell.method,
+        "weights": None if weights is None else str(weights),
+        "options": dict(options),
+    }
+
+
+class Crew:
+    """The processes of a version: one for times and one for memory, each started when it is first needed.
+
+    A context manager, which ends them.
+    """
+
+    def __init__(self, version: Version, threads: int) -> None:
+        self._version, self._threads = version, threads
+        self._workers: dict[str, Worker] = {}
+
+    def worker(self, task: str) -> Worker:
+        """The process for a task."""
+        if task not in self._workers:
+            self._workers[task] = Worker(self._version, self._threads)
+        return self._workers[task]
+
+    def dismiss(self, task: str) -> None:
+        """End the process for a task, which may still be at work; the next one is a new one."""
+        if task in self._workers:
+            self._workers.pop(task).end()
+
+    def __enter__(self) -> Crew:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.communicate()
+        for task in list(self._workers):
+            self.dismiss(task)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks import checkout, history
 from benchmarks.against.cells import CELLS, METHODS, Cell
-from benchmarks.against.client import Version
+from benchmarks.against.client import Crew, Version
 from benchmarks.against.compare import Compared, Plan, Side, compare
 from benchmarks.against.networks import VARIABLE, weights_file
 from benchmarks.against.roofline import Machine, measure_machine
@@ -147,16 +147,17 @@ def _measure(
     found, machine = _resume(options.json, state)
     if machine is None and plan.timing:
         machine = measure_machine()
-    for i, cell in enumerate(chosen, start=1):
-        if cell.name in found and not (plan.timing and found[cell.name].new.seconds is None):
-            continue
-        console.print(f"[{i}/{len(chosen)}] {cell.name}", end=" ", highlight=False, markup=False)
-        found[cell.name] = compare(cell, old, new, plan)
-        (row,) = rows([cell], found, machine)
-        told = [f"{head} {text}" for head, text in zip(HEADERS[1:], row.columns[1:], strict=True) if text]
-        console.print(", ".join(told), highlight=False, soft_wrap=True, markup=False)
-        if options.json:
-            _save(options.json, state, found, machine)
+    with Crew(old, plan.threads) as olds, Crew(new, plan.threads) as news:
+        for i, cell in enumerate(chosen, start=1):
+            if cell.name in found and not (plan.timing and found[cell.name].new.seconds is None):
+                continue
+            console.print(f"[{i}/{len(chosen)}] {cell.name}", end=" ", highlight=False, markup=False)
+            found[cell.name] = compare(cell, olds, news, plan)
+            (row,) = rows([cell], found, machine)
+            told = [f"{head} {text}" for head, text in zip(HEADERS[1:], row.columns[1:], strict=True) if text]
+            console.print(", ".join(told), highlight=False, soft_wrap=True, markup=False)
+            if options.json:
+                _save(options.json, state, found, machine)
     lines = rows(CELLS, found, machine)
     console.print(_table(lines, old.name, new.name))
     if options.markdown:

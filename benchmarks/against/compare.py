@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.against.cells import Cell
-from benchmarks.against.client import Version, Worker, WorkerError
+from benchmarks.against.client import Crew, WorkerError
+
+#: Tasks of a crew.
+TIMES, MEMORY = "times", "memory"
 
 
 @dataclass(frozen=True)
@@ -100,69 +103,92 @@ def _ratio(old: float | None, new: float | None) -> float | None:
     return None if old is None or not new else old / new
 
 
-def compare(cell: Cell, old: Version, new: Version, plan: Plan) -> Compared:
-    """Measure a cell: both versions take turns A B B A ..., each in a process that lives through all of them."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        versions = {"old": old, "new": new}
-        workers = {side: stack.enter_context(Worker(v, plan.threads)) for side, v in versions.items()}
-        trained, errors, first = False, {}, {}
-        for side, worker in workers.items():
-            try:
-                trained = worker.open(cell, plan.limit, plan.weights, {})
-                first[side] = worker.ask("bounds", plan.limit, file=str(folder / side))["seconds"]
-            except WorkerError as error:
-                errors[side] = str(error)
-        alive = {side: worker for side, worker in workers.items() if side not in errors}
-        difference, width = _difference(folder) if len(alive) == 2 else (None, None)
-        times = _turns(alive, first, plan) if plan.timing and alive else {}
-        works = {side: worker.ask("work", plan.limit) for side, worker in alive.items() if plan.timing}
-    sides = {}
-    for side, version in versions.items():
-        if side in errors:
-            sides[side] = Side(error=errors[side])
-            continue
-        work: Mapping[str, Any] = works.get(side, {})
-        sides[side] = Side(
-            seconds=min(times[side]) if times else None,
-            calls=len(times.get(side, ())),
-            mib=_peak(cell, version, plan) if plan.memory else None,
-            flops=work.get("flops"),
-            bytes=work.get("bytes"),
-            outward=_outward(cell, version, plan) if plan.outward and side == "new" else None,
-        )
+def compare(cell: Cell, old: Crew, new: Crew, plan: Plan) -> Compared:
+    """Measure a cell: both versions take turns A B B A ..., each in a process of its own that lives on."""
+    crews = {"old": old, "new": new}
+    errors: dict[str, str] = {}
+    first: dict[str, float] = {}
+    trained = False
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for side, crew in crews.items():
+            with _noted(crew, side, errors):
+                trained = crew.worker(TIMES).open(cell, plan.limit, plan.weights, {})
+                first[side] = crew.worker(TIMES).ask("bounds", plan.limit, file=str(folder / side))["seconds"]
+        difference, width = _difference(folder) if len(first) == len(crews) else (None, None)
+    times = _turns({side: crews[side] for side in first}, first, errors, plan) if plan.timing else {}
+    sides = {
+        side: _side(cell, crew, side, errors, times.get(side), plan)
+        if side not in errors
+        else Side(error=errors[side])
+        for side, crew in crews.items()
+    }
     return Compared(sides["old"], sides["new"], trained, difference, width)
 
 
-def _turns(workers: Mapping[str, Worker], first: Mapping[str, float], plan: Plan) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {side: [] for side in workers}
-    spent = 0.0
+@contextmanager
+def _noted(crew: Crew, side: str, errors: dict[str, str]) -> Iterator[None]:
+    """Note the first error of a side, and send the process home that made it."""
+    try:
+        yield
+    except WorkerError as error:
+        errors.setdefault(side, str(error))
+        crew.dismiss(TIMES)
+        crew.dismiss(MEMORY)
+
+
+def _turns(
+    crews: Mapping[str, Crew], first: Mapping[str, float], errors: dict[str, str], plan: Plan
+) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {side: [] for side in crews}
+    spent = sum(first.values())
     for turn in range(plan.repeat):
-        for side in list(workers) if turn % 2 == 0 else reversed(list(workers)):
-            found = workers[side].ask("time", plan.limit, seconds=plan.turn)["seconds"]
-            times[side] += found
-            spent += sum(found)
-        if spent + sum(first.values()) > plan.seconds:
+        for side in list(crews) if turn % 2 == 0 else reversed(list(crews)):
+            if side not in errors:
+                with _noted(crews[side], side, errors):
+                    found = crews[side].worker(TIMES).ask("time", plan.limit, seconds=plan.turn)["seconds"]
+                    times[side] += found
+                    spent += sum(found)
+        if spent > plan.seconds:
             break
     return times
 
 
-def _peak(cell: Cell, version: Version, plan: Plan) -> float:
-    with Worker(version, plan.threads) as worker:
-        worker.open(cell, plan.limit, plan.weights, {})
-        return float(worker.ask("peak", plan.limit)["MiB"])
+def _side(
+    cell: Cell, crew: Crew, side: str, errors: dict[str, str], times: Sequence[float] | None, plan: Plan
+) -> Side:
+    work: Mapping[str, Any] = {}
+    mib = outward = None
+    with _noted(crew, side, errors):
+        if times:
+            work = crew.worker(TIMES).ask("work", plan.limit)
+        if plan.memory:
+            mib = crew.worker(MEMORY).peak(cell, plan.limit, plan.weights)
+        if plan.outward and side == "new":
+            outward = _outward(cell, crew, plan)
+    return Side(
+        seconds=min(times) if times else None,
+        calls=len(times or ()),
+        mib=mib,
+        flops=work.get("flops"),
+        bytes=work.get("bytes"),
+        outward=outward,
+        error=errors.get(side),
+    )
 
 
-def _outward(cell: Cell, version: Version, plan: Plan) -> float | None:
+def _outward(cell: Cell, crew: Crew, plan: Plan) -> float | None:
     """The least time with outward rounding; None where the version has no such option."""
-    with Worker(version, plan.threads) as worker:
-        try:
-            worker.open(cell, plan.limit, plan.weights, {"rounding": "outward"})
-        except WorkerError:
+    worker = crew.worker(TIMES)
+    try:
+        worker.open(cell, plan.limit, plan.weights, {"rounding": "outward"})
+    except WorkerError as error:
+        if "rounding" in str(error):
             return None
-        worker.ask("time", plan.limit, seconds=0.0)
-        times: Sequence[float] = worker.ask("time", plan.limit, seconds=plan.turn * plan.repeat)["seconds"]
-        return min(times)
+        raise
+    worker.ask("time", plan.limit, seconds=0.0)
+    times: Sequence[float] = worker.ask("time", plan.limit, seconds=plan.turn * plan.repeat)["seconds"]
+    return min(times)
 
 
 def _difference(folder: Path) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from benchmarks import checkout
 from benchmarks.__main__ import main
 from benchmarks.against import command, train, worker
 from benchmarks.against.cells import CELLS, METHODS, Cell
-from benchmarks.against.client import Version, Worker, WorkerError
+from benchmarks.against.client import Crew, Version, WorkerError
 from benchmarks.against.compare import Compared, Plan, Side, compare, largest_difference
 from benchmarks.against.networks import NETWORKS, VARIABLE, Network, mlp, weights_file
 from benchmarks.against.roofline import Machine, measure_machine, work_of
@@ -96,9 +96,28 @@ class TestWorker:
         with pytest.raises(ValueError, match="dance"):
             worker.answer({"do": "dance"}, opened)
 
+    def test_memory_is_measured_in_a_copy_of_the_process(self):
+        program = """
+import torch
+torch.set_num_threads(1)
+from benchmarks.against.worker import Opened, in_a_fork, peak_of
+print(in_a_fork(lambda: peak_of(Opened(lambda: torch.ones(2**24).sum(), False))))
+try:
+    in_a_fork(lambda: 1 / 0)
+except RuntimeError as error:
+    print(error)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=checkout.HERE, capture_output=True, text=True, check=True
+        )
+        mib, failure = done.stdout.splitlines()
+        assert 0.9 * 64 < float(mib) < 2 * 64
+        assert failure == "ZeroDivisionError: division by zero"
+
     def test_a_process_of_this_checkout_against_itself(self, tmp_path):
         this = Version("this", checkout.HERE, checkout.write_metadata(checkout.HERE, tmp_path))
-        found = compare(Cell("lstm", 1, "ibp"), this, this, Plan(repeat=2, turn=0.001, memory=False))
+        with Crew(this, 1) as one, Crew(this, 1) as other:
+            found = compare(Cell("lstm", 1, "ibp"), one, other, Plan(repeat=2, turn=0.001, memory=False))
         assert found.old.error is None and found.new.error is None
         assert found.difference == 0.0 and found.width == 1.0
         assert found.old.seconds > 0 and found.old.calls >= 2
@@ -107,7 +126,8 @@ class TestWorker:
     def test_failures_are_told(self, tmp_path):
         this = Version("this", checkout.HERE, checkout.write_metadata(checkout.HERE, tmp_path / "metadata"))
         elsewhere = replace(this, root=tmp_path)
-        with Worker(elsewhere, 1) as process:
+        with Crew(elsewhere, 1) as crew:
+            process = crew.worker("times")
             with pytest.raises(WorkerError, match="no cell is open"):
                 process.ask("time", 60, seconds=0)
             with pytest.raises(WorkerError, match="which is not of"):
