@@ -55,8 +55,8 @@ class Side:
         seconds: Least wall time of a call.
         calls: How many calls were timed.
         mib: Peak memory of a call beyond model and data.
-        flops: Operations of matrix products and convolutions in a call.
-        bytes: What operators read and write in a call.
+        flops: Operations of matrix products and convolutions in a call; of the newer version only.
+        bytes: What operators read and write in a call; likewise.
         outward: Least wall time of a call with outward rounding.
         error: Why there is nothing.
     """
@@ -160,7 +160,7 @@ def _side(
     work: Mapping[str, Any] = {}
     mib = outward = None
     with _noted(crew, side, errors):
-        if times:
+        if times and side == "new":
             work = crew.worker(TIMES).ask("work", plan.limit)
         if plan.memory:
             mib = crew.worker(MEMORY).peak(cell, plan.limit, plan.weights)

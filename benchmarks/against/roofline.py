@@ -56,9 +56,7 @@ def work_of(call: Callable[[], object]) -> tuple[int, int]:
     does not reach the memory.
     """
     counter = FlopCounterMode(display=False)
-    with counter:
-        call()
-    with _Moved() as moved:
+    with _Moved() as moved, counter:
         call()
     return counter.get_total_flops(), moved.bytes
 

@@ -75,7 +75,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.dry_run:
         torch.set_num_threads(1)  # small sizes gain nothing from more
-    torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel that capture does not know
     record = Record(options.json)
     record.content |= facts(device, dry=options.dry_run)
     end = time.monotonic() + options.seconds
