@@ -36,9 +36,9 @@ class Plan:
         outward: Whether the newer version is also timed with outward rounding.
     """
 
-    repeat: int = 7
+    repeat: int = 12
     seconds: float = 40.0
-    turn: float = 0.2
+    turn: float = 0.25
     limit: float = 1200.0
     threads: int = 1
     weights: Path | None = None

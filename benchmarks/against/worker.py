@@ -73,6 +73,18 @@ def peak_of(opened: Opened) -> float:
     return peak(opened.call, torch.device("cpu"))
 
 
+def return_memory_at_once() -> None:
+    """Make the C library map every larger block by itself, so that freed memory is not held for later.
+
+    What it holds back otherwise depends on the order of earlier calls, and would hide a part of the peak.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD of glibc
+        library.mallopt(-4, 1 << 30)  # M_MMAP_MAX
+        library.mallopt(-1, 1 << 16)  # M_TRIM_THRESHOLD
+
+
 def in_a_fork(measure: Callable[[], float]) -> float:
     """Run a measurement in a copy of this process, so that it leaves nothing behind here.
 
@@ -83,6 +95,7 @@ def in_a_fork(measure: Callable[[], float]) -> float:
     child = os.fork()
     if child == 0:
         try:
+            return_memory_at_once()
             told = json.dumps(measure())
         except BaseException as error:  # noqa: BLE001  # nothing may run on in the copy
             told = json.dumps(f"{type(error).__name__}: {error}")
