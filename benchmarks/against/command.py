@@ -52,6 +52,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--limit", type=float, default=Plan.limit, help="most seconds of one call (default: %(default)s)")
     add("--threads", type=int, default=1, help="threads of PyTorch (default: %(default)s)")
+    add(
+        "--cpu-time",
+        action="store_true",
+        help="count the processor's time, not the clock's: on a busy machine",
+    )
     add("--no-memory", action="store_true", help="do not measure peak memory")
     add("--outward", action="store_true", help="also time the newer version with outward rounding")
     add("--weights", type=Path, help=f"file of trained weights (default: ${VARIABLE}, then usual places)")
@@ -80,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = Plan(
             options.repeat, options.seconds, limit=options.limit, threads=options.threads,
             weights=weights_file(options.weights), timing=not options.bounds,
-            memory=not (options.no_memory or options.bounds), outward=options.outward,
+            memory=not (options.no_memory or options.bounds), cpu=options.cpu_time, outward=options.outward,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             old = version(options.against, Path(folder) / "old")
@@ -138,6 +143,7 @@ def _measure(
     setting = {
         "device": history.machine(torch.device("cpu"))["device"], "threads": plan.threads,
         "torch": torch.__version__, "python": platform.python_version(),
+        "clock": "processor's" if plan.cpu else "wall",
     }  # fmt: skip
     state = {
         "old": {"name": old.name, "code": checkout.fingerprint(old.root)},

@@ -33,6 +33,7 @@ class Plan:
         weights: File of trained weights.
         timing: Whether times are measured; else only bounds are compared.
         memory: Whether peak memory is measured.
+        cpu: Whether the processor's time is counted instead of the clock's.
         outward: Whether the newer version is also timed with outward rounding.
     """
 
@@ -44,6 +45,7 @@ class Plan:
     weights: Path | None = None
     timing: bool = True
     memory: bool = True
+    cpu: bool = False
     outward: bool = False
 
 
@@ -52,12 +54,12 @@ class Side:
     """What one version gave.
 
     Attributes:
-        seconds: Least wall time of a call.
+        seconds: Least time of a call.
         calls: How many calls were timed.
         mib: Peak memory of a call beyond model and data.
         flops: Operations of matrix products and convolutions in a call; of the newer version only.
         bytes: What operators read and write in a call; likewise.
-        outward: Least wall time of a call with outward rounding.
+        outward: Least time of a call with outward rounding.
         error: Why there is nothing.
     """
 
@@ -146,7 +148,8 @@ def _turns(
         for side in list(crews) if turn % 2 == 0 else reversed(list(crews)):
             if side not in errors:
                 with _noted(crews[side], side, errors):
-                    found = crews[side].worker(TIMES).ask("time", plan.limit, seconds=plan.turn)["seconds"]
+                    worker = crews[side].worker(TIMES)
+                    found = worker.ask("time", plan.limit, seconds=plan.turn, cpu=plan.cpu)["seconds"]
                     times[side] += found
                     spent += sum(found)
         if spent > plan.seconds:
@@ -187,7 +190,8 @@ def _outward(cell: Cell, crew: Crew, plan: Plan) -> float | None:
             return None
         raise
     worker.ask("time", plan.limit, seconds=0.0)
-    times: Sequence[float] = worker.ask("time", plan.limit, seconds=plan.turn * plan.repeat)["seconds"]
+    seconds = plan.turn * plan.repeat
+    times: Sequence[float] = worker.ask("time", plan.limit, seconds=seconds, cpu=plan.cpu)["seconds"]
     return min(times)
 
 

@@ -84,7 +84,7 @@ def markdown(
         f"`python -m benchmarks --against {old}` runs two versions of lirpa in alternating processes and times the same",
         "calls of `compute_bounds`; this page is what it wrote.\n",
         f"- Old: commit {old}; new: commit {new}. {_sentence(setting, machine)}",
-        "- Times are the least wall time of a call over all turns; memory is the peak beyond model and data, in a",
+        f"- Times are the least {setting['clock']} time of a call over all turns; memory is the peak beyond model and data, in a",
         "  process of its own. *Faster* and *leaner* are old divided by new.",
         f"- *Needed* is what makes the cell {GOAL:g} times faster than the reference system: {GOAL:g} divided by the",
         "  reference's time over this project's at commit 7efb288.",

@@ -91,6 +91,9 @@ class TestWorker:
         lower, upper = torch.load(file, weights_only=True)
         assert lower.shape == (2, 3) and bool((lower <= upper).all())
         assert all(s > 0 for s in worker.answer({"do": "time", "seconds": 0.01}, opened)[0]["seconds"])
+        assert all(
+            s > 0 for s in worker.answer({"do": "time", "seconds": 0.01, "cpu": True}, opened)[0]["seconds"]
+        )
         work = worker.answer({"do": "work"}, opened)[0]
         assert work["flops"] > 2 * 2 * (4 * 8 + 8 * 3) and work["bytes"] > 0
         with pytest.raises(ValueError, match="dance"):
@@ -177,7 +180,11 @@ class TestTable:
             "CROWN", "300", "100", "3.00 ×", "1.20 met", "40", "10", "4.00 ×", "1.0e-07", "0.05", "50% (FLOP)",
         )  # fmt: skip
         page = markdown(
-            [row], "old", "new", {"threads": 1, "device": "x", "torch": "2", "python": "3"}, MACHINE
+            [row],
+            "old",
+            "new",
+            {"threads": 1, "device": "x", "torch": "2", "python": "3", "clock": "wall"},
+            MACHINE,
         )
         assert page.count("| CROWN |") == 1 and "MLP" in page
 
