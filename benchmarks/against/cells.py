@@ -81,7 +81,7 @@ _RATIOS: dict[tuple[str, int], tuple[float | None, ...]] = {
 _LONG = frozenset(
     {
         "mnist-cnn-16-alpha", "mlp-16-alpha", "resnet-2b-16-alpha", "cnn-7-1-alpha", "cnn-7-16-crown",
-        "cnn-7-16-forward", "cnn-7-16-alpha", "resnet-18-1-crown", "resnet-18-1-forward", "resnet-18-1-alpha",
+        "cnn-7-16-forward", "cnn-7-16-alpha", "cnn-7-1-forward", "resnet-2b-16-forward", "resnet-18-1-crown", "resnet-18-1-forward", "resnet-18-1-alpha",
         "lstm-1-alpha", "lstm-16-alpha", "transformer-1-alpha",
     }
 )  # fmt: skip
