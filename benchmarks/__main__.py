@@ -19,9 +19,10 @@ from benchmarks import history
 from benchmarks.cases import CASES as CORE
 from benchmarks.cases import Case
 from benchmarks.measure import Result, peak, run_case
+from benchmarks.steps import STEPS
 from benchmarks.vision import VISION
 
-CASES: tuple[Case, ...] = (*CORE, *VISION)
+CASES: tuple[Case, ...] = (*CORE, *STEPS, *VISION)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure bounds against plain PyTorch work of the same size, in the same run. "
-        "Both sides are timed in turn, so that noise strikes both.",
+        "Both sides are timed in turn, so that noise strikes both. With --against COMMIT: this version of lirpa "
+        "against another one (--against COMMIT --help).",
     )
     add = result.add_argument
     add(
@@ -63,7 +65,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if any(argument.partition("=")[0] == "--against" for argument in given):
+        from benchmarks.against.command import main as against
+
+        return against(given)
+    options = parser().parse_args(given)
     if options.repeat < 1:
         return _fail("--repeat must be at least 1")
     if options.threads is not None:

@@ -1,0 +1,1 @@
+"""Two versions of lirpa against each other: `python -m benchmarks --against COMMIT`."""

@@ -1,0 +1,100 @@
+"""Part `agreement`: bounds of the device against those of the CPU, for every method, in float32 and float64.
+
+The two differ by rounding alone, because both do the same operations in another order of summation. How much that
+may be is accounted per output as `GROWTH · u · size`: `u` is the unit roundoff, `size` what the sums that end in the
+output add up to before anything cancels (Higham 2002, "Accuracy and stability of numerical algorithms", section 3.1),
+which is the output of the model with absolute weights for absolute inputs; `GROWTH` stands for the length of the
+sums and the depth.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.device.models import MODELS, Model
+from benchmarks.device.run import Item, Run, tf32
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+
+METHODS = ("IBP", "CROWN-IBP", "CROWN", "forward", "CROWN-forward", "CROWN-Optimized")
+#: Units roundoff, times the scale, that two orders of summation may lie apart.
+GROWTH = 256.0
+_OPTIONS = {"optimize_bound_args": {"iteration": 3}}
+
+
+def agreement(run: Run) -> None:
+    """Compare all models, methods and types; float32 of every model comes first."""
+    scale = 1 if run.dry else 4
+    wide = [(name, torch.float64) for name in (("MLP, ReLU", "CNN") if run.dry else MODELS)]
+    for name, dtype in run.steps([*((name, torch.float32) for name in MODELS), *wide]):
+        _compare(run, name, dtype, scale)
+    for name in run.steps(["MLP, ReLU", "CNN"]):
+        with tf32(True):
+            _compare(run, name, torch.float32, scale, allowed_tf32=True)
+
+
+def _compare(run: Run, name: str, dtype: torch.dtype, scale: int, *, allowed_tf32: bool = False) -> None:
+    known: Item = {"model": name, "dtype": str(dtype).removeprefix("torch."), "tf32": allowed_tf32}
+    model = MODELS[name]
+    held: dict[str, Any] = {}
+
+    def capture() -> Item:
+        network, x = model.build(scale, dtype)
+        here = BoundedModule(network, x, bound_opts=_OPTIONS)
+        moved = x.to(run.device)
+        there = here
+        if run.device.type != "cpu":
+            there = BoundedModule(copy.deepcopy(network).to(run.device), moved, bound_opts=_OPTIONS)
+        held.update(here=here, x=x, there=there, moved=moved, size=_size(model, scale))
+        return {}
+
+    if "failed" in run.attempt({**known, "method": "capture"}, capture):
+        return
+    for method in METHODS:
+
+        def work(method: str = method) -> Item:
+            ours = _bounds(held["here"], held["x"], model.eps, method)
+            theirs = [side.cpu() for side in _bounds(held["there"], held["moved"], model.eps, method)]
+            return judge(ours, theirs, held["size"], dtype)
+
+        run.attempt({**known, "method": method}, work)
+
+
+def _bounds(bounded: BoundedModule, x: Tensor, eps: float, method: str) -> tuple[Tensor, Tensor]:
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=eps))
+    with torch.no_grad():
+        lower, upper = bounded.compute_bounds(x=(ball,), method=method)
+    return lower, upper
+
+
+def _size(model: Model, scale: int) -> Tensor:
+    """What the sums that end in an output add up to before anything cancels: `[B, K]`, in float64."""
+    network, x = model.build(scale, torch.float64)
+    with torch.no_grad():
+        plain = network(x)
+        for parameter in network.parameters():
+            parameter.abs_()
+        return torch.maximum(plain.abs(), network(x.abs() + model.eps).abs())
+
+
+def judge(ours: Sequence[Tensor], theirs: Sequence[Tensor], size: Tensor, dtype: torch.dtype) -> Item:
+    """Compare lower and upper bounds of two devices, `[B, K]` each.
+
+    Args:
+        ours: Of the CPU.
+        theirs: Of the device.
+        size: What the sums that end in an output add up to, `[B, K]`.
+        dtype: In which both were computed.
+    """
+    unit = torch.finfo(dtype).eps / 2
+    a, b = (torch.stack([side.double() for side in sides]) for sides in (ours, theirs))  # [2, B, K]
+    if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
+        return {"failed": "bounds that are not finite"}
+    gap, scale = (a - b).abs(), torch.maximum(size, a.abs().amax(0))
+    units = float((gap / (unit * scale)).max())
+    width = float((a[1] - a[0]).mean())
+    return {"difference": float(gap.max()), "units": units, "width": width, "equal": units <= GROWTH}
