@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import torch
+
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
@@ -17,6 +19,7 @@ from lirpa_core.methods.rows import (
     tightened_intervals,
     tighter,
 )
+from lirpa_core.methods.screening import Screening
 from lirpa_core.methods.traversal import intervals
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
@@ -28,7 +31,8 @@ class CROWN(Method):
 
     Every node first gets the interval that follows from its operands. Before a nonlinear operator is relaxed, the
     elements of its operands that the rule calls unstable (a ReLU that may be active or not, say) are bounded by a
-    backward pass with just their rows, each example its own.
+    backward pass with just their rows, each example its own. While no gradients are recorded, parallel lines decide
+    some of them first (see `methods.screening`).
 
     Attributes:
         relax: How a node is relaxed; default: as its rule chooses. A method with lines of its own replaces it.
@@ -53,7 +57,8 @@ class CROWN(Method):
         def bound(name: str, rows: SelectedRows) -> RowBounds:
             return bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
 
-        refine = tightened_intervals(problem, given, relaxations, bound, found)
+        screen = None if torch.is_grad_enabled() else Screening(problem, found, memory_budget)
+        refine = tightened_intervals(problem, given, relaxations, bound, found, screen)
         return IntermediateBounds(intervals(problem, given, refine, found))
 
     def bound_rows(

@@ -138,27 +138,36 @@ def _joined(parts: list[Tensor]) -> Tensor | None:
 
 #: `(node, rows) -> their bounds`, for `tightened_intervals`.
 BoundSelected = Callable[[str, SelectedRows], RowBounds]
+#: From an interval of a node to the elements that are still worth tightening, `[B, *S]`; None: none.
+Unstable = Callable[[Interval], Tensor | None]
+#: `(node, elements, interval, unstable) -> interval`: cheap bounds that may leave fewer elements unstable.
+Screen = Callable[[str, Tensor, Interval, Unstable], Interval]
 
 
 def tightened(
     problem: Problem,
     name: str,
-    mask: Tensor | None,
+    unstable: Unstable,
     interval: Interval,
     done: dict[str, Tensor | None],
     bound: BoundSelected,
+    screen: Screen | None = None,
 ) -> Interval | None:
     """Bound the marked elements of one node by backward passes; None if there is nothing to do.
 
     Args:
         problem: The problem.
         name: The node.
-        mask: Which elements are worth it, `[B, *S]`; None: none.
+        unstable: Which elements are worth it.
         interval: What is known so far.
         done: What has been bounded before, by node; None: everything. Updated.
         bound: Bounds selected elements.
+        screen: Decides elements cheaply.
     """
-    if mask is None or (name in done and done[name] is None):
+    if name in done and done[name] is None:
+        return None
+    mask = unstable(interval)
+    if mask is None:
         return None
     shape = problem.shape(name)
     if name in problem.facts.affine:  # rows are shared by all examples up to the input: take them all
@@ -167,17 +176,22 @@ def tightened(
     else:
         before = done.get(name)
         todo = mask if before is None else mask & ~before
+        if screen is not None:
+            interval = screen(name, todo, interval, unstable)
+            mask = unstable(interval)
+            assert mask is not None
+            todo = mask if before is None else mask & ~before
         done[name] = mask if before is None else mask | before
-        index = _marked_rows(flatten(todo, 1))
+        index = marked_rows(flatten(todo, 1))
         if index is None:
-            return None
+            return None if screen is None else interval
         rows = SelectedRows.select(index, shape, dtype=problem.dtype_of(name))
     found = bound(name, rows)
     assert found.lower is not None and found.upper is not None
     return interval.intersect(_scatter(interval, rows.index, found.lower, found.upper))
 
 
-def _marked_rows(mask: Tensor) -> Tensor | None:
+def marked_rows(mask: Tensor) -> Tensor | None:
     """Positions of the marked elements of each example, `[R, B]`, padded with unmarked ones.
 
     `R` is the largest count of any example; the one place where a method waits for the device.
@@ -207,6 +221,7 @@ def tightened_intervals(
     relaxations: Relaxations,
     bound: BoundSelected,
     found: dict[str, Interval],
+    screen: Screen | None = None,
 ) -> Refine:
     """What to refine before each operator: those elements of its operands that its rule calls unstable.
 
@@ -216,6 +231,7 @@ def tightened_intervals(
         relaxations: Relaxations that have to be forgotten where an interval becomes tighter.
         bound: Bounds selected elements of a node.
         found: The intervals so far, which `relaxations` reads.
+        screen: Leaves fewer elements unstable before they are bounded.
     """
     done: dict[str, Tensor | None] = {}
     facts = problem.facts
@@ -227,8 +243,13 @@ def tightened_intervals(
             known = operand in problem.inputs or operand in facts.interval_exact or operand in (given or {})
             if known or not needs[slot]:
                 continue
-            masks = problem.rules[name].unstable_inputs(call, relaxations.operand_intervals(name))
-            better = tightened(problem, operand, masks[slot], found[operand], done, bound)
+
+            def unstable(interval: Interval, slot: int = slot) -> Tensor | None:
+                inputs = list(relaxations.operand_intervals(name))
+                inputs[slot] = interval
+                return problem.rules[name].unstable_inputs(call, tuple(inputs))[slot]
+
+            better = tightened(problem, operand, unstable, found[operand], done, bound, screen)
             if better is not None:
                 found[operand] = better
                 relaxations.forget(facts.users[operand])

@@ -97,6 +97,13 @@ class Rule(ABC):
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """Affine bounds of the output on the box; `inputs[i]` is None where not needed."""
 
+    def parallel(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation | None:
+        """Affine bounds whose linear parts are the same object, for passes in which one set of rows gives both bounds.
+
+        None, the default, where the rule has no such bounds that are worth their width.
+        """
+        return None
+
     def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
         """The slopes (α) that an optimizer may move, at the values that `relax` chooses.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.coefficients import Coefficients, OptionalSides, SelectedRows, Sides
+from lirpa_core.linear.coefficients.base import picked
 from lirpa_core.linear.norms import scaled_norm
 from lirpa_core.linear.relax.eager import relax_halves
 from lirpa_ops_vision.patches.placement import Placement
@@ -145,7 +146,14 @@ class PatchesCoefficients(Coefficients):
         images = [self._images(low + up), self._images(up - low)]
         return self._each(images, lambda a, center, radius: (_sum(a, center) - _sum(a.abs(), radius),))[0]
 
+    def midpoint_radius(self, midpoint: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        images = [self._images(midpoint), self._images(radius)]
+        center, spread = self._each(images, lambda a, c, r: (_sum(a, c), _sum(a.abs(), r)))
+        return center, spread
+
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
+        if weight is not None and q == 1:
+            return self._each([self._images(weight.abs())], lambda a, window: (_sum(a.abs(), window),))[0]
         if weight is not None:
             return self.scale(weight).dual_norm(q)
         flat = self.cleaned().values.flatten(2)
@@ -194,6 +202,11 @@ class PatchesCoefficients(Coefficients):
     def take(self, start: int, stop: int) -> Coefficients:
         place = self.place.repeated(self.repeat).take(start, stop)
         return replace(self, values=self.values[start:stop], place=place)
+
+    def pick(self, index: Tensor) -> Coefficients:
+        place = self.place.repeated(self.repeat)
+        anchor = place.anchor.expand(-1, index.shape[1]).gather(0, index)
+        return replace(self, values=picked(self.values, index), place=replace(place, anchor=anchor))
 
     def squeeze(self, dim: int) -> Coefficients:
         if dim >= len(self.size) - 3:

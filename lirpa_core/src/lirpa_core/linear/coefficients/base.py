@@ -75,6 +75,10 @@ class Coefficients(ABC):
         """
         return self.dense().split_dot(lower, upper)
 
+    def midpoint_radius(self, midpoint: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """`Σ A·midpoint` and `Σ |A|·radius`, `[R, B]` each, for a box `[B, *S]` (`radius` not negative)."""
+        return self.dot(midpoint), self.dual_norm(1, radius)
+
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
         """`‖weight · A‖_q` over `S`: `[R, B]`; `weight` broadcasts against `[B, *S]`."""
         return self.dense().dual_norm(q, weight)
@@ -114,6 +118,10 @@ class Coefficients(ABC):
     def take(self, start: int, stop: int) -> Coefficients:
         """Rows `start` to `stop`."""
         return self.dense().take(start, stop)
+
+    def pick(self, index: Tensor) -> Coefficients:
+        """Rows at `index` `[R', B]`, for each example its own."""
+        return self.dense().pick(index)
 
     def sum_to(self, shape: Shape) -> Coefficients:
         """Undo broadcasting of the value from `shape` to `S`."""
@@ -158,6 +166,15 @@ def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
         return flat @ v[0]
     dot: Tensor = torch.linalg.vecdot(flat, v)  # several times faster than einsum, which calls bmm here
     return dot
+
+
+def picked(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of `[R, B or 1, *S]` at `index` `[R', B]`, for each example its own: `[R', B, *S]`."""
+    if index.shape[1] == 1:
+        return x[index[:, 0]]
+    if x.shape[1] == 1:
+        return x[:, 0][index]
+    return x[index, torch.arange(x.shape[1], device=x.device)]
 
 
 def flatten(x: Tensor, lead: int) -> Tensor:

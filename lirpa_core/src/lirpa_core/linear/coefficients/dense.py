@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.coefficients.base import Coefficients, OptionalSides, Sides, bilinear_sum, flatten
+from lirpa_core.linear.coefficients.base import (
+    Coefficients,
+    OptionalSides,
+    Sides,
+    bilinear_sum,
+    flatten,
+    picked,
+)
 from lirpa_core.linear.norms import scaled_norm
 from lirpa_core.linear.operators import sum_to
 from lirpa_core.linear.relax.eager import relax_halves
@@ -94,6 +101,9 @@ class DenseCoefficients(Coefficients):
 
     def take(self, start: int, stop: int) -> Coefficients:
         return DenseCoefficients(self.A[start:stop])
+
+    def pick(self, index: Tensor) -> Coefficients:
+        return DenseCoefficients(picked(self.A, index))
 
     def sum_to(self, shape: Shape) -> Coefficients:
         return self if shape == self.shape else DenseCoefficients(sum_to(self.A, shape, lead=2))
