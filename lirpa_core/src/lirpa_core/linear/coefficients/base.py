@@ -12,7 +12,10 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.relax.eager import unobserved, weighted_sums
 
+#: From so many coefficients of an example on, sums over them are taken example by example.
+_LARGE = 2**14
 #: What belongs to the lower and to the upper side.
 Sides: TypeAlias = tuple[Tensor, Tensor]
 OptionalSides: TypeAlias = tuple[Tensor | None, Tensor | None]
@@ -103,6 +106,10 @@ class Coefficients(ABC):
         """
         return self.dense().relax_affine(slopes, biases)
 
+    def relax_mirrored(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
+        """`relax_affine` of the rows `[A; −A]`."""
+        return self.with_negated().relax_affine(slopes, biases)
+
     def split(self) -> tuple[Coefficients, Coefficients]:
         """`(A⁺, A⁻)`."""
         return self.dense().split()
@@ -164,8 +171,17 @@ def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
         return flat[:, 0] @ v.T
     if v.shape[0] == 1:
         return flat @ v[0]
+    if flat.shape[0] * flat.shape[2] >= _LARGE and unobserved(flat):
+        return weighted_sums(flat, v)
     dot: Tensor = torch.linalg.vecdot(flat, v)  # several times faster than einsum, which calls bmm here
     return dot
+
+
+def absolute_sum(A: Tensor, value: Tensor) -> Tensor:
+    """`Σ_S |A|·value`, like `bilinear_sum`."""
+    if A.dim() > 2 and value.dim() > 1 and A.dtype == value.dtype and A.numel() >= _LARGE and unobserved(A):
+        return weighted_sums(A.flatten(2), value.flatten(1), absolute=True)
+    return bilinear_sum(A.abs(), value)
 
 
 def picked(x: Tensor, index: Tensor) -> Tensor:
