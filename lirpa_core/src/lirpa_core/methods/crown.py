@@ -20,6 +20,7 @@ from lirpa_core.methods.rows import (
     tighter,
 )
 from lirpa_core.methods.screening import Screening
+from lirpa_core.methods.together import Together
 from lirpa_core.methods.traversal import intervals
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
@@ -59,7 +60,8 @@ class CROWN(Method):
 
         screen = None if torch.is_grad_enabled() else Screening(problem, found, memory_budget)
         refine = tightened_intervals(problem, given, relaxations, bound, found, screen)
-        return IntermediateBounds(intervals(problem, given, refine, found))
+        intervals(problem, given, refine, found)
+        return IntermediateBounds(found, relaxations=None if torch.is_grad_enabled() else relaxations)
 
     def bound_rows(
         self,
@@ -73,7 +75,7 @@ class CROWN(Method):
         linear_bounds: bool = False,
         memory_budget: int | None = None,
     ) -> RowBounds:
-        relaxations = Relaxations(problem, inner.intervals, self.relax)
+        relaxations = self._relaxations(problem, node, inner)
         chosen = every_element(problem, node) if rows is None else rows
         if linear_bounds:
             found = linear_row_bounds(problem, node, chosen, relaxations, lower=lower, upper=upper)
@@ -82,6 +84,19 @@ class CROWN(Method):
                 problem, node, chosen, relaxations, lower=lower, upper=upper, memory_budget=memory_budget
             )
         return tighter(found, interval_of_rows(problem, node, inner, rows))
+
+    def _relaxations(self, problem: Problem, node: str, inner: IntermediateBounds) -> Relaxations:
+        known = inner.relaxations
+        if (
+            not torch.is_grad_enabled()
+            and known is not None
+            and known.problem is problem
+            and known.relax is self.relax
+        ):
+            return known
+        if self.relax is not by_rule:
+            return Relaxations(problem, inner.intervals, self.relax)
+        return Relaxations(problem, inner.intervals, Together(inner.intervals, problem.ancestors(node)))
 
 
 def interval_of_rows(
