@@ -25,7 +25,7 @@ from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 
 #: Fewer numbers than these in full rows are not worth the passes that might decide them.
-FEW = 2**21
+FEW = 2**20
 #: The share of the rows that goes first, and the share of those that has to be decided for the others to follow.
 _PROBE, _WORTH = 16, 0.25
 #: Rows are gathered anew where no more than this share is left.
