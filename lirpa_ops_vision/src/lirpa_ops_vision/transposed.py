@@ -43,17 +43,23 @@ def spread_in_phases(
         reached = [n + 2 * b - t + 1 for n, b, t in zip(A.shape[2:], border, taps, strict=True)]
         if reached == list(size):
             return torch.nn.functional.conv2d(A, kernels, padding=border)
-    out = A.new_zeros(A.shape[0], channels, *size)
     full = [n + t - 1 for n, t in zip(A.shape[2:], taps, strict=True)]
+    every = [
+        [_places(r, *each) for r in range(each[0])] for each in zip(stride, padding, size, full, strict=True)
+    ]
+    reached = [sum([there.stop - there.start for _, there in places]) for places in every]
+    out = (
+        A.new_empty(A.shape[0], channels, *size)
+        if reached == list(size)
+        else A.new_zeros(A.shape[0], channels, *size)
+    )
     largest = max(kernels.shape[0] * full[0] * full[1], A[0].numel())
     step = max(1, _CHUNK // largest)
     for part, into in zip(A.split(step), out.split(step), strict=True):
         found = torch.nn.functional.conv2d(part, kernels, padding=[t - 1 for t in taps])
         found = found.unflatten(1, (*stride, channels))
-        for phase in itertools.product(*map(range, stride)):
-            places = [_places(*each) for each in zip(phase, stride, padding, size, full, strict=True)]
-            (to_y, from_y), (to_x, from_x) = places
-            into[:, :, to_y, to_x] = found[:, phase[0], phase[1], :, from_y, from_x]
+        for (i, (to_y, from_y)), (j, (to_x, from_x)) in itertools.product(*map(enumerate, every)):
+            into[:, :, to_y, to_x] = found[:, i, j, :, from_y, from_x]
     return out
 
 

@@ -17,6 +17,8 @@ from lirpa_core.methods.traversal import Refine, backward
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 
+#: Pulling one of so few rows back, to see how large they are, takes longer than what it is good for.
+_FEW = 32
 #: Live copies of the largest coefficient tensor during a backward step: the old one, the new one,
 #: a mask and a product.
 _COPIES = 4
@@ -63,7 +65,7 @@ def chunks_of_rows(
     """
     budget = default_budget(problem.device) if memory_budget is None else memory_budget
     row = bytes_of_a_row(problem)
-    if rows.rows * row > budget and memory_budget is None:
+    if rows.rows * row > budget and memory_budget is None and rows.rows > _FEW:
         row = max(1, numbers(rows.take(0, 1)) * problem.dtype.itemsize * _COPIES)
     size = max(1, budget // row)
     if rows.rows <= size:

@@ -20,7 +20,7 @@ from lirpa_core.linear.coefficients.base import (
 )
 from lirpa_core.linear.norms import scaled_norm
 from lirpa_core.linear.operators import sum_to
-from lirpa_core.linear.relax.eager import pieces, relax_halves, relax_into, unobserved
+from lirpa_core.linear.relax.eager import blocks, relax_halves, relax_into, unobserved
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +97,20 @@ class DenseCoefficients(Coefficients):
         flat = A.flatten(2)
         out = A.new_empty(1 + mirrored, rows, batch, flat.shape[2])
         bias = None if biases == (None, None) else A.new_zeros(1 + mirrored, rows, batch)
-        for part in pieces(rows, batch * flat.shape[2]):
-            halves = relax_into(flat[part], (low, up), negated, out[:, part].unbind())
+        for part, few in blocks(rows, batch, flat.shape[2]):
+            a, lines, mirror = (
+                flat[part, few] if flat.shape[1] > 1 else flat[part],
+                (_of(low, few), _of(up, few)),
+                (_of(negated[0], few), _of(negated[1], few)),
+            )
+            halves = relax_into(a, lines, mirror, out[:, part, few].unbind())
             if bias is None:
                 continue
             for half, other, side in zip(halves, halves[::-1], biases, strict=True):
                 if side is not None:
-                    bias[0, part] += bilinear_sum(half, side)
+                    bias[0, part, few] += bilinear_sum(half, _of(side, few))
                     if mirrored:
-                        bias[1, part] -= bilinear_sum(other, side)
+                        bias[1, part, few] -= bilinear_sum(other, _of(side, few))
         return (
             DenseCoefficients(out.reshape(-1, batch, *A.shape[2:])),
             None if bias is None else bias.flatten(0, 1),
@@ -148,3 +153,8 @@ class DenseCoefficients(Coefficients):
 
     def add(self, other: Coefficients) -> Coefficients | None:
         return DenseCoefficients(self.A + other.to_dense())
+
+
+def _of(side: Tensor, few: slice) -> Tensor:
+    """Some examples of a value `[B or 1, ..]`."""
+    return side[few] if side.shape[0] > 1 else side

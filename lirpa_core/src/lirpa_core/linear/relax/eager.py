@@ -65,6 +65,14 @@ def pieces(rows: int, each: int) -> list[slice]:
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
+def blocks(rows: int, batch: int, each: int) -> list[tuple[slice, slice]]:
+    """Rows and examples of `each` elements, as many at a time as a piece holds."""
+    examples = pieces(batch, each)
+    return [
+        (part, few) for part in pieces(rows, each * (examples[0].stop if examples else 1)) for few in examples
+    ]
+
+
 def weighted_sums(A: Tensor, value: Tensor, *, absolute: bool = False) -> Tensor:
     """`Σ A·value`, or of `|A|`, over the last dimension: `[R, B]` for `[R, B, n]` and `[B, n]`, either batch one.
 
