@@ -11,7 +11,7 @@ from torch import Tensor
 #: Elements of the largest tensor that one step makes, so that it is still in the cache when it is read again.
 _CHUNK = 2**19
 #: Fewer images than these are not worth the laying out of the weights.
-_FEW = 16
+_FEW = 32
 
 
 def pays(images: Tensor, dilation: Sequence[int], groups: int) -> bool:
