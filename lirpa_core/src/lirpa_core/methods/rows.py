@@ -140,16 +140,14 @@ def _joined(parts: list[Tensor]) -> Tensor | None:
 
 #: `(node, rows) -> their bounds`, for `tightened_intervals`.
 BoundSelected = Callable[[str, SelectedRows], RowBounds]
-#: From an interval of a node to the elements that are still worth tightening, `[B, *S]`; None: none.
-Unstable = Callable[[Interval], Tensor | None]
-#: `(node, elements, interval, unstable) -> interval`: cheap bounds that may leave fewer elements unstable.
-Screen = Callable[[str, Tensor, Interval, Unstable], Interval]
+#: `(node, elements, interval) -> (interval, elements)`: cheap bounds that may leave fewer elements to be bounded.
+Screen = Callable[[str, Tensor, Interval], tuple[Interval, Tensor]]
 
 
 def tightened(
     problem: Problem,
     name: str,
-    unstable: Unstable,
+    mask: Tensor | None,
     interval: Interval,
     done: dict[str, Tensor | None],
     bound: BoundSelected,
@@ -160,16 +158,13 @@ def tightened(
     Args:
         problem: The problem.
         name: The node.
-        unstable: Which elements are worth it.
+        mask: Which elements are worth it, `[B, *S]`; None: none.
         interval: What is known so far.
         done: What has been bounded before, by node; None: everything. Updated.
         bound: Bounds selected elements.
         screen: Decides elements cheaply.
     """
-    if name in done and done[name] is None:
-        return None
-    mask = unstable(interval)
-    if mask is None:
+    if mask is None or (name in done and done[name] is None):
         return None
     shape = problem.shape(name)
     if name in problem.facts.affine:  # rows are shared by all examples up to the input: take them all
@@ -177,12 +172,9 @@ def tightened(
         done[name] = None
     else:
         before = done.get(name)
-        todo = mask if before is None else mask & ~before
         if screen is not None:
-            interval = screen(name, todo, interval, unstable)
-            mask = unstable(interval)
-            assert mask is not None
-            todo = mask if before is None else mask & ~before
+            interval, mask = screen(name, mask, interval)
+        todo = mask if before is None else mask & ~before
         done[name] = mask if before is None else mask | before
         index = marked_rows(flatten(todo, 1))
         if index is None:
@@ -245,13 +237,8 @@ def tightened_intervals(
             known = operand in problem.inputs or operand in facts.interval_exact or operand in (given or {})
             if known or not needs[slot]:
                 continue
-
-            def unstable(interval: Interval, slot: int = slot) -> Tensor | None:
-                inputs = list(relaxations.operand_intervals(name))
-                inputs[slot] = interval
-                return problem.rules[name].unstable_inputs(call, tuple(inputs))[slot]
-
-            better = tightened(problem, operand, unstable, found[operand], done, bound, screen)
+            masks = problem.rules[name].unstable_inputs(call, relaxations.operand_intervals(name))
+            better = tightened(problem, operand, masks[slot], found[operand], done, bound, screen)
             if better is not None:
                 found[operand] = better
                 relaxations.forget(facts.users[operand])

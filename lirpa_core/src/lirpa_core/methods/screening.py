@@ -20,7 +20,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate
 from lirpa_core.linear.operators import Diagonal
 from lirpa_core.linear.relaxation import Relaxation
-from lirpa_core.methods.rows import Unstable, default_budget, marked_rows
+from lirpa_core.methods.rows import default_budget, marked_rows
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 
@@ -90,7 +90,7 @@ class _Rows:
 
 @dataclass(frozen=True, eq=False)
 class Screening:
-    """Decides elements of nodes by parallel lines.
+    """Decides by parallel lines at which elements the operator that reads a node has one value only.
 
     Attributes:
         problem: The problem.
@@ -102,31 +102,45 @@ class Screening:
     intervals: Mapping[str, Interval]
     memory_budget: int | None = None
 
-    def __call__(self, node: str, elements: Tensor, interval: Interval, unstable: Unstable) -> Interval:
-        """The interval of a node, tighter at elements that parallel lines decide.
+    def __call__(self, node: str, elements: Tensor, interval: Interval) -> tuple[Interval, Tensor]:
+        """The interval of a node, tighter where parallel lines decide, and the elements that they leave.
 
         Args:
             node: The node.
             elements: Elements to look at, `[B, *S]`.
             interval: What is known about the node.
-            unstable: Which elements are still worth tightening.
         """
-        index = marked_rows(flatten(elements, 1))
-        problem = self.problem
+        problem, users = self.problem, self.problem.facts.users[node]
+        if len(users) != 1 or problem.calls[users[0]].operands != (node,):
+            return interval, elements
+        call = problem.calls[users[0]]
+        if call.shape != problem.shape(node) or call.infinite:
+            return interval, elements
+        marked = flatten(elements, 1).expand(problem.batch, -1)
+        counts = marked.sum(1)  # [B]
+        index = marked_rows(marked)
         if index is None or index.numel() * problem.facts.widest < FEW:
-            return interval
-        screen = _Pass(problem, node, Relaxations(problem, self.intervals, parallel), unstable)
-        index = index.expand(-1, problem.batch)
+            return interval, elements
+        screen = _Pass(problem, node, Relaxations(problem, self.intervals, parallel))
         probe = -(-index.shape[0] // _PROBE)
         found, widest = screen(index[:probe], interval)
-        if float(screen.undecided(found, index[:probe]).float().mean()) > 1 - _WORTH:
-            return interval
+        # Each example is judged by itself, so that its bounds do not hang on the others in the batch.
+        first = torch.arange(probe, device=index.device)[:, None] * _PROBE < counts
+        decided = (first & ~_at(screen.unstable(found), index[:probe])).sum(0)
+        worth = (counts > 0) & (decided >= _WORTH * first.sum(0))
+        if not bool(worth.any()):
+            return interval, elements
         budget = default_budget(problem.device) if self.memory_budget is None else self.memory_budget
         for part in index[probe:].split(max(1, budget // (_COPIES * problem.dtype.itemsize * widest))):
             found, _ = screen(part, found)
-        # What stays undecided gets full rows. Bounds of it must not hang on which rows went first.
-        open_ = unstable(found)
-        return found if open_ is None else _chosen(open_, interval, found)
+        # What stays unstable gets full rows, and keeps its interval until then: lines are chosen by intervals.
+        here = elements & worth.reshape(-1, *[1] * len(call.shape))
+        left = here & screen.unstable(found)
+        lower, upper = (
+            torch.where(here & ~left, new, there)
+            for there, new in ((interval.lower, found.lower), (interval.upper, found.upper))
+        )
+        return Interval(lower, upper), left | (elements & ~here)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,18 +151,27 @@ class _Pass:
         problem: The problem.
         node: The node.
         relaxations: With `parallel`.
-        unstable: Which elements of the node are still worth tightening.
     """
 
     problem: Problem
     node: str
     relaxations: Relaxations
-    unstable: Unstable
 
-    def undecided(self, interval: Interval, index: Tensor) -> Tensor:
-        """Which of the elements at `[R, B]` are still worth tightening."""
-        mask = self.unstable(interval)
-        return torch.zeros_like(index, dtype=torch.bool) if mask is None else _at(mask, index)
+    def unstable(self, interval: Interval) -> Tensor:
+        """Elements at which a tighter interval can change the relaxation of the operator that reads the node."""
+        (user,) = self.problem.facts.users[self.node]
+        (mask,) = self.problem.rules[user].unstable_inputs(self.problem.calls[user], (interval,))
+        return torch.zeros_like(interval.lower, dtype=torch.bool) if mask is None else mask
+
+    def open(self, interval: Interval) -> Tensor:
+        """Where the one operator that reads the node may still give more than one value, `[B, *S]`.
+
+        Elsewhere, as at a ReLU that is never active, no bound can change anything any more. Where it is always
+        active the relaxation is exact too, but the interval of its value still hangs on bounds.
+        """
+        (user,) = self.problem.facts.users[self.node]
+        value = self.problem.rules[user].interval(self.problem.calls[user], (interval,))
+        return value.upper > value.lower
 
     def __call__(self, index: Tensor, interval: Interval) -> tuple[Interval, int]:
         """A tighter interval, and how many numbers a row had where it had most."""
@@ -171,7 +194,7 @@ class _Pass:
                 # The first time this would be the interval that is known already.
                 if not pending and not first:
                     interval = rows.met(A, relaxations.intervals[name]).tightened(interval)
-                    left = _left(self.undecided(interval, rows.index))
+                    left = _left(_at(self.open(interval), rows.index))
                     if left is not None:
                         if left.shape[0] == 0:
                             return interval, widest
@@ -221,16 +244,10 @@ def _at_inputs(problem: Problem, rows: _Rows, pending: dict[str, Coefficients]) 
     return _Rows(rows.index, rows.center + (low - negated) / 2, rows.radius - (low + negated) / 2)
 
 
-def _left(undecided: Tensor) -> Tensor | None:
+def _left(open_: Tensor) -> Tensor | None:
     """Rows to go on with, `[R', B]`; None where so many are that gathering them does not pay."""
-    rows = undecided.shape[0]
-    count = int(undecided.sum(0).max())
+    rows = open_.shape[0]
+    count = int(open_.sum(0).max())
     if count > _LEFT * rows:
         return None
-    return undecided.to(torch.uint8).argsort(dim=0, descending=True, stable=True)[:count]
-
-
-def _chosen(mask: Tensor, there: Interval, elsewhere: Interval) -> Interval:
-    return Interval(
-        torch.where(mask, there.lower, elsewhere.lower), torch.where(mask, there.upper, elsewhere.upper)
-    )
+    return open_.to(torch.uint8).argsort(dim=0, descending=True, stable=True)[:count]
