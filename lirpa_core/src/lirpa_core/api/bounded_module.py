@@ -15,7 +15,7 @@ from lirpa_core.api.drawing import draw
 from lirpa_core.api.intermediate_bounds import given_intervals
 from lirpa_core.api.linear_bounds import linear_bounds_dict
 from lirpa_core.api.methods import requested_method
-from lirpa_core.api.options import BoundOptions
+from lirpa_core.api.options import BoundOptions, Rounding
 from lirpa_core.api.outputs import output_nodes, structured
 from lirpa_core.api.results import BoundsResult, NodeBounds
 from lirpa_core.api.rule_variants import with_options
@@ -204,7 +204,7 @@ class BoundedModule(nn.Module):
         graph = captured.graph(registry, inputs)
         nodes = output_nodes(graph, output, C)
         names = frozenset([node.name for node in nodes.values()])
-        problem = captured.bind(graph, registry, inputs, names, batch_state)
+        problem = captured.bind(graph, registry, inputs, names, batch_state, options.rounding == "outward")
         budget = self._budget(problem)
         wanted = [name for name in names if problem.is_perturbed(name)]
         given = given_intervals(problem, interm_bounds) if interm_bounds else None
@@ -288,7 +288,12 @@ class BoundedModule(nn.Module):
         return draw(self.graph, output_path)
 
     def problem(
-        self, x: Any, *, kwargs: Mapping[str, Any] | None = None, batch_state: BatchState | None = None
+        self,
+        x: Any,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        batch_state: BatchState | None = None,
+        rounding: Rounding | None = None,
     ) -> Problem:
         """The bound problem of these inputs, which the functions of `lirpa_core.functional` work on.
 
@@ -298,6 +303,7 @@ class BoundedModule(nn.Module):
             x: As for `compute_bounds`.
             kwargs: Likewise.
             batch_state: Likewise.
+            rounding: `"outward"` or `"nearest"`, see `BoundOptions`; default: what the model's options say.
 
         Raises:
             LirpaError: As `compute_bounds`.
@@ -306,7 +312,8 @@ class BoundedModule(nn.Module):
         inputs = captured.flatten(x, kwargs)
         graph = captured.graph(registry, inputs)
         outputs = frozenset([n for n in graph.outputs if n is not None])
-        return captured.bind(graph, registry, inputs, outputs, batch_state)
+        outward = (rounding or self._lirpa_options.rounding) == "outward"
+        return captured.bind(graph, registry, inputs, outputs, batch_state, outward)
 
     # ------------------------------------------------------------------ training mode
 

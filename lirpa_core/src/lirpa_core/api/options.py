@@ -12,6 +12,7 @@ from lirpa_core.errors import OptionError
 from lirpa_core.methods.slope_search import SlopeSearch
 
 ReluSlope: TypeAlias = Literal["adaptive", "same-slope", "zero-lb", "one-lb"]
+Rounding: TypeAlias = Literal["outward", "nearest"]
 ConvMode: TypeAlias = Literal["patches", "matrix"]
 
 
@@ -27,6 +28,8 @@ class BoundOptions:
         crown_batch_size: At most so many rows in one backward pass; None: as many as fit.
         memory_budget: Bytes that coefficients may take; None: 32 MiB on a CPU, where more is slower, and a
             quarter of the free memory elsewhere.
+        rounding: `"outward"`: bounds hold in exact arithmetic, the rounding of their own computation included;
+            `"nearest"`: as computed, which is faster, and wrong by as much as cancellation makes of it.
         optimize_bound_args: How CROWN-Optimized searches: a `SlopeSearch`, or a mapping with some of
             its fields.
     """
@@ -35,10 +38,12 @@ class BoundOptions:
     conv_mode: ConvMode = "patches"
     crown_batch_size: int | None = None
     memory_budget: int | None = None
+    rounding: Rounding = "outward"
     optimize_bound_args: SlopeSearch = field(default_factory=SlopeSearch)
 
     def __post_init__(self) -> None:
         _one_of("relu", self.relu, get_args(ReluSlope))
+        _one_of("rounding", self.rounding, get_args(Rounding))
         _one_of("conv_mode", self.conv_mode, get_args(ConvMode))
         _positive("crown_batch_size", self.crown_batch_size)
         _positive("memory_budget", self.memory_budget)

@@ -103,6 +103,7 @@ class CapturedModel:
         inputs: Sequence[Any],
         wanted: frozenset[str],
         batch_state: BatchState | None = None,
+        outward: bool = False,
     ) -> Problem:
         """The bound problem of these inputs and the model's current parameters.
 
@@ -112,6 +113,7 @@ class CapturedModel:
             inputs: The inputs, flattened; the perturbed ones are `BoundedTensor`s.
             wanted: Names of the nodes whose bounds are wanted.
             batch_state: Of a model in training mode: the statistics and masks to hold; None: those of these inputs.
+            outward: Whether bounds account for the rounding of their own computation.
 
         Raises:
             LirpaError: Of the class that fits: an input of a wrong shape, nothing perturbed, an operator without a rule.
@@ -127,7 +129,7 @@ class CapturedModel:
         if known is None:  # graph and registry are kept too, lest other objects get their ids
             binder = Binder(graph, self.live.module, registry, partial(_describe_missing, registry))
             known = self._binders[id(graph), id(registry)] = (graph, registry, binder)
-        return known[2].bind(inputs, wanted, buffers)
+        return known[2].bind(inputs, wanted, buffers, outward)
 
     def _takes_state(self, graph: Graph) -> bool:
         """Whether the model as it was when the graph was captured takes statistics or masks from the batch."""

@@ -63,7 +63,11 @@ class Binder:
         self._known: dict[object, _Bound] = {}
 
     def bind(
-        self, inputs: Sequence[Any], wanted: frozenset[str], buffers: Mapping[str, Const] | None = None
+        self,
+        inputs: Sequence[Any],
+        wanted: frozenset[str],
+        buffers: Mapping[str, Const] | None = None,
+        outward: bool = False,
     ) -> Problem:
         """The problem of these inputs and the model's current parameters.
 
@@ -71,6 +75,7 @@ class Binder:
             inputs: The call's inputs, flattened; the perturbed ones are `BoundedTensor`s.
             wanted: Nodes whose bounds are wanted.
             buffers: Values that stand in for the module's own buffers, by buffer path.
+            outward: Whether bounds account for the rounding of their own computation.
 
         Raises:
             InputError: If an input does not fit the example that was captured.
@@ -112,6 +117,7 @@ class Binder:
             bound.facts,
             first.dtype,
             first.device,
+            outward,
         )
 
     def _read_state(

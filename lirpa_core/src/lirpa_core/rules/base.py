@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.rules.call import Call
 
 #: The ways in which a method of bounding can use a rule.
@@ -88,6 +90,13 @@ class Rule(ABC):
         because that takes a look at the data.
         """
         return None
+
+    def accuracy(self, call: Call) -> Accuracy:
+        """How accurately `interval` and `relax` compute what they compute.
+
+        The default takes an output for a sum over all elements of all operands.
+        """
+        return Accuracy(64 + sum([math.prod(shape) for shape in call.shapes]))
 
     @abstractmethod
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:

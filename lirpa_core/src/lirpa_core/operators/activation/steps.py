@@ -75,7 +75,7 @@ def round_decimals(call: Call) -> Curve:
 
 
 def _step(f: Map, at: Any, left: float, right: float) -> Curve:
-    return Curve(f=f, df=torch.zeros_like, corners=(Jump(at, left, right),))
+    return Curve(rounding="exact", f=f, df=torch.zeros_like, corners=(Jump(at, left, right),))
 
 
 SIGN = _step(torch.sign, 0.0, -1.0, 1.0)
