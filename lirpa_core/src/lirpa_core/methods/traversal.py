@@ -130,6 +130,7 @@ def forward(
     pairs = {name: _identity(problem, name) for name in problem.inputs}
     found: dict[str, Interval] = problem.hulls()
     relaxations = Relaxations(problem, found, relax)
+    input_sizes = {name: size(found[name]) for name in problem.inputs}
     for name, call in problem.calls.items():
         inputs = tuple([found[o] for o in call.operands])
         interval = (
@@ -139,7 +140,7 @@ def forward(
         )
         relaxation = relaxations[name]
         operands = [pairs[o] for o in call.operands]
-        sizes = [_size(problem, pair) for pair in operands] if problem.outward else None
+        sizes = [_size(problem, pair, input_sizes) for pair in operands] if problem.outward else None
         lower = _side(problem, name, relaxation.lower, operands, sizes, upper=False)
         exact = relaxation.exact and all([low is up for low, up in operands])
         upper = lower if exact else _side(problem, name, relaxation.upper, operands, sizes, upper=True)
@@ -167,21 +168,17 @@ def _identity(problem: Problem, name: str) -> _Pair:
     return images, images
 
 
-def _size(problem: Problem, pair: _Pair) -> Tensor:
+def _size(problem: Problem, pair: _Pair, inputs: Mapping[str, Tensor]) -> Tensor:
     """The size of the numbers that make up a node's affine functions over the set: `[B, *S]`, without gradient."""
-    total: Tensor | None = None
-    hulls = problem.hulls()
-    for images in pair if pair[0] is not pair[1] else pair[:1]:
-        here = images.bias.detach().abs()
-        for name, A in images.by_input.items():
-            x = size(hulls[name]).to(A.dtype)  # [B, *S_in]
-            flat = A.detach().abs().flatten(2) if A.dim() > 2 else A.detach().abs().unsqueeze(-1)  # [n, B, m]
-            batch = max(flat.shape[1], x.shape[0])
-            part = torch.einsum("nbm,bn->bm", flat.expand(-1, batch, -1), x.flatten(1).expand(batch, -1))
-            here = here + part.reshape(batch, *A.shape[2:])
-        total = here if total is None else torch.maximum(total, here)
-    assert total is not None
-    return total
+    with torch.no_grad():
+        sides = []
+        for images in pair if pair[0] is not pair[1] else pair[:1]:
+            total = images.bias.abs()
+            for name, A in images.by_input.items():
+                rows = InputFirstCoefficients(A, problem.shape(name)).dual_norm(1, inputs[name].to(A.dtype))  # [R, B]
+                total = total + rows.T.reshape(-1, *A.shape[2:])
+            sides.append(total)
+        return sides[0] if len(sides) == 1 else torch.maximum(*sides)
 
 
 def _side(
