@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lirpa_core.graph import Argument, Node, NodeKind, Shape
 from lirpa_core.rules.leaf_modules import LeafModule
+from lirpa_core.rules.precision import bounds_dtype, is_narrower
 
 _CPU = torch.device("cpu")
 
@@ -51,7 +52,8 @@ class Call:
         shapes: Shape `S_i` of one example of each slot.
         batch: Number of examples `B`.
         device: Where the tensors live.
-        dtypes: Element type of each slot; empty where all are that of the output.
+        dtypes: The model's element type of each slot; empty where all are that of the output.
+        precision: Element type of the bounds of the problem's inputs; None: each node's bounds are of its own type.
     """
 
     node: Node
@@ -61,6 +63,7 @@ class Call:
     batch: int = 1
     device: torch.device = _CPU
     dtypes: tuple[torch.dtype, ...] = ()
+    precision: torch.dtype | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -72,8 +75,11 @@ class Call:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Element type of the output."""
-        return self.node.dtype
+        """Element type of the output: the one that its bounds are kept in, or that of a mask."""
+        own = self.node.dtype
+        return (
+            own if self.precision is None or not own.is_floating_point else bounds_dtype(own, self.precision)
+        )
 
     def slot(self, name: str) -> int | None:
         """Index of the perturbed operand passed as argument `name`; None where it is constant."""
@@ -85,7 +91,9 @@ class Call:
 
         Masks have no bounds of their own type: those of a boolean or integer operand are floating.
         """
-        given = self.dtypes[slot] if self.dtypes else self.dtype
+        given = self.dtypes[slot] if self.dtypes else self.node.dtype
+        if self.precision is not None:
+            return bounds_dtype(given, self.precision)
         if given.is_floating_point:
             return given
         return self.dtype if self.dtype.is_floating_point else torch.get_default_dtype()
@@ -249,7 +257,9 @@ class Call:
         with torch.no_grad():
             sample = call.evaluate(ones)
         node = dataclasses.replace(node, shape=tuple(sample.shape[1:]), dtype=sample.dtype)
-        return dataclasses.replace(call, node=node)
+        kept = torch.float64 if torch.float64 in dtypes else torch.float32
+        narrow = dtypes and is_narrower(sample.dtype, kept) and kept in dtypes
+        return dataclasses.replace(call, node=node, precision=kept if narrow else None)
 
 
 @dataclass(frozen=True)
