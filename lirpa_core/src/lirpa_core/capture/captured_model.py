@@ -12,11 +12,14 @@ from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.capture import refuse_containers
-from lirpa_core.capture.fingerprint import structure_of
+from lirpa_core.capture.fingerprint import Fingerprint, attributes_of, written_by_forward
 from lirpa_core.errors import CaptureError, InputError
 from lirpa_core.graph import Graph
 from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
 from lirpa_core.problem.binding import Binder
+
+#: Graphs kept for a dtype and a device, such as those of training and of evaluation.
+_KEPT = 4
 
 
 @dataclass(eq=False)
@@ -34,7 +37,7 @@ class CapturedModel:
     live: LiveModel
     example: tuple[tuple[Any, ...], dict[str, Any]]
     batch_dims: Sequence[int | None] | str | None
-    _graphs: dict[object, Graph] = field(default_factory=dict)
+    _graphs: dict[object, list[tuple[Fingerprint, Graph]]] = field(default_factory=dict)
     _binders: dict[tuple[int, int], tuple[Graph, Registry, Binder]] = field(default_factory=dict)
 
     @classmethod
@@ -80,15 +83,23 @@ class CapturedModel:
                 if x.is_floating_point():
                     dtype = x.dtype
                     break
-        key = (structure_of(self.live.module), dtype, device)
-        graph = self._graphs.get(key)
-        if graph is None:
-            args, kwargs = pytree.tree_map_only(
-                Tensor,
-                lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype),
-                self.example,
-            )
-            graph = self._graphs[key] = self.reader.graph(self.live, args, kwargs, registry, self.batch_dims)
+        known = self._graphs.setdefault((dtype, device), [])
+        for fingerprint, graph in reversed(known):
+            if fingerprint.holds():
+                return graph
+        args, kwargs = pytree.tree_map_only(
+            Tensor,
+            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype),
+            self.example,
+        )
+        module = self.live.module
+        before = attributes_of(module)
+        graph = self.reader.graph(self.live, args, kwargs, registry, self.batch_dims)
+        written = written_by_forward(module, before)
+        if len(known) >= _KEPT:
+            _, old = known.pop(0)
+            self._binders = {key: held for key, held in self._binders.items() if held[0] is not old}
+        known.append((Fingerprint.of(module, graph.constants.values(), written), graph))
         return graph
 
     def binder(self, graph: Graph, registry: Registry) -> Binder:
