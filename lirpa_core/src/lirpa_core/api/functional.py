@@ -139,6 +139,7 @@ def bind_inputs(
         args, kwargs = captured.unflatten(
             [v.as_subclass(Tensor) if isinstance(v, Tensor) else v for v in inputs]
         )
+        captured.warn_of_training_mode()
         batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
         _, batch_state = clean_pass(model, args, kwargs, batch, update=False)
     buffers = None if batch_state is None else batch_state.leaves(graph)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,15 +13,19 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+from lirpa_core.capture.batch_state import fixable
 from lirpa_core.capture.capture import refuse_containers
 from lirpa_core.capture.fingerprint import Fingerprint, attributes_of, written_by_forward
-from lirpa_core.errors import CaptureError, InputError
+from lirpa_core.errors import CaptureError, InputError, TrainingModeWarning
 from lirpa_core.graph import Graph
 from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
 from lirpa_core.problem.binding import Binder
 
 #: Graphs kept for a dtype and a device, such as those of training and of evaluation.
 _KEPT = 4
+
+#: Layers named in a warning.
+_LISTED = 8
 
 
 @dataclass(eq=False)
@@ -38,6 +44,7 @@ class CapturedModel:
     example: tuple[tuple[Any, ...], dict[str, Any]]
     batch_dims: Sequence[int | None] | str | None
     _graphs: dict[object, list[tuple[Fingerprint, Graph]]] = field(default_factory=dict)
+    _warned: bool = False
     _binders: dict[tuple[int, int], tuple[Graph, Registry, Binder]] = field(default_factory=dict)
 
     @classmethod
@@ -102,6 +109,29 @@ class CapturedModel:
         known.append((Fingerprint.of(module, graph.constants.values(), written), graph))
         return graph
 
+    def warn_of_training_mode(self) -> None:
+        """Say once which layers take the batch's statistics or masks, to a user who may have forgotten `eval()`.
+
+        A batch's statistics are computed from the clean inputs, of one example often, and bounds under them are those
+        of another function than the one that the model computes when it is used.
+        """
+        if self._warned:
+            return
+        self._warned = True
+        named = [
+            f"'{p or '<model>'}' ({type(m).__name__})"
+            for p, m in self.live.module.named_modules()
+            if fixable(m)
+        ]
+        listed = ", ".join(named[:_LISTED]) + (f" and {len(named) - _LISTED} more" if named[_LISTED:] else "")
+        warnings.warn(
+            f"in training mode: {listed}. The bounds are those of the model with the statistics and masks that this batch "
+            "of clean inputs gives, and may be very wide. Call model.eval() for bounds of the model in use; where "
+            "training mode is meant, pass batch_state (see BoundedModule.clean_pass), and nothing is said.",
+            TrainingModeWarning,
+            stacklevel=_outside(),
+        )
+
     def binder(self, graph: Graph, registry: Registry) -> Binder:
         """What binds a graph of this model to inputs, with the rules of a registry."""
         key = (id(graph), id(registry))
@@ -135,6 +165,14 @@ class CapturedModel:
     def __getstate__(self) -> dict[str, Any]:
         # Graphs are captured anew when first needed: they refer to operators of this process.
         return {**self.__dict__, "_graphs": {}, "_binders": {}}
+
+
+def _outside() -> int:
+    """The level of the first caller outside of this package, for warnings."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "lirpa_core":
+        frame, level = frame.f_back, level + 1
+    return max(1, level - 1)
 
 
 def _reader_of(source: object, registry: Registry) -> Reader:
