@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.batch_state import fixable
 from lirpa_core.capture.capture import refuse_containers
-from lirpa_core.capture.fingerprint import Fingerprint, attributes_of, written_by_forward
+from lirpa_core.capture.fingerprint import Fingerprint
 from lirpa_core.errors import CaptureError, InputError, TrainingModeWarning
 from lirpa_core.graph import Graph
 from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
@@ -100,14 +100,17 @@ class CapturedModel:
             self.example,
         )
         module = self.live.module
-        before = attributes_of(module)
+        before = Fingerprint.of(module)
         graph = self.reader.graph(self.live, args, kwargs, registry, self.batch_dims)
-        written = written_by_forward(module, before)
         if len(known) >= _KEPT:
             _, old = known.pop(0)
             self._binders = {key: held for key, held in self._binders.items() if held[0] is not old}
-        known.append((Fingerprint.of(module, graph.constants.values(), written), graph))
+        known.append((Fingerprint.of(module, graph.constants.values(), before), graph))
         return graph
+
+    def is_certain(self, graph: Graph) -> bool:
+        """Whether all that the graph takes for granted is compared at every call; see `Fingerprint.uncertain`."""
+        return not any([f.uncertain for known in self._graphs.values() for f, g in known if g is graph])
 
     def warn_of_training_mode(self) -> None:
         """Say once which layers take the batch's statistics or masks, to a user who may have forgotten `eval()`.

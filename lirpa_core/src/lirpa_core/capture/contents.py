@@ -93,7 +93,8 @@ class _Look:
     """One look at a value; every object is entered once."""
 
     def __init__(self, live: Collection[int]) -> None:
-        self.live, self.left, self.seen = live, BUDGET, set[int]()
+        self.live, self.left = live, BUDGET
+        self.seen: dict[int, Any] = {}  # values kept alive, lest another one get the same id
 
     def at(self, value: Any) -> object:
         if isinstance(value, PLAIN):
@@ -101,7 +102,7 @@ class _Look:
         if id(value) in self.seen or self.left <= 0:
             return Identity(value)
         self.left -= 1
-        self.seen.add(id(value))
+        self.seen[id(value)] = value
         if isinstance(value, Tensor):
             return self._tensor(value)
         if isinstance(value, list | tuple | set | frozenset):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import types
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
@@ -21,8 +21,8 @@ from lirpa_core.capture.contents import INTERNAL, PLAIN, contents, is_foreign, n
 #: Lists of a recurrent layer's own parameters.
 _DERIVED = frozenset({"_flat_weights", "_flat_weight_refs", "_all_weights"})
 
-#: Attributes that a module's `forward` sets to tensors, by the id of the module.
-Written: TypeAlias = Mapping[int, Collection[str]]
+#: What changed while a model ran: the id of a dictionary, class or value, and the name in it (None: inside the value).
+Notes: TypeAlias = frozenset[tuple[int, Any]]
 
 
 @dataclass(eq=False)
@@ -30,22 +30,27 @@ class _Table:
     """A dictionary, what it held, and the names in it that do not matter."""
 
     table: Mapping[Any, Any]
-    ignored: frozenset[str]
+    ignored: frozenset[Any]
     names: tuple[Any, ...]
     values: tuple[Any, ...]
 
     @classmethod
-    def of(cls, table: Mapping[Any, Any], ignored: frozenset[str] = frozenset()) -> _Table:
+    def of(cls, table: Mapping[Any, Any], ignored: frozenset[Any] = frozenset()) -> _Table:
         return cls(table, ignored, tuple(table), tuple(table.values()))
 
     def holds(self) -> bool:
         """Whether it holds equal values, though not the same; remembers those if so."""
-        before = {n: v for n, v in zip(self.names, self.values, strict=True) if n not in self.ignored}
-        now = {n: v for n, v in self.table.items() if n not in self.ignored}
-        if before.keys() != now.keys() or not all([same(now[n], v) for n, v in before.items()]):
+        if self.changed():
             return False
         self.names, self.values = tuple(self.table), tuple(self.table.values())
         return True
+
+    def changed(self) -> list[Any]:
+        """The names whose values are not what they were."""
+        before = {n: v for n, v in zip(self.names, self.values, strict=True) if n not in self.ignored}
+        now = {n: v for n, v in self.table.items() if n not in self.ignored}
+        gone = list(before.keys() ^ now.keys())
+        return gone + [n for n in before.keys() & now.keys() if not same(now[n], before[n])]
 
 
 @dataclass(eq=False)
@@ -56,43 +61,72 @@ class Fingerprint:
         classes: Modules and their classes.
         tables: Dictionaries that held something.
         empty: Dictionaries that held nothing.
-        places: Names in other dictionaries, such as a function's globals, and the values there.
+        places: Names in other dictionaries, such as a function's globals, the values there, and the owners' ids.
         inner: Values that can change in place, and what was inside of them.
         state: The dictionaries of parameters and buffers, with what they held.
         sharing: Which names shared one tensor.
         live: Ids of tensors that are read anew.
+        notes: What the model itself changes when it runs, and is not compared.
+        uncertain: Whether some of that are no tensors: a counter, say. The replay after capture has shown that it does not
+            matter so far; whether it ever will is for the tripwire to notice.
     """
 
     model: nn.Module
     classes: list[tuple[nn.Module, type]]
     tables: list[_Table]
     empty: list[Mapping[Any, Any]]
-    places: list[tuple[Mapping[str, Any], str, Any]]
+    places: list[tuple[Mapping[str, Any], str, Any, int]]
     inner: list[tuple[Any, object]]
     state: list[_Table]
     sharing: object
     live: frozenset[int]
+    notes: Notes
+    uncertain: bool = False
 
     @classmethod
     def of(
-        cls, model: nn.Module, constants: Iterable[Tensor] = (), written: Written | None = None
+        cls, model: nn.Module, constants: Iterable[Tensor] = (), before: Fingerprint | None = None
     ) -> Fingerprint:
         """The state as it is now.
 
         Args:
             model: The model.
             constants: Tensors whose values are read anew at every computation, besides parameters and buffers.
-            written: See `written_by_forward`.
+            before: The state before the model was run the last few times; what has changed since, the model has changed.
         """
         live = frozenset(map(id, chain(constants, model.parameters(), model.buffers())))
-        found = cls(model, [], [], [], [], [], [], _sharing(model), live)
+        notes, uncertain = before.changed() if before is not None else (frozenset(), False)
+        found = cls(model, [], [], [], [], [], [], _sharing(model), live, notes, uncertain)
         collector = _Collector(found)
         for module in model.modules():
-            collector.module(module, frozenset((written or {}).get(id(module), ())))
+            collector.module(module)
         hooks = nn.modules.module
         for table in (hooks._global_forward_hooks, hooks._global_forward_pre_hooks):
             collector.table(table)
         return found
+
+    def changed(self) -> tuple[Notes, bool]:
+        """What is not as it was, and whether some of it are no tensors."""
+        found: set[tuple[int, Any]] = set()
+        values: list[Any] = []
+        for t in self.tables:
+            held = dict(zip(t.names, t.values, strict=True))
+            for name in t.changed():
+                now = t.table.get(name)
+                if contents(now, self.live) != contents(
+                    held.get(name), self.live
+                ):  # torch.export rebuilds lists
+                    found.add((id(t.table), name))
+                    values.append(now)
+        for table, name, value, owner in self.places:
+            if table.get(name) is not value:
+                found.add((owner, name))
+                values.append(table.get(name))
+        for value, before in self.inner:
+            if contents(value, self.live) != before:
+                found.add((id(value), None))
+                values.append(value)
+        return frozenset(found), not all(map(_only_tensors, values))
 
     def holds(self) -> bool:
         """Whether everything is as it was."""
@@ -104,7 +138,7 @@ class Fingerprint:
         for t in self.tables:
             if not (_identical(t) or t.holds()):
                 return False
-        for table, name, value in self.places:
+        for table, name, value, _ in self.places:
             if table.get(name) is not value:
                 return False
         if not all(map(_identical, self.state)):
@@ -116,27 +150,6 @@ class Fingerprint:
 
 def _identical(t: _Table) -> bool:
     return len(t.table) == len(t.values) and all(map(operator.is_, t.table.values(), t.values))
-
-
-def attributes_of(model: nn.Module) -> dict[int, dict[str, Any]]:
-    """Attributes of every module, by its id; compare `written_by_forward`."""
-    return {id(module): dict(vars(module)) for module in model.modules()}
-
-
-def written_by_forward(model: nn.Module, before: Mapping[int, Mapping[str, Any]]) -> Written:
-    """Attributes that became other tensors while the model ran: notes of `forward`, which it does not read.
-
-    A `forward` that reads such a note gives other outputs in another pass, which the replay after capture refuses.
-    """
-    found: dict[int, Collection[str]] = {}
-    for module in model.modules():
-        known = before.get(id(module), {})
-        found[id(module)] = [
-            name
-            for name, value in vars(module).items()
-            if name not in INTERNAL and value is not known.get(name) and _only_tensors(value)
-        ]
-    return found
 
 
 def _only_tensors(value: Any) -> bool:
@@ -155,8 +168,9 @@ class _Collector:
         self.seen: set[int] = set()
         self.registered = frozenset(map(id, self.found.model.modules()))
 
-    def module(self, module: nn.Module, written: frozenset[str]) -> None:
-        own, ignored = vars(module), INTERNAL | _DERIVED | written
+    def module(self, module: nn.Module) -> None:
+        own, notes = vars(module), self.found.notes
+        ignored = INTERNAL | _DERIVED | {name for owner, name in notes if owner == id(own)}
         self.found.classes.append((module, type(module)))
         self.found.tables.append(_Table.of(own, ignored))
         for name in ("_parameters", "_buffers"):
@@ -190,12 +204,18 @@ class _Collector:
         own = vars(kind)
         if is_foreign(kind.__module__):
             if "forward" in own:
-                self.found.places.append((own, "forward", own["forward"]))
+                self.place(own, "forward", kind, enter=False)
             return
         for name, value in own.items():
             if not name.startswith("__") or isinstance(value, types.FunctionType):
-                self.found.places.append((own, name, value))
-                self.value(value)
+                self.place(own, name, kind)
+
+    def place(self, table: Mapping[str, Any], name: str, owner: object, *, enter: bool = True) -> None:
+        """Note a name in a dictionary, and what is inside of the value there."""
+        if (id(owner), name) not in self.found.notes:
+            self.found.places.append((table, name, table[name], id(owner)))
+            if enter:
+                self.value(table[name])
 
     def value(self, value: Any) -> None:
         """Note what is inside of a value, if it can change in place."""
@@ -204,7 +224,11 @@ class _Collector:
         if isinstance(value, type):
             self.type(value)
             return
-        if id(value) in self.found.live or id(value) in self.registered:
+        if (
+            id(value) in self.found.live
+            or id(value) in self.registered
+            or (id(value), None) in self.found.notes
+        ):
             return
         function = getattr(value, "__func__", value)
         if isinstance(function, types.FunctionType):
@@ -229,15 +253,12 @@ class _Collector:
         names = set(names_in(function.__code__))
         space = function.__globals__
         for name in names & space.keys():
-            self.found.places.append((space, name, space[name]))
-            if isinstance(space[name], types.ModuleType):
-                inside = vars(space[name])
+            value = space[name]
+            self.place(space, name, space, enter=not isinstance(value, types.ModuleType))
+            if isinstance(value, types.ModuleType):
+                inside, foreign = vars(value), is_foreign(value.__name__)
                 for attribute in names & inside.keys():
-                    self.found.places.append((inside, attribute, inside[attribute]))
-                    if not is_foreign(space[name].__name__):
-                        self.value(inside[attribute])
-            else:
-                self.value(space[name])
+                    self.place(inside, attribute, inside, enter=not foreign)
 
 
 def _sharing(model: nn.Module) -> object:
@@ -254,4 +275,4 @@ def _sharing(model: nn.Module) -> object:
     return tuple([tuple(shared) for shared in names.values() if len(shared) > 1]), tuple(none)
 
 
-__all__ = ["Fingerprint", "Written", "attributes_of", "written_by_forward"]
+__all__ = ["Fingerprint", "Notes"]
