@@ -216,15 +216,8 @@ class Conversion:
         return (one, one), (one, one)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """Boxes of few steps: over many steps the lines are as far apart as they are over some."""
-        rule = self._rule(call)
-        found = rule.unstable_inputs(call, inputs)
-        if not isinstance(rule, Unary) or not isinstance(rule.curve, Rounding) or found[0] is None:
-            return found
-        box = inputs[0]
-        assert box is not None
-        few = box.width <= 8 * rule.curve.error(box.lower, box.upper)
-        return (found[0] & few,)
+        """Boxes of more than one value."""
+        return self._rule(call).unstable_inputs(call, inputs)
 
     def _rule(self, call: Call) -> Linear | Unary:
         own, given = call.node.dtype, call.dtypes[0] if call.dtypes else call.node.dtype
