@@ -94,6 +94,14 @@ def test_numbers_too_large_for_the_type_are_refused():
         bounded.compute_bounds(x=(box_of(torch.tensor([[127.0]]), 2.0),))
 
 
+def test_whole_numbers_that_may_go_round_are_refused():
+    x = torch.tensor([[1.2]])
+    bounded = BoundedModule(Function(lambda x: ((x * 20).to(torch.int8) * 5).float()), x)
+    assert bounded.compute_bounds(x=(box_of(x, 0.01),))[0] == 115
+    with pytest.raises(DomainError):
+        bounded.compute_bounds(x=(box_of(x, 0.2),))
+
+
 class Function(nn.Module):
     def __init__(self, function, *layers):
         super().__init__()
@@ -138,6 +146,10 @@ CASTS = [
     ("float32 layer in float64", Function(lambda x, a: a(x.float()).tanh().double(), nn.Linear(6, 5)), torch.randn(2, 6).double(), 0.02),
     ("there and back", Function(lambda x, a, b: b(a(x).double()).float(), nn.Linear(6, 5), nn.Linear(5, 2).double()), torch.randn(2, 6), 0.02),
     ("product", Function(lambda x: (x.to(BF16) @ x.to(BF16).transpose(-1, -2)).float()), torch.randn(2, 3, 4), 0.05),
+    ("whole arithmetic", Function(lambda x: ((x * 9).long() * 5 + (x > 0).long()).float()), torch.randn(2, 5), 0.1),
+    ("attention", Function(autocast(lambda x, q, k, v: (torch.softmax(q(x) @ k(x).mT, -1) @ v(x)).float()), nn.Linear(5, 4), nn.Linear(5, 4), nn.Linear(5, 3)), torch.randn(2, 3, 5), 0.01),
+    ("gated", Function(autocast(lambda x, a, b: (nn.functional.gelu(a(x)) * torch.sigmoid(b(x))).float()), nn.Linear(5, 4), nn.Linear(5, 4)), torch.randn(2, 5), 0.01),
+    ("quantized", Function(lambda x, a: a(torch.fake_quantize_per_tensor_affine(x, 0.1, 3, 0, 15)), nn.Linear(5, 4)), torch.randn(2, 5), 0.03),
     ("division", Function(lambda x: (x.to(BF16) / 0.7).float()), torch.randn(9, 5), 0.001),
     ("half product", Function(lambda x, a: torch.nn.functional.linear(x.half(), a.weight.half()).float(), nn.Linear(4, 7)), torch.randn(2, 4), 0.05),
     ("autocast convolution", Function(lambda x, c, h: h(torch.relu(autocast(c)(x).float()).flatten(1)), nn.Conv2d(1, 4, 3), nn.Linear(144, 3)), torch.randn(2, 1, 8, 8), 0.02),

@@ -130,7 +130,7 @@ def truncation(dtype: torch.dtype) -> Curve:
     info = torch.iinfo(dtype)
 
     def outside(lo: Tensor, hi: Tensor) -> Tensor:
-        return (lo <= info.min - 1) | (hi >= info.max + 1)
+        return (lo <= float(info.min) - 1) | (hi >= float(info.max) + 1)
 
     return dataclasses.replace(TRUNC, outside=outside, inside=0.0)
 
@@ -271,6 +271,12 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
     return self.to(other.device, other.dtype)
 
 
+def fake_quantize(self: Tensor, scale: float, zero_point: int, quant_min: int, quant_max: int) -> Tensor:
+    """Rounding to multiples of `scale`, between two of them."""
+    levels = torch.round(self * (1.0 / scale)) + zero_point
+    return (levels.clamp(quant_min, quant_max) - zero_point) * scale
+
+
 # ---------------------------------------------------------------------- constants that look perturbed
 
 
@@ -341,6 +347,7 @@ def register(registry: OperatorRegistry) -> None:
     registry.register(aten._to_copy.default, CONVERT)
     registry.kernel(aten._to_copy.default, SelectedRows, convert_rows)
     registry.decompose(aten.type_as.default, type_as)
+    registry.decompose(aten.fake_quantize_per_tensor_affine.default, fake_quantize)
     for op, function in (
         (aten.zeros_like.default, _number_like(0)),
         (aten.ones_like.default, _number_like(1)),

@@ -178,6 +178,8 @@ def evaluation(rule: Rule, target: object, own: torch.dtype, kept: torch.dtype) 
         own: The model's element type of the result.
         kept: The type of the bounds of the inputs.
     """
+    if not own.is_floating_point and own is not torch.bool and not getattr(rule, "rounds", False):
+        return rule if getattr(rule, "selects", False) else InRange(rule)
     if not is_narrower(own, kept) or getattr(rule, "rounds", False) or getattr(rule, "selects", False):
         return rule
     name = operator_name(target)
@@ -283,6 +285,58 @@ class Evaluated:
         if constants is not None:
             error = error + u * constants
         return Interval(found.lower - error, found.upper + error), error
+
+
+@dataclass(frozen=True)
+class InRange:
+    """A rule of an operator on whole numbers, which go round at the ends of their range.
+
+    Attributes:
+        rule: The rule in real arithmetic.
+    """
+
+    rule: Rule
+
+    @property
+    def family(self) -> str:
+        return self.rule.family
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        return self.rule.modes
+
+    def check(self, call: Call) -> None:
+        """As the rule."""
+        self.rule.check(call)
+
+    def is_affine(self, call: Call) -> bool:
+        """As the rule."""
+        return self.rule.is_affine(call)
+
+    def needs_interval(self, call: Call) -> tuple[bool, ...]:
+        """As the rule."""
+        return self.rule.needs_interval(call)
+
+    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
+        """As the rule."""
+        return self.rule.unstable_inputs(call, inputs)
+
+    def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
+        """Where the rule's function is not defined, or whether the result may leave the range; then everywhere."""
+        inner = getattr(self.rule, "domain_violation", None)
+        outside: Tensor | None = None if inner is None else inner(call, inputs)
+        result = self.rule.interval(call, tuple([x for x in inputs if x is not None]))
+        info = torch.iinfo(call.node.dtype)
+        over = ~((result.lower >= float(info.min)) & (result.upper <= float(info.max))).all()
+        return over.reshape(1) if outside is None else outside | over
+
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """As the rule."""
+        return self.rule.interval(call, inputs)
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """As the rule."""
+        return self.rule.relax(call, inputs)
 
 
 def _refuse_reduced_precision(call: Call) -> None:
