@@ -76,7 +76,9 @@ class Watch:
         """
         if isinstance(output, str) or torch.compiler.is_compiling():
             return
-        if self.captured.live.fixed_batch and self.problem.batch != 1:  # a program that runs on one example alone
+        if (
+            self.captured.live.fixed_batch and self.problem.batch != 1
+        ):  # a program that runs on one example alone
             return
         with torch.no_grad():
             for inputs in self._points(_CORNERS if points == "corners" else 0):
