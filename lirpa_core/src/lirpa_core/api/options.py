@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
+from lirpa_core.api.tripwire import Tripwire
 from lirpa_core.errors import OptionError
 from lirpa_core.methods.slope_search import SlopeSearch
 
@@ -30,6 +31,9 @@ class BoundOptions:
             quarter of the free memory elsewhere.
         rounding: `"outward"`: bounds hold in exact arithmetic, the rounding of their own computation included;
             `"nearest"`: as computed, which is faster, and wrong by as much as cancellation makes of it.
+        tripwire: Whether the model itself is run at the nominal point, in evaluation mode, and must give a value inside
+            of its bounds: at every computation, with IBP (which costs little more than that) at the first, second,
+            fourth, eighth and so on; `"corners"`: always, and at eight extreme points of the sets too.
         optimize_bound_args: How CROWN-Optimized searches: a `SlopeSearch`, or a mapping with some of
             its fields.
     """
@@ -39,11 +43,13 @@ class BoundOptions:
     crown_batch_size: int | None = None
     memory_budget: int | None = None
     rounding: Rounding = "outward"
+    tripwire: Tripwire = True
     optimize_bound_args: SlopeSearch = field(default_factory=SlopeSearch)
 
     def __post_init__(self) -> None:
         _one_of("relu", self.relu, get_args(ReluSlope))
         _one_of("rounding", self.rounding, get_args(Rounding))
+        _one_of("tripwire", self.tripwire, (True, False, "corners"))
         _one_of("conv_mode", self.conv_mode, get_args(ConvMode))
         _positive("crown_batch_size", self.crown_batch_size)
         _positive("memory_budget", self.memory_budget)
@@ -77,7 +83,7 @@ def _refuse_unknown(given: Mapping[str, Any], known: list[str], *aliases: str) -
             raise OptionError(f"unknown option {name!r}.{hint} The options are: {', '.join(known)}.")
 
 
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
         raise OptionError(f"option {name}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
 

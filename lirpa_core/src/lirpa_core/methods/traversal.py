@@ -175,7 +175,9 @@ def _size(problem: Problem, pair: _Pair, inputs: Mapping[str, Tensor]) -> Tensor
         for images in pair if pair[0] is not pair[1] else pair[:1]:
             total = images.bias.abs()
             for name, A in images.by_input.items():
-                rows = InputFirstCoefficients(A, problem.shape(name)).dual_norm(1, inputs[name].to(A.dtype))  # [R, B]
+                rows = InputFirstCoefficients(A, problem.shape(name)).dual_norm(
+                    1, inputs[name].to(A.dtype)
+                )  # [R, B]
                 total = total + rows.T.reshape(-1, *A.shape[2:])
             sides.append(total)
         return sides[0] if len(sides) == 1 else torch.maximum(*sides)

@@ -20,6 +20,7 @@ from lirpa_core.problem.inputs import PerturbedInput
 from lirpa_core.problem.joint import JointInputs
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules.precision import bounds_dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +97,8 @@ class Problem:
         return self.graph.by_name[name].shape
 
     def dtype_of(self, name: str) -> torch.dtype:
-        """Element type of a node's bounds: its own, or that of the inputs where it is a mask."""
-        own = self.graph.by_name[name].dtype
-        return own if own.is_floating_point else self.dtype
+        """Element type of a node's bounds: float64 where the node or the inputs are, else float32."""
+        return bounds_dtype(self.graph.by_name[name].dtype, self.dtype)
 
     def ancestors(self, name: str) -> frozenset[str]:
         """A perturbed node and all perturbed nodes that it depends on."""

@@ -38,8 +38,8 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
     dtype = problem.dtype_of(name)
     factor = gamma(accuracy.terms + _FEW, dtype)
     if call.infinite:  # midpoints of such boxes are not numbers
-        slack = [factor * size(x) + tiny(dtype) for x in inputs]
-        inputs = tuple([Interval(x.lower - s, x.upper + s) for x, s in zip(inputs, slack, strict=True)])
+        less = [factor * size(x) + tiny(dtype) for x in inputs]
+        inputs = tuple([Interval(x.lower - s, x.upper + s) for x, s in zip(inputs, less, strict=True)])
         found = rule.interval(call, inputs)
         found = Interval(found.lower, found.upper)
         more = factor * size(found) + tiny(dtype) * accuracy.terms

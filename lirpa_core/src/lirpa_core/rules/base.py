@@ -50,12 +50,14 @@ class Rule(ABC):
         modes: The subset of `MODES` that the rule supports.
         selects: Whether every output element is one input element (or a constant), and none is used twice.
             Elements that varied independently of each other before such an operator still do so behind it.
+        rounds: Whether rounding to a type is what the operator does, rather than an error of its evaluation.
         additive: Names of the arguments that are added to something; None: whichever are constant may be.
     """
 
     family: str = "general"
     modes: tuple[str, ...] = MODES
     selects: bool = False
+    rounds: bool = False
     additive: tuple[str, ...] | None = None
 
     def check(self, call: Call) -> None:  # noqa: B027 (nothing to refuse is a good default)
