@@ -45,7 +45,7 @@ def test_gradients_of_the_last_layer_are_those_of_a_homogeneous_function(
     activation: nn.Module, method: str
 ) -> None:
     """Twice the last layer, twice the bound, at whatever slopes: the gradient times the layer is the bound (Euler)."""
-    model = network(activation)
+    model = network(activation).eval()
     x = torch.rand(4, 3).double()
     bounded = BoundedModule(model, x)
     last = list(model[-1].parameters())

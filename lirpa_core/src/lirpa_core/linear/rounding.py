@@ -32,11 +32,14 @@ class Accuracy:
         relative_to: What the error of an interval is relative to.
         absolute: Whether the error of an output is relative to the operand as well as to the output, as where
             `x · (1 + erf x)` cancels.
+        underflows: Whether an interval may be off by what underflow takes; not where the rule takes care of that, so
+            that what is exactly zero stays so.
     """
 
     terms: int
     relative_to: RelativeTo = "box"
     absolute: bool = False
+    underflows: bool = True
 
 
 @lru_cache(maxsize=4096)
@@ -65,7 +68,7 @@ def size(x: Interval) -> Tensor:
     return torch.where(largest.isfinite(), largest, 0)
 
 
-def widened(x: Interval, relative_to: RelativeTo, factor: float, least: float = 0.0) -> Interval:
+def widened(x: Interval, relative_to: RelativeTo, factor: float, least: Tensor | float = 0.0) -> Interval:
     """A box that holds each of its numbers after a relative change by `factor` and an absolute one by `least`.
 
     Args:
@@ -86,9 +89,9 @@ def widened(x: Interval, relative_to: RelativeTo, factor: float, least: float = 
             middle, torch.add(radius * (1 + factor) + least, spread, alpha=factor)
         )
     lower, upper = x.lower, x.upper
-    low = lower - (lower.detach().abs() * factor + least)
-    up = upper + (upper.detach().abs() * factor + least)
-    if least:  # numbers that underflow keep their sign
+    low = lower * torch.where(lower.detach() > 0, 1 - factor, 1 + factor) - least  # infinite ends stay
+    up = upper * torch.where(upper.detach() > 0, 1 + factor, 1 - factor) + least
+    if isinstance(least, Tensor) or least != 0:  # numbers that underflow keep their sign
         low = torch.where(lower.detach().signbit(), low, low.clamp(min=0))
         up = torch.where(upper.detach().signbit(), up.clamp(max=0), up)
     return Interval(low, up)

@@ -43,13 +43,14 @@ class Relaxations:
         if found is None:
             found = self.relax(self.problem, name, self.operand_intervals(name))
             if self.problem.outward:
-                found = with_rounding(self.problem, name, found, self.intervals, self._pushed)
+                found = with_rounding(self.problem, name, found, self.intervals, self._charged(name))
             self._known[name] = found
         return found
 
-    def _pushed(self, operand: str) -> Tensor | None:
-        """The rounding error of an operand's own operator, where only nonlinear operators read it."""
-        return self[operand].error if operand in self.problem.facts.charged_by_users else None
+    def _charged(self, name: str) -> dict[str, Tensor | None]:
+        """Rounding errors of the operands that a nonlinear operator accounts for."""
+        operands = self.problem.facts.charged_by_users.intersection(self.problem.calls[name].operands)
+        return {operand: self[operand].error for operand in operands}
 
     def operand_intervals(self, name: str) -> tuple[Interval | None, ...]:
         """The intervals that the rule of a node reads, one entry an operand; None where it reads none."""

@@ -9,7 +9,7 @@ them costs, which the test kit allows a rule (`lirpa_testing.tolerance`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -37,7 +37,7 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
         return rule.interval(call, inputs)
     dtype = problem.dtype_of(name)
     factor = gamma(accuracy.terms + _FEW, dtype)
-    if call.infinite:  # midpoints of such boxes are not numbers
+    if call.infinite and accuracy.relative_to == "box":  # midpoints of such boxes are not numbers
         less = [factor * size(x) + tiny(dtype) for x in inputs]
         inputs = tuple([Interval(x.lower - s, x.upper + s) for x, s in zip(inputs, less, strict=True)])
         found = rule.interval(call, inputs)
@@ -45,7 +45,9 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
         more = factor * size(found) + tiny(dtype) * accuracy.terms
         return Interval(found.lower - more, found.upper + more)
     moved = tuple([widened(x, accuracy.relative_to, 2 * factor) for x in inputs])
-    least = tiny(dtype) * accuracy.terms
+    least: Tensor | float = tiny(dtype) * accuracy.terms if accuracy.underflows else 0.0
+    if call.infinite and accuracy.underflows and len(inputs) == 1 and call.shapes[0] == call.shape:
+        least = torch.where(inputs[0].upper.isinf(), 0.0, least)  # what follows from −∞ is exact
     found = widened(rule.interval(call, moved), accuracy.relative_to, factor, least)
     if not accuracy.absolute:
         return found
@@ -69,7 +71,7 @@ def with_rounding(
     name: str,
     relaxation: Relaxation,
     intervals: Mapping[str, Interval],
-    pushed: Callable[[str], Tensor | None],
+    charged: Mapping[str, Tensor | None],
 ) -> Relaxation:
     """A relaxation whose lines hold in exact arithmetic, whatever rounding does to coefficients on their way.
 
@@ -78,7 +80,7 @@ def with_rounding(
         name: The operator.
         relaxation: Its relaxation, as computed.
         intervals: Bounds of the operands.
-        pushed: The error of an operand that is charged here rather than where it arises; None for none.
+        charged: Errors of operands that are charged here rather than where they arise; None for none.
     """
     call, accuracy = problem.calls[name], problem.facts.accuracy[name]
     users = len(problem.facts.users.get(name, ()))
@@ -94,7 +96,7 @@ def with_rounding(
         for affine in (relaxation.lower, relaxation.upper):
             error, total = _errors(problem, name, affine, intervals, users)
             for term, operand in zip(affine.terms, call.operands, strict=True):
-                here = None if term is None else pushed(operand)
+                here = charged.get(operand)
                 if here is not None and term is not None:
                     error = error + term.magnitude(here)
             errors.append(error)
