@@ -8,6 +8,7 @@ intervals are known; a row that these decide goes no further.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate
 from lirpa_core.linear.operators import Diagonal
 from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear.rounding import gamma, widened
 from lirpa_core.methods.rows import default_budget, marked_rows
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
@@ -63,6 +65,10 @@ class _Rows:
     def moved(self, by: Tensor) -> _Rows:
         """The rows plus numbers `[R, 1 or B]`."""
         return _Rows(self.index, self.center + by, self.radius)
+
+    def spread(self, by: Tensor) -> _Rows:
+        """The rows give or take numbers `[R, 1 or B]`."""
+        return _Rows(self.index, self.center, self.radius + by)
 
     def pick(self, left: Tensor) -> _Rows:
         """Rows at `[R', B]`."""
@@ -187,26 +193,65 @@ class _Pass:
             widest = max(widest, A.numel // A.rows)
             relaxation = relaxations[name]
             affine = relaxation.lower
+            if relaxation.error is not None and (
+                name not in problem.facts.charged_by_users or name == self.node
+            ):
+                rows = rows.spread(A.dual_norm(1, relaxation.error))
             if not relaxation.exact:
                 if not _is_parallel(relaxation):
-                    rows = rows.met(A, relaxations.intervals[name])
+                    rows = rows.met(A, self.outward(A, relaxations.intervals[name]))
                     continue
                 # The first time this would be the interval that is known already.
                 if not pending and not first:
-                    interval = rows.met(A, relaxations.intervals[name]).tightened(interval)
+                    known = self.outward(A, relaxations.intervals[name])
+                    interval = rows.met(A, known).tightened(interval)
                     left = _left(_at(self.open(interval), rows.index))
                     if left is not None:
                         if left.shape[0] == 0:
                             return interval, widest
                         A, rows = A.pick(left), rows.pick(left)
-                rows, first = _through(rows, A, relaxation), False
+                rows, first = self.through(rows, A, relaxation), False
             elif affine.bias is not None:
                 rows = rows.moved(A.dot(affine.bias))
             for operand, term in zip(problem.calls[name].operands, affine.terms, strict=True):
                 if term is not None:
                     B = backpropagate(term, A, problem.kernels)
                     pending[operand] = add(pending[operand], B) if operand in pending else B
-        return _at_inputs(problem, rows, pending).tightened(interval), widest
+        return self.at_inputs(rows, pending).tightened(interval), widest
+
+    def outward(self, A: Coefficients, interval: Interval) -> Interval:
+        """An interval that holds what rounding does to sums of it, weighted by rows."""
+        if not self.problem.outward:
+            return interval
+        return widened(
+            interval, "box", gamma(math.prod(A.shape) + 2 * len(self.problem.calls) + 16, self.problem.dtype)
+        )
+
+    def through(self, rows: _Rows, A: Coefficients, relaxation: Relaxation) -> _Rows:
+        """The intercepts of parallel lines: their middle, give or take half their distance."""
+        low, up = relaxation.lower.bias, relaxation.upper.bias
+        if low is None and up is None:
+            return rows
+        some = up if low is None else low
+        assert some is not None
+        low, up = torch.zeros_like(some) if low is None else low, torch.zeros_like(some) if up is None else up
+        return rows.met(A, self.outward(A, Interval(low, up)))
+
+    def at_inputs(self, rows: _Rows, pending: dict[str, Coefficients]) -> _Rows:
+        """Rows over the inputs replaced by what the inputs' sets say."""
+        problem = self.problem
+        if all([member.is_box for member in problem.inputs.values()]) and not problem.joint:
+            hulls = problem.hulls()
+            for name, A in pending.items():
+                rows = rows.met(A, self.outward(A, hulls[name]))
+            return rows
+        low = problem.concretize(pending)
+        negated = problem.concretize({name: A.negate() for name, A in pending.items()})
+        if low is None or negated is None:
+            return rows
+        ends = self.outward(next(iter(pending.values())), Interval(low, -negated))
+        middle, spread = ends.midpoint_radius()
+        return _Rows(rows.index, rows.center + middle, rows.radius + spread)
 
 
 def _at(value: Tensor, index: Tensor) -> Tensor:
@@ -218,30 +263,6 @@ def _at(value: Tensor, index: Tensor) -> Tensor:
 def _is_parallel(relaxation: Relaxation) -> bool:
     lower, upper = relaxation.lower, relaxation.upper
     return len(lower.terms) == 1 and lower.terms[0] is upper.terms[0] and isinstance(lower.terms[0], Diagonal)
-
-
-def _through(rows: _Rows, A: Coefficients, relaxation: Relaxation) -> _Rows:
-    """The intercepts of parallel lines: their middle, give or take half their distance."""
-    low, up = relaxation.lower.bias, relaxation.upper.bias
-    if low is None and up is None:
-        return rows
-    some = up if low is None else low
-    assert some is not None
-    low, up = torch.zeros_like(some) if low is None else low, torch.zeros_like(some) if up is None else up
-    return rows.met(A, Interval(low, up))
-
-
-def _at_inputs(problem: Problem, rows: _Rows, pending: dict[str, Coefficients]) -> _Rows:
-    if all([member.is_box for member in problem.inputs.values()]) and not problem.joint:
-        hulls = problem.hulls()
-        for name, A in pending.items():
-            rows = rows.met(A, hulls[name])
-        return rows
-    low = problem.concretize(pending)
-    negated = problem.concretize({name: A.negate() for name, A in pending.items()})
-    if low is None or negated is None:
-        return rows
-    return _Rows(rows.index, rows.center + (low - negated) / 2, rows.radius - (low + negated) / 2)
 
 
 def _left(open_: Tensor) -> Tensor | None:
