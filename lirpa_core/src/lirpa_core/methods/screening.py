@@ -137,7 +137,9 @@ class Screening:
         if not bool(worth.any()):
             return interval, elements
         budget = default_budget(problem.device) if self.memory_budget is None else self.memory_budget
-        for part in index[probe:].split(max(1, budget // (_COPIES * problem.dtype.itemsize * widest))):
+        step = max(1, budget // (_COPIES * problem.dtype.itemsize * widest))
+        for start in range(probe, index.shape[0], step):
+            part = index[start : start + step]
             found, _ = screen(part, found)
         # What stays unstable gets full rows, and keeps its interval until then: lines are chosen by intervals.
         here = elements & worth.reshape(-1, *[1] * len(call.shape))
