@@ -1,0 +1,94 @@
+"""The steps of the ladder, from cheap to thorough, each for what the step before left open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lirpa_verify.bounding import Bounder
+from lirpa_verify.clock import Clock
+from lirpa_verify.ladder.attack import Attack
+from lirpa_verify.ladder.progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What steps share.
+
+    Attributes:
+        bounder: The bounded network.
+        clock: The time that is left.
+        seed: Fixes everything that is random.
+        report: Called with a line about the state of a long step.
+    """
+
+    bounder: Bounder
+    clock: Clock
+    seed: int
+    report: Any
+
+
+class Step(Protocol):
+    """One step of the ladder."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+
+    def applies(self, progress: Progress) -> bool:
+        """Whether it can do anything for what is open."""
+
+    def run(self, progress: Progress, context: Context) -> Progress:
+        """Work on what is open; give up when the time is over."""
+
+
+@dataclass(frozen=True)
+class AttackStep:
+    """Searches for a counterexample."""
+
+    attack: Attack = field(default_factory=Attack)
+    name: str = "attack"
+
+    def applies(self, progress: Progress) -> bool:
+        """Always."""
+        return True
+
+    def run(self, progress: Progress, context: Context) -> Progress:
+        """Attack the open violations."""
+        found, _ = self.attack.run(progress.task, progress.open, context.clock, context.seed)
+        return progress if found is None else progress.refuted(found)
+
+
+@dataclass(frozen=True)
+class BoundStep:
+    """Bounds the rows of open violations by one of the core's methods.
+
+    Attributes:
+        name: What tables call it.
+        method: The core's name of the method.
+        iterations: Steps of a method that optimises slopes; None: not one of those.
+        rows_at_once: How many rows a call has, so that the clock is looked at in between; None: all.
+    """
+
+    name: str
+    method: str
+    iterations: int | None = None
+    rows_at_once: int | None = None
+
+    def applies(self, progress: Progress) -> bool:
+        """Always."""
+        return True
+
+    def run(self, progress: Progress, context: Context) -> Progress:
+        """Tighten the open rows."""
+        options = None
+        if self.iterations is not None:
+            options = {"optimize_bound_args": {"iteration": self.iterations}}
+        rows = progress.open_rows
+        size = self.rows_at_once or len(rows)
+        for start in range(0, len(rows), size):
+            if context.clock.expired:
+                break
+            some = rows[start : start + size]
+            progress = progress.tightened(some, context.bounder.lower(some, self.method, None, options)[0])
+        return progress
