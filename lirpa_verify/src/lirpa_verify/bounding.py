@@ -34,10 +34,13 @@ class Bounder:
 
     Args:
         task: The task.
+        captured: What has bounded the same module for another task.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, captured: Bounder | None = None) -> None:
         self.task = task
+        if captured is not None and captured.task.property.has_inputs == task.property.has_inputs:
+            self.__dict__["model"] = captured.model
 
     @cached_property
     def model(self) -> BoundedModule:

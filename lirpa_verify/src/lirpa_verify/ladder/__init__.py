@@ -3,6 +3,6 @@
 from lirpa_verify.ladder.attack import Attack
 from lirpa_verify.ladder.climb import StepRecord, climb
 from lirpa_verify.ladder.progress import Progress
-from lirpa_verify.ladder.steps import AttackStep, BoundStep, Context, Step
+from lirpa_verify.ladder.steps import AttackStep, BoundStep, Context, Report, State, Step, silent
 
-__all__ = ["Attack", "AttackStep", "BoundStep", "Context", "Progress", "Step", "StepRecord", "climb"]
+__all__ = ["Attack", "AttackStep", "BoundStep", "Context", "Progress", "Report", "State", "Step", "StepRecord", "climb", "silent"]

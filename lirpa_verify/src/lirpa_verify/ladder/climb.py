@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from lirpa_verify.ladder.progress import Progress
 from lirpa_verify.ladder.steps import Context, Step
@@ -20,6 +20,7 @@ class StepRecord:
         open_before: Violations that were open when it began.
         open_after: Violations that it left open; 0 where it refuted or proved everything.
         worst: The lowest bound of an open violation's margin afterwards; None where none is known.
+        counts: Numbers that a search reports.
     """
 
     step: str
@@ -27,6 +28,7 @@ class StepRecord:
     open_before: int
     open_after: int
     worst: float | None
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
 def climb(progress: Progress, steps: Sequence[Step], context: Context) -> tuple[Progress, tuple[StepRecord, ...]]:
@@ -47,10 +49,10 @@ def climb(progress: Progress, steps: Sequence[Step], context: Context) -> tuple[
         if not step.applies(progress):
             continue
         before, start = len(progress.open), time.perf_counter()
-        progress = step.run(progress, context)
+        progress = step.run(replace(progress, counts={}), context)
         seconds = time.perf_counter() - start
         margins = progress.margins[progress.open]
         worst = float(margins.min()) if len(margins) and bool(margins.isfinite().any()) else None
         left = 0 if progress.counterexample is not None else len(progress.open)
-        records.append(StepRecord(step.name, seconds, before, left, worst))
+        records.append(StepRecord(step.name, seconds, before, left, worst, progress.counts))
     return progress, tuple(records)

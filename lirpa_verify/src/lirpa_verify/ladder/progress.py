@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -19,26 +20,29 @@ class Progress:
         task: The task.
         lower: Best lower bounds of the rows over the whole set, `[R]`.
         excluded: Violations that a search has excluded part by part, `[G]`.
+        searched: Lower bounds of the violations' margins that a search has found, `[G]`.
         counterexample: A confirmed violation.
-        searched: Numbers that a search reports, such as its subproblems.
+        counts: Numbers that a search reports, such as its subproblems.
     """
 
     task: Task
     lower: Tensor
     excluded: Tensor
+    searched: Tensor
     counterexample: Counterexample | None = None
-    searched: dict[str, float] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, task: Task) -> Progress:
         """Nothing is known."""
         groups, rows = task.rows.groups.shape
-        return cls(task, torch.full((rows,), -torch.inf, dtype=torch.float64), torch.zeros(groups, dtype=torch.bool))
+        unknown = torch.full((groups + rows,), -torch.inf, dtype=torch.float64)
+        return cls(task, unknown[:rows], torch.zeros(groups, dtype=torch.bool), unknown[rows:])
 
     @property
     def margins(self) -> Tensor:
         """Best lower bounds of the violations' margins, `[G]`."""
-        return self.task.rows.margins(self.lower.unsqueeze(0))[0]
+        return self.task.rows.margins(self.lower.unsqueeze(0))[0].maximum(self.searched)
 
     @property
     def open(self) -> list[int]:

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 from lirpa_verify.bounding import Bounder
 from lirpa_verify.clock import Clock
 from lirpa_verify.ladder.attack import Attack
 from lirpa_verify.ladder.progress import Progress
+
+
+@dataclass(frozen=True)
+class State:
+    """How a search stands.
+
+    Attributes:
+        seconds: Since the start.
+        open: Subproblems that are open.
+        bounded: Subproblems that have been bounded.
+        worst: The lowest bound of any open one; infinity where none is open.
+    """
+
+    seconds: float
+    open: int
+    bounded: int
+    worst: float
+
+
+#: Told about a search now and then.
+Report: TypeAlias = Callable[[State], None]
+
+
+def silent(_: State) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,13 +45,13 @@ class Context:
         bounder: The bounded network.
         clock: The time that is left.
         seed: Fixes everything that is random.
-        report: Called with a line about the state of a long step.
+        report: Told how a search stands.
     """
 
     bounder: Bounder
     clock: Clock
     seed: int
-    report: Any
+    report: Report = silent
 
 
 class Step(Protocol):
