@@ -46,7 +46,14 @@ class Network:
 
     def double(self) -> nn.Module:
         """A copy of the module that computes in float64, in evaluation mode, without gradients of weights."""
-        return copy.deepcopy(self.module).double().eval().requires_grad_(requires_grad=False)
+        return in_evaluation(copy.deepcopy(self.module).double()).requires_grad_(requires_grad=False)
+
+
+def in_evaluation(module: nn.Module) -> nn.Module:
+    """A module with every part marked as in evaluation mode; exported programs refuse `eval()`."""
+    for part in module.modules():
+        part.training = False
+    return module
 
 
 class Flat(nn.Module):
@@ -84,8 +91,7 @@ def from_module(model: nn.Module, inputs: Sequence[Tensor]) -> Network:
     """An ordinary module as a network.
 
     Args:
-        model: Takes a batch for each input; it is put in evaluation mode for the time of a call by nobody:
-            a module in training mode is refused.
+        model: Takes a batch for each input, in evaluation mode.
         inputs: An example batch of each input, `[B, *S]`.
 
     Raises:
@@ -96,7 +102,7 @@ def from_module(model: nn.Module, inputs: Sequence[Tensor]) -> Network:
         raise NetworkError(f"{name} is in training mode; call model.eval() first")
     refuse_non_finite(model, name)
     flat = Flat(model)
-    flat.eval()
+    flat.training = False
 
     def original(example: Sequence[Tensor]) -> Tensor:
         with torch.no_grad():

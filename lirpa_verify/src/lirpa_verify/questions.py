@@ -13,6 +13,7 @@ from lirpa_core import Perturbation
 from lirpa_verify.answers.result import Result, Statistics, Status
 from lirpa_verify.bounding import Bounder
 from lirpa_verify.clock import Clock
+from lirpa_verify.errors import PropertyError
 from lirpa_verify.ladder.climb import StepRecord, climb
 from lirpa_verify.ladder.progress import Progress
 from lirpa_verify.ladder.standard import AUTO, standard_ladder
@@ -67,8 +68,6 @@ def verify(
         >>> verify(model, x, PerturbationLpNorm(eps=0.6), robust(0)).status
         <Status.REFUTED: 'refuted'>
     """
-    from lirpa_verify.errors import PropertyError
-
     if specification is None:
         raise PropertyError("verify: no property is given; pass robust(label), output_in_box(…), … or a Property")
     clock = Clock(timeout)
@@ -107,7 +106,6 @@ def verify_files(
     Raises:
         LirpaError: Of the class that fits: `PropertyError`, `NetworkError`, `OptionError`, or one of the core's.
     """
-    from lirpa_verify.errors import PropertyError
     from lirpa_verify.onnx import load_onnx
     from lirpa_verify.vnnlib import read_vnnlib
 
@@ -125,7 +123,12 @@ def verify_files(
 
 
 def answer(
-    tasks: Sequence[Task], steps: Sequence[Step], clock: Clock, seed: int = 0, report: Report = silent
+    tasks: Sequence[Task],
+    steps: Sequence[Step],
+    clock: Clock,
+    seed: int = 0,
+    report: Report = silent,
+    bounder: Bounder | None = None,
 ) -> Result:
     """Prove all tasks, or refute one.
 
@@ -138,6 +141,7 @@ def answer(
         clock: The time there is.
         seed: Fixes everything that is random.
         report: Told how a search stands.
+        bounder: What has bounded the same network for other tasks, so that it is not captured again.
     """
     trace: list[State] = []
 
@@ -148,7 +152,6 @@ def answer(
     progress = [Progress.start(task) for task in tasks]
     records: list[StepRecord] = []
     rounds = [steps] if len(tasks) == 1 else [steps[:1], steps[1:]]
-    bounder: Bounder | None = None
     refuted: Progress | None = None
     for part in rounds:
         for i, task in enumerate(tasks):

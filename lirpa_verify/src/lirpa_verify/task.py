@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from lirpa_verify.network import Network
+from lirpa_verify.network import Network, in_evaluation
 from lirpa_verify.properties.property import Property
 from lirpa_verify.region import Region
 
@@ -105,7 +105,7 @@ class Task:
     def module(self, dtype: torch.dtype) -> nn.Module:
         """What the rows are over: the network, its inputs behind its outputs if the property is over them."""
         module = self.network.double() if dtype == torch.float64 else self.network.module
-        return WithInputs(module).eval() if self.property.has_inputs else module
+        return in_evaluation(WithInputs(module)) if self.property.has_inputs else module
 
 
 @dataclass(frozen=True, eq=False)

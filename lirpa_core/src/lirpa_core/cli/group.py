@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 import torch
 
-from lirpa_core.errors import LirpaError
+from lirpa_core.errors import LirpaError, PluginError
 from lirpa_core.registry import LIRPA_API_VERSION, PluginWarning
 
 #: The commands, by the module that defines each one as `command`. One file and one line here make one.
@@ -20,6 +20,25 @@ COMMANDS: Final = {
     "ops": "lirpa_core.cli.ops",
     "plugins": "lirpa_core.cli.plugins",
 }
+
+
+#: The entry-point group under which installed packages add commands: a name, and the module that has it as `command`.
+COMMANDS_GROUP: Final = "lirpa.commands"
+
+
+def _added() -> dict[str, importlib.metadata.EntryPoint]:
+    """Commands of installed packages, by name; those of this package come first."""
+    points = importlib.metadata.entry_points(group=COMMANDS_GROUP)
+    return {point.name: point for point in points if point.name not in COMMANDS}
+
+
+def _broken(name: str, message: str) -> click.Command:
+    """Stands for a command that cannot be loaded, so that help still lists the others."""
+
+    def fail() -> None:
+        raise PluginError(message)
+
+    return click.Command(name, callback=fail, short_help="(cannot be loaded)", help=message)
 
 
 class Refusal(click.ClickException):
@@ -33,13 +52,18 @@ class LirpaGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands."""
-        return sorted(COMMANDS)
+        return sorted([*COMMANDS, *_added()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command by its name."""
-        if cmd_name not in COMMANDS:
+        added = {} if cmd_name in COMMANDS else _added()
+        if cmd_name not in COMMANDS and cmd_name not in added:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        module = COMMANDS.get(cmd_name) or added[cmd_name].value
+        try:
+            command: click.Command = importlib.import_module(module).command
+        except (ImportError, AttributeError) as error:
+            return _broken(cmd_name, f"the command '{cmd_name}' ({module}) cannot be loaded: {error}")
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -81,6 +105,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
       lirpa ops --model model.pt2      what a model needs that no rule covers
       lirpa check lirpa-ops-mine       whether its rules keep their promises
       lirpa new-plugin lirpa-ops-mine  a new package with rules of one's own
+
+    \b
+    Installed packages may add commands.
     """,
 )
 @click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,56 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lirpa_verify.answers.result import Result
+    from lirpa_verify.certification import Accuracy
+
+
+def new_figure() -> Figure:
+    """An empty figure.
+
+    Raises:
+        OptionError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise OptionError("plots need matplotlib; install with: pip install 'lirpa-verify[plot]'") from error
+    return Figure(figsize=(7, 4), layout="constrained")
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure to a file.
+
+    Raises:
+        OptionError: If the file or its format cannot be written.
+    """
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise OptionError(f"cannot write the picture {path}: {error}") from error
+
+
+def plot_accuracies(rows: Mapping[float, Accuracy], norm: str, path: str | Path) -> Figure:
+    """Draw certified accuracy, and what attacks leave, against the radius.
+
+    Args:
+        rows: Accuracies by radius.
+        norm: The norm's name.
+        path: Where to save the picture.
+    """
+    figure = new_figure()
+    axes = figure.subplots()
+    for label, values in (
+        ("clean", [r.clean for r in rows.values()]),
+        ("not refuted", [r.upper for r in rows.values()]),
+        ("certified", [r.certified for r in rows.values()]),
+    ):
+        axes.plot(list(rows), [100 * v for v in values], "o-", label=label)
+    axes.set_xlabel(f"radius (L{norm})")
+    axes.set_ylabel("accuracy in %")
+    axes.set_ylim(0, 101)
+    axes.legend()
+    save(figure, path)
+    return figure
 
 
 def plot_result(result: Result, path: str | Path | None) -> Figure:
@@ -24,11 +75,7 @@ def plot_result(result: Result, path: str | Path | None) -> Figure:
     Raises:
         OptionError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise OptionError("plots need matplotlib; install with: pip install 'lirpa-verify[plot]'") from error
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = new_figure()
     axes = figure.subplots()
     elapsed = 0.0
     for step in result.statistics.steps:
@@ -48,5 +95,5 @@ def plot_result(result: Result, path: str | Path | None) -> Figure:
         right.set_ylabel("open subproblems")
     axes.set_title(f"{result.status} in {result.statistics.seconds:.1f} s")
     if path is not None:
-        figure.savefig(path)
+        save(figure, path)
     return figure
