@@ -4,7 +4,7 @@ PYTHON   ?= python3
 VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.setup-done
-PACKAGES := lirpa_core lirpa_ops_vision lirpa_ops_nlp lirpa_perturbations lirpa_training
+PACKAGES := lirpa_core lirpa_ops_vision lirpa_ops_nlp lirpa_perturbations lirpa_training lirpa_verify
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PIP      := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 DIST     := build/dist
@@ -72,12 +72,12 @@ smoke: wheels  ## Install only the wheels into an empty environment and use them
 	$(SMOKE)/bin/python -I scripts/smoke.py core
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
 		"$$(echo $(DIST)/lirpa_core-*.whl)[cli]" $(DIST)/*.whl
-	$(SMOKE)/bin/python -I scripts/smoke.py core vision nlp perturbations training
+	$(SMOKE)/bin/python -I scripts/smoke.py core vision nlp perturbations training verify
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling \
 		"$$(echo $(DIST)/lirpa_core-*.whl)[cli,testing]"
 	$(SMOKE)/bin/python -I scripts/smoke_template.py
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes lirpa-ops-vision
-	$(SMOKE)/bin/python -I scripts/smoke.py core nlp perturbations training
+	$(SMOKE)/bin/python -I scripts/smoke.py core nlp perturbations training verify
 
 check: lint types test docs  ## Everything that a change has to pass
 

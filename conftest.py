@@ -13,7 +13,7 @@ from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 
 # The folder of a package has the package's name, and pytest names a test module after its folders:
 # `lirpa_core.tests.test_x`. Unless the package is imported before, the folder would take its place.
-for name in ("lirpa_core", "lirpa_ops_vision", "lirpa_ops_nlp", "lirpa_perturbations", "lirpa_training"):
+for name in ("lirpa_core", "lirpa_ops_vision", "lirpa_ops_nlp", "lirpa_perturbations", "lirpa_training", "lirpa_verify"):
     importlib.import_module(name)
 
 # Time limits say nothing on a shared machine. On CI a run has to be repeatable.

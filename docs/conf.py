@@ -44,6 +44,7 @@ apidoc_modules = [
         "lirpa_ops_nlp",
         "lirpa_perturbations",
         "lirpa_training",
+        "lirpa_verify",
     )
 ]
 

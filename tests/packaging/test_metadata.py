@@ -18,6 +18,7 @@ PLUGINS = {
     "lirpa_ops_nlp": "nlp",
     "lirpa_perturbations": "perturbations",
     "lirpa_training": "training",
+    "lirpa_verify": "verify",
 }
 
 
@@ -73,13 +74,18 @@ def test_the_core_needs_little() -> None:
 def test_plugins_need_the_core(package: str) -> None:
     named = {requirement.name for requirement in requirements(package)}
     assert "lirpa-core" in named
-    assert not {"lirpa-ops-vision", "lirpa-ops-nlp", "lirpa-perturbations", "lirpa-training"} & named
+    assert not {"lirpa-ops-vision", "lirpa-ops-nlp", "lirpa-perturbations", "lirpa-training", "lirpa-verify"} & named
 
 
 def test_every_package_is_a_plugin(package: str) -> None:
     points = dict(project(package)["entry-points"])
     assert points.pop("lirpa") == {PLUGINS[package]: f"{package}.plugin"}
-    assert points == ({"pytest11": {"lirpa_pytest": "lirpa_pytest"}} if package == "lirpa_core" else {})
+    commands = {name: f"lirpa_verify.commands.{name}" for name in ("certify", "verify")}
+    others = {
+        "lirpa_core": {"pytest11": {"lirpa_pytest": "lirpa_pytest"}},
+        "lirpa_verify": {"lirpa.commands": commands},
+    }
+    assert points == others.get(package, {})
 
 
 def test_installed_entry_points_are_those_of_the_sources() -> None:

@@ -88,9 +88,12 @@ class Bounder:
         C, c = self._specification(rows, lower.shape[0])
         with torch.no_grad():
             found = self.model.compute_bounds(x=(x,), C=C, method=method, bound_upper=False, return_A=True)
+        assert found.A is not None
         ((entry,),) = (tuple(by_input.values()) for by_input in found.A.values())
         A, bias = entry["lA"].flatten(2), entry["lbias"] + c
-        concrete = (A.clamp(min=0) @ lower.unsqueeze(2) + A.clamp(max=0) @ upper.unsqueeze(2)).squeeze(2) + bias
+        concrete = (A.clamp(min=0) @ lower.unsqueeze(2) + A.clamp(max=0) @ upper.unsqueeze(2)).squeeze(
+            2
+        ) + bias
         return LinearBounds(concrete.maximum(found.lower + c), A, bias)
 
     def boxes(self, lower: Tensor, upper: Tensor) -> BoundedTensor:

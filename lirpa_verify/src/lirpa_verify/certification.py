@@ -106,7 +106,9 @@ def certify_examples(
         LirpaError: As `verify`; `InputError` if labels and examples do not fit.
     """
     if y.shape != x.shape[:1]:
-        raise InputError(f"certify: {x.shape[0]} examples with labels of shape {list(y.shape)}; give one an example")
+        raise InputError(
+            f"certify: {x.shape[0]} examples with labels of shape {list(y.shape)}; give one an example"
+        )
     network = from_module(model, (x[:1],))
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < network.outputs:
         raise InputError(
@@ -142,7 +144,9 @@ def load_data(path: str | Path) -> tuple[Tensor, Tensor]:
     for what, names in (("inputs", _INPUTS), ("labels", _LABELS)):
         name = next((n for n in names if n in arrays), None)
         if name is None:
-            raise InputError(f"{path} has no {what}: expected one of {', '.join(names)}, found {', '.join(arrays)}")
+            raise InputError(
+                f"{path} has no {what}: expected one of {', '.join(names)}, found {', '.join(arrays)}"
+            )
         found.append(torch.from_numpy(arrays[name]))
     x, y = found
     if not bool(x.isfinite().all()):
@@ -159,7 +163,9 @@ def load_model(path: str | Path) -> nn.Module:
     try:
         program = torch.export.load(path)
     except Exception as error:  # torch raises whatever unpacking raises
-        raise NetworkError(f"cannot read the model {path}: {error}; expected a file of torch.export.save") from error
+        raise NetworkError(
+            f"cannot read the model {path}: {error}; expected a file of torch.export.save"
+        ) from error
     return in_evaluation(program.module())
 
 

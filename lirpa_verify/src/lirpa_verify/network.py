@@ -68,7 +68,8 @@ class Flat(nn.Module):
         found = self.module(*inputs)
         parts = found if isinstance(found, list | tuple) else [found]
         if len(parts) == 1:
-            return parts[0] if parts[0].dim() == 2 else parts[0].flatten(1)
+            first: Tensor = parts[0]
+            return first if first.dim() == 2 else first.flatten(1)
         return torch.cat([p.flatten(1) for p in parts], 1)
 
 
@@ -106,7 +107,8 @@ def from_module(model: nn.Module, inputs: Sequence[Tensor]) -> Network:
 
     def original(example: Sequence[Tensor]) -> Tensor:
         with torch.no_grad():
-            return flat(*(x.unsqueeze(0) for x in example))[0]
+            outputs: Tensor = flat(*(x.unsqueeze(0) for x in example))
+        return outputs[0]
 
     first = original([x[0] for x in inputs])
     return Network(

@@ -69,7 +69,9 @@ def verify(
         <Status.REFUTED: 'refuted'>
     """
     if specification is None:
-        raise PropertyError("verify: no property is given; pass robust(label), output_in_box(…), … or a Property")
+        raise PropertyError(
+            "verify: no property is given; pass robust(label), output_in_box(…), … or a Property"
+        )
     clock = Clock(timeout)
     inputs = (x,) if isinstance(x, Tensor) else tuple(x)
     region = Region.around(inputs, perturbation)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import torch
@@ -86,22 +87,21 @@ class Region:
     def bounded(self) -> tuple[Tensor, ...]:
         """The inputs as the core takes them."""
         return tuple(
-            x if p is None else BoundedTensor(x, p) for x, p in zip(self.nominal, self.perturbations, strict=True)
+            x if p is None else BoundedTensor(x, p)
+            for x, p in zip(self.nominal, self.perturbations, strict=True)
         )
 
     def to(self, dtype: torch.dtype) -> Region:
         """The set in another type, for attacks; of an exact box the numbers of that type inside, where any are."""
         if self.box is None:
             moved = tuple(
-                None if p is None else p.map_tensors(lambda t: t.to(dtype) if t.is_floating_point() else t)
+                None if p is None else p.map_tensors(partial(_converted, dtype=dtype))
                 for p in self.perturbations
             )
             return Region(tuple(x.to(dtype) for x in self.nominal), moved)
         shapes = [tuple(x.shape[1:]) for x in self.nominal]
         lower, upper = (_split(v, shapes) for v in limits_in(self.box, dtype))
-        nominal = tuple(
-            (low / 2 + high / 2).clamp(low, high) for low, high in zip(lower, upper, strict=True)
-        )
+        nominal = tuple((low / 2 + high / 2).clamp(low, high) for low, high in zip(lower, upper, strict=True))
         sets = tuple(PerturbationLpNorm(x_L=low, x_U=high) for low, high in zip(lower, upper, strict=True))
         return Region(nominal, sets, self.box)
 
@@ -122,10 +122,14 @@ class Region:
                 if not torch.equal(z, nominal.to(x.dtype)):
                     return False
             else:
-                own = set_.map_tensors(lambda t: t.to(x.dtype) if t.is_floating_point() else t)
+                own = set_.map_tensors(partial(_converted, dtype=x.dtype))
                 if not bool(own.contains(nominal.to(x.dtype), z.unsqueeze(0)).all()):
                     return False
         return True
+
+
+def _converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def limits_in(box: Box, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

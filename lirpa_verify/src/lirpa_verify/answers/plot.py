@@ -82,7 +82,9 @@ def plot_result(result: Result, path: str | Path | None) -> Figure:
         elapsed += step.seconds
         if step.worst is not None and math.isfinite(step.worst):
             axes.plot(elapsed, step.worst, "o")
-            axes.annotate(step.step, (elapsed, step.worst), textcoords="offset points", xytext=(4, 4), fontsize=8)
+            axes.annotate(
+                step.step, (elapsed, step.worst), textcoords="offset points", xytext=(4, 4), fontsize=8
+            )
     trace = [s for s in result.statistics.trace if math.isfinite(s.worst)]
     axes.plot([s.seconds for s in trace], [s.worst for s in trace], label="worst bound")
     axes.axhline(0, color="grey", linewidth=0.8)
@@ -91,7 +93,9 @@ def plot_result(result: Result, path: str | Path | None) -> Figure:
     axes.set_yscale("symlog", linthresh=1e-3)
     if trace:
         right = axes.twinx()
-        right.plot([s.seconds for s in trace], [s.open for s in trace], color="tab:orange", label="open subproblems")
+        right.plot(
+            [s.seconds for s in trace], [s.open for s in trace], color="tab:orange", label="open subproblems"
+        )
         right.set_ylabel("open subproblems")
     axes.set_title(f"{result.status} in {result.statistics.seconds:.1f} s")
     if path is not None:

@@ -101,7 +101,9 @@ def installed() -> BranchingRegistry:
         try:
             plugins.append(point.load())
         except (ImportError, AttributeError) as error:
-            raise BranchingError(f"the branching heuristics of '{point.name}' ({point.value}): {error}") from error
+            raise BranchingError(
+                f"the branching heuristics of '{point.name}' ({point.value}): {error}"
+            ) from error
     return collect(*plugins)
 
 
@@ -113,5 +115,7 @@ def input_branching(name: str) -> InputBranching:
     """
     known = installed().inputs()
     if name not in known:
-        raise BranchingError(f"no heuristic that splits inputs is called {name!r}; there are: {', '.join(sorted(known))}")
+        raise BranchingError(
+            f"no heuristic that splits inputs is called {name!r}; there are: {', '.join(sorted(known))}"
+        )
     return known[name]()

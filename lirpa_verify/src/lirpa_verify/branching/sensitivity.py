@@ -61,7 +61,7 @@ class Smart:
         tried = sensitivities(boxes).topk(count, 1).indices  # [B, k]
         if count == 1:
             return tried[:, 0]
-        batch, inputs = boxes.lower.shape
+        batch = boxes.lower.shape[0]
         lower, upper = halves(boxes.lower.repeat(count, 1), boxes.upper.repeat(count, 1), tried.T.reshape(-1))
         margins = _margins(boxes, boxes.trial(lower, upper), 2 * count)  # [2 · k, B]
         first, second = margins.reshape(2, count, batch)

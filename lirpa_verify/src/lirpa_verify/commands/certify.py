@@ -35,7 +35,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.argument("model", type=_FILE)
 @click.argument("data", type=_FILE)
-@click.option("--norm", default="inf", show_default=True, help="The norm: inf, 2, 1, or another number from 1.")
+@click.option(
+    "--norm", default="inf", show_default=True, help="The norm: inf, 2, 1, or another number from 1."
+)
 @click.option("--eps", type=float, multiple=True, required=True, help="Radius; may be repeated.")
 @click.option("--min", "low", type=float, help="Least value of valid inputs.")
 @click.option("--max", "high", type=float, help="Greatest value of valid inputs.")
@@ -59,8 +61,10 @@ def command(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Certify that MODEL (a classifier saved by torch.export.save, its batch size left open) gives the examples of DATA
-    (an .npz file with inputs x and labels y) their label, however their values move within EPS.
+    """Certify that MODEL gives the examples of DATA their label, however their values move within EPS.
+
+    MODEL is a classifier saved by torch.export.save, its batch size left open; DATA an .npz file with inputs x and
+    labels y.
 
     An example is "wrong" if it is classified wrongly as it is, "proved" if nothing in its set changes the class,
     "refuted" if something does, and else "unknown". Proved examples count for certified accuracy.
@@ -100,7 +104,9 @@ def _progress(radius: float, certificates: list[Certificate], total: int) -> Non
     if sys.stderr.isatty():
         proved = sum(c.verdict == "proved" for c in certificates)
         done = len(certificates)
-        sys.stderr.write(f"\r\x1b[Keps {radius:g}: {done} of {total} examples, {proved} proved" + "\n" * (done == total))
+        sys.stderr.write(
+            f"\r\x1b[Keps {radius:g}: {done} of {total} examples, {proved} proved" + "\n" * (done == total)
+        )
         sys.stderr.flush()
 
 
@@ -109,7 +115,8 @@ def _print(rows: Mapping[float, Accuracy], found: Mapping[float, list[Certificat
 
     if as_json:
         parts = [
-            {"eps": eps, **asdict(row), "certificates": [asdict(c) for c in found[eps]]} for eps, row in rows.items()
+            {"eps": eps, **asdict(row), "certificates": [asdict(c) for c in found[eps]]}
+            for eps, row in rows.items()
         ]
         click.echo(json.dumps(parts))
         return

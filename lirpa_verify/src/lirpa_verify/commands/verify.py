@@ -38,7 +38,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("query", metavar="PROPERTY", required=False, type=_FILE)
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds for an instance.")
 @click.option("--instances", type=_FILE, help="A list of instances: VNN-COMP's onnx,vnnlib,timeout.")
-@click.option("--results", type=_FILE, help="Where their results go; a run that was cut off goes on from there.")
+@click.option(
+    "--results", type=_FILE, help="Where their results go; a run that was cut off goes on from there."
+)
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Instances at once.")
 @click.option("--counterexample", type=_FILE, help="Where a counterexample goes; default: beside nothing, "
               "in PROPERTY's name with .counterexample in this folder.")  # fmt: skip
@@ -110,7 +112,9 @@ def _show(
         try:
             written.write_text(vnncomp_counterexample(result.counterexample))
         except OSError as error:
-            raise InstancesError(f"refuted, but the counterexample cannot be written to {written}: {error}") from error
+            raise InstancesError(
+                f"refuted, but the counterexample cannot be written to {written}: {error}"
+            ) from error
     if as_json:
         answer = {"network": str(network), "property": str(query), **result.as_json()}
         click.echo(json.dumps({**answer, "counterexample_file": None if written is None else str(written)}))
@@ -166,7 +170,9 @@ def _many(
 
 
 def _judged(outcome: Outcome, listed: list[Instance]) -> str:
-    expected = next((i.expected for i in listed if (i.network, i.query) == (outcome.network, outcome.query)), None)
+    expected = next(
+        (i.expected for i in listed if (i.network, i.query) == (outcome.network, outcome.query)), None
+    )
     wrong = expected is not None and outcome.answer in {"sat", "unsat"} and outcome.answer != expected
     return f" (WRONG: expected {expected})" if wrong else ""
 
@@ -175,7 +181,9 @@ def _print_table(rows: list) -> None:  # type: ignore[type-arg]
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*("family", "instances", "proved", "refuted", "unknown", "errors", "wrong", "≤ 5 s", "median s"))
+    table = Table(
+        *("family", "instances", "proved", "refuted", "unknown", "errors", "wrong", "≤ 5 s", "median s")
+    )
     for row in rows:
         numbers = (row.instances, row.proved, row.refuted, row.unknown, row.failed, row.wrong, row.quick)
         table.add_row(row.family, *map(str, numbers), f"{row.median:.2f}")

@@ -78,7 +78,9 @@ def read_instances(path: str | Path) -> list[Instance]:
     path = Path(path)
     try:
         with path.open(newline="") as file:
-            lines = [(i, row) for i, row in enumerate(csv.reader(file), 1) if row and any(v.strip() for v in row)]
+            lines = [
+                (i, row) for i, row in enumerate(csv.reader(file), 1) if row and any(v.strip() for v in row)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InstancesError(f"cannot read the list of instances {path}: {error}") from error
     if not lines:
@@ -93,7 +95,9 @@ def read_instances(path: str | Path) -> list[Instance]:
 def _instance(path: Path, number: int, row: dict[str, str]) -> Instance:
     values = {key: value.strip() for key, value in row.items()}
     if not values.get("onnx") or not values.get("vnnlib"):
-        raise InstancesError(f"{path}, line {number}: expected a network and a property, got {list(row.values())}")
+        raise InstancesError(
+            f"{path}, line {number}: expected a network and a property, got {list(row.values())}"
+        )
     timeout = values.get("timeout")
     try:
         limit = float(timeout) if timeout else None

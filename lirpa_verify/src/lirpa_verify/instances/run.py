@@ -15,7 +15,7 @@ from lirpa_verify.instances.files import Instance, Outcome, ResultsFile
 _GRACE: Final = 10.0
 
 #: Modules that are imported once, in the process from which all others are forked.
-_PRELOAD: Final = ["lirpa_verify.instances.worker"]
+_PRELOAD: Final = ["lirpa_verify.instances.preload"]
 
 
 def run_instances(

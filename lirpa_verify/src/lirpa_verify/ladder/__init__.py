@@ -5,4 +5,16 @@ from lirpa_verify.ladder.climb import StepRecord, climb
 from lirpa_verify.ladder.progress import Progress
 from lirpa_verify.ladder.steps import AttackStep, BoundStep, Context, Report, State, Step, silent
 
-__all__ = ["Attack", "AttackStep", "BoundStep", "Context", "Progress", "Report", "State", "Step", "StepRecord", "climb", "silent"]
+__all__ = [
+    "Attack",
+    "AttackStep",
+    "BoundStep",
+    "Context",
+    "Progress",
+    "Report",
+    "State",
+    "Step",
+    "StepRecord",
+    "climb",
+    "silent",
+]

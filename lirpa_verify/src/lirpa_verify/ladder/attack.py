@@ -51,7 +51,9 @@ class Attack:
             if not getattr(self, name) > 0:
                 raise OptionError(f"Attack: {name}={getattr(self, name)!r} must be positive")
 
-    def run(self, task: Task, wanted: Sequence[int], clock: Clock, seed: int) -> tuple[Counterexample | None, Tensor]:
+    def run(
+        self, task: Task, wanted: Sequence[int], clock: Clock, seed: int
+    ) -> tuple[Counterexample | None, Tensor]:
         """Search for a violation.
 
         Args:
@@ -93,7 +95,8 @@ class Attack:
             drawn = tuple(d[order.reshape(-1)] for d in drawn)
         nominal = target.region.nominal
         return tuple(
-            torch.cat([x.expand(groups, *x.shape[1:]), d[groups:]]) for x, d in zip(nominal, drawn, strict=True)
+            torch.cat([x.expand(groups, *x.shape[1:]), d[groups:]])
+            for x, d in zip(nominal, drawn, strict=True)
         )
 
     def _step(
@@ -102,7 +105,8 @@ class Attack:
         variables = tuple(p.detach().requires_grad_() for p in points)
         loss = target.of_owner(target.margins(variables)).sum()
         gradients = torch.autograd.grad(loss, variables, allow_unused=True)
-        moved, kept = [], []
+        moved: list[Tensor] = []
+        kept: list[Tensor] = []
         for p, v, g in zip(points, velocity, gradients, strict=True):
             g = torch.zeros_like(p) if g is None else g
             length = g.flatten(1).abs().mean(1).clamp(min=torch.finfo(g.dtype).tiny)
@@ -155,7 +159,8 @@ class _Target:
         if set_ is None or set_.is_box:
             return gradient.sign() * radius
         length = gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(gradient.dtype).tiny)
-        return gradient * (radius.max() / length).reshape(-1, *[1] * (gradient.dim() - 1))
+        scale: Tensor = radius.max() / length
+        return gradient * scale.reshape(-1, *[1] * (gradient.dim() - 1))
 
     def confirm(self, points: Sequence[Tensor]) -> Counterexample | None:
         """Replay the points that seem to reach a violation."""

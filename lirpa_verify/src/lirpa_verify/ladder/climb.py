@@ -31,7 +31,9 @@ class StepRecord:
     counts: Mapping[str, float] = field(default_factory=dict)
 
 
-def climb(progress: Progress, steps: Sequence[Step], context: Context) -> tuple[Progress, tuple[StepRecord, ...]]:
+def climb(
+    progress: Progress, steps: Sequence[Step], context: Context
+) -> tuple[Progress, tuple[StepRecord, ...]]:
     """Run the steps in order, each on what the ones before left open.
 
     Args:

@@ -19,7 +19,9 @@ def any_batch(model: ModelProto) -> ModelProto:
     graph = copied.graph
     constants = {i.name: i for i in graph.initializer}
     constants |= {
-        n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.attribute[0].HasField("t")
+        n.output[0]: n.attribute[0].t
+        for n in graph.node
+        if n.op_type == "Constant" and n.attribute[0].HasField("t")
     }
     for i, node in enumerate(graph.node):
         if node.op_type != "Reshape" or len(node.input) < 2 or node.input[1] not in constants:

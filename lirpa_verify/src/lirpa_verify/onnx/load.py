@@ -119,7 +119,8 @@ class _Replay:
 
     def __call__(self, example: Sequence[Tensor]) -> Tensor:
         arrays = [
-            x.detach().cpu().numpy().reshape(shape) for x, shape in zip(example, self._runtime.shapes, strict=True)
+            x.detach().cpu().numpy().reshape(shape)
+            for x, shape in zip(example, self._runtime.shapes, strict=True)
         ]
         return torch.from_numpy(self._runtime(arrays))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core import PerturbationLpNorm
-from lirpa_verify.bounding import Bounder, LinearBounds
+from lirpa_verify.bounding import LinearBounds
 from lirpa_verify.branching import InputBranching, OpenBoxes, Smart, halves
 from lirpa_verify.ladder.progress import Progress
 from lirpa_verify.ladder.steps import Context, State
@@ -101,9 +101,7 @@ class _Search:
         width = upper - lower
         return Boxes(lower, upper, opened, torch.full((1,), -torch.inf, dtype=lower.dtype), width.argmax(1))
 
-    def _bound(
-        self, lower: Tensor, upper: Tensor, opened: Tensor
-    ) -> tuple[Boxes, Counterexample | None]:
+    def _bound(self, lower: Tensor, upper: Tensor, opened: Tensor) -> tuple[Boxes, Counterexample | None]:
         """Bound boxes, and give those that stay open, with the input to halve next."""
         self.bounded += len(lower)
         bounds: LinearBounds | None = None
@@ -116,7 +114,9 @@ class _Search:
             if not len(lower):
                 break
         assert bounds is not None
-        empty = Boxes(lower, upper, opened, lower.new_zeros(len(lower)), torch.zeros(len(lower), dtype=torch.long))
+        empty = Boxes(
+            lower, upper, opened, lower.new_zeros(len(lower)), torch.zeros(len(lower), dtype=torch.long)
+        )
         if not len(lower):
             return empty, None
         found = self._attack(lower, upper, bounds)
@@ -138,7 +138,9 @@ class _Search:
         self, lower: Tensor, upper: Tensor, opened: Tensor, bounds: LinearBounds
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes without what the bounds exclude for every open violation, and what stays open."""
-        scale = bounds.bias.abs() + (bounds.A.abs() @ lower.abs().maximum(upper.abs()).unsqueeze(2)).squeeze(2)
+        scale = bounds.bias.abs() + (bounds.A.abs() @ lower.abs().maximum(upper.abs()).unsqueeze(2)).squeeze(
+            2
+        )
         positive = is_positive(bounds.lower, scale)  # [B, R]
         opened = opened & ~(positive.unsqueeze(1) & self.groups).any(2)
         low = torch.full_like(lower, torch.inf)

@@ -124,14 +124,16 @@ def _variables(parsed: Any) -> tuple[int, int, Offsets]:
 
 def _disjuncts(expression: Any, offsets: Offsets) -> list[list[Inequality]]:
     """A Boolean expression as a disjunction of conjunctions."""
-    found: list[list[Inequality]] = []
-    for comparisons in expression.to_dnf():
-        for choice in itertools.product(*(alternatives(c, offsets) for c in comparisons)):
-            found.append([i for part in choice for i in part])
-    return found
+    return [
+        [i for part in choice for i in part]
+        for comparisons in expression.to_dnf()
+        for choice in itertools.product(*(alternatives(c, offsets) for c in comparisons))
+    ]
 
 
-def _cases(common: Sequence[Inequality], choices: Sequence[list[list[Inequality]]], inputs: int) -> tuple[Case, ...]:
+def _cases(
+    common: Sequence[Inequality], choices: Sequence[list[list[Inequality]]], inputs: int
+) -> tuple[Case, ...]:
     limits = _Limits.unlimited(inputs)
     shared = tuple(i for i in common if not limits.add(i))
     violations: dict[Box, list[tuple[Inequality, ...]]] = {}

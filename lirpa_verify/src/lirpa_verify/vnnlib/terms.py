@@ -60,7 +60,9 @@ def _number(expression: Any, _: Offsets) -> Affine:
 def _variable(expression: Any, offsets: Offsets) -> Affine:
     side = expression.kind.name
     if side not in {"Input", "Output"}:
-        raise PropertyError(f"VNN-LIB: {expression} is a {side.lower()} node; only inputs and outputs can be used")
+        raise PropertyError(
+            f"VNN-LIB: {expression} is a {side.lower()} node; only inputs and outputs can be used"
+        )
     position = 0
     for index, size in zip(expression.indices, expression.shape, strict=True):
         position = position * size + index
@@ -85,7 +87,9 @@ def _product(expression: Any, offsets: Offsets) -> Affine:
     factors = [affine(argument, offsets) for argument in expression.args]
     varying = [f for f in factors if f.terms]
     if len(varying) > 1:
-        raise PropertyError(f"VNN-LIB: {expression} multiplies variables; only linear conditions are supported")
+        raise PropertyError(
+            f"VNN-LIB: {expression} multiplies variables; only linear conditions are supported"
+        )
     constant = math.prod((f.constant for f in factors if not f.terms), start=Fraction(1))
     return varying[0].times(constant) if varying else Affine({}, constant)
 

@@ -28,16 +28,16 @@ def as_version_2(text: str) -> str:
         PropertyError: If a declaration of version 1.0 is not that of an input `X_i` or output `Y_i`.
 
     >>> print(
-    ...     as_version_2(
-    ...         "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1e-2))"
-    ...     ).split(")) ")[-1]
+    ...     as_version_2("(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1e-2))").split(
+    ...         ")) "
+    ...     )[-1]
     ... )
     (assert (<= X[0] 0.01))
     """
     text = _COMMENT.sub("", text)
-    text = _NUMBER.sub(_without_exponent, text)
     if _VERSION.search(text):
-        return text
+        return _NUMBER.sub(_without_exponent, text)
+    text = _NUMBER.sub(_as_float, text)
     sizes = {"X": 0, "Y": 0}
     for match in _DECLARATION.finditer(text):
         name = match["const"] or match["fun"]
@@ -52,10 +52,16 @@ def as_version_2(text: str) -> str:
         if not sizes[letter]:
             raise PropertyError(f"the file declares no {what} {letter}_0; is it a VNN-LIB property?")
     header = (
-        f"(vnnlib-version <2.0>) (declare-network N (declare-input X Real [{sizes['X']}]) "
-        f"(declare-output Y Real [{sizes['Y']}])) "
+        f"(vnnlib-version <2.0>) (declare-network N (declare-input X float32 [{sizes['X']}]) "
+        f"(declare-output Y float32 [{sizes['Y']}])) "
     )
     return header + _VARIABLE.sub(r"\1[\2]", _DECLARATION.sub("", text))
+
+
+def _as_float(match: re.Match[str]) -> str:
+    """A number with a decimal point, which makes it one of the type that variables have."""
+    text = _without_exponent(match)
+    return text if "." in text else f"{text}.0"
 
 
 def _without_exponent(match: re.Match[str]) -> str:
