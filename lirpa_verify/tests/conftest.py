@@ -64,7 +64,9 @@ def absolute_onnx(write_onnx: Callable[..., Path]) -> Path:
 def write_query(tmp_path: Path) -> Callable[..., Path]:
     """Writes a VNN-LIB 1.0 file over `[-1, 1]²` with two outputs and some more assertions."""
 
-    def write(*assertions: str, name: str = "p.vnnlib", outputs: int = 2, box: tuple[float, float] = (-1, 1)) -> Path:
+    def write(
+        *assertions: str, name: str = "p.vnnlib", outputs: int = 2, box: tuple[float, float] = (-1, 1)
+    ) -> Path:
         lines = [f"(declare-const X_{i} Real)" for i in range(2)]
         lines += [f"(declare-const Y_{i} Real)" for i in range(outputs)]
         for i in range(2):

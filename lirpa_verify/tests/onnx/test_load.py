@@ -35,7 +35,9 @@ def test_gzipped_files_are_read(absolute_onnx: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [[4], [1, 4], ["batch", 4]])
-def test_any_way_to_state_the_batch_is_understood(write_onnx: Callable[..., Path], shape: list[object]) -> None:
+def test_any_way_to_state_the_batch_is_understood(
+    write_onnx: Callable[..., Path], shape: list[object]
+) -> None:
     network = load_onnx(write_onnx([GEMM], {"W": W}, shape, [3] if shape == [4] else [1, 3]))
     assert network.shapes == ((4,),)
     x = torch.rand(5, 4)
@@ -44,7 +46,10 @@ def test_any_way_to_state_the_batch_is_understood(write_onnx: Callable[..., Path
 
 
 def test_what_is_reshaped_to_a_batch_of_one_takes_any_batch(write_onnx: Callable[..., Path]) -> None:
-    nodes = [helper.make_node("Reshape", ["x", "shape"], ["f"]), helper.make_node("MatMul", ["f", "W"], ["y"])]
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["f"]),
+        helper.make_node("MatMul", ["f", "W"], ["y"]),
+    ]
     path = write_onnx(nodes, {"W": W, "shape": np.array([1, -1])}, [1, 2, 2], [1, 3])
     network = load_onnx(path)
     x = torch.rand(3, 2, 2)

@@ -12,12 +12,14 @@ import pytest
 from lirpa_verify.errors import PropertyError
 from lirpa_verify.vnnlib import Query, parse_vnnlib, read_vnnlib
 
-OLD = "(declare-const X_0 Real)\n(declare-const X_1 Real)\n(declare-const Y_0 Real)\n(declare-const Y_1 Real)\n"
-NEW = (
-    "(vnnlib-version <2.0>)\n(declare-network N (declare-input X Real [1, 2]) (declare-output Y Real [2]))\n"
+OLD = (
+    "(declare-const X_0 Real)\n(declare-const X_1 Real)\n(declare-const Y_0 Real)\n(declare-const Y_1 Real)\n"
 )
+NEW = "(vnnlib-version <2.0>)\n(declare-network N (declare-input X float32 [1, 2]) (declare-output Y float32 [2]))\n"
 BOX = "(assert (>= X_0 -1)) (assert (<= X_0 1)) (assert (>= X_1 0.1)) (assert (<= X_1 2e-1))\n"
-NEW_BOX = "(assert (>= X[0, 0] -1)) (assert (<= X[0, 0] 1)) (assert (>= X[0, 1] 0.1)) (assert (<= X[0, 1] 0.2))\n"
+NEW_BOX = (
+    "(assert (>= X[0, 0] -1.0)) (assert (<= X[0, 0] 1.0)) (assert (>= X[0, 1] 0.1)) (assert (<= X[0, 1] 0.2))\n"
+)
 
 
 def reaches(query: Query, x: list[Fraction], y: list[Fraction]) -> bool:
@@ -56,7 +58,7 @@ CASES = [
     ("(assert (>= Y_0 -2.5e-1))", "(assert (>= Y[0] -0.25))", lambda x, y: y[0] >= Fraction(-1, 4)),
     (
         "(assert (or (and (< X_0 0.5) (>= Y_0 0)) (and (>= X_0 0.5) (>= Y_1 0))))",
-        "(assert (or (and (< X[0, 0] 0.5) (>= Y[0] 0)) (and (>= X[0, 0] 0.5) (>= Y[1] 0))))",
+        "(assert (or (and (< X[0, 0] 0.5) (>= Y[0] 0.0)) (and (>= X[0, 0] 0.5) (>= Y[1] 0.0))))",
         lambda x, y: (x[0] < Fraction(1, 2) and y[0] >= 0) or (x[0] >= Fraction(1, 2) and y[1] >= 0),
     ),
 ]
@@ -100,7 +102,10 @@ def test_gzipped_files_are_read(tmp_path: Path) -> None:
         (OLD + BOX + "(assert (<= Y_7 0))", r"Y\[7\]"),
         (OLD + BOX + "(assert (<= Z_0 0))", "Z_0"),
         (OLD + BOX + "(assert (<= (* Y_0 Y_1) 0))", "multiplies variables"),
-        (OLD + "(assert (>= X_0 0)) (assert (<= Y_0 0))", "input 0 has no upper limit|input 1 has no lower limit"),
+        (
+            OLD + "(assert (>= X_0 0)) (assert (<= Y_0 0))",
+            "input 0 has no upper limit|input 1 has no lower limit",
+        ),
         (OLD + BOX + "(assert (>= X_0 5)) (assert (<= Y_0 0))", "set of inputs is empty"),
         (OLD + BOX, "at least one inequality"),
         ("(declare-const A Real)", "expected inputs X_0"),
