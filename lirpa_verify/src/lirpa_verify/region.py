@@ -84,6 +84,13 @@ class Region:
                 set_.validate(value)
         return cls(tuple(nominal), tuple(found))
 
+    def single_box(self) -> tuple[Tensor, Tensor] | None:
+        """Limits `[1, N]` where there is one input, in a box; else None."""
+        if len(self.nominal) != 1 or self.perturbations[0] is None or not self.perturbations[0].is_box:
+            return None
+        hull = self.perturbations[0].hull(self.nominal[0])
+        return hull.lower.reshape(1, -1), hull.upper.reshape(1, -1)
+
     def bounded(self) -> tuple[Tensor, ...]:
         """The inputs as the core takes them."""
         return tuple(

@@ -17,9 +17,7 @@ OLD = (
 )
 NEW = "(vnnlib-version <2.0>)\n(declare-network N (declare-input X float32 [1, 2]) (declare-output Y float32 [2]))\n"
 BOX = "(assert (>= X_0 -1)) (assert (<= X_0 1)) (assert (>= X_1 0.1)) (assert (<= X_1 2e-1))\n"
-NEW_BOX = (
-    "(assert (>= X[0, 0] -1.0)) (assert (<= X[0, 0] 1.0)) (assert (>= X[0, 1] 0.1)) (assert (<= X[0, 1] 0.2))\n"
-)
+NEW_BOX = "(assert (>= X[0, 0] -1.0)) (assert (<= X[0, 0] 1.0)) (assert (>= X[0, 1] 0.1)) (assert (<= X[0, 1] 0.2))\n"
 
 
 def reaches(query: Query, x: list[Fraction], y: list[Fraction]) -> bool:

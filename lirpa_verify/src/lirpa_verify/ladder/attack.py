@@ -33,7 +33,8 @@ class Attack:
         steps: Gradient steps.
         restarts: Starting points for each violation; the first is the nominal input.
         samples: Random points from which the starting points are chosen where there are few inputs.
-        step_size: Length of the first step, relative to the radius of the set; it falls to a tenth of that.
+        step_sizes: Lengths of the first step, relative to the radius of the set, which restarts take in turn; they
+            fall to a tenth of that. Long ones leave flat regions, short ones find narrow ones.
         momentum: What remains of the direction after a step.
 
     Raises:
@@ -43,16 +44,18 @@ class Attack:
     steps: int = 40
     restarts: int = 6
     samples: int = 4096
-    step_size: float = 0.5
-    momentum: float = 0.75
+    step_sizes: tuple[float, ...] = (1.0, 0.3, 0.1)
+    momentum: float = 0.6
 
     def __post_init__(self) -> None:
-        for name in ("steps", "restarts", "samples", "step_size"):
+        for name in ("steps", "restarts", "samples"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"Attack: {name}={getattr(self, name)!r} must be positive")
+        if not self.step_sizes or not min(self.step_sizes) > 0:
+            raise OptionError(f"Attack: step_sizes={self.step_sizes!r} must be positive")
 
     def run(
-        self, task: Task, wanted: Sequence[int], clock: Clock, seed: int
+        self, task: Task, wanted: Sequence[int], clock: Clock, seed: int, first: Sequence[Tensor] = ()
     ) -> tuple[Counterexample | None, Tensor]:
         """Search for a violation.
 
@@ -61,6 +64,7 @@ class Attack:
             wanted: The violations to search for, by number.
             clock: The attack ends when the time is over.
             seed: Fixes the random points.
+            first: A point to begin with for each of the wanted violations, `[G, *S]` for each input; default: none.
 
         Returns:
             A counterexample that the original network confirms, or None; and the smallest margin that was
@@ -69,6 +73,14 @@ class Attack:
         target = _Target(task, tuple(wanted))
         generator = torch.Generator().manual_seed(seed)
         points = self._starts(target, generator)  # of each input [P, *S], P = restarts · G
+        if first:
+            begin = target.project([f.to(p.dtype) for f, p in zip(first, points, strict=True)])
+            points = tuple(torch.cat([b, p]) for b, p in zip(begin, points, strict=True))
+        rounds = points[0].shape[0] // len(target.wanted)
+        sizes = torch.tensor(self.step_sizes, dtype=points[0].dtype)[
+            torch.arange(rounds) % len(self.step_sizes)
+        ]
+        sizes = sizes.repeat_interleave(len(target.wanted))  # [P]
         smallest = target.of_owner(target.margins(points)).amin(0)
         found = target.confirm(points)
         if found is not None:
@@ -77,8 +89,7 @@ class Attack:
         for step in range(self.steps):
             if clock.expired:
                 break
-            size = self.step_size * 0.1 ** (step / self.steps)
-            points, velocity = self._step(target, points, velocity, size)
+            points, velocity = self._step(target, points, velocity, sizes * 0.1 ** (step / self.steps))
             smallest = smallest.minimum(target.of_owner(target.margins(points)).amin(0))
             found = target.confirm(points)
             if found is not None:
@@ -100,7 +111,7 @@ class Attack:
         )
 
     def _step(
-        self, target: _Target, points: tuple[Tensor, ...], velocity: tuple[Tensor, ...], size: float
+        self, target: _Target, points: tuple[Tensor, ...], velocity: tuple[Tensor, ...], size: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         variables = tuple(p.detach().requires_grad_() for p in points)
         loss = target.of_owner(target.margins(variables)).sum()
@@ -110,9 +121,10 @@ class Attack:
         for p, v, g in zip(points, velocity, gradients, strict=True):
             g = torch.zeros_like(p) if g is None else g
             length = g.flatten(1).abs().mean(1).clamp(min=torch.finfo(g.dtype).tiny)
-            v = self.momentum * v + g / length.reshape(-1, *[1] * (g.dim() - 1))
+            each = (-1, *[1] * (g.dim() - 1))
+            v = self.momentum * v + g / length.reshape(each)
             kept.append(v)
-            moved.append(p - size * target.direction(v, len(moved)))
+            moved.append(p - size.reshape(each) * target.direction(v, len(moved)))
         return target.project(moved), tuple(kept)
 
 

@@ -21,11 +21,11 @@ def standard_ladder(branching: str = AUTO) -> tuple[Step, ...]:
         BranchingError: If there is no such heuristic.
     """
     return (
-        AttackStep(Attack(steps=15, restarts=3, samples=1024)),
+        AttackStep(Attack(steps=20, restarts=3, samples=1024)),
         BoundStep("IBP", "IBP"),
         BoundStep("CROWN-IBP", "CROWN-IBP"),
         BoundStep("CROWN", "CROWN"),
-        AttackStep(Attack(steps=100, restarts=10, samples=16384), "long attack"),
+        AttackStep(Attack(steps=60, restarts=24, samples=16384), "long attack", guide="CROWN-IBP"),
         InputSplitting(input_branching("smart" if branching == AUTO else branching)),
         BoundStep("α-CROWN", "CROWN-Optimized", iterations=20, rows_at_once=1),
     )

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+import torch
+from torch import Tensor
+
 from lirpa_verify.bounding import Bounder
 from lirpa_verify.clock import Clock
 from lirpa_verify.ladder.attack import Attack
@@ -70,10 +73,18 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class AttackStep:
-    """Searches for a counterexample."""
+    """Searches for a counterexample.
+
+    Attributes:
+        attack: The attack.
+        name: What tables call it.
+        guide: A bound method whose linear bounds give points to begin with, the corners where the bounds are
+            lowest; None: none. Only for one input in a box.
+    """
 
     attack: Attack = field(default_factory=Attack)
     name: str = "attack"
+    guide: str | None = None
 
     def applies(self, progress: Progress) -> bool:
         """Always."""
@@ -81,8 +92,22 @@ class AttackStep:
 
     def run(self, progress: Progress, context: Context) -> Progress:
         """Attack the open violations."""
-        found, _ = self.attack.run(progress.task, progress.open, context.clock, context.seed)
+        first = () if self.guide is None else _corners(progress, context.bounder, self.guide)
+        found, _ = self.attack.run(progress.task, progress.open, context.clock, context.seed, first)
         return progress if found is None else progress.refuted(found)
+
+
+def _corners(progress: Progress, bounder: Bounder, method: str) -> tuple[Tensor, ...]:
+    """Where the linear bound of each open violation's first row is lowest: `[G, *S]`."""
+    task = progress.task
+    box = task.region.single_box()
+    if box is None:
+        return ()
+    first = [int(task.rows.groups[g].nonzero()[0]) for g in progress.open]
+    lower, upper = box
+    bounds = bounder.linear(lower, upper, first, method)
+    (shape,) = task.network.shapes
+    return (torch.where(bounds.A[0] > 0, lower, upper).reshape(-1, *shape),)
 
 
 @dataclass(frozen=True)

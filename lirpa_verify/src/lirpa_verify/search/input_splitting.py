@@ -12,7 +12,6 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from lirpa_core import PerturbationLpNorm
 from lirpa_verify.bounding import LinearBounds
 from lirpa_verify.branching import InputBranching, OpenBoxes, Smart, halves
 from lirpa_verify.ladder.progress import Progress
@@ -24,6 +23,12 @@ from lirpa_verify.task import Counterexample, Task, replay
 
 #: More inputs than this are not split: every halving doubles the work and changes little.
 _MOST_INPUTS: Final = 24
+
+
+#: Of the points that a batch of boxes suggests, so many are improved by so many gradient steps, and so many replayed.
+_DESCENDING: Final = 48
+_DESCENT: Final = 6
+_REPLAYS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,8 @@ class InputSplitting:
 
     def applies(self, progress: Progress) -> bool:
         """For one input tensor in a box, with few elements that move."""
-        region = progress.task.region
-        if len(region.nominal) != 1:
-            return False
-        (x,), (set_,) = region.nominal, region.perturbations
-        if not isinstance(set_, PerturbationLpNorm) or not set_.is_box:
-            return False
-        return int((set_.hull(x).width > 0).sum()) <= self.most_inputs
+        box = progress.task.region.single_box()
+        return box is not None and int((box[1] > box[0]).sum()) <= self.most_inputs
 
     def run(self, progress: Progress, context: Context) -> Progress:
         """Split until everything is decided or the time is over."""
@@ -76,6 +76,9 @@ class _Search:
         self.groups = self.task.rows.groups[self.wanted][:, self.rows]  # [G, R]
         self.bounded = 0
         self.module = self.task.module(self.task.network.dtype)
+        inside = self.task.region.to(self.task.network.dtype).single_box()
+        assert inside is not None
+        self.limits = inside  # in the network's type, [1, N] each
 
     def run(self) -> Progress:
         """Search, and say what is known afterwards."""
@@ -92,11 +95,9 @@ class _Search:
         return self._counted(self._concluded(queue), queue)
 
     def _root(self) -> Boxes:
-        region = self.task.region
-        set_ = region.perturbations[0]
-        assert set_ is not None
-        hull = set_.hull(region.nominal[0])
-        lower, upper = hull.lower.reshape(1, -1), hull.upper.reshape(1, -1)
+        box = self.task.region.single_box()
+        assert box is not None
+        lower, upper = box
         opened = torch.ones(1, len(self.wanted), dtype=torch.bool)
         width = upper - lower
         return Boxes(lower, upper, opened, torch.full((1,), -torch.inf, dtype=lower.dtype), width.argmax(1))
@@ -160,17 +161,36 @@ class _Search:
         corner = torch.where(A > 0, lower, upper)
         dtype = self.task.network.dtype
         points = torch.cat([(lower + upper) / 2, corner]).to(dtype)
+        points = self._descended(points)
         (shape,) = self.task.network.shapes
-        points = points.reshape(-1, *shape)
         with torch.no_grad():
-            values = self.task.rows.values(self.module(points))[:, self.rows]
-            margins = values.unsqueeze(1).masked_fill(~self.groups, -torch.inf).amax(2).amin(1)
-        order = margins.topk(min(2, len(margins)), largest=False).indices
+            margins = self._lowest(points)
+        order = margins.topk(min(_REPLAYS, len(margins)), largest=False).indices
         for i in order[margins[order] <= 0].tolist():
-            found = replay(self.task, (points[i],))
+            found = replay(self.task, (points[i].reshape(shape),))
             if found is not None:
                 return found
         return None
+
+    def _descended(self, points: Tensor) -> Tensor:
+        """The points `[P, N]`, and the best of them after some steps down the gradient of their margins."""
+        with torch.no_grad():
+            best = points[self._lowest(points).topk(min(_DESCENDING, len(points)), largest=False).indices]
+        found = [points, best]
+        for step in range(_DESCENT):
+            z = best.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self._lowest(z).sum(), z)
+            size = 0.05 * 0.5**step * (self.limits[1] - self.limits[0])
+            best = (best - size * gradient.sign()).clamp(*self.limits)
+            found.append(best)
+        return torch.cat(found)
+
+    def _lowest(self, points: Tensor) -> Tensor:
+        """The lowest margin of the wanted violations at points `[P, N]`: `[P]`."""
+        (shape,) = self.task.network.shapes
+        values = self.task.rows.values(self.module(points.reshape(-1, *shape)))[:, self.rows]
+        margins: Tensor = values.unsqueeze(1).masked_fill(~self.groups, -torch.inf).amax(2).amin(1)
+        return margins
 
     def _concluded(self, queue: Queue) -> Progress:
         """What the closed and the open boxes say together: where none is open, a margin is positive."""
