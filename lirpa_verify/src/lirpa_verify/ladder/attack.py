@@ -32,7 +32,8 @@ class Attack:
     Attributes:
         steps: Gradient steps.
         restarts: Starting points for each violation; the first is the nominal input.
-        samples: Random points from which the starting points are chosen where there are few inputs.
+        samples: Random points from which starting points are chosen where there are few inputs.
+        chosen: How many of them are, for each violation.
         step_sizes: Lengths of the first step, relative to the radius of the set, which restarts take in turn; they
             fall to a tenth of that. Long ones leave flat regions, short ones find narrow ones.
         momentum: What remains of the direction after a step.
@@ -44,11 +45,12 @@ class Attack:
     steps: int = 40
     restarts: int = 6
     samples: int = 4096
-    step_sizes: tuple[float, ...] = (1.0, 0.3, 0.1)
+    chosen: int = 32
+    step_sizes: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03)
     momentum: float = 0.6
 
     def __post_init__(self) -> None:
-        for name in ("steps", "restarts", "samples"):
+        for name in ("steps", "restarts", "samples", "chosen"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"Attack: {name}={getattr(self, name)!r} must be positive")
         if not self.step_sizes or not min(self.step_sizes) > 0:
@@ -81,7 +83,7 @@ class Attack:
             torch.arange(rounds) % len(self.step_sizes)
         ]
         sizes = sizes.repeat_interleave(len(target.wanted))  # [P]
-        smallest = target.of_owner(target.margins(points)).amin(0)
+        smallest = target.of_owner(target.values(points)).amin(0)
         found = target.confirm(points)
         if found is not None:
             return found, smallest
@@ -90,19 +92,20 @@ class Attack:
             if clock.expired:
                 break
             points, velocity = self._step(target, points, velocity, sizes * 0.1 ** (step / self.steps))
-            smallest = smallest.minimum(target.of_owner(target.margins(points)).amin(0))
+            smallest = smallest.minimum(target.of_owner(target.values(points)).amin(0))
             found = target.confirm(points)
             if found is not None:
                 break
         return found, smallest
 
     def _starts(self, target: _Target, generator: torch.Generator) -> tuple[Tensor, ...]:
-        groups, wanted = len(target.wanted), self.restarts
+        groups = len(target.wanted)
         few = sum(x.numel() for x in target.region.nominal) <= _FEW_INPUTS
-        count = max(self.samples, wanted) if few else wanted * groups
+        wanted = min(self.chosen, self.samples) if few else self.restarts
+        count = self.samples if few else wanted * groups
         drawn = target.draw(count, generator)
         if few:
-            order = target.margins(drawn).topk(wanted, 0, largest=False).indices  # [restarts, G]
+            order = target.values(drawn).topk(wanted, 0, largest=False).indices  # [restarts, G]
             drawn = tuple(d[order.reshape(-1)] for d in drawn)
         nominal = target.region.nominal
         return tuple(
@@ -146,6 +149,11 @@ class _Target:
         rows = self.task.rows
         return rows.margins(rows.values(self._module(*points)))[:, list(self.wanted)]
 
+    def values(self, points: Sequence[Tensor]) -> Tensor:
+        """The margins without gradients."""
+        with torch.no_grad():
+            return self.margins(points)
+
     def of_owner(self, margins: Tensor) -> Tensor:
         """From `[P, G]` to `[P / G, G]`: of each point that violation which it is to reach."""
         groups = len(self.wanted)
@@ -176,8 +184,7 @@ class _Target:
 
     def confirm(self, points: Sequence[Tensor]) -> Counterexample | None:
         """Replay the points that seem to reach a violation."""
-        with torch.no_grad():
-            margins = self.margins(points).amin(1)
+        margins = self.values(points).amin(1)
         order = margins.argsort()[:_REPLAYS]
         for i in order[margins[order] <= 0].tolist():
             found = replay(self.task, tuple(p[i] for p in points))

@@ -25,7 +25,9 @@ def standard_ladder(branching: str = AUTO) -> tuple[Step, ...]:
         BoundStep("IBP", "IBP"),
         BoundStep("CROWN-IBP", "CROWN-IBP"),
         BoundStep("CROWN", "CROWN"),
-        AttackStep(Attack(steps=60, restarts=24, samples=16384), "long attack", guide="CROWN-IBP"),
+        AttackStep(
+            Attack(steps=60, restarts=24, samples=200_000, chosen=1000), "long attack", guide="CROWN-IBP"
+        ),
         InputSplitting(input_branching("smart" if branching == AUTO else branching)),
         BoundStep("α-CROWN", "CROWN-Optimized", iterations=20, rows_at_once=1),
     )
