@@ -5,7 +5,7 @@ from __future__ import annotations
 from lirpa_verify.branching import input_branching
 from lirpa_verify.ladder.attack import Attack
 from lirpa_verify.ladder.steps import AttackStep, BoundStep, Step
-from lirpa_verify.search import InputSplitting
+from lirpa_verify.search import InputSplitting, NeuronSplitting
 
 #: What stands for the heuristic that fits the network.
 AUTO = "auto"
@@ -29,5 +29,6 @@ def standard_ladder(branching: str = AUTO) -> tuple[Step, ...]:
             Attack(steps=60, restarts=24, samples=200_000, chosen=1000), "long attack", guide="CROWN-IBP"
         ),
         InputSplitting(input_branching("smart" if branching == AUTO else branching)),
-        BoundStep("α-CROWN", "CROWN-Optimized", iterations=20, rows_at_once=1),
+        BoundStep("α-CROWN", "CROWN-Optimized", iterations=20),
+        NeuronSplitting(),
     )
