@@ -42,13 +42,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--results", type=_FILE, help="Where their results go; a run that was cut off goes on from there."
 )
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Instances at once.")
-@click.option("--counterexample", type=_FILE, help="Where a counterexample goes; default: beside nothing, "
-              "in PROPERTY's name with .counterexample in this folder.")  # fmt: skip
+@click.option(
+    "--counterexample", type=_FILE, help="Where it goes; default: PROPERTY's name with .counterexample."
+)
 @click.option("--branching", default="auto", show_default=True, help="Branching heuristic, by name.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Fixes everything that is random.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of PyTorch; default: its own choice.")
 @click.option("--explain", is_flag=True, help="Show what each step did, and which one decided.")
 @click.option("--plot", type=_FILE, help="Draw the worst bound against time into this file.")
+@click.option(
+    "--report", type=_FILE, help="With --instances: a page with a table and a cactus plot, .html or .md."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.pass_context
 def command(
@@ -65,6 +69,7 @@ def command(
     threads: int | None,
     explain: bool,
     plot: Path | None,
+    report: Path | None,
     as_json: bool,
 ) -> None:
     """Prove or refute that NETWORK (an ONNX file) never does what PROPERTY (a VNN-LIB file) describes.
@@ -80,7 +85,7 @@ def command(
         if instances is not None:
             if network is not None or results is None:
                 raise click.UsageError("--instances needs --results, and takes no NETWORK or PROPERTY.")
-            _many(ctx, instances, results, timeout, jobs, seed, branching, explain, as_json)
+            _many(ctx, instances, results, report, timeout, jobs, seed, branching, explain, as_json)
             return
         if network is None or query is None:
             raise click.UsageError("give NETWORK and PROPERTY, or --instances with --results.")
@@ -132,6 +137,7 @@ def _many(
     ctx: click.Context,
     path: Path,
     results: Path,
+    report: Path | None,
     timeout: float,
     jobs: int,
     seed: int,
@@ -166,6 +172,10 @@ def _many(
     rows = by_family(file.outcomes, listed)
     if not as_json:
         _print_table(rows)
+    if report is not None:
+        from lirpa_verify.instances.report import write_report
+
+        write_report(report, file.outcomes, listed)
     ctx.exit(ERROR if any(o.answer.startswith("error") for o in file.outcomes) else 0)
 
 
