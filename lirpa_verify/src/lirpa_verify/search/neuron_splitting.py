@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -25,6 +26,10 @@ from lirpa_verify.search.subproblems import Subproblems
 from lirpa_verify.task import Counterexample
 
 
+#: Neurons of all subproblems of a batch together, unless that makes a very small or a very large batch.
+_NEURONS_AT_ONCE: Final = 2**17
+
+
 @dataclass(frozen=True)
 class NeuronSplitting:
     """Splits neurons until bounds decide every part.
@@ -32,7 +37,7 @@ class NeuronSplitting:
     Attributes:
         branching: Which neuron of a subproblem is split.
         iterations: Steps of the slopes' optimiser for each batch.
-        batch: Subproblems that are bounded at once.
+        batch: Subproblems that are bounded at once; None: more for small networks than for large ones.
         memory_budget: Bytes that open subproblems may take before the search goes deep instead of wide.
         attack: The attack that starts where a batch's linear bounds are lowest.
         name: What tables call it.
@@ -40,7 +45,7 @@ class NeuronSplitting:
 
     branching: NeuronBranching = field(default_factory=Gain)
     iterations: int = 10
-    batch: int = 64
+    batch: int | None = None
     memory_budget: int = 2**30
     attack: Attack = field(default_factory=lambda: Attack(steps=20, restarts=1))
     name: str = "neuron splitting"
@@ -77,6 +82,7 @@ class _Search:
         self.task = progress.task
         self.wanted = progress.open
         self.rows = [self.task.rows.groups[g].nonzero().flatten() for g in self.wanted]
+        self.batch = settings.batch or min(512, max(64, _NEURONS_AT_ONCE // neurons.lower.shape[1]))
         self.bounded = 0
         self.stuck: list[Subproblems] = []  # open, with no neuron left to split
 
@@ -94,7 +100,7 @@ class _Search:
 
     def _pop(self, still: Subproblems) -> tuple[Subproblems, Subproblems]:
         """The subproblems to split next: those with the worst bounds, or where memory is short the best."""
-        count = min(len(still), max(1, self.settings.batch // 2))
+        count = min(len(still), max(1, self.batch // 2))
         deep = len(still) * (24 * still.neuron.shape[1] + 40) > self.settings.memory_budget
         taken = still.worst.topk(count, largest=deep).indices.sort().values
         kept = torch.ones(len(still), dtype=torch.bool)
