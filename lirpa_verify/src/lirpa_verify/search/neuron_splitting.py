@@ -25,7 +25,6 @@ from lirpa_verify.search.neurons import Neurons
 from lirpa_verify.search.subproblems import Subproblems
 from lirpa_verify.task import Counterexample
 
-
 #: Neurons of all subproblems of a batch together, unless that makes a very small or a very large batch.
 _NEURONS_AT_ONCE: Final = 2**17
 
