@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows
+from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows, base
 from lirpa_core.linear.finite import all_finite
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relax import eager
 from lirpa_testing import method_names
 
 torch_double = {"dtype": torch.float64}
@@ -101,3 +102,52 @@ def test_all_finite():
         assert not all_finite(torch.tensor([1.0, bad]))
     assert not all_finite(torch.tensor([float("inf"), float("-inf")]))
     assert all_finite(torch.zeros(0))
+
+
+@pytest.mark.parametrize("recording", [True, False])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("present", [(True, True), (True, False), (False, True), (False, False)])
+def test_mirrored_rows_are_relaxed_as_both_halves(maps, batch, recording, present, monkeypatch):
+    monkeypatch.setattr(eager, "PIECE", 30)
+    slopes = tuple(torch.randn(batch, 4, 3, **torch_double) for _ in range(2))
+    biases = tuple(torch.randn(batch, 4, 3, **torch_double) if there else None for there in present)
+    for A in maps:
+        both = torch.cat([A.to_dense(), -A.to_dense()])
+        wanted = torch.where(both > 0, both * slopes[0], both * slopes[1])
+        sums = sum(
+            (torch.zeros_like(half) if side is None else half * side).flatten(2).sum(2)
+            for half, side in zip((both.clamp(min=0), both.clamp(max=0)), biases, strict=True)
+        )
+        with torch.set_grad_enabled(recording):
+            for found, bias in (
+                A.relax_mirrored(slopes, biases),
+                A.with_negated().relax_affine(slopes, biases),
+            ):
+                torch.testing.assert_close(found.to_dense(), wanted)
+                if bias is None:
+                    assert biases == (None, None)
+                else:
+                    torch.testing.assert_close(bias, sums.expand_as(bias))
+
+
+@pytest.mark.parametrize("recording", [True, False])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_sums_in_pieces(maps, batch, recording, monkeypatch):
+    monkeypatch.setattr(eager, "PIECE", 30)
+    monkeypatch.setattr(base, "_LARGE", 1)
+    middle, radius = torch.randn(batch, 4, 3, **torch_double), torch.rand(batch, 4, 3, **torch_double)
+    for A in maps:
+        dense = A.to_dense()
+        with torch.set_grad_enabled(recording):
+            found = A.midpoint_radius(middle, radius)
+        wanted = (dense * middle).flatten(2).sum(2), (dense.abs() * radius).flatten(2).sum(2)
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one.expand_as(other), other)
+
+
+def test_rows_of_each_example_are_picked(maps):
+    index = torch.tensor([[4, 0, 2], [1, 1, 3]])
+    for A in maps:
+        dense = A.to_dense().expand(-1, 3, -1, -1)
+        expected = torch.stack([dense[index[:, b], b] for b in range(3)], 1)
+        assert torch.equal(A.pick(index).to_dense(), expected)

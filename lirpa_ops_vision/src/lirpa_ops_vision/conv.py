@@ -13,10 +13,12 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.relax.eager import unobserved
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
 from lirpa_ops_vision.image_operators import as_images, spatial
+from lirpa_ops_vision.transposed import pays, spread_in_phases
 
 aten = torch.ops.aten
 
@@ -110,16 +112,18 @@ class ConvGeometry:
         To few channels, as those of an input image, a matrix product whose columns are then added up takes
         about half the time on a CPU.
         """
+        size = tuple(
+            (n - 1) * s + d * (k - 1) + 1 - 2 * p + e
+            for n, s, d, k, p, e in zip(
+                A.shape[2:], self.stride, self.dilation, weight.shape[2:], padding, extra, strict=True
+            )
+        )
+        if unobserved(A) and pays(A, self.dilation, self.groups):
+            return spread_in_phases(A, weight, self.stride, padding, size)
         if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and A.device.type == "cpu":
             columns = weight.flatten(1).T @ A.flatten(2)  # [N, C·kh·kw, P]
-            size = tuple(
-                (n - 1) * s + d * (k - 1) + 1 - 2 * p + e
-                for n, s, d, k, p, e in zip(
-                    A.shape[2:], self.stride, self.dilation, weight.shape[2:], padding, extra, strict=True
-                )
-            )
             return torch.nn.functional.fold(
-                columns, tuple(size), weight.shape[2:], self.dilation, tuple(padding), self.stride
+                columns, size, weight.shape[2:], self.dilation, tuple(padding), self.stride
             )
         out: Tensor = aten.convolution.default(
             A, weight, None, self.stride, padding, self.dilation, True, extra, self.groups

@@ -44,7 +44,7 @@ def backpropagate(op: LinearOp, A: Coefficients, kernels: Kernels) -> Coefficien
 
 
 def backpropagate_relaxation(
-    relaxation: Relaxation, A: Coefficients, kernels: Kernels
+    relaxation: Relaxation, A: Coefficients, kernels: Kernels, *, mirrored: bool = False
 ) -> tuple[list[Coefficients | None], Tensor | None]:
     """Coefficients through a relaxation, for lower bounds: `A⁺` takes its lower side, `A⁻` its upper.
 
@@ -52,6 +52,7 @@ def backpropagate_relaxation(
         relaxation: Affine functions below and above an operator.
         A: Coefficients over the operator's output, `[R, B, *S]`.
         kernels: Where kernels are found.
+        mirrored: Whether the rows stand for `[A; −A]`, of which the result is then.
 
     Returns:
         Coefficients by operand, and the bias `[R, B]`, None for zero.
@@ -60,10 +61,14 @@ def backpropagate_relaxation(
     if len(lower.terms) == 1:
         low, up = lower.terms[0], upper.terms[0]
         if isinstance(low, Diagonal) and isinstance(up, Diagonal) and low is not up:
-            relaxed, bias = A.relax_affine((low.slope, up.slope), (lower.bias, upper.bias))
+            relax = A.relax_mirrored if mirrored else A.relax_affine
+            relaxed, bias = relax((low.slope, up.slope), (lower.bias, upper.bias))
+            if mirrored and (lower.infinite is not None or upper.infinite is not None):
+                A = A.with_negated()
             if lower.infinite is not None or upper.infinite is not None:
                 bias = plus(bias, split_dot_infinite(A, lower.infinite, upper.infinite))
             return [relaxed.sum_to(low.shape)], bias
+    A = A.with_negated() if mirrored else A
     bias = None if lower.bias is None and upper.bias is None else A.split_dot(lower.bias, upper.bias)
     if lower.infinite is not None or upper.infinite is not None:
         bias = plus(bias, split_dot_infinite(A, lower.infinite, upper.infinite))

@@ -14,6 +14,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.methods.traversal import AffineBounds
 from lirpa_core.problem.problem import Problem
+from lirpa_core.problem.relaxations import Relaxations
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +24,13 @@ class IntermediateBounds:
     Attributes:
         intervals: By node name, `[B, *S]`.
         affine: Affine bounds of the wanted nodes, where the method carries such forward.
+        relaxations: Relaxations on these very intervals, where the method has made some while no gradients were
+            recorded.
     """
 
     intervals: Mapping[str, Interval]
     affine: Mapping[str, AffineBounds] = field(default_factory=dict)
+    relaxations: Relaxations | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import torch
+
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
@@ -17,6 +19,8 @@ from lirpa_core.methods.rows import (
     tightened_intervals,
     tighter,
 )
+from lirpa_core.methods.screening import Screening
+from lirpa_core.methods.together import Together
 from lirpa_core.methods.traversal import intervals
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
@@ -28,7 +32,8 @@ class CROWN(Method):
 
     Every node first gets the interval that follows from its operands. Before a nonlinear operator is relaxed, the
     elements of its operands that the rule calls unstable (a ReLU that may be active or not, say) are bounded by a
-    backward pass with just their rows, each example its own.
+    backward pass with just their rows, each example its own. While no gradients are recorded, parallel lines decide
+    some of them first (see `methods.screening`).
 
     Attributes:
         relax: How a node is relaxed; default: as its rule chooses. A method with lines of its own replaces it.
@@ -53,8 +58,10 @@ class CROWN(Method):
         def bound(name: str, rows: SelectedRows) -> RowBounds:
             return bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
 
-        refine = tightened_intervals(problem, given, relaxations, bound, found)
-        return IntermediateBounds(intervals(problem, given, refine, found))
+        screen = None if torch.is_grad_enabled() else Screening(problem, found, memory_budget)
+        refine = tightened_intervals(problem, given, relaxations, bound, found, screen)
+        intervals(problem, given, refine, found)
+        return IntermediateBounds(found, relaxations=None if torch.is_grad_enabled() else relaxations)
 
     def bound_rows(
         self,
@@ -68,7 +75,7 @@ class CROWN(Method):
         linear_bounds: bool = False,
         memory_budget: int | None = None,
     ) -> RowBounds:
-        relaxations = Relaxations(problem, inner.intervals, self.relax)
+        relaxations = self._relaxations(problem, node, inner)
         chosen = every_element(problem, node) if rows is None else rows
         if linear_bounds:
             found = linear_row_bounds(problem, node, chosen, relaxations, lower=lower, upper=upper)
@@ -77,6 +84,19 @@ class CROWN(Method):
                 problem, node, chosen, relaxations, lower=lower, upper=upper, memory_budget=memory_budget
             )
         return tighter(found, interval_of_rows(problem, node, inner, rows))
+
+    def _relaxations(self, problem: Problem, node: str, inner: IntermediateBounds) -> Relaxations:
+        known = inner.relaxations
+        if (
+            not torch.is_grad_enabled()
+            and known is not None
+            and known.problem is problem
+            and known.relax is self.relax
+        ):
+            return known
+        if self.relax is not by_rule:
+            return Relaxations(problem, inner.intervals, self.relax)
+        return Relaxations(problem, inner.intervals, Together(inner.intervals, problem.ancestors(node)))
 
 
 def interval_of_rows(

@@ -19,6 +19,8 @@ from lirpa_core.methods.traversal import Refine, backward
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 
+#: Pulling one of so few rows back, to see how large they are, takes longer than what it is good for.
+_FEW = 32
 #: Live copies of the largest coefficient tensor during a backward step: the old one, the new one,
 #: a mask and a product.
 _COPIES = 4
@@ -65,7 +67,7 @@ def chunks_of_rows(
     """
     budget = default_budget(problem.device) if memory_budget is None else memory_budget
     row = bytes_of_a_row(problem)
-    if rows.rows * row > budget and memory_budget is None:
+    if rows.rows * row > budget and memory_budget is None and rows.rows > _FEW:
         row = max(1, numbers(rows.take(0, 1)) * problem.dtype.itemsize * _COPIES)
     size = max(1, budget // row)
     if rows.rows <= size:
@@ -142,6 +144,8 @@ def _joined(parts: list[Tensor]) -> Tensor | None:
 
 #: `(node, rows) -> their bounds`, for `tightened_intervals`.
 BoundSelected = Callable[[str, SelectedRows], RowBounds]
+#: `(node, elements, interval) -> (interval, elements)`: cheap bounds that may leave fewer elements to be bounded.
+Screen = Callable[[str, Tensor, Interval], tuple[Interval, Tensor]]
 
 
 def tightened(
@@ -151,6 +155,7 @@ def tightened(
     interval: Interval,
     done: dict[str, Tensor | None],
     bound: BoundSelected,
+    screen: Screen | None = None,
 ) -> Interval | None:
     """Bound the marked elements of one node by backward passes; None if there is nothing to do.
 
@@ -161,6 +166,7 @@ def tightened(
         interval: What is known so far.
         done: What has been bounded before, by node; None: everything. Updated.
         bound: Bounds selected elements.
+        screen: Decides elements cheaply.
     """
     if mask is None or (name in done and done[name] is None):
         return None
@@ -170,18 +176,20 @@ def tightened(
         done[name] = None
     else:
         before = done.get(name)
+        if screen is not None:
+            interval, mask = screen(name, mask, interval)
         todo = mask if before is None else mask & ~before
         done[name] = mask if before is None else mask | before
-        index = _marked_rows(flatten(todo, 1))
+        index = marked_rows(flatten(todo, 1))
         if index is None:
-            return None
+            return None if screen is None else interval
         rows = SelectedRows.select(index, shape, dtype=problem.dtype_of(name))
     found = bound(name, rows)
     assert found.lower is not None and found.upper is not None
     return interval.intersect(_scatter(interval, rows.index, found.lower, found.upper))
 
 
-def _marked_rows(mask: Tensor) -> Tensor | None:
+def marked_rows(mask: Tensor) -> Tensor | None:
     """Positions of the marked elements of each example, `[R, B]`, padded with unmarked ones.
 
     `R` is the largest count of any example; the one place where a method waits for the device.
@@ -211,6 +219,7 @@ def tightened_intervals(
     relaxations: Relaxations,
     bound: BoundSelected,
     found: dict[str, Interval],
+    screen: Screen | None = None,
 ) -> Refine:
     """What to refine before each operator: those elements of its operands that its rule calls unstable.
 
@@ -220,6 +229,7 @@ def tightened_intervals(
         relaxations: Relaxations that have to be forgotten where an interval becomes tighter.
         bound: Bounds selected elements of a node.
         found: The intervals so far, which `relaxations` reads.
+        screen: Leaves fewer elements unstable before they are bounded.
     """
     done: dict[str, Tensor | None] = {}
     facts = problem.facts
@@ -232,7 +242,7 @@ def tightened_intervals(
             if known or not needs[slot]:
                 continue
             masks = problem.rules[name].unstable_inputs(call, relaxations.operand_intervals(name))
-            better = tightened(problem, operand, masks[slot], found[operand], done, bound)
+            better = tightened(problem, operand, masks[slot], found[operand], done, bound, screen)
             if better is not None:
                 found[operand] = better
                 relaxations.forget(facts.users[operand])

@@ -317,8 +317,8 @@ def backward(
             if affine.infinite is not None:
                 bias = plus(bias, split_dot_infinite(A, affine.infinite, affine.infinite))
         else:
-            A, mirrored = (A.with_negated(), False) if mirrored else waiting
-            moved, bias = backpropagate_relaxation(relaxation, A, kernels)
+            moved, bias = backpropagate_relaxation(relaxation, A, kernels, mirrored=mirrored)
+            mirrored = False
         if bias is not None:
             _accumulate(sums, mirrored, bias)
         for operand, B in zip(calls[name].operands, moved, strict=True):

@@ -50,6 +50,7 @@ class Rule(ABC):
         modes: The subset of `MODES` that the rule supports.
         selects: Whether every output element is one input element (or a constant), and none is used twice.
             Elements that varied independently of each other before such an operator still do so behind it.
+        relaxes_together: Whether `relax_all` of many calls takes less time than one after the other.
         rounds: Whether rounding to a type is what the operator does, rather than an error of its evaluation.
         additive: Names of the arguments that are added to something; None: whichever are constant may be.
     """
@@ -57,6 +58,7 @@ class Rule(ABC):
     family: str = "general"
     modes: tuple[str, ...] = MODES
     selects: bool = False
+    relaxes_together: bool = False
     rounds: bool = False
     additive: tuple[str, ...] | None = None
 
@@ -107,6 +109,19 @@ class Rule(ABC):
     @abstractmethod
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """Affine bounds of the output on the box; `inputs[i]` is None where not needed."""
+
+    def relax_all(
+        self, calls: Sequence[Call], inputs: Sequence[tuple[Interval | None, ...]]
+    ) -> list[Relaxation]:
+        """`relax` of several calls of the same rule."""
+        return [self.relax(call, given) for call, given in zip(calls, inputs, strict=True)]
+
+    def parallel(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation | None:
+        """Affine bounds whose linear parts are the same object, for passes in which one set of rows gives both bounds.
+
+        None, the default, where the rule has no such bounds that are worth their width.
+        """
+        return None
 
     def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
         """The slopes (α) that an optimizer may move, at the values that `relax` chooses.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -27,6 +27,7 @@ class General(Rule):
             that are not single points.
         precision: How accurately the two compute; default: as if every output were a sum over all elements.
         refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
+        affine_all: `affine` of several calls at once, where that takes less time than one after the other.
     """
 
     over: tuple[str, ...]
@@ -35,6 +36,12 @@ class General(Rule):
     unstable_where: Callable[[Call, tuple[Interval, ...]], tuple[Tensor | None, ...]] | None = None
     refuse: Callable[[Call], str | None] | None = None
     precision: Callable[[Call], Accuracy] | None = None
+    affine_all: Callable[[Sequence[Call], Sequence[tuple[Interval, ...]]], list[Relaxation]] | None = None
+
+    @property
+    def relaxes_together(self) -> bool:  # type: ignore[override]
+        """See `Rule`."""
+        return self.affine_all is not None
 
     def check(self, call: Call) -> None:
         """See `Rule.check`."""
@@ -58,6 +65,14 @@ class General(Rule):
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """See `Rule.relax`."""
         return self.affine(call, _known(inputs))
+
+    def relax_all(
+        self, calls: Sequence[Call], inputs: Sequence[tuple[Interval | None, ...]]
+    ) -> list[Relaxation]:
+        """See `Rule.relax_all`."""
+        if self.affine_all is None:
+            return super().relax_all(calls, inputs)
+        return self.affine_all(calls, [_known(given) for given in inputs])
 
 
 def _known(inputs: tuple[Interval | None, ...]) -> tuple[Interval, ...]:

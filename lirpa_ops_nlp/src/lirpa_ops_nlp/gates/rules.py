@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,9 +48,22 @@ class Gate:
 
     def relax(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
         """See `column_generation.both_planes`."""
-        box = box_of(call, inputs)
-        below, above = both_planes(self.surface, box, self.hints(stacked_with_mirror(box)))
-        return Relaxation(_affine(call, below, box), _affine(call, above, box))
+        return self.relax_all([call], [inputs])[0]
+
+    def relax_all(self, calls: Sequence[Call], inputs: Sequence[tuple[Interval, ...]]) -> list[Relaxation]:
+        """`relax` of several calls, the elements of all side by side."""
+        boxes = [box_of(call, given) for call, given in zip(calls, inputs, strict=True)]
+        batch = max([box.lx.shape[0] for box in boxes])
+        flat = [[end.expand(batch, *end.shape[1:]).reshape(batch, -1) for end in box] for box in boxes]
+        whole = Box(*(ends[0] if len(ends) == 1 else torch.cat(ends, 1) for ends in zip(*flat, strict=True)))
+        planes = both_planes(self.surface, whole, self.hints(stacked_with_mirror(whole)))
+        sizes = [ends[0].shape[1] for ends in flat]
+        sides = [[part.split(sizes, 1) for part in plane] for plane in planes]
+        found = []
+        for i, (call, box) in enumerate(zip(calls, boxes, strict=True)):
+            below, above = (Planes(*(part[i].reshape(batch, *call.shape) for part in side)) for side in sides)
+            found.append(Relaxation(_affine(call, below, box), _affine(call, above, box)))
+        return found
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
         """Elements of which either operand moves."""
@@ -149,5 +162,8 @@ def register(registry: OperatorRegistry) -> None:
         (gelu_mul, GELU_MUL),
         (gelu_tanh_mul, GELU_TANH_MUL),
     ):
-        registry.register(op, General(("self", "other"), gate.interval, gate.relax, gate.unstable_inputs))
+        rule = General(
+            ("self", "other"), gate.interval, gate.relax, gate.unstable_inputs, affine_all=gate.relax_all
+        )
+        registry.register(op, rule)
     registry.fuse(aten.mul.Tensor, gated_product)

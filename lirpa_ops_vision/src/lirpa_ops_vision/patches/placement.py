@@ -87,7 +87,7 @@ class Placement:
             image: `[B, C, H, W]`.
 
         Returns:
-            `[B, P, C, kh, kw]` with `P` anchors in all; zero outside the image.
+            `[Ha, Wa, B, C, kh, kw]` for anchors `[Ha, Wa]`, a view; zero outside the image.
         """
         left, right, top, bottom = self.overhang
         padded = torch.constant_pad_nd(image, (left, right, top, bottom)) if not self.inside else image
@@ -95,16 +95,17 @@ class Placement:
         cut = padded[..., first[0] :, first[1] :]
         unfolded = cut.unfold(2, self.kernel[0], self.stride[0]).unfold(3, self.kernel[1], self.stride[1])
         unfolded = unfolded[:, :, : self.space[0], : self.space[1]]  # [B, C, Ha, Wa, kh, kw]
-        return unfolded.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
+        return unfolded.permute(2, 3, 0, 1, 4, 5)
 
     def pick(self, windows: Tensor, start: int, stop: int) -> Tensor:
-        """The windows of rows `start` to `stop`: `[B, P, ..]` to `[R, B, ..]`."""
+        """The windows of rows `start` to `stop`: `[Ha, Wa, B, ..]` to `[R, B, ..]`."""
         anchor = self.anchor[start:stop]
+        down, right = anchor // self.space[1], anchor % self.space[1]
         if anchor.shape[1] == 1:
-            return windows[:, anchor[:, 0]].transpose(0, 1)
-        if windows.shape[0] == 1:
-            return windows[0, anchor]
-        return windows[torch.arange(windows.shape[0], device=anchor.device), anchor]
+            return windows[down[:, 0], right[:, 0]]
+        if windows.shape[2] == 1:
+            return windows[:, :, 0][down, right]
+        return windows[down, right, torch.arange(windows.shape[2], device=anchor.device)]
 
     def pixels(self) -> tuple[Tensor, Tensor]:
         """Flattened position of every element of the windows, and whether it lies in the image.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,12 +11,13 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.coefficients import Coefficients, OptionalSides, SelectedRows, Sides
+from lirpa_core.linear.coefficients.base import picked
 from lirpa_core.linear.norms import scaled_norm
-from lirpa_core.linear.relax.eager import relax_halves
+from lirpa_core.linear.relax.eager import relax_halves, relax_into, unobserved
 from lirpa_ops_vision.patches.placement import Placement
 
 #: Elements of the windows that one step works on, so that temporaries stay small and in the cache.
-_CHUNK = 2**20
+_CHUNK = 2**17
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,22 +112,26 @@ class PatchesCoefficients(Coefficients):
         Returns:
             A tensor `[R, B, ..]` for each of them.
         """
+        blocks = self._blocks(self.values)
+        parts = []
+        for start, stop, windows in self._steps(images):
+            parts.append(function(blocks[:, start:stop], *windows))
+        return [
+            (pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)).flatten(0, 1)
+            for pieces in zip(*parts, strict=True)
+        ]
+
+    def _steps(self, images: list[Tensor]) -> Iterator[tuple[int, int, list[Tensor]]]:
+        """First and last row of each step, and the images' windows of these rows, `[r, B, C, kh, kw]`."""
         windows = [self.place.windows(image) for image in images]
         wide = max(self.batch, *(image.shape[0] for image in images))
         size = self.repeat * wide * math.prod(self.values.shape[2:])
         if self.place.rows >= math.prod(self.place.space):  # each is read about once or more
             windows = [w.contiguous() for w in windows]
         step = max(1, _CHUNK // max(1, size))
-        blocks = self._blocks(self.values)
-        parts = []
         for start in range(0, self.place.rows, step):
             stop = min(start + step, self.place.rows)
-            picked = [self.place.pick(w, start, stop) for w in windows]
-            parts.append(function(blocks[:, start:stop], *picked))
-        return [
-            (pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)).flatten(0, 1)
-            for pieces in zip(*parts, strict=True)
-        ]
+            yield start, stop, [self.place.pick(w, start, stop) for w in windows]
 
     def dot(self, value: Tensor) -> Tensor:
         image = self._images(value)
@@ -145,7 +150,14 @@ class PatchesCoefficients(Coefficients):
         images = [self._images(low + up), self._images(up - low)]
         return self._each(images, lambda a, center, radius: (_sum(a, center) - _sum(a.abs(), radius),))[0]
 
+    def midpoint_radius(self, midpoint: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        images = [self._images(midpoint), self._images(radius)]
+        center, spread = self._each(images, lambda a, c, r: (_sum(a, c), _sum(a.abs(), r)))
+        return center, spread
+
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
+        if weight is not None and q == 1:
+            return self._each([self._images(weight.abs())], lambda a, window: (_sum(a.abs(), window),))[0]
         if weight is not None:
             return self.scale(weight).dual_norm(q)
         flat = self.cleaned().values.flatten(2)
@@ -163,7 +175,40 @@ class PatchesCoefficients(Coefficients):
             return self.with_values(self.values * image[..., :1, :1], clean=self.clean)
         return self.with_values(self._each([image], lambda a, f: (a * f,))[0], clean=True)
 
+    def relax_mirrored(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
+        return self._in_place(slopes, biases, True) or super().relax_mirrored(slopes, biases)
+
+    def _in_place(
+        self, slopes: Sides, biases: OptionalSides, mirrored: bool
+    ) -> tuple[Coefficients, Tensor | None] | None:
+        """The relaxation pass of `A` or `[A; −A]`, written where it belongs; None where somebody looks on."""
+        given = [side for side in (*slopes, *biases) if side is not None]
+        if any([side.dtype != self.values.dtype for side in given]) or not unobserved(self.values):
+            return None
+        images = [self._images(side) for side in given]
+        blocks = self._blocks(self.values)
+        batch = max(self.batch, *[image.shape[0] for image in images])
+        times, repeat, rows = 1 + mirrored, self.repeat, self.place.rows
+        out = blocks.new_empty(times, repeat, rows, batch, *blocks.shape[3:])
+        bias = None if biases == (None, None) else blocks.new_zeros(times, repeat, rows, batch)
+        for start, stop, (lower, upper, *offsets) in self._steps(images):
+            negated = (-lower, -upper) if mirrored else (lower, upper)
+            halves = relax_into(
+                blocks[:, start:stop], (lower, upper), negated, out[:, :, start:stop].unbind()
+            )
+            for half, other, side in zip(halves, halves[::-1], biases, strict=True):
+                if side is not None and bias is not None:
+                    offset = offsets[0] if side is biases[0] else offsets[-1]
+                    bias[0, :, start:stop] += _sum(half, offset)
+                    if mirrored:
+                        bias[1, :, start:stop] -= _sum(other, offset)
+        sums = None if bias is None else bias.reshape(-1, batch)
+        return self.with_values(out.reshape(-1, *out.shape[3:]), clean=True), sums
+
     def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
+        found = self._in_place(slopes, biases, False)
+        if found is not None:
+            return found
         present = [side is not None for side in biases]
         images = [self._images(side) for side in (*slopes, *biases) if side is not None]
 
@@ -194,6 +239,11 @@ class PatchesCoefficients(Coefficients):
     def take(self, start: int, stop: int) -> Coefficients:
         place = self.place.repeated(self.repeat).take(start, stop)
         return replace(self, values=self.values[start:stop], place=place)
+
+    def pick(self, index: Tensor) -> Coefficients:
+        place = self.place.repeated(self.repeat)
+        anchor = place.anchor.expand(-1, index.shape[1]).gather(0, index)
+        return replace(self, values=picked(self.values, index), place=replace(place, anchor=anchor))
 
     def squeeze(self, dim: int) -> Coefficients:
         if dim >= len(self.size) - 3:

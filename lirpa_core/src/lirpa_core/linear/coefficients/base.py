@@ -12,7 +12,10 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.relax.eager import unobserved, weighted_sums
 
+#: From so many coefficients of an example on, sums over them are taken example by example.
+_LARGE = 2**14
 #: What belongs to the lower and to the upper side.
 Sides: TypeAlias = tuple[Tensor, Tensor]
 OptionalSides: TypeAlias = tuple[Tensor | None, Tensor | None]
@@ -75,6 +78,10 @@ class Coefficients(ABC):
         """
         return self.dense().split_dot(lower, upper)
 
+    def midpoint_radius(self, midpoint: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """`Σ A·midpoint` and `Σ |A|·radius`, `[R, B]` each, for a box `[B, *S]` (`radius` not negative)."""
+        return self.dot(midpoint), self.dual_norm(1, radius)
+
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
         """`‖weight · A‖_q` over `S`: `[R, B]`; `weight` broadcasts against `[B, *S]`."""
         return self.dense().dual_norm(q, weight)
@@ -99,6 +106,10 @@ class Coefficients(ABC):
         """
         return self.dense().relax_affine(slopes, biases)
 
+    def relax_mirrored(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
+        """`relax_affine` of the rows `[A; −A]`."""
+        return self.with_negated().relax_affine(slopes, biases)
+
     def split(self) -> tuple[Coefficients, Coefficients]:
         """`(A⁺, A⁻)`."""
         return self.dense().split()
@@ -114,6 +125,10 @@ class Coefficients(ABC):
     def take(self, start: int, stop: int) -> Coefficients:
         """Rows `start` to `stop`."""
         return self.dense().take(start, stop)
+
+    def pick(self, index: Tensor) -> Coefficients:
+        """Rows at `index` `[R', B]`, for each example its own."""
+        return self.dense().pick(index)
 
     def sum_to(self, shape: Shape) -> Coefficients:
         """Undo broadcasting of the value from `shape` to `S`."""
@@ -156,8 +171,26 @@ def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
         return flat[:, 0] @ v.T
     if v.shape[0] == 1:
         return flat @ v[0]
+    if flat.shape[0] * flat.shape[2] >= _LARGE and unobserved(flat):
+        return weighted_sums(flat, v)
     dot: Tensor = torch.linalg.vecdot(flat, v)  # several times faster than einsum, which calls bmm here
     return dot
+
+
+def absolute_sum(A: Tensor, value: Tensor) -> Tensor:
+    """`Σ_S |A|·value`, like `bilinear_sum`."""
+    if A.dim() > 2 and value.dim() > 1 and A.dtype == value.dtype and A.numel() >= _LARGE and unobserved(A):
+        return weighted_sums(A.flatten(2), value.flatten(1), absolute=True)
+    return bilinear_sum(A.abs(), value)
+
+
+def picked(x: Tensor, index: Tensor) -> Tensor:
+    """Rows of `[R, B or 1, *S]` at `index` `[R', B]`, for each example its own: `[R', B, *S]`."""
+    if index.shape[1] == 1:
+        return x[index[:, 0]]
+    if x.shape[1] == 1:
+        return x[:, 0][index]
+    return x[index, torch.arange(x.shape[1], device=x.device)]
 
 
 def flatten(x: Tensor, lead: int) -> Tensor:

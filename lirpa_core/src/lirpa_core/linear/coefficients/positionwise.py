@@ -122,6 +122,9 @@ class PositionwiseCoefficients(Coefficients):
     def take(self, start: int, stop: int) -> Coefficients:
         return replace(self, selected=self.selected.take(start, stop))
 
+    def pick(self, index: Tensor) -> Coefficients:
+        return replace(self, selected=self.selected.pick(index))
+
     def squeeze(self, dim: int) -> Coefficients:
         if dim == len(self.size) - 1:
             return self.dense().squeeze(dim)

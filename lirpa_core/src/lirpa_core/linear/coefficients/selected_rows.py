@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.coefficients.base import Coefficients, OptionalSides, Sides, flatten
+from lirpa_core.linear.coefficients.base import Coefficients, OptionalSides, Sides, flatten, picked
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +117,11 @@ class SelectedRows(Coefficients):
     def take(self, start: int, stop: int) -> SelectedRows:
         scale = self.values if self.values.shape[0] == 1 else self.values[start:stop]
         return SelectedRows(self.index[start:stop], scale, self.size)
+
+    def pick(self, index: Tensor) -> SelectedRows:
+        at = self.index.expand(-1, index.shape[1])
+        scale = self.values if self.values.shape[0] == 1 else picked(self.values, index)
+        return SelectedRows(at.gather(0, index), scale, self.size)
 
     def squeeze(self, dim: int) -> Coefficients:
         return self.reshape(self.size[:dim] + self.size[dim + 1 :])

@@ -62,12 +62,10 @@ class MatrixOnTheRight(LinearOp):
         w = self.weight
         if w.numel() <= 2 * _BLOCK or w.device.type != "cpu" or torch.is_grad_enabled():
             return midpoint @ w, radius @ w.abs()
-        step = max(1, _BLOCK // w.shape[1])
-        middle = spread = midpoint.new_zeros(())
-        blocks = zip(w.split(step), midpoint.split(step, -1), radius.split(step, -1), strict=True)
-        for block, c, r in blocks:
-            middle, spread = middle + c @ block, spread + r @ block.abs()
-        return middle, spread
+        step = max(1, _BLOCK // w.shape[0])  # columns, which lie one after another in a linear layer
+        blocks = w.split(step, 1)
+        middle, spread = zip(*[(midpoint @ block, radius @ block.abs()) for block in blocks], strict=True)
+        return torch.cat(middle, -1), torch.cat(spread, -1)
 
 
 @dataclass(frozen=True, eq=False)

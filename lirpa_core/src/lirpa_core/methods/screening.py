@@ -1,0 +1,274 @@
+"""Which elements of a node a cheap sound bound decides, so that full rows are made for the others only.
+
+Between parallel lines below and above every nonlinear operator (Fast-Lin, Weng et al. 2018, "Towards Fast Computation
+of Certified Robustness for ReLU Networks", sec. 3.3) a node is one affine function of the inputs give or take a
+number, so one set of rows gives both bounds and takes half the work of two. On the way back the rows meet nodes whose
+intervals are known; a row that these decide goes no further.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows, add
+from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.kernels import backpropagate
+from lirpa_core.linear.operators import Diagonal
+from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear.rounding import gamma, widened
+from lirpa_core.methods.rows import default_budget, marked_rows
+from lirpa_core.problem.problem import Problem
+from lirpa_core.problem.relaxations import Relaxations
+
+#: Fewer numbers than these in full rows are not worth the passes that might decide them.
+FEW = 2**20
+#: The share of the rows that goes first, and the share of those that has to be decided for the others to follow.
+_PROBE, _WORTH = 16, 0.25
+#: Rows are gathered anew where no more than this share is left.
+_LEFT = 0.8
+#: Live copies of the largest coefficient tensor during a step.
+_COPIES = 4
+
+
+def parallel(problem: Problem, name: str, inputs: tuple[Interval | None, ...]) -> Relaxation:
+    """How screening relaxes a node: between parallel lines where its rule has such."""
+    rule, call = problem.rules[name], problem.calls[name]
+    found = None if name in problem.facts.affine_operators else rule.parallel(call, inputs)
+    return rule.relax(call, inputs) if found is None else found
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The rows that still travel, each bounded by `center ± radius` and what waits at nodes.
+
+    Attributes:
+        index: Elements of the node that they read, `[R, B]`.
+        center: `[R, 1 or B]`.
+        radius: `[R, 1 or B]`.
+    """
+
+    index: Tensor
+    center: Tensor
+    radius: Tensor
+
+    def met(self, A: Coefficients, interval: Interval) -> _Rows:
+        """Rows over a node replaced by what the node's interval says."""
+        middle, spread = A.midpoint_radius(*interval.midpoint_radius())
+        return _Rows(self.index, self.center + middle, self.radius + spread)
+
+    def moved(self, by: Tensor) -> _Rows:
+        """The rows plus numbers `[R, 1 or B]`."""
+        return _Rows(self.index, self.center + by, self.radius)
+
+    def spread(self, by: Tensor) -> _Rows:
+        """The rows give or take numbers `[R, 1 or B]`."""
+        return _Rows(self.index, self.center, self.radius + by)
+
+    def pick(self, left: Tensor) -> _Rows:
+        """Rows at `[R', B]`."""
+        return _Rows(
+            *(x.expand(self.index.shape).gather(0, left) for x in (self.index, self.center, self.radius))
+        )
+
+    def tightened(self, interval: Interval) -> Interval:
+        """The interval with these bounds put in where they are tighter; what is not finite says nothing."""
+        shape = interval.lower.shape
+        batch = self.index.shape[1]
+        at = self.index.T
+        ends = []
+        for end, value, none in (
+            (interval.lower, self.center - self.radius, -torch.inf),
+            (interval.upper, self.center + self.radius, torch.inf),
+        ):
+            flat = flatten(end.expand(batch, *shape[1:]), 1)
+            found = torch.where(value.isfinite(), value, none).expand(self.index.shape).T.to(flat.dtype)
+            known = flat.gather(1, at)
+            better = found.maximum(known) if none < 0 else found.minimum(known)
+            ends.append(flat.scatter(1, at, better).reshape(batch, *shape[1:]))
+        return Interval(*ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Screening:
+    """Decides by parallel lines at which elements the operator that reads a node has one value only.
+
+    Attributes:
+        problem: The problem.
+        intervals: What is known about the nodes; grows and tightens meanwhile.
+        memory_budget: Bytes that coefficients may take.
+    """
+
+    problem: Problem
+    intervals: Mapping[str, Interval]
+    memory_budget: int | None = None
+
+    def __call__(self, node: str, elements: Tensor, interval: Interval) -> tuple[Interval, Tensor]:
+        """The interval of a node, tighter where parallel lines decide, and the elements that they leave.
+
+        Args:
+            node: The node.
+            elements: Elements to look at, `[B, *S]`.
+            interval: What is known about the node.
+        """
+        problem, users = self.problem, self.problem.facts.users[node]
+        if len(users) != 1 or problem.calls[users[0]].operands != (node,):
+            return interval, elements
+        call = problem.calls[users[0]]
+        if call.shape != problem.shape(node) or call.infinite:
+            return interval, elements
+        marked = flatten(elements, 1).expand(problem.batch, -1)
+        counts = marked.sum(1)  # [B]
+        index = marked_rows(marked)
+        if index is None or index.numel() * problem.facts.widest < FEW:
+            return interval, elements
+        screen = _Pass(problem, node, Relaxations(problem, self.intervals, parallel))
+        probe = -(-index.shape[0] // _PROBE)
+        found, widest = screen(index[:probe], interval)
+        # Each example is judged by itself, so that its bounds do not hang on the others in the batch.
+        first = torch.arange(probe, device=index.device)[:, None] * _PROBE < counts
+        decided = (first & ~_at(screen.unstable(found), index[:probe])).sum(0)
+        worth = (counts > 0) & (decided >= _WORTH * first.sum(0))
+        if not bool(worth.any()):
+            return interval, elements
+        budget = default_budget(problem.device) if self.memory_budget is None else self.memory_budget
+        for part in index[probe:].split(max(1, budget // (_COPIES * problem.dtype.itemsize * widest))):
+            found, _ = screen(part, found)
+        # What stays unstable gets full rows, and keeps its interval until then: lines are chosen by intervals.
+        here = elements & worth.reshape(-1, *[1] * len(call.shape))
+        left = here & screen.unstable(found)
+        lower, upper = (
+            torch.where(here & ~left, new, there)
+            for there, new in ((interval.lower, found.lower), (interval.upper, found.upper))
+        )
+        return Interval(lower, upper), left | (elements & ~here)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """One pass of some rows over a node.
+
+    Attributes:
+        problem: The problem.
+        node: The node.
+        relaxations: With `parallel`.
+    """
+
+    problem: Problem
+    node: str
+    relaxations: Relaxations
+
+    def unstable(self, interval: Interval) -> Tensor:
+        """Elements at which a tighter interval can change the relaxation of the operator that reads the node."""
+        (user,) = self.problem.facts.users[self.node]
+        (mask,) = self.problem.rules[user].unstable_inputs(self.problem.calls[user], (interval,))
+        return torch.zeros_like(interval.lower, dtype=torch.bool) if mask is None else mask
+
+    def open(self, interval: Interval) -> Tensor:
+        """Where the one operator that reads the node may still give more than one value, `[B, *S]`.
+
+        Elsewhere, as at a ReLU that is never active, no bound can change anything any more. Where it is always
+        active the relaxation is exact too, but the interval of its value still hangs on bounds.
+        """
+        (user,) = self.problem.facts.users[self.node]
+        value = self.problem.rules[user].interval(self.problem.calls[user], (interval,))
+        return value.upper > value.lower
+
+    def __call__(self, index: Tensor, interval: Interval) -> tuple[Interval, int]:
+        """A tighter interval, and how many numbers a row had where it had most."""
+        problem, relaxations = self.problem, self.relaxations
+        start = SelectedRows.select(index, problem.shape(self.node), dtype=problem.dtype_of(self.node))
+        pending: dict[str, Coefficients] = {self.node: start}
+        zero = start.values.new_zeros(1, 1)
+        rows, widest, first = _Rows(index, zero, zero), 1, True
+        for name in problem.facts.reversed_order:
+            A = pending.pop(name, None)
+            if A is None:
+                continue
+            widest = max(widest, A.numel // A.rows)
+            relaxation = relaxations[name]
+            affine = relaxation.lower
+            if relaxation.error is not None and (
+                name not in problem.facts.charged_by_users or name == self.node
+            ):
+                rows = rows.spread(A.dual_norm(1, relaxation.error))
+            if not relaxation.exact:
+                if not _is_parallel(relaxation):
+                    rows = rows.met(A, self.outward(A, relaxations.intervals[name]))
+                    continue
+                # The first time this would be the interval that is known already.
+                if not pending and not first:
+                    known = self.outward(A, relaxations.intervals[name])
+                    interval = rows.met(A, known).tightened(interval)
+                    left = _left(_at(self.open(interval), rows.index))
+                    if left is not None:
+                        if left.shape[0] == 0:
+                            return interval, widest
+                        A, rows = A.pick(left), rows.pick(left)
+                rows, first = self.through(rows, A, relaxation), False
+            elif affine.bias is not None:
+                rows = rows.moved(A.dot(affine.bias))
+            for operand, term in zip(problem.calls[name].operands, affine.terms, strict=True):
+                if term is not None:
+                    B = backpropagate(term, A, problem.kernels)
+                    pending[operand] = add(pending[operand], B) if operand in pending else B
+        return self.at_inputs(rows, pending).tightened(interval), widest
+
+    def outward(self, A: Coefficients, interval: Interval) -> Interval:
+        """An interval that holds what rounding does to sums of it, weighted by rows."""
+        if not self.problem.outward:
+            return interval
+        return widened(
+            interval, "box", gamma(math.prod(A.shape) + 2 * len(self.problem.calls) + 16, self.problem.dtype)
+        )
+
+    def through(self, rows: _Rows, A: Coefficients, relaxation: Relaxation) -> _Rows:
+        """The intercepts of parallel lines: their middle, give or take half their distance."""
+        low, up = relaxation.lower.bias, relaxation.upper.bias
+        if low is None and up is None:
+            return rows
+        some = up if low is None else low
+        assert some is not None
+        low, up = torch.zeros_like(some) if low is None else low, torch.zeros_like(some) if up is None else up
+        return rows.met(A, self.outward(A, Interval(low, up)))
+
+    def at_inputs(self, rows: _Rows, pending: dict[str, Coefficients]) -> _Rows:
+        """Rows over the inputs replaced by what the inputs' sets say."""
+        problem = self.problem
+        if all([member.is_box for member in problem.inputs.values()]) and not problem.joint:
+            hulls = problem.hulls()
+            for name, A in pending.items():
+                rows = rows.met(A, self.outward(A, hulls[name]))
+            return rows
+        low = problem.concretize(pending)
+        negated = problem.concretize({name: A.negate() for name, A in pending.items()})
+        if low is None or negated is None:
+            return rows
+        ends = self.outward(next(iter(pending.values())), Interval(low, -negated))
+        middle, spread = ends.midpoint_radius()
+        return _Rows(rows.index, rows.center + middle, rows.radius + spread)
+
+
+def _at(value: Tensor, index: Tensor) -> Tensor:
+    """Elements of `[B, *S]` at `[R, B]`."""
+    flat = flatten(value, 1)
+    return flat.expand(index.shape[1], -1).T.gather(0, index)
+
+
+def _is_parallel(relaxation: Relaxation) -> bool:
+    lower, upper = relaxation.lower, relaxation.upper
+    return len(lower.terms) == 1 and lower.terms[0] is upper.terms[0] and isinstance(lower.terms[0], Diagonal)
+
+
+def _left(open_: Tensor) -> Tensor | None:
+    """Rows to go on with, `[R', B]`; None where so many are that gathering them does not pay."""
+    rows = open_.shape[0]
+    count = int(open_.sum(0).max())
+    if count > _LEFT * rows:
+        return None
+    return open_.to(torch.uint8).argsort(dim=0, descending=True, stable=True)[:count]
