@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
-from lirpa_core.rules.linear import Linear
+from lirpa_core.rules import ID_OUT_OF_RANGE, Call, Linear, require_in_range
 
 aten = torch.ops.aten
 

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import SelectedRows
-from lirpa_core.operators.indexing import Gather, gather_rows
+from lirpa_core.operators import Gather, gather_rows
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.index_ranges import require_in_range
-from lirpa_core.rules.linear import Linear
+from lirpa_core.rules import Call, Linear, require_in_range
 from lirpa_ops_nlp.operators import gather_targets
 
 aten = torch.ops.aten

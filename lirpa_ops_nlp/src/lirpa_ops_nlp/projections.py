@@ -18,13 +18,11 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Argument, Node, NodeKind, Ref
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import align
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.matmul import MatMul
-from lirpa_core.problem.evaluation import evaluate_node
-from lirpa_core.rules.bilinear import Bilinear, Product
-from lirpa_core.rules.call import Call, Const
+from lirpa_core.operators import MatMul
+from lirpa_core.problem import evaluate_node
+from lirpa_core.rules import Bilinear, Call, Const, Product
 from lirpa_ops_nlp.operators import projected_product
 
 aten = torch.ops.aten

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Argument, Node, Ref, Shape
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import LinearOp, align, sum_to
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.matmul import MatMul
+from lirpa_core.operators import MatMul
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import Bilinear, Product
-from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules import Bilinear, Call, Const, Product
 from lirpa_ops_nlp.operators import masked_softmax, projected_product, softmax_weighted_sum
 from lirpa_ops_nlp.projections import PROJECTED_PRODUCT, product_of_projections
 from lirpa_ops_nlp.vertices import CHUNK, largest_weighted_sum

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.linear import LinearNative
+from lirpa_core.rules import Call, LinearNative
 
 
 def as_images(x: Tensor, rank: int) -> Tensor:

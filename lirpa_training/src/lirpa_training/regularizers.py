@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirpa_core.errors import OptionError
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Interval
 from lirpa_training.bounding import Bounding
 
 aten = torch.ops.aten

@@ -18,8 +18,9 @@ from lirpa_core.rules.base import MODES, Rule, Slope
 from lirpa_core.rules.bilinear import Bilinear, Product, mean_planes
 from lirpa_core.rules.call import Call, Const, Operand, Slot
 from lirpa_core.rules.general import General
+from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
 from lirpa_core.rules.leaf_modules import LeafModule
-from lirpa_core.rules.linear import Linear, LinearNative, mixed, negative, positive
+from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp, mixed, negative, positive
 from lirpa_core.rules.unary import (
     CONCAVE,
     CONVEX,
@@ -36,6 +37,7 @@ from lirpa_core.rules.unary import (
 __all__ = [
     "CONCAVE",
     "CONVEX",
+    "ID_OUT_OF_RANGE",
     "MODES",
     "Affine",
     "Arc",
@@ -57,6 +59,7 @@ __all__ = [
     "Rule",
     "Slope",
     "Slot",
+    "StructuralOp",
     "Unary",
     "line_bounds",
     "mean_planes",
@@ -64,6 +67,7 @@ __all__ = [
     "negative",
     "parameter",
     "positive",
+    "require_in_range",
     "smooth",
     "smooth_curve",
 ]

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.linear.relaxation import Affine
-from lirpa_core.rules.relaxations.exponential import relative_chord
+from lirpa_core.linear import Affine
+from lirpa_core.rules.relaxations import relative_chord
 from lirpa_ops_nlp.softmax.outer import OwnMinusOthers
 from lirpa_ops_nlp.softmax.scores import Scores, others
 from lirpa_ops_nlp.softmax.support import LOWER, UPPER, sigmoid_line

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.rules.relaxations.exponential import relative_chord
+from lirpa_core.rules.relaxations import relative_chord
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from lirpa_core.linear import Interval
 from lirpa_core.linear.coefficients import Coefficients
-from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp
-from lirpa_core.plugins import Registry
-from lirpa_core.plugins.entries import KernelEntry
-from lirpa_core.plugins.operator_names import key_label
-from lirpa_core.rules.call import Call
+from lirpa_core.plugins import KernelEntry, Registry, key_label
+from lirpa_core.rules import Call
 from lirpa_testing.conformance.cases import CoefficientsCase, RuleCase
 from lirpa_testing.report import CoefficientsViolation
 from lirpa_testing.rules.calls import describe

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lirpa_core.errors import OptionError
-from lirpa_core.plugins import Registry
-from lirpa_core.plugins.entries import KernelEntry, LeafModuleEntry, OperatorEntry
-from lirpa_core.plugins.operator_names import key_label
+from lirpa_core.plugins import KernelEntry, LeafModuleEntry, OperatorEntry, Registry, key_label
 from lirpa_testing.conformance.cases import AnyCase, CoefficientsCase, ModelCase, RuleCase, SetCase
 from lirpa_testing.conformance.declarations import conformance_cases
 from lirpa_testing.conformance.defaults import default_case

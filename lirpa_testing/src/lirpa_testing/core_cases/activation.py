@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.rules.call import Call, Operand
+from lirpa_core.rules import Call, Operand
 from lirpa_testing.conformance.declarations import ConformanceCases
 
 aten = torch.ops.aten

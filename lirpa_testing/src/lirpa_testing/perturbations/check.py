@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows
-from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.perturbations import Perturbation
 from lirpa_testing.perturbations.attack import attack_set
 from lirpa_testing.profiles import Profile, profile_of
 from lirpa_testing.report import PerturbationReport, PerturbationViolation

@@ -12,10 +12,8 @@ import torch
 from flint import ctx
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.rules.base import Rule
-from lirpa_core.rules.call import Call
+from lirpa_core.linear import Affine, Interval, Relaxation
+from lirpa_core.rules import Call, Rule
 from lirpa_testing.proof.jets import Jet
 from lirpa_testing.proof.oracle import Oracle, Piece, Smooth
 from lirpa_testing.proof.subdivide import (

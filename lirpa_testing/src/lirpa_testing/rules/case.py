@@ -13,10 +13,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.rules.base import Rule
-from lirpa_core.rules.call import Call
+from lirpa_core.linear import Affine, Interval, Relaxation
+from lirpa_core.rules import Call, Rule
 from lirpa_testing.report import RuleViolation
 from lirpa_testing.rules.calls import describe, map_call, show_box
 from lirpa_testing.tolerance import allowance

@@ -9,7 +9,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.coefficients import flatten
 from lirpa_core.linear.operators import LinearOp
 from lirpa_testing.rules.case import Case
 from lirpa_testing.tolerance import allowance

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.coefficients.base import flatten
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.linear import Affine, Interval, Relaxation
+from lirpa_core.linear.coefficients import flatten
 from lirpa_testing.rules.case import Case, clamp, evaluate_affine
 
 

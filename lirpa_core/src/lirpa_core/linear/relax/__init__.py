@@ -1,1 +1,7 @@
 """The relaxation pass: coefficients through lines below and above each element."""
+
+from lirpa_core.linear.relax.eager import relax_halves
+
+__all__ = [
+    "relax_halves",
+]
