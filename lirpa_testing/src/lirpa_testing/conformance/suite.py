@@ -25,6 +25,14 @@ class KernelCase:
     name: str = "dense"
 
 
+@dataclass(frozen=True, eq=False)
+class MethodCase:
+    """A method, for random networks; it needs no declaration."""
+
+    method: str
+    name: str = "random networks"
+
+
 @dataclass(frozen=True)
 class NoCase:
     """Something that is registered, but that no case tries.
@@ -38,7 +46,7 @@ class NoCase:
 
 
 #: What an item runs.
-ItemCase: TypeAlias = AnyCase | KernelCase | NoCase
+ItemCase: TypeAlias = AnyCase | KernelCase | MethodCase | NoCase
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +58,14 @@ class Item:
         kind: See `Outcome.kind`.
         subject: What is checked, in words.
         case: What it is tried on.
-        share: Its place among the cases of the subject, and how many there are.
+        turn: Its position among the cases of the subject, and how many there are.
     """
 
     plugin: str
     kind: str
     subject: str
     case: ItemCase
-    share: tuple[int, int] = (0, 1)
+    turn: tuple[int, int] = (0, 1)
 
     @property
     def key(self) -> Key:
@@ -136,6 +144,7 @@ class _Collection:
         yield from self.model_items()
         yield from self.fusion_items()
         yield from self.perturbation_items()
+        yield from self.method_items()
 
     def rule_items(self) -> Iterator[Item]:
         entries: dict[Any, OperatorEntry | LeafModuleEntry] = {
@@ -205,6 +214,10 @@ class _Collection:
             ]
             for case in cases:
                 yield Item(entry.plugin, "perturbation", name, case)
+
+    def method_items(self) -> Iterator[Item]:
+        for entry in self.registry.methods:
+            yield Item(entry.plugin, "method", entry.method.name, MethodCase(entry.method.name))
 
 
 def subject_of(key: Any) -> str:
