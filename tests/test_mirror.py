@@ -95,7 +95,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_training/inputs": "lirpa_training/tests/test_loss.py",
         "lirpa_training/margins": "lirpa_training/tests/test_cross_entropy.py",
         "lirpa_training/step": "lirpa_training/tests/test_loss.py",
-        "lirpa_training/wrapper": "lirpa_training/tests/test_loss.py",
+        "lirpa_training/wrapper": "lirpa_training/tests/test_cross_entropy.py",
     },
     "the kit is tested on what is wrong on purpose: a part that looks away lets it through": {
         "lirpa_testing/conformance/*": "lirpa_testing/tests/conformance/test_suite.py",

@@ -39,11 +39,11 @@ def nll_loss(
     """The gathered elements, negated and weighted; and the sum of the weights."""
     dim = 1 if self.dim() > 1 else 0
     kept = target != ignore_index
-    place = torch.where(kept, target, 0)
-    gathered = nlp.gather_targets(self, dim, place)
+    index = torch.where(kept, target, 0)
+    gathered = nlp.gather_targets(self, dim, index)
     weights = kept.to(self.dtype)
     if weight is not None:
-        weights = weights * weight[place]
+        weights = weights * weight[index]
     loss, total = -gathered * weights, weights.sum()
     if reduction == _SUM:
         loss = loss.sum()

@@ -220,11 +220,11 @@ def _origin(name: str, before: Mapping[str, Node], columns: bool) -> _Origin | N
         else:
             scale, way = scale * factor, [*way, node]
         node = before[node.inputs[0]]
-    places = Const(torch.arange(math.prod(node.shape)).reshape(node.shape))
+    positions = Const(torch.arange(math.prod(node.shape)).reshape(node.shape))
     for step in reversed(way):
         if _scalar(step) is None:
-            places = evaluate_node(step, {step.inputs[0]: places})
-    numbers, width = places.value.mT if columns else places.value, node.shape[-1]
+            positions = evaluate_node(step, {step.inputs[0]: positions})
+    numbers, width = positions.value.mT if columns else positions.value, node.shape[-1]
     rows, features = numbers // width, numbers % width
     if not bool((rows == rows[..., :1]).all()) or not bool((features == features[..., :1, :]).all()):
         return None

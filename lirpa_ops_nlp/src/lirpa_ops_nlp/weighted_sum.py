@@ -116,11 +116,11 @@ def _fill(low: Tensor, up: Tensor, ordered: Tensor, order: Tensor) -> Tensor:
     q, d = low.shape[-2], order.shape[-2]
     lead = torch.broadcast_shapes(low.shape[:-2], order.shape[:-2])
     shape = (*lead, q, d, low.shape[-1])
-    places = order.unsqueeze(-3).expand(shape)
-    room = (up - low).unsqueeze(-2).expand(shape).gather(-1, places)
+    positions = order.unsqueeze(-3).expand(shape)
+    room = (up - low).unsqueeze(-2).expand(shape).gather(-1, positions)
     before = room.cumsum(-1) - room
     given = (missing.unsqueeze(-1) - before).clamp(min=0).minimum(room)
-    base = low.unsqueeze(-2).expand(shape).gather(-1, places)
+    base = low.unsqueeze(-2).expand(shape).gather(-1, positions)
     return ((base + given) * ordered.unsqueeze(-3)).sum(-1)
 
 

@@ -1,4 +1,4 @@
-"""Look-ups at constant places, flips, tiles and borders."""
+"""Look-ups at constant positions, flips, tiles and borders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing into a tensor at constant places."""
+"""Writing into a tensor at constant positions."""
 
 from __future__ import annotations
 

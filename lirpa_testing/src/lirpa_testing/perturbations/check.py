@@ -181,14 +181,14 @@ class _Checker:
         self.require_members(visited, "project", "a projected point")
         better = (attacked < best).reshape(*best.shape, *[1] * (self.x.dim() - 1))
         example = torch.arange(self.x.shape[0], device=self.x.device)
-        place = torch.where(better, found, points[where, example])
+        point = torch.where(better, found, points[where, example])
         best = best.minimum(attacked)
         self.require_not_positive(
             value - best - allowed,
             "concretize",
             "the claimed minimum exceeds the form at a member of the set",
             A,
-            place,
+            point,
         )
         box = self._sum(torch.where(A >= 0, A * hull.lower, A * hull.upper))
         self.require_not_positive(
@@ -211,17 +211,17 @@ class _Checker:
                 "exact",
                 "the minimum is not attained: no attack comes near, relative to the hull",
                 A,
-                place,
+                point,
             )
         return gap.amax().item()
 
     def require_not_positive(
-        self, excess: Tensor, check: str, what: str, A: Tensor, place: Tensor | None
+        self, excess: Tensor, check: str, what: str, A: Tensor, point: Tensor | None
     ) -> None:
         if not bool((excess > 0).any()):
             return
         r, b = (int(i) for i in torch.unravel_index(excess.argmax(), excess.shape))
-        details = {"form": A[r, b]} | ({} if place is None else {"point": place[r, b]})
+        details = {"form": A[r, b]} | ({} if point is None else {"point": point[r, b]})
         amount = excess[r, b].item()
         self.fail(check, f"{what}, by {amount:.3g} more than allowed", example=b, amount=amount, **details)
 

@@ -279,8 +279,8 @@ class Case:
         """
         if excess.numel() == 0 or not bool((excess > 0).any()):
             return
-        place = torch.unravel_index(excess.argmax(), excess.shape)
-        index = tuple(int(i) for i in place)
+        worst = torch.unravel_index(excess.argmax(), excess.shape)
+        index = tuple(int(i) for i in worst)
         lead = 0 if points is None else 1
         details: dict[str, Any] = {"output element": list(index[lead + 1 :])}
         for name, value in (values or {}).items():
