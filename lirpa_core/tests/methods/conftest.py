@@ -36,7 +36,7 @@ class Setting:
     outputs: Tensor
 
 
-@pytest.fixture(params=[float("inf"), 2.0], ids=["Linf", "L2"])
+@pytest.fixture(scope="session", params=[float("inf"), 2.0], ids=["Linf", "L2"])
 def setting(request: pytest.FixtureRequest) -> Setting:
     torch.manual_seed(0)
     model, x = Branching().double().eval(), torch.randn(4, 3, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Families of rules: what an author states about an operator, and what the engines then derive.
+"""Families of rules: what an author states about an operator, and what methods then derive.
 
 Everything that a rule is written with can be imported from here. A rule is one of
 

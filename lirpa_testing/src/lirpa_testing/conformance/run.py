@@ -112,7 +112,7 @@ def _run_set(
     return dataclasses.replace(blank, examples=report.rows, sampled=report.rows, modes=modes)
 
 
-def _run_map(
+def _run_coefficients(
     blank: Outcome, item: Item, case: CoefficientsCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
     tried = 0
@@ -131,7 +131,7 @@ def _run_map(
 def _run_kernel(
     blank: Outcome, item: Item, case: KernelCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
-    tried = check_kernel(case.entry, case.calls, case.maps, registry, seed=seed)
+    tried = check_kernel(case.entry, case.calls, case.structures, registry, seed=seed)
     if tried == 0:
         return _no_case(blank, "no case of its operator makes it return anything: add a call or a structure")
     return dataclasses.replace(
@@ -170,7 +170,7 @@ def _no_case(blank: Outcome, why: str) -> Outcome:
 _CHECKS: Mapping[type, Any] = {
     RuleCase: _run_rule,
     SetCase: _run_set,
-    CoefficientsCase: _run_map,
+    CoefficientsCase: _run_coefficients,
     KernelCase: _run_kernel,
     ModelCase: _run_model,
     MethodCase: _run_method,

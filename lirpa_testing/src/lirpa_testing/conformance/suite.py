@@ -21,7 +21,7 @@ class KernelCase:
 
     entry: KernelEntry
     calls: tuple[RuleCase, ...]
-    maps: tuple[CoefficientsCase, ...]
+    structures: tuple[CoefficientsCase, ...]
     name: str = "dense"
 
 
@@ -124,7 +124,7 @@ class _Collection:
         self.wanted = wanted
         self.rules: dict[Any, list[RuleCase]] = defaultdict(list)
         self.sets: dict[type, list[SetCase]] = defaultdict(list)
-        self.maps: dict[type, list[CoefficientsCase]] = defaultdict(list)
+        self.structures: dict[type, list[CoefficientsCase]] = defaultdict(list)
         self.models: list[ModelCase] = []
         for case in conformance_cases(registry):
             if isinstance(case, RuleCase):
@@ -132,7 +132,7 @@ class _Collection:
             elif isinstance(case, SetCase):
                 self.sets[type(case.perturbation)].append(case)
             elif isinstance(case, CoefficientsCase):
-                self.maps[case.structure].append(case)
+                self.structures[case.structure].append(case)
             else:
                 self.models.append(case)
 
@@ -172,12 +172,12 @@ class _Collection:
     def structure_items(self) -> Iterator[Item]:
         packages = {info.source.partition(".")[0]: info.name for info in reversed(self.registry.plugins)}
         owners: dict[type, str] = {}  # the plugin whose package has the type, else who declares or uses it
-        for structure, declared in self.maps.items():
+        for structure, declared in self.structures.items():
             owners[structure] = packages.get(structure.__module__.partition(".")[0], declared[0].plugin)
         for (_, structure), entry in self.registry.kernels.items():
             owners.setdefault(structure, entry.plugin)
         for structure, plugin in owners.items():
-            cases: Sequence[ItemCase] = self.maps.get(structure) or [
+            cases: Sequence[ItemCase] = self.structures.get(structure) or [
                 NoCase(f'cases.coefficients("…", {structure.__name__}, …)')
             ]
             for case in cases:
@@ -192,8 +192,10 @@ class _Collection:
             if not isinstance(key, type) and not calls:
                 default = default_case(key, entry.plugin)
                 calls = [] if default is None else [default]
-            maps = [m for cases in self.maps.values() for m in cases if issubclass(m.structure, structure)]
-            case = KernelCase(entry, tuple(calls), tuple(maps))
+            offered = [
+                m for cases in self.structures.values() for m in cases if issubclass(m.structure, structure)
+            ]
+            case = KernelCase(entry, tuple(calls), tuple(offered))
             yield Item(entry.plugin, "kernel", f"{key_label(key)} for {structure.__name__}", case)
 
     def model_items(self) -> Iterator[Item]:

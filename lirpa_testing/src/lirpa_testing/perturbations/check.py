@@ -38,7 +38,7 @@ def check_perturbation(
     The minimum of random, sparse and one-hot linear forms is compared with samples and with an attack:
     projected steps of growing length along the form, which on a convex set end near the minimum. The
     rest: samples lie in the hull and are contained; projection ends inside and leaves members alone; a
-    structured or shared map gives what a dense, repeated one does; gradients are finite; float32 stays
+    structured or shared coefficients give what dense, repeated ones do; gradients are finite; float32 stays
     float32; nothing is changed in place.
 
     Args:

@@ -1,4 +1,4 @@
-"""Checks that relate several computations of one rule: batches, purity, gradients, advice to engines."""
+"""Checks that relate several computations of one rule: batches, purity, gradients, advice to methods."""
 
 from __future__ import annotations
 
