@@ -4,7 +4,7 @@ PYTHON   ?= python3
 VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.setup-done
-PACKAGES := lirpa_core lirpa_ops_vision lirpa_ops_nlp lirpa_perturbations lirpa_training lirpa_testing
+PACKAGES := lirpa_core lirpa_ops_vision lirpa_ops_nlp lirpa_perturbations lirpa_training lirpa_testing lirpa_verify
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PIP      := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 DIST     := build/dist
@@ -80,7 +80,7 @@ smoke: wheels  ## Install only the wheels into an empty environment and use them
 	$(SMOKE)/bin/python -I scripts/smoke.py core
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
 		"$$(echo $(DIST)/lirpa_core-*.whl)[cli]" $$(ls $(DIST)/*.whl | grep -v /lirpa_testing-)
-	$(SMOKE)/bin/python -I scripts/smoke.py core vision nlp perturbations training
+	$(SMOKE)/bin/python -I scripts/smoke.py core vision nlp perturbations training verify
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling $(DIST)/lirpa_testing-*.whl
 	$(SMOKE)/bin/python -I scripts/smoke_template.py
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes lirpa-ops-vision

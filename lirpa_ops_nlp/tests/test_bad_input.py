@@ -102,7 +102,8 @@ class MaskGiven(nn.Module):
 
 def test_masks_as_inputs() -> None:
     masks = torch.zeros(2, 3, 3)
-    bounded, ball = BoundedModule(MaskGiven(), (X, masks)), BoundedTensor(X, BALL)
+    bounded = BoundedModule(MaskGiven(), (X, masks), bound_opts={"rounding": "nearest"})
+    ball = BoundedTensor(X, BALL)
     masks[0, :, 1] = masks[1, 2] = -math.inf  # a padded key; a row that attends to nothing
     lb, ub = bounded.compute_bounds(x=(ball, masks), method="CROWN")
     out = MaskGiven()(X, masks)
@@ -137,7 +138,8 @@ class Loss(nn.Module):
 
 @pytest.mark.parametrize("fused", [True, False], ids=["cross_entropy", "nll_loss"])
 def test_targets_out_of_range(fused) -> None:
-    bounded, ball = BoundedModule(Loss(fused), (X, torch.tensor([3, 0]))), BoundedTensor(X, BALL)
+    bounded = BoundedModule(Loss(fused), (X, torch.tensor([3, 0])), bound_opts={"rounding": "nearest"})
+    ball = BoundedTensor(X, BALL)
     for wrong in (4, -1):
         targets = torch.tensor([3, wrong])
         with pytest.raises(

@@ -69,3 +69,11 @@ class PluginError(LirpaError):
 
 class PluginConflictError(PluginError):
     """Two plugins register the same operator, perturbation, method or reader."""
+
+
+class LirpaWarning(UserWarning):
+    """Base class of the warnings about bounds that hold, but perhaps not for what the user has in mind."""
+
+
+class TrainingModeWarning(LirpaWarning):
+    """Bounds are those of the model in training mode, with the statistics or masks of the batch at hand."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.errors import InputError, TrainingModeError
+from lirpa_core.errors import InputError, TrainingModeError, TrainingModeWarning
 from lirpa_testing import method_names
 
 
@@ -54,6 +54,7 @@ def test_a_clean_pass_is_an_ordinary_pass_in_training_mode(bounded: BoundedModul
         torch.testing.assert_close(bounded.state_dict()[name], value)
 
 
+@pytest.mark.filterwarnings("ignore::lirpa_core.errors.TrainingModeWarning")
 def test_bounds_update_no_statistics(bounded: BoundedModule) -> None:
     x = torch.rand(5, 6).double()
     before = {name: value.clone() for name, value in bounded.named_buffers()}
@@ -129,3 +130,21 @@ def test_autocast_is_refused(dtype: torch.dtype) -> None:
     point = BoundedTensor(x, PerturbationLpNorm(eps=0.1))
     with torch.autocast("cpu", dtype=dtype), pytest.raises(InputError, match=f"autocast.*{dtype}"):
         bounded.compute_bounds(x=(point,))
+
+
+def test_a_forgotten_eval_is_said_once_with_the_layers() -> None:
+    x, ball = torch.rand(5, 6).double(), PerturbationLpNorm(eps=0.1)
+    model = BoundedModule(network().train(), x)
+    with pytest.warns(TrainingModeWarning, match=r"'1' \(BatchNorm1d\), '3' \(Dropout\).*eval") as found:
+        model.compute_bounds(x=(BoundedTensor(x, ball),), method="IBP")
+    assert found[0].filename == __file__
+    model.compute_bounds(x=(BoundedTensor(x, ball),), method="IBP")  # a second warning would be an error
+
+
+def test_nothing_is_said_where_training_mode_is_meant() -> None:
+    x, ball = torch.rand(5, 6).double(), PerturbationLpNorm(eps=0.1)
+    model = BoundedModule(network().train(), x)
+    _, state = model.clean_pass(x)
+    model.compute_bounds(x=(BoundedTensor(x, ball),), method="IBP", batch_state=state)
+    model.eval()
+    model.compute_bounds(x=(BoundedTensor(x, ball),), method="IBP")

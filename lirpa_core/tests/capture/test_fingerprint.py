@@ -1,60 +1,293 @@
-"""What makes a captured graph stale: exchanged modules, changed modes, tied tensors; not new values."""
+"""A model that is changed after it was captured is followed: bounds are those of the model as it is."""
 
-from __future__ import annotations
+import functools
+import gc
+import sys
+import types
+from dataclasses import dataclass
 
-from collections.abc import Callable
-
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.capture.fingerprint import structure_of
+from lirpa_core.capture.fingerprint import Fingerprint
+from lirpa_core.plugins import default_registry
+
+X = torch.tensor([[0.3, -0.2, 0.5]])
+FACTOR = 1.0
+SETTINGS = {"factor": 1.0}
 
 
-def network() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)).eval()
+def doubled(x):
+    return x * FACTOR
 
 
-def exchange(model: nn.Sequential) -> None:
-    model[1] = nn.ReLU()
+@dataclass
+class Config:
+    scale: float = 1.0
 
 
-def tie(model: nn.Sequential) -> None:
-    model[2].weight = model[0].weight
+class Plain(nn.Module):
+    kind = 1.0
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3, 3)
+        self.act = nn.LeakyReLU(0.1)
+        self.blocks = nn.ModuleList([nn.Tanh(), nn.Linear(3, 3)])
+        self.scale = 1.0
+        self.mode = "plus"
+        self.shift = torch.zeros(3)
+        self.table = [torch.ones(3), {"gain": 1.0}]
+        self.hidden = [nn.Linear(3, 3)]
+        self.config = Config()
+        self.array = np.ones(3, dtype=np.float32)
+        self.partial = functools.partial(torch.mul, other=1.0)
+        self.twist = lambda z: z
+
+    def helper(self, x):
+        return x
+
+    def forward(self, x):
+        z = self.act(self.layer(x)) * self.scale * self.kind + self.shift
+        z = z * self.table[0] * self.table[1]["gain"] * self.config.scale * float(self.array[0])
+        for block in self.blocks:
+            z = block(z)
+        z = self.twist(self.helper(self.partial(self.hidden[0](z))))
+        return doubled(z) * SETTINGS["factor"] if self.mode == "plus" else -z
 
 
-def train(model: nn.Sequential) -> None:
-    model[1].train()
+def box(eps=1e-4):
+    return BoundedTensor(X, PerturbationLpNorm(norm=float("inf"), eps=eps))
 
 
-@pytest.mark.parametrize("change", [exchange, tie, train])
-def test_changes_that_count(change: Callable[[nn.Sequential], None]) -> None:
-    model = network()
-    before = structure_of(model)
-    assert structure_of(model) == before
-    change(model)
-    assert structure_of(model) != before
+def holds(bounded, model, method="CROWN"):
+    lower, upper = bounded.compute_bounds(x=(box(),), method=method)
+    y = model(X)
+    return bool((lower - 1e-5 <= y).all() and (y <= upper + 1e-5).all())
 
 
-def test_new_values_do_not() -> None:
-    model = network()
-    before = structure_of(model)
+def set_at(path, value):
+    def change(model):
+        *way, last = path.split(".")
+        at = functools.reduce(getattr, way, model)
+        setattr(at, last, value)
+
+    return change
+
+
+def in_place(model):
+    model.shift += 2
+
+
+def through_data(model):
+    model.shift.data.fill_(3)
+
+
+def in_a_list(model):
+    model.table[0] = torch.full((3,), 3.0)
+
+
+def a_listed_tensor_in_place(model):
+    model.table[0].data.mul_(4)
+
+
+def in_a_dictionary(model):
+    model.table[1]["gain"] = 5.0
+
+
+def hidden_weights(model):
     with torch.no_grad():
-        model[0].weight.mul_(2)
-    model[2].bias.data = torch.ones(2)
-    assert structure_of(model) == before
+        model.hidden[0].weight.data.mul_(3)
+        model.hidden[0].bias += 1
 
 
-@pytest.mark.parametrize("change", [exchange, tie])
-def test_bounds_are_those_of_the_model_as_it_is_now(change: Callable[[nn.Sequential], None]) -> None:
-    torch.manual_seed(0)
-    model, x = network(), torch.randn(3, 2)
-    point = BoundedTensor(x, PerturbationLpNorm(eps=0.3))
-    bounded = BoundedModule(model, x)
-    bounded.compute_bounds(x=point)
-    change(model)
-    for found, fresh in zip(
-        bounded.compute_bounds(x=point), BoundedModule(model, x).compute_bounds(x=point), strict=True
+def another_order(model):
+    model.blocks = nn.ModuleList(reversed(model.blocks))
+
+
+def swapped_in_place(model):
+    model.blocks[0], model.blocks[1] = model.blocks[1], model.blocks[0]
+
+
+def hook_later(model):
+    model.layer.register_forward_hook(lambda module, args, output: output + 3)
+
+
+def pre_hook_later(model):
+    model.register_forward_pre_hook(lambda module, args: (args[0] + 3,))
+
+
+def forward_of_an_instance(model):
+    model.act.forward = lambda z: z + 3
+
+
+def helper_of_an_instance(model):
+    model.helper = types.MethodType(lambda self, z: z + 3, model)
+
+
+def an_array_in_place(model):
+    model.array[:] = 4
+
+
+def another_class(model):
+    model.blocks[0].__class__ = nn.Sigmoid
+
+
+CHANGES = {
+    "number": set_at("scale", 3.0),
+    "whole number": set_at("scale", 3),
+    "string": set_at("mode", "minus"),
+    "slope": set_at("act.negative_slope", 3.0),
+    "tensor": set_at("shift", torch.full((3,), 2.0)),
+    "tensor of an object": set_at("config.scale", 4.0),
+    "object": set_at("config", Config(4.0)),
+    "partial": set_at("partial", functools.partial(torch.mul, other=5.0)),
+    "lambda": set_at("twist", lambda z: z + 4),
+    **{
+        f.__name__: f
+        for f in (
+            in_place, through_data, in_a_list, a_listed_tensor_in_place, in_a_dictionary, hidden_weights, another_order,
+            swapped_in_place, hook_later, pre_hook_later, forward_of_an_instance, helper_of_an_instance,
+            an_array_in_place, another_class,
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_followed(name):
+    model = Plain().eval()
+    bounded = BoundedModule(model, X)
+    assert holds(bounded, model)
+    before = model(X)
+    CHANGES[name](model)
+    assert not torch.allclose(before, model(X), atol=0.01)
+    assert holds(bounded, model)
+
+
+def test_every_method_follows():
+    model = Plain().eval()
+    bounded = BoundedModule(model, X)
+    for i, entry in enumerate(default_registry().methods):
+        model.scale = 2.0 + i
+        assert holds(bounded, model, entry.method.name)
+
+
+def test_what_code_reads_outside_of_the_model_is_followed(monkeypatch):
+    model = Plain().eval()
+    bounded = BoundedModule(model, X)
+    here = sys.modules[__name__]
+    for target, name, value in (
+        (here, "FACTOR", 3.0),
+        (here, "doubled", lambda x: x + 3),
+        (Plain, "kind", 4.0),
+        (Plain, "helper", lambda self, x: x - 3),
+        (nn.Tanh, "forward", lambda self, x: x + 3),
     ):
-        torch.testing.assert_close(found, fresh)
+        before = model(X)
+        monkeypatch.setattr(target, name, value)
+        assert not torch.allclose(before, model(X), atol=0.01), name
+        assert holds(bounded, model), name
+    monkeypatch.setitem(SETTINGS, "factor", 5.0)
+    assert holds(bounded, model)
+
+
+def test_a_closure_is_followed():
+    factor = 1.0
+
+    class Closed(nn.Module):
+        def forward(self, x):
+            return x * factor
+
+    model = Closed()
+    bounded = BoundedModule(model, X)
+    factor = 7.0
+    assert holds(bounded, model)
+
+
+def captures(model):
+    """A bounded module, and the list of its captures."""
+    bounded = BoundedModule(model, X)
+    seen = [bounded.graph]
+
+    def look():
+        if bounded.graph is not seen[-1]:
+            seen.append(bounded.graph)
+        return len(seen)
+
+    return bounded, look
+
+
+def test_training_captures_once():
+    model = Plain()
+    _, look = captures(model)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(X).sum().backward()
+        optimizer.step()
+        assert look() == 1
+    model.shift += 1  # a constant of the graph, read anew each time
+    model.scale = float("1.0")  # another object, the same number
+    assert look() == 1
+
+
+def test_notes_that_forward_takes_are_no_change():
+    class Noting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.seen = nn.Linear(3, 3), None
+
+        def forward(self, x):
+            self.seen = self.layer(x)
+            return torch.relu(self.seen)
+
+    model = Noting()
+    _, look = captures(model)
+    for _ in range(3):
+        model(X)
+        assert look() == 1
+
+
+def test_modes_are_kept_side_by_side():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    bounded = BoundedModule(model, X)
+    one = bounded.graph
+    model.eval()
+    other = bounded.graph
+    model.train()
+    assert bounded.graph is one and other is not one
+
+
+def test_a_recurrent_layer_is_captured_once():
+    model = nn.LSTM(3, 4, batch_first=True)
+    bounded = BoundedModule(model, torch.zeros(1, 2, 3))
+    graph = bounded.graph
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 1
+    assert bounded.graph is graph
+
+
+def test_a_freed_object_is_not_mistaken_for_a_new_one():
+    model = Plain().eval()
+    model.table.append(object())
+    fingerprint = Fingerprint.of(model)
+    assert fingerprint.holds()
+    for _ in range(100):
+        model.table[-1] = object()
+        gc.collect(0)
+        assert not fingerprint.holds()
+
+
+def test_a_second_bounded_module_of_the_same_model_does_not_invalidate_the_first():
+    """An export makes tuples such as a kernel's size anew."""
+    model, x = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).eval(), torch.rand(1, 1, 5, 5)
+    first, second = BoundedModule(model, x), BoundedModule(model, x)
+    graphs = first.graph, second.graph
+    assert (first.graph, second.graph) == graphs
+    assert first.graph is graphs[0] and second.graph is graphs[1]

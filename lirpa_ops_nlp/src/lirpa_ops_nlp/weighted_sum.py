@@ -146,6 +146,18 @@ class Shifted(LinearOp):
     def out_shape(self) -> Shape:
         return tuple(self.shift.shape[1:])
 
+    @property
+    def fan_in(self) -> int:
+        return 2 * self.in_shape[-1] + 2
+
+    @property
+    def fan_out(self) -> int:
+        return 2 * self.base.fan_out + 2
+
+    def magnitude(self, x: Tensor, lead: int = 1) -> Tensor:
+        total = align(x.sum(-1, keepdim=True), lead, self.shift.dim() - 1)
+        return self.base.magnitude(x, lead) + total * self.shift.abs()
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         total = align(x.sum(-1, keepdim=True), lead, self.shift.dim() - 1)
         return self.base.apply(x, lead) - total * self.shift

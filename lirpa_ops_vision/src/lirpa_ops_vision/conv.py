@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -163,6 +164,21 @@ class Convolution(LinearOp):
     @property
     def out_shape(self) -> Shape:
         return self.shapes[1]
+
+    @property
+    def fan_in(self) -> int:
+        return self._products[0]
+
+    @property
+    def fan_out(self) -> int:
+        return self._products[1]
+
+    @property
+    def _products(self) -> tuple[int, int]:
+        """Products of weights behind an output, and of an input: channels times the kernel, at most."""
+        each = math.prod(self.weight.shape[1:])
+        other = math.prod(self.weight.shape[2:]) * (self.weight.shape[0] // self.geometry.groups)
+        return (other, each) if self.geometry.transposed else (each, other)
 
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._run(x, self.weight, lead)

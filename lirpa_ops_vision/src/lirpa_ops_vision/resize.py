@@ -39,6 +39,14 @@ class AxisProduct(LinearOp):
     def out_shape(self) -> Shape:
         return (*self.shape[: len(self.shape) - len(self.matrices)], *(len(W) for W in self.matrices))
 
+    @property
+    def fan_in(self) -> int:
+        return sum([W.shape[1] for W in self.matrices])
+
+    @property
+    def fan_out(self) -> int:
+        return sum([W.shape[0] for W in self.matrices])
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return _along_axes(x, self.matrices)
 

@@ -161,6 +161,14 @@ class WindowSum(LinearOp):
     def out_shape(self) -> Shape:
         return tuple(self.weight.shape[1:-1])
 
+    @property
+    def fan_in(self) -> int:
+        return self.windows.index.shape[1]
+
+    @property
+    def fan_out(self) -> int:
+        return self.windows.readers.shape[-1]
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._sum(x, self.weight)
 

@@ -69,7 +69,7 @@ class Step:
         given = self.inputs if inputs is None else tuple(inputs)
         # Below β = 0 nothing of the method is used, and intervals for inner nodes are all that is needed.
         method = find_method("IBP" if self.bound.beta == 0 else self.bound.method)
-        problem = self.model.problem(given, batch_state=self.state)
+        problem = self.model.problem(given, batch_state=self.state, rounding="nearest")
         return Bounding(problem, method, self.bound.checkpoint)
 
     def certified(self, bounds: Bounding) -> Tensor:

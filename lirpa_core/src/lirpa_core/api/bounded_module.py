@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,12 +16,13 @@ from lirpa_core.api.drawing import draw
 from lirpa_core.api.intermediate_bounds import given_intervals
 from lirpa_core.api.linear_bounds import linear_bounds_dict
 from lirpa_core.api.methods import requested_method
-from lirpa_core.api.options import BoundOptions
+from lirpa_core.api.options import BoundOptions, Rounding
 from lirpa_core.api.outputs import output_nodes, structured
 from lirpa_core.api.results import BoundsResult, NodeBounds
 from lirpa_core.api.rule_variants import with_options
 from lirpa_core.api.specification import specification_rows
-from lirpa_core.capture.batch_state import BatchState, clean_pass, holding
+from lirpa_core.api.tripwire import Watch
+from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
 from lirpa_core.capture.capture import AUTO
 from lirpa_core.capture.captured_model import CapturedModel, without_set
 from lirpa_core.errors import InputError, OptionError
@@ -90,6 +92,7 @@ class BoundedModule(nn.Module):
         self._non_persistent_buffers_set = original._non_persistent_buffers_set
         self.training = original.training
         self._lirpa_last: BoundsResult | None = None
+        self._lirpa_calls = 0  # of methods that cost little more than the model
         self._lirpa_captured.graph(self._lirpa_registry)
 
     # ------------------------------------------------------------------ the module's ordinary life
@@ -204,7 +207,7 @@ class BoundedModule(nn.Module):
         graph = captured.graph(registry, inputs)
         nodes = output_nodes(graph, output, C)
         names = frozenset([node.name for node in nodes.values()])
-        problem = captured.bind(graph, registry, inputs, names, batch_state)
+        problem = captured.bind(graph, registry, inputs, names, batch_state, options.rounding == "outward")
         budget = self._budget(problem)
         wanted = [name for name in names if problem.is_perturbed(name)]
         given = given_intervals(problem, interm_bounds) if interm_bounds else None
@@ -223,10 +226,17 @@ class BoundedModule(nn.Module):
                 problem, name, inner, rows,
                 lower=bound_lower, upper=bound_upper, linear_bounds=return_A, memory_budget=budget,
             )  # fmt: skip
-            check_bounds(problem, inner.intervals, bounds.lower, bounds.upper)
+            lower, upper = check_bounds(problem, inner.intervals, bounds.lower, bounds.upper)
+            if lower is not bounds.lower:
+                bounds = dataclasses.replace(bounds, lower=lower, upper=upper)
             found[i] = node.lay_out(problem, bounds, specified=C is not None)
             if return_A:
                 A[name] = linear_bounds_dict(problem, bounds, (needed_A_dict or {}).get(name))
+        watched = self._is_watched(chosen) or not (options.tripwire is False or captured.is_certain(graph))
+        if watched and batch_state is None and not needs_state(captured.live.module):
+            plain = [without_set(v) if isinstance(v, Tensor) else v for v in inputs]
+            watch = Watch(captured, graph, problem, plain, inner.intervals, nodes, found, C)
+            watch.check(options.tripwire, output)
         result = BoundsResult(
             structured({i: low for i, (low, _) in found.items()}, graph, output) if bound_lower else None,
             structured({i: up for i, (_, up) in found.items()}, graph, output) if bound_upper else None,
@@ -288,7 +298,12 @@ class BoundedModule(nn.Module):
         return draw(self.graph, output_path)
 
     def problem(
-        self, x: Any, *, kwargs: Mapping[str, Any] | None = None, batch_state: BatchState | None = None
+        self,
+        x: Any,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        batch_state: BatchState | None = None,
+        rounding: Rounding | None = None,
     ) -> Problem:
         """The bound problem of these inputs, which the functions of `lirpa_core.functional` work on.
 
@@ -298,6 +313,7 @@ class BoundedModule(nn.Module):
             x: As for `compute_bounds`.
             kwargs: Likewise.
             batch_state: Likewise.
+            rounding: `"outward"` or `"nearest"`, see `BoundOptions`; default: what the model's options say.
 
         Raises:
             LirpaError: As `compute_bounds`.
@@ -306,7 +322,8 @@ class BoundedModule(nn.Module):
         inputs = captured.flatten(x, kwargs)
         graph = captured.graph(registry, inputs)
         outputs = frozenset([n for n in graph.outputs if n is not None])
-        return captured.bind(graph, registry, inputs, outputs, batch_state)
+        outward = (rounding or self._lirpa_options.rounding) == "outward"
+        return captured.bind(graph, registry, inputs, outputs, batch_state, outward)
 
     # ------------------------------------------------------------------ training mode
 
@@ -350,6 +367,14 @@ class BoundedModule(nn.Module):
         if save_path is not None:
             torch.save(found, save_path)
         return found
+
+    def _is_watched(self, method: Method) -> bool:
+        """Whether the model is run to check these bounds; where that is not cheap, less and less often."""
+        points = self._lirpa_options.tripwire
+        if points == "corners" or not points or method.gives_linear_bounds:
+            return bool(points)
+        count = self.__dict__["_lirpa_calls"] = self._lirpa_calls + 1
+        return count & (count - 1) == 0
 
     def _budget(self, problem: Problem) -> int | None:
         """Bytes for coefficients: the stated budget, or what the stated number of rows takes."""

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.api.methods import requested_method
+from lirpa_core.api.options import Rounding
 from lirpa_core.api.specification import specification_rows
 from lirpa_core.capture.batch_state import BatchState
 from lirpa_core.capture.capture import AUTO
@@ -85,6 +86,7 @@ def bind(
     wanted: Collection[str] | None = None,
     batch_state: BatchState | None = None,
     registry: Registry | None = None,
+    rounding: Rounding = "outward",
 ) -> Problem:
     """The bound problem of these inputs and the model's current parameters.
 
@@ -95,6 +97,7 @@ def bind(
         wanted: Names of the nodes whose bounds are wanted; default: the outputs.
         batch_state: Of a model in training mode: the statistics and masks to hold; default: those of these inputs.
         registry: Rules to use; default: those of all installed plugins.
+        rounding: `"outward"` or `"nearest"`, see `BoundOptions`.
 
     Raises:
         LirpaError: Of the class that fits: an input of a wrong shape, nothing perturbed, an operator without a rule.
@@ -103,7 +106,7 @@ def bind(
     inputs = captured.flatten(x, kwargs)
     graph = captured.graph(registry, inputs)
     names = [n for n in graph.outputs if n is not None] if wanted is None else wanted
-    return captured.bind(graph, registry, inputs, frozenset(names), batch_state)
+    return captured.bind(graph, registry, inputs, frozenset(names), batch_state, rounding == "outward")
 
 
 def output_names(problem: Problem) -> tuple[str, ...]:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
+from lirpa_core.api.tripwire import Tripwire
 from lirpa_core.errors import OptionError
 from lirpa_core.methods.slope_search import SlopeSearch
 
 ReluSlope: TypeAlias = Literal["adaptive", "same-slope", "zero-lb", "one-lb"]
+Rounding: TypeAlias = Literal["outward", "nearest"]
 ConvMode: TypeAlias = Literal["patches", "matrix"]
 
 
@@ -27,6 +29,11 @@ class BoundOptions:
         crown_batch_size: At most so many rows in one backward pass; None: as many as fit.
         memory_budget: Bytes that coefficients may take; None: 32 MiB on a CPU, where more is slower, and a
             quarter of the free memory elsewhere.
+        rounding: `"outward"`: bounds hold in exact arithmetic, the rounding of their own computation included;
+            `"nearest"`: as computed, which is faster, and wrong by as much as cancellation makes of it.
+        tripwire: Whether the model itself is run at the nominal point, in evaluation mode, and must give a value inside
+            of its bounds: at every computation, with IBP (which costs little more than that) at the first, second,
+            fourth, eighth and so on; `"corners"`: always, and at eight extreme points of the sets too.
         optimize_bound_args: How CROWN-Optimized searches: a `SlopeSearch`, or a mapping with some of
             its fields.
     """
@@ -35,10 +42,14 @@ class BoundOptions:
     conv_mode: ConvMode = "patches"
     crown_batch_size: int | None = None
     memory_budget: int | None = None
+    rounding: Rounding = "outward"
+    tripwire: Tripwire = True
     optimize_bound_args: SlopeSearch = field(default_factory=SlopeSearch)
 
     def __post_init__(self) -> None:
         _one_of("relu", self.relu, get_args(ReluSlope))
+        _one_of("rounding", self.rounding, get_args(Rounding))
+        _one_of("tripwire", self.tripwire, (True, False, "corners"))
         _one_of("conv_mode", self.conv_mode, get_args(ConvMode))
         _positive("crown_batch_size", self.crown_batch_size)
         _positive("memory_budget", self.memory_budget)
@@ -72,7 +83,7 @@ def _refuse_unknown(given: Mapping[str, Any], known: list[str], *aliases: str) -
             raise OptionError(f"unknown option {name!r}.{hint} The options are: {', '.join(known)}.")
 
 
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
         raise OptionError(f"option {name}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
 

@@ -41,7 +41,7 @@ class OutputNode:
             if side is None or specified:
                 sides.append(None if side is None else side.T)
             else:
-                sides.append(self._as_value(side.T.reshape(-1, *problem.shape(self.name))))
+                sides.append(self.as_value(side.T.reshape(-1, *problem.shape(self.name))))
         return sides[0], sides[1]
 
     def constant(self, problem: Problem, rows: Coefficients | None) -> Tensor:
@@ -50,9 +50,10 @@ class OutputNode:
         value = const.value if const.batched else const.value.unsqueeze(0)
         if rows is not None:
             return rows.dot(value).expand(-1, problem.batch).T
-        return self._as_value(value.expand(problem.batch, *value.shape[1:]))
+        return self.as_value(value.expand(problem.batch, *value.shape[1:]))
 
-    def _as_value(self, value: Tensor) -> Tensor:
+    def as_value(self, value: Tensor) -> Tensor:
+        """A value `[B, *S]` in the layout of the model's."""
         number = self.batch_dim is not None and value.dim() == 1  # an inner number has nowhere to fold B
         return value if number else from_batch_first(value, self.batch_dim)
 

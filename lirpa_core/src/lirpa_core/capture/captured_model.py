@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,16 +13,22 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.capture.batch_state import BatchState, clean_pass, needs_state
+from lirpa_core.capture.batch_state import BatchState, clean_pass, fixable, needs_state
 from lirpa_core.capture.capture import refuse_containers
-from lirpa_core.capture.fingerprint import structure_of
+from lirpa_core.capture.fingerprint import Fingerprint
 from lirpa_core.capture.mixed_precision import refuse_autocast
-from lirpa_core.errors import CaptureError, InputError
+from lirpa_core.errors import CaptureError, InputError, TrainingModeWarning
 from lirpa_core.graph import Graph
 from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
 from lirpa_core.problem.batching import batch_size
 from lirpa_core.problem.binding import Binder
 from lirpa_core.problem.problem import Problem
+
+#: Graphs kept for a dtype and a device, such as those of training and of evaluation.
+_KEPT = 4
+
+#: Layers named in a warning.
+_LISTED = 8
 
 
 @dataclass(eq=False)
@@ -38,7 +46,8 @@ class CapturedModel:
     live: LiveModel
     example: tuple[tuple[Any, ...], dict[str, Any]]
     batch_dims: Sequence[int | None] | str | None
-    _graphs: dict[object, Graph] = field(default_factory=dict)
+    _graphs: dict[object, list[tuple[Fingerprint, Graph]]] = field(default_factory=dict)
+    _warned: bool = False
     _binders: dict[tuple[int, int], tuple[Graph, Registry, Binder]] = field(default_factory=dict)
     _with_state: dict[int, bool] = field(default_factory=dict)
 
@@ -85,15 +94,22 @@ class CapturedModel:
                 if x.is_floating_point():
                     dtype = x.dtype
                     break
-        key = (structure_of(self.live.module), dtype, device)
-        graph = self._graphs.get(key)
-        if graph is None:
-            args, kwargs = pytree.tree_map_only(
-                Tensor,
-                lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype),
-                self.example,
-            )
-            graph = self._graphs[key] = self.reader.graph(self.live, args, kwargs, registry, self.batch_dims)
+        known = self._graphs.setdefault((dtype, device), [])
+        for fingerprint, graph in reversed(known):
+            if fingerprint.holds():
+                return graph
+        args, kwargs = pytree.tree_map_only(
+            Tensor,
+            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype),
+            self.example,
+        )
+        module = self.live.module
+        before = Fingerprint.of(module)
+        graph = self.reader.graph(self.live, args, kwargs, registry, self.batch_dims)
+        if len(known) >= _KEPT:
+            _, old = known.pop(0)
+            self._binders = {key: held for key, held in self._binders.items() if held[0] is not old}
+        known.append((Fingerprint.of(module, graph.constants.values(), before), graph))
         return graph
 
     def bind(
@@ -103,6 +119,7 @@ class CapturedModel:
         inputs: Sequence[Any],
         wanted: frozenset[str],
         batch_state: BatchState | None = None,
+        outward: bool = False,
     ) -> Problem:
         """The bound problem of these inputs and the model's current parameters.
 
@@ -112,6 +129,7 @@ class CapturedModel:
             inputs: The inputs, flattened; the perturbed ones are `BoundedTensor`s.
             wanted: Names of the nodes whose bounds are wanted.
             batch_state: Of a model in training mode: the statistics and masks to hold; None: those of these inputs.
+            outward: Whether bounds account for the rounding of their own computation.
 
         Raises:
             LirpaError: Of the class that fits: an input of a wrong shape, nothing perturbed, an operator without a rule.
@@ -121,19 +139,47 @@ class CapturedModel:
         if batch_state is None and self._takes_state(graph):
             args, kwargs = self.unflatten([without_set(v) if isinstance(v, Tensor) else v for v in inputs])
             batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
+            self.warn_of_training_mode()
             _, batch_state = clean_pass(self.live.module, args, kwargs, batch, update=False)
         buffers = None if batch_state is None else batch_state.leaves(graph)
         known = self._binders.get((id(graph), id(registry)))
         if known is None:  # graph and registry are kept too, lest other objects get their ids
             binder = Binder(graph, self.live.module, registry, partial(_describe_missing, registry))
             known = self._binders[id(graph), id(registry)] = (graph, registry, binder)
-        return known[2].bind(inputs, wanted, buffers)
+        return known[2].bind(inputs, wanted, buffers, outward)
 
     def _takes_state(self, graph: Graph) -> bool:
         """Whether the model as it was when the graph was captured takes statistics or masks from the batch."""
         if id(graph) not in self._with_state:
             self._with_state[id(graph)] = needs_state(self.live.module)
         return self._with_state[id(graph)]
+
+    def is_certain(self, graph: Graph) -> bool:
+        """Whether all that the graph takes for granted is compared at every call; see `Fingerprint.uncertain`."""
+        return not any([f.uncertain for known in self._graphs.values() for f, g in known if g is graph])
+
+    def warn_of_training_mode(self) -> None:
+        """Say once which layers take the batch's statistics or masks, to a user who may have forgotten `eval()`.
+
+        A batch's statistics are computed from the clean inputs, of one example often, and bounds under them are those
+        of another function than the one that the model computes when it is used.
+        """
+        if self._warned:
+            return
+        self._warned = True
+        named = [
+            f"'{p or '<model>'}' ({type(m).__name__})"
+            for p, m in self.live.module.named_modules()
+            if fixable(m)
+        ]
+        listed = ", ".join(named[:_LISTED]) + (f" and {len(named) - _LISTED} more" if named[_LISTED:] else "")
+        warnings.warn(
+            f"in training mode: {listed}. The bounds are those of the model with the statistics and masks that this batch "
+            "of clean inputs gives, and may be very wide. Call model.eval() for bounds of the model in use; where "
+            "training mode is meant, pass batch_state (see BoundedModule.clean_pass), and nothing is said.",
+            TrainingModeWarning,
+            stacklevel=_outside(),
+        )
 
     def flatten(self, x: Any, kwargs: Mapping[str, Any] | None) -> list[Any]:
         """Inputs as a flat list.
@@ -159,6 +205,14 @@ class CapturedModel:
     def __getstate__(self) -> dict[str, Any]:
         # Graphs are captured anew when first needed: they refer to operators of this process.
         return {**self.__dict__, "_graphs": {}, "_binders": {}, "_with_state": {}}
+
+
+def _outside() -> int:
+    """The level of the first caller outside of this package, for warnings."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "lirpa_core":
+        frame, level = frame.f_back, level + 1
+    return max(1, level - 1)
 
 
 def _reader_of(source: object, registry: Registry) -> Reader:

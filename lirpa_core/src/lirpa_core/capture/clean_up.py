@@ -11,6 +11,7 @@ import torch
 
 from lirpa_core.graph import Argument, Node, NodeKind, Ref
 from lirpa_core.rules.leaf_modules import LeafModule
+from lirpa_core.rules.precision import is_narrower
 
 aten = torch.ops.aten
 
@@ -74,7 +75,8 @@ def clean(
             alias[node.name] = source
             continue
         node = _reshape(_square(_fold_getitem(node, by_name)))
-        fuse = (fusions or {}).get(node.target)
+        # A fused rule is about real numbers: in a narrow type each operator rounds by itself.
+        fuse = None if is_narrower(node.dtype, torch.float32) else (fusions or {}).get(node.target)
         by_name[node.name] = (fuse(node, by_name) or node) if fuse is not None else node
     renamed = tuple(None if o is None else alias.get(o, o) for o in outputs)
     return _alive(by_name, renamed), renamed

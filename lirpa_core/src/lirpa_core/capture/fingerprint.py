@@ -1,22 +1,278 @@
-"""What a captured graph takes for granted about a model, besides the code of its modules."""
+"""What a captured graph takes for granted about a model: everything that its trace may have read.
+
+Parameters, buffers, and plain tensors that are constants of the graph are read anew at every computation; all else is
+compared with what it was. Identity comes first, because it costs next to nothing; what can change in place (lists,
+dictionaries, objects, tensors that the graph holds a copy of) is then looked into.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import operator
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
+
+from lirpa_core.capture.contents import INTERNAL, PLAIN, contents, is_foreign, names_in, same
+
+#: Lists of a recurrent layer's own parameters.
+_DERIVED = frozenset({"_flat_weights", "_flat_weight_refs", "_all_weights"})
+
+#: What changed while a model ran: the id of a dictionary, class or value, and the name in it (None: inside the value).
+Notes: TypeAlias = frozenset[tuple[int, Any]]
 
 
-def structure_of(model: nn.Module) -> Hashable:
-    """The model's modules, their modes, and which names share one tensor.
+@dataclass(eq=False)
+class _Table:
+    """A dictionary, what it held, and the names in it that do not matter."""
 
-    A graph captured while this was equal still is the model's; otherwise a module has been exchanged or
-    has changed its mode, or tensors have been tied or untied, and the model has to be captured anew.
+    table: Mapping[Any, Any]
+    ignored: frozenset[Any]
+    names: tuple[Any, ...]
+    values: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, table: Mapping[Any, Any], ignored: frozenset[Any] = frozenset()) -> _Table:
+        return cls(table, ignored, tuple(table), tuple(table.values()))
+
+    def holds(self) -> bool:
+        """Whether it holds equal values, though not the same; remembers those if so."""
+        if self.changed():
+            return False
+        self.names, self.values = tuple(self.table), tuple(self.table.values())
+        return True
+
+    def changed(self) -> list[Any]:
+        """The names whose values are not what they were."""
+        before = {n: v for n, v in zip(self.names, self.values, strict=True) if n not in self.ignored}
+        now = {n: v for n, v in self.table.items() if n not in self.ignored}
+        gone = list(before.keys() ^ now.keys())
+        return gone + [n for n in before.keys() & now.keys() if not same(now[n], before[n])]
+
+
+@dataclass(eq=False)
+class Fingerprint:
+    """The state of everything that a trace may have read.
+
+    Attributes:
+        classes: Modules and their classes.
+        tables: Dictionaries that held something.
+        empty: Dictionaries that held nothing.
+        places: Names in other dictionaries, such as a function's globals, the values there, and the owners' ids.
+        inner: Values that can change in place, and what was inside of them.
+        state: The dictionaries of parameters and buffers, with what they held.
+        sharing: Which names shared one tensor.
+        live: Ids of tensors that are read anew.
+        notes: What the model itself changes when it runs, and is not compared.
+        uncertain: Whether some of that are no tensors: a counter, say. The replay after capture has shown that it does not
+            matter so far; whether it ever will is for the tripwire to notice.
     """
-    modules = tuple((id(m), type(m), m.training) for m in model.modules())
+
+    model: nn.Module
+    classes: list[tuple[nn.Module, type]]
+    tables: list[_Table]
+    empty: list[Mapping[Any, Any]]
+    places: list[tuple[Mapping[str, Any], str, Any, int]]
+    inner: list[tuple[Any, object]]
+    state: list[_Table]
+    sharing: object
+    live: frozenset[int]
+    notes: Notes
+    uncertain: bool = False
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, constants: Iterable[Tensor] = (), before: Fingerprint | None = None
+    ) -> Fingerprint:
+        """The state as it is now.
+
+        Args:
+            model: The model.
+            constants: Tensors whose values are read anew at every computation, besides parameters and buffers.
+            before: The state before the model was run the last few times; what has changed since, the model has changed.
+        """
+        live = frozenset(map(id, chain(constants, model.parameters(), model.buffers())))
+        notes, uncertain = before.changed() if before is not None else (frozenset(), False)
+        found = cls(model, [], [], [], [], [], [], _sharing(model), live, notes, uncertain)
+        collector = _Collector(found)
+        for module in model.modules():
+            collector.module(module)
+        hooks = nn.modules.module
+        for table in (hooks._global_forward_hooks, hooks._global_forward_pre_hooks):
+            collector.table(table)
+        return found
+
+    def changed(self) -> tuple[Notes, bool]:
+        """What is not as it was, and whether some of it are no tensors."""
+        found: set[tuple[int, Any]] = set()
+        values: list[Any] = []
+        for t in self.tables:
+            held = dict(zip(t.names, t.values, strict=True))
+            for name in t.changed():
+                now = t.table.get(name)
+                if contents(now, self.live) != contents(
+                    held.get(name), self.live
+                ):  # torch.export rebuilds lists
+                    found.add((id(t.table), name))
+                    values.append(now)
+        for table, name, value, owner in self.places:
+            if table.get(name) is not value:
+                found.add((owner, name))
+                values.append(table.get(name))
+        for value, before in self.inner:
+            if contents(value, self.live) != before:
+                found.add((id(value), None))
+                values.append(value)
+        return frozenset(found), not all(map(_only_tensors, values))
+
+    def holds(self) -> bool:
+        """Whether everything is as it was."""
+        if any(self.empty):
+            return False
+        for module, kind in self.classes:
+            if module.__class__ is not kind:
+                return False
+        for t in self.tables:
+            if not (_identical(t) or t.holds()):
+                return False
+        for table, name, value, _ in self.places:
+            if table.get(name) is not value:
+                return False
+        if not all(map(_identical, self.state)):
+            if _sharing(self.model) != self.sharing:
+                return False
+            self.state = [_Table.of(t.table) for t in self.state]
+        return all([contents(value, self.live) == before for value, before in self.inner])
+
+
+def _identical(t: _Table) -> bool:
+    return len(t.table) == len(t.values) and all(map(operator.is_, t.table.values(), t.values))
+
+
+def _only_tensors(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return len(value) > 0 and all([_only_tensors(v) for v in value])
+    return isinstance(value, Tensor)
+
+
+@dataclass(eq=False)
+class _Collector:
+    """Fills a fingerprint; every class and function is entered once."""
+
+    found: Fingerprint
+
+    def __post_init__(self) -> None:
+        self.seen: set[int] = set()
+        self.registered = frozenset(map(id, self.found.model.modules()))
+
+    def module(self, module: nn.Module) -> None:
+        own, notes = vars(module), self.found.notes
+        ignored = INTERNAL | _DERIVED | {name for owner, name in notes if owner == id(own)}
+        self.found.classes.append((module, type(module)))
+        self.found.tables.append(_Table.of(own, ignored))
+        for name in ("_parameters", "_buffers"):
+            if own[name]:
+                self.found.state.append(_Table.of(own[name]))
+            else:
+                self.found.empty.append(own[name])
+        for name in ("_modules", "_forward_hooks", "_forward_pre_hooks"):
+            self.table(own[name])
+        for name in ("_forward_hooks", "_forward_pre_hooks"):
+            for hook in own[name].values():
+                self.value(hook)
+        for name, value in own.items():
+            if name not in ignored:
+                self.value(value)
+        for base in type(module).__mro__:
+            if base is not nn.Module and base is not object:
+                self.type(base)
+
+    def table(self, table: Mapping[Any, Any]) -> None:
+        if table:
+            self.found.tables.append(_Table.of(table))
+        else:
+            self.found.empty.append(table)
+
+    def type(self, kind: type) -> None:
+        """The attributes of a user's class; of PyTorch's its `forward`."""
+        if id(kind) in self.seen:
+            return
+        self.seen.add(id(kind))
+        own = vars(kind)
+        if is_foreign(kind.__module__):
+            if "forward" in own:
+                self.place(own, "forward", kind, enter=False)
+            return
+        for name, value in own.items():
+            if not name.startswith("__") or isinstance(value, types.FunctionType):
+                self.place(own, name, kind)
+
+    def place(self, table: Mapping[str, Any], name: str, owner: object, *, enter: bool = True) -> None:
+        """Note a name in a dictionary, and what is inside of the value there."""
+        if (id(owner), name) not in self.found.notes:
+            self.found.places.append((table, name, table[name], id(owner)))
+            if enter:
+                self.value(table[name])
+
+    def value(self, value: Any) -> None:
+        """Note what is inside of a value, if it can change in place."""
+        if isinstance(value, (*PLAIN, types.ModuleType)):
+            return
+        if isinstance(value, type):
+            self.type(value)
+            return
+        if (
+            id(value) in self.found.live
+            or id(value) in self.registered
+            or (id(value), None) in self.found.notes
+        ):
+            return
+        function = getattr(value, "__func__", value)
+        if isinstance(function, types.FunctionType):
+            if not is_foreign(function.__module__):
+                self.function(function)
+            return
+        if callable(value) and is_foreign(type(value).__module__) and not hasattr(value, "__dict__"):
+            return  # a builtin
+        self.found.inner.append((value, contents(value, self.found.live)))
+
+    def function(self, function: types.FunctionType) -> None:
+        """What a user's function reads: its globals, closure and defaults, and what the functions that it calls read."""
+        if id(function) in self.seen:
+            return
+        self.seen.add(id(function))
+        self.found.inner.append((function, contents(function, self.found.live)))
+        for cell in function.__closure__ or ():
+            try:
+                self.value(cell.cell_contents)
+            except ValueError:  # not filled yet
+                continue
+        names = set(names_in(function.__code__))
+        space = function.__globals__
+        for name in names & space.keys():
+            value = space[name]
+            self.place(space, name, space, enter=not isinstance(value, types.ModuleType))
+            if isinstance(value, types.ModuleType):
+                inside, foreign = vars(value), is_foreign(value.__name__)
+                for attribute in names & inside.keys():
+                    self.place(inside, attribute, inside, enter=not foreign)
+
+
+def _sharing(model: nn.Module) -> object:
+    """Which names share one tensor, and which have none."""
     names: dict[int, list[str]] = {}
-    tensors = (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
-    for name, tensor in chain(*tensors):
-        names.setdefault(id(tensor), []).append(name)
-    return modules, tuple(tuple(shared) for shared in names.values() if len(shared) > 1)
+    none: list[str] = []
+    for path, module in model.named_modules(remove_duplicate=False):
+        for table in (module._parameters, module._buffers):
+            for name, tensor in table.items():
+                if tensor is None:
+                    none.append(f"{path}.{name}")
+                else:
+                    names.setdefault(id(tensor), []).append(f"{path}.{name}")
+    return tuple([tuple(shared) for shared in names.values() if len(shared) > 1]), tuple(none)
+
+
+__all__ = ["Fingerprint", "Notes"]

@@ -9,8 +9,10 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.norms import scaled_norm
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.linear.rounding import Accuracy
 
 __all__ = [
+    "Accuracy",
     "Affine",
     "AffineForm",
     "Interval",

@@ -52,6 +52,11 @@ class Interval:
             self._upper = self.known_midpoint_radius[0] + self.known_midpoint_radius[1]
         return self._upper
 
+    @property
+    def has_ends(self) -> bool:
+        """Whether both ends are stored."""
+        return self._lower is not None and self._upper is not None
+
     def __repr__(self) -> str:
         return f"Interval(lower={self.lower}, upper={self.upper})"
 

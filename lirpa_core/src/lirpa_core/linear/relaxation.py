@@ -30,10 +30,17 @@ class Relaxation:
     """Affine functions below and above an operator, on the box of its operands.
 
     An operator that is itself affine gives the same object twice: `Relaxation.exactly(affine)`.
+
+    Attributes:
+        lower: The function below.
+        upper: The function above.
+        error: Of an affine operator, what rounding may make of it on its way through coefficients, `[B, *S]`; None for
+            nothing, or where rounding is not accounted for.
     """
 
     lower: Affine
     upper: Affine
+    error: Tensor | None = None
 
     @classmethod
     def exactly(cls, affine: Affine) -> Relaxation:

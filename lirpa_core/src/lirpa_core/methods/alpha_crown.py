@@ -193,6 +193,16 @@ class _Pass:
         laid_out = fold_problem(problem, rows.rows)
         return cls(problem, laid_out, node, fold_rows(rows, problem.batch), rows.rows)
 
+    def nearest(self) -> _Pass:
+        """The same pass without an account of rounding, for the search: whatever chose the slopes, lines are sound."""
+        if not self.problem.outward:
+            return self
+        return dataclasses.replace(
+            self,
+            problem=dataclasses.replace(self.problem, outward=False),
+            laid_out=dataclasses.replace(self.laid_out, outward=False),
+        )
+
     def intervals(self, intervals: Mapping[str, Interval]) -> Mapping[str, Interval]:
         if self.folded is None:
             return intervals
@@ -216,17 +226,17 @@ def _maximise(
     laid_out = rows.intervals(intervals)
     fixed = {name: interval.detach() for name, interval in laid_out.items()}
     free = free_slopes(rows.laid_out, fixed, rows.node)
+    search_rows = rows.nearest()
     best: Tensor | None = None
     slopes: dict[str, Slopes] = {}
     if free:
         with torch.enable_grad():
-            best, slopes = climb(free, lambda chosen: rows.bound(chosen, fixed), search)
-        if not linear_bounds and not torch.is_grad_enabled():
+            best, slopes = climb(free, lambda chosen: search_rows.bound(chosen, fixed), search)
+        if not linear_bounds and not torch.is_grad_enabled() and search_rows is rows:
             return best, None
     form = rows.form(slopes, laid_out)
     value = rows.problem.minimum(form)
-    if (
-        best is not None
-    ):  # what an earlier step was better by has no gradient: the bound's is that of these slopes
+    if best is not None and search_rows is rows:
+        # What an earlier step was better by has no gradient: the bound's is that of these slopes.
         value = value + (best - value.detach()).clamp(min=0)
     return value, form if linear_bounds else None

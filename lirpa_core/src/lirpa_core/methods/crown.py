@@ -86,4 +86,4 @@ def interval_of_rows(
     interval = inner.intervals[node]
     if rows is None:
         return rows_of_interval(interval, problem.batch)
-    return rows_over_interval(rows, interval, problem.may_be_infinite(node))
+    return rows_over_interval(problem, node, rows, interval)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
-from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.coefficients.base import bilinear_sum, flatten
 from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.rounding import gamma, size
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.rows import every_element, rows_of_interval, rows_over_interval, tighter
 from lirpa_core.methods.traversal import AffineBounds, forward
@@ -60,18 +62,36 @@ class Forward(Method):
         rows = every_element(problem, node) if rows is None else rows
         C = flatten(rows.to_dense(), 2)  # [R, B or 1, n]
         affine, infinite = inner.affine[node], problem.may_be_infinite(node)
-        low = _combined(C, affine, rows, infinite) if lower else None
-        up = _combined(-C, affine, rows, infinite) if upper else None
+        error = _error(problem, node, affine, C) if problem.outward else None
+        low = _combined(C, affine, rows, infinite, error) if lower else None
+        up = _combined(-C, affine, rows, infinite, error) if upper else None
         found = RowBounds(
             None if low is None else problem.minimum(low),
             None if up is None else -problem.minimum(up),
             low,
             up,
         )
-        return tighter(found, rows_over_interval(rows, interval, infinite))
+        return tighter(found, rows_over_interval(problem, node, rows, interval))
 
 
-def _combined(C: Tensor, affine: AffineBounds, rows: Coefficients, infinite: bool) -> AffineForm:
+def _error(problem: Problem, node: str, affine: AffineBounds, C: Tensor) -> Tensor:
+    """What rounding may make of rows of a node's affine functions, `[R, B]`, without gradient."""
+    with torch.no_grad():
+        sizes: list[Tensor] = []
+        hulls = problem.hulls()
+        for form in (affine.lower, affine.upper):
+            total = torch.where(form.bias.isfinite(), form.bias.abs(), 0)  # [n, B]
+            for name, A in form.coefficients.items():
+                total = total + A.dual_norm(1, size(hulls[name]))
+            sizes.append(total)
+        largest = torch.maximum(*sizes).T  # [B, n]
+        factor = gamma(2 * math.prod(problem.shape(node)) + 16, problem.dtype_of(node))
+        return factor * bilinear_sum(C.abs(), largest)
+
+
+def _combined(
+    C: Tensor, affine: AffineBounds, rows: Coefficients, infinite: bool, error: Tensor | None
+) -> AffineForm:
     """`C⁺ · lower + C⁻ · upper` as a form over the inputs, for `C` `[R, B or 1, n]`."""
     positive, negative = torch.relu(C), C.clamp(max=0)
     coefficients: dict[str, Coefficients] = {}
@@ -87,4 +107,5 @@ def _combined(C: Tensor, affine: AffineBounds, rows: Coefficients, infinite: boo
     low, up = affine.lower.bias, affine.upper.bias  # [n, B]
     shaped = DenseCoefficients(C.reshape(*C.shape[:2], *rows.shape))
     low, up = (b.T.reshape(-1, *rows.shape) for b in (low, up))
-    return AffineForm(coefficients, split_dot(shaped, Interval(low, up), infinite))
+    bias = split_dot(shaped, Interval(low, up), infinite)
+    return AffineForm(coefficients, bias if error is None else bias - error)

@@ -75,7 +75,7 @@ class IBP(Method):
             problem, node, rows, relaxations,
             lower=lower, upper=upper, memory_budget=memory_budget, stop_at=stop_at,
         )  # fmt: skip
-        return tighter(found, rows_over_interval(rows, inner.intervals[node], problem.may_be_infinite(node)))
+        return tighter(found, rows_over_interval(problem, node, rows, inner.intervals[node]))
 
 
 def _to_bound_exactly(problem: Problem, wanted: Collection[str]) -> set[str]:

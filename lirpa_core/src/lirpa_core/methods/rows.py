@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -12,6 +13,7 @@ from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.rounding import gamma, widened
 from lirpa_core.methods.base import RowBounds
 from lirpa_core.methods.traversal import Refine, backward
 from lirpa_core.problem.problem import Problem
@@ -114,6 +116,8 @@ def bound_rows(
         start = part if lower else part.negate()
         form = backward(problem, node, start, relaxations, both=both, stop_at=stop_at)
         value = problem.minimum(form, relaxations.intervals)
+        if problem.outward:  # a row whose error is not a number bounds nothing
+            value = torch.where(value.isnan(), -torch.inf, value)
         if lower:
             lowers.append(value[: part.rows])
         if upper:
@@ -253,8 +257,12 @@ def rows_of_interval(interval: Interval, batch: int) -> Interval:
     return Interval(lay_out(interval.lower), lay_out(interval.upper))
 
 
-def rows_over_interval(rows: Coefficients, interval: Interval, may_be_infinite: bool = False) -> Interval:
+def rows_over_interval(problem: Problem, node: str, rows: Coefficients, interval: Interval) -> Interval:
     """Bounds of rows over a node from the interval of the node, `[R, B]`."""
+    may_be_infinite = problem.may_be_infinite(node)
+    if problem.outward:
+        terms = 1 if rows.reads_single_elements else math.prod(problem.shape(node))
+        interval = widened(interval, "box", gamma(terms + 16, problem.dtype_of(node)))
     lower = split_dot(rows, interval, may_be_infinite)
     return Interval(lower, -split_dot(rows.negate(), interval, may_be_infinite))
 

@@ -28,14 +28,14 @@ def fold_problem(problem: Problem, rows: int) -> Problem:
 def fold_intervals(
     problem: Problem, intervals: Mapping[str, Interval], names: frozenset[str], rows: int
 ) -> dict[str, Interval]:
-    """The intervals that the rules of the named nodes read, `[B, *S]`, as `[rows * B, *S]`."""
+    """The intervals that the rules of the named nodes and their rounding read, `[B, *S]`, as `[rows * B, *S]`."""
     needs = problem.facts.needs_interval
     read = {
         operand
         for name, call in problem.calls.items()
         if name in names
         for operand, need in zip(call.operands, needs[name], strict=True)
-        if need
+        if need or problem.outward
     }
     return {
         name: Interval(_repeat(intervals[name].lower, rows), _repeat(intervals[name].upper, rows))

@@ -21,8 +21,10 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate, backpropagate_relaxation
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.linear.relaxation import Affine
+from lirpa_core.linear.rounding import gamma, size
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
+from lirpa_core.problem.rounding import outward_interval
 
 #: Is told the operator that is about to be bounded; may tighten the intervals of nodes before it.
 Refine: TypeAlias = Callable[[str], None]
@@ -51,7 +53,11 @@ def intervals(
     for name, call in problem.calls.items():
         if refine is not None:
             refine(name)
-        interval = rules[name].interval(call, tuple([found[o] for o in call.operands]))
+        operands = tuple([found[o] for o in call.operands])
+        outward = problem.outward
+        interval = (
+            outward_interval(problem, name, operands) if outward else rules[name].interval(call, operands)
+        )
         found[name] = interval.intersect(given[name]) if given and name in given else interval
     return found
 
@@ -80,18 +86,22 @@ class _Images:
         by_input: Images of each input's unit vectors, `[n, B, *S]`; inputs without influence are left out.
         bias: `[B, *S]`.
         infinite: Infinities of the bias, see `linear.infinite`; None for none.
+        error: What rounding may have made of the function's values over the set, `[B, *S]`; None: not accounted for.
     """
 
     by_input: Mapping[str, Tensor]
     bias: Tensor
     infinite: Tensor | None = None
+    error: Tensor | None = None
 
-    def form(self, problem: Problem) -> AffineForm:
+    def form(self, problem: Problem, *, upper: bool = False) -> AffineForm:
         coefficients: dict[str, Coefficients] = {
             name: InputFirstCoefficients(A.to(problem.inputs[name].x.dtype), problem.shape(name))
             for name, A in self.by_input.items()
         }
         bias = self.bias if self.infinite is None else self.bias + self.infinite
+        if self.error is not None:
+            bias = bias + self.error if upper else bias - self.error
         return AffineForm(coefficients, bias.reshape(bias.shape[0], -1).T)
 
 
@@ -120,13 +130,20 @@ def forward(
     pairs = {name: _identity(problem, name) for name in problem.inputs}
     found: dict[str, Interval] = problem.hulls()
     relaxations = Relaxations(problem, found, relax)
+    input_sizes = {name: size(found[name]) for name in problem.inputs}
     for name, call in problem.calls.items():
-        interval = problem.rules[name].interval(call, tuple([found[o] for o in call.operands]))
+        inputs = tuple([found[o] for o in call.operands])
+        interval = (
+            outward_interval(problem, name, inputs)
+            if problem.outward
+            else problem.rules[name].interval(call, inputs)
+        )
         relaxation = relaxations[name]
         operands = [pairs[o] for o in call.operands]
-        lower = _side(relaxation.lower, operands, problem.shape(name), upper=False)
+        sizes = [_size(problem, pair, input_sizes) for pair in operands] if problem.outward else None
+        lower = _side(problem, name, relaxation.lower, operands, sizes, upper=False)
         exact = relaxation.exact and all([low is up for low, up in operands])
-        upper = lower if exact else _side(relaxation.upper, operands, problem.shape(name), upper=True)
+        upper = lower if exact else _side(problem, name, relaxation.upper, operands, sizes, upper=True)
         pairs[name] = lower, upper
         if name not in problem.facts.interval_exact:
             interval = interval.intersect(_concretized(problem, lower, upper, problem.shape(name)))
@@ -138,7 +155,8 @@ def forward(
     for name in wanted:
         lower, upper = pairs[name]
         form = lower.form(problem)
-        forms[name] = AffineBounds(form, form if upper is lower else upper.form(problem))
+        shared = upper is lower and lower.error is None
+        forms[name] = AffineBounds(form, form if shared else upper.form(problem, upper=True))
     return found, forms
 
 
@@ -150,8 +168,32 @@ def _identity(problem: Problem, name: str) -> _Pair:
     return images, images
 
 
-def _side(affine: Affine, operands: list[_Pair], shape: tuple[int, ...], *, upper: bool) -> _Images:
+def _size(problem: Problem, pair: _Pair, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The size of the numbers that make up a node's affine functions over the set: `[B, *S]`, without gradient."""
+    with torch.no_grad():
+        sides = []
+        for images in pair if pair[0] is not pair[1] else pair[:1]:
+            total = images.bias.abs()
+            for name, A in images.by_input.items():
+                rows = InputFirstCoefficients(A, problem.shape(name)).dual_norm(
+                    1, inputs[name].to(A.dtype)
+                )  # [R, B]
+                total = total + rows.T.reshape(-1, *A.shape[2:])
+            sides.append(total)
+        return sides[0] if len(sides) == 1 else torch.maximum(*sides)
+
+
+def _side(
+    problem: Problem,
+    name: str,
+    affine: Affine,
+    operands: list[_Pair],
+    sizes: list[Tensor] | None,
+    *,
+    upper: bool,
+) -> _Images:
     """One side of a relaxation as a function of the inputs: where coefficients are negative, the other side's."""
+    shape = problem.shape(name)
     by_input: dict[str, Tensor] = {}
     bias, infinite = affine.bias, affine.infinite
     for term, (low, up) in zip(affine.terms, operands, strict=True):
@@ -160,11 +202,31 @@ def _side(affine: Affine, operands: list[_Pair], shape: tuple[int, ...], *, uppe
         images = _applied(term, low, low if low is up else up, upper=upper)
         bias = images.bias if bias is None else bias + images.bias
         infinite = plus(infinite, images.infinite)
-        for name, A in images.by_input.items():
-            by_input[name] = by_input[name] + A if name in by_input else A
+        for source, A in images.by_input.items():
+            by_input[source] = by_input[source] + A if source in by_input else A
     if bias is None:
         bias = operands[0][0].bias.new_zeros(1, *shape)
-    return _Images(by_input, bias, infinite)
+    error = None if sizes is None else _error(problem, name, affine, operands, sizes)
+    return _Images(by_input, bias, infinite, error)
+
+
+def _error(problem: Problem, name: str, affine: Affine, operands: list[_Pair], sizes: list[Tensor]) -> Tensor:
+    """What rounding makes of the images of an affine function, with what it made of its operands': `[B, *S]`."""
+    dtype = problem.dtype_of(name)
+    factor = gamma(problem.facts.accuracy[name].terms + len(operands) + 8, dtype)
+    total = problem.inputs[next(iter(problem.inputs))].x.new_zeros(1, *problem.shape(name)).detach()
+    if affine.bias is not None:
+        total = total + factor * affine.bias.detach().abs()
+    for term, pair, here in zip(affine.terms, operands, sizes, strict=True):
+        if term is None:
+            continue
+        with torch.no_grad():
+            before = [side.error for side in pair if side.error is not None]
+            so_far = before[0] if len(before) == 1 else torch.maximum(*before) if before else None
+            term_factor = max(factor, gamma(term.fan_in + 8, dtype))
+            grown = term_factor * here if so_far is None else term_factor * here + so_far
+            total = total + term.magnitude(grown.to(pair[0].bias.dtype))
+    return total
 
 
 def _applied(term: LinearOp, low: _Images, up: _Images, *, upper: bool) -> _Images:
@@ -185,7 +247,7 @@ def _concretized(problem: Problem, lower: _Images, upper: _Images, shape: tuple[
     """Bounds of a node from its affine functions, `[B, *S]`."""
     form = lower.form(problem)
     low = problem.minimum(form)
-    form = form if upper is lower else upper.form(problem)
+    form = form if upper is lower and lower.error is None else upper.form(problem, upper=True)
     negated = {name: A.negate() for name, A in form.coefficients.items()}
     up = -problem.minimum(AffineForm(negated, -form.bias))
     return Interval(low.T.reshape(-1, *shape), up.T.reshape(-1, *shape))
@@ -229,6 +291,7 @@ def backward(
     stopped: dict[str, _Waiting] = {}
     seen: dict[str, Coefficients] = {}
     sums: dict[bool, Tensor] = {}  # biases of mirrored rows, and of others
+    errors: dict[bool, Tensor] = {}  # what rounding takes off, from both of two mirrored rows
     for name in problem.facts.reversed_order:
         if extra is not None and name in extra:
             pending[name] = _joined(pending.get(name), (extra[name], False))
@@ -242,6 +305,10 @@ def backward(
             continue
         relaxation = relaxations[name]
         A, mirrored = waiting
+        if relaxation.error is not None and (
+            name not in problem.facts.charged_by_users or name == node or name in (extra or ())
+        ):
+            _accumulate(errors, mirrored, A.dual_norm(1, relaxation.error).detach())
         moved: Sequence[Coefficients | None]
         if relaxation.exact:
             affine = relaxation.lower
@@ -253,7 +320,7 @@ def backward(
             A, mirrored = (A.with_negated(), False) if mirrored else waiting
             moved, bias = backpropagate_relaxation(relaxation, A, kernels)
         if bias is not None:
-            sums[mirrored] = sums[mirrored] + bias if mirrored in sums else bias
+            _accumulate(sums, mirrored, bias)
         for operand, B in zip(calls[name].operands, moved, strict=True):
             if B is None:
                 continue
@@ -263,10 +330,7 @@ def backward(
             if watch is not None:
                 watch(pending[operand][0])
     stopped.update(pending)
-    total = sums.get(False)
-    if True in sums:
-        one = torch.cat([sums[True], -sums[True]])
-        total = one if total is None else one + total
+    total = _total(sums, errors)
     if total is None:
         total = torch.zeros(rows.rows * (2 if both else 1), 1, dtype=problem.dtype, device=problem.device)
     return AffineForm({name: _stacked(waiting) for name, waiting in stopped.items()}, total, seen)
@@ -274,6 +338,20 @@ def backward(
 
 #: Coefficients that wait at a node, and whether they stand for themselves and their negation.
 _Waiting: TypeAlias = tuple[Coefficients, bool]
+
+
+def _accumulate(sums: dict[bool, Tensor], mirrored: bool, part: Tensor) -> None:
+    sums[mirrored] = sums[mirrored] + part if mirrored in sums else part
+
+
+def _total(sums: Mapping[bool, Tensor], errors: Mapping[bool, Tensor]) -> Tensor | None:
+    """The biases of all rows, less what rounding takes off; by whether they belong to mirrored rows."""
+    total = sums.get(False)
+    if True in sums:
+        total = plus(total, torch.cat([sums[True], -sums[True]]))
+    for mirrored, error in errors.items():
+        total = plus(total, -torch.cat([error, error]) if mirrored else -error)
+    return total
 
 
 def _stacked(waiting: _Waiting) -> Coefficients:

@@ -193,7 +193,9 @@ def hypot(self: Tensor, other: Tensor) -> Tensor:
 
 ADD = Linear(("self", "other"), sign=_sign, native=Add())
 NEG = Linear(("self",), sign=_sign, native=Add(), selects=True)
-MUL = Bilinear("self", "other", fixed=diagonal, ranges=range_of_product, planes=smallest_slopes)
+MUL = Bilinear(
+    "self", "other", fixed=diagonal, ranges=range_of_product, planes=smallest_slopes, of_elements=True
+)
 
 
 def register(registry: OperatorRegistry) -> None:

@@ -16,6 +16,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const, Slot
@@ -64,6 +65,10 @@ class Where(Rule):
     def is_affine(self, call: Call) -> bool:
         """See `Rule.is_affine`."""
         return call.slot("condition") is None
+
+    def accuracy(self, call: Call) -> Accuracy:
+        """See `Rule.accuracy`: elements are chosen."""
+        return Accuracy(4, "exact")
 
     def needs_interval(self, call: Call) -> tuple[bool, ...]:
         """See `Rule.needs_interval`."""
@@ -156,7 +161,7 @@ def logic(over: tuple[str, ...], combine: Callable[..., Truth]) -> General:
         box, none = bound(call, inputs), (None,) * len(inputs)
         return Relaxation(Affine(none, box.lower), Affine(none, box.upper))
 
-    return General(over, bound, affine, refuse=_refuse_numbers)
+    return General(over, bound, affine, refuse=_refuse_numbers, precision=lambda call: Accuracy(4, "exact"))
 
 
 def _refuse_numbers(call: Call) -> str | None:

@@ -46,6 +46,14 @@ class AlongDim(LinearOp):
     def out_shape(self) -> Shape:
         return self.in_shape
 
+    @property
+    def fan_in(self) -> int:
+        return self.weight.shape[-1]
+
+    @property
+    def fan_out(self) -> int:
+        return self.weight.shape[-1]
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._times(self.weight, x, lead)
 

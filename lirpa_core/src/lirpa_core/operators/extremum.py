@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,14 @@ class WeightedSum(LinearOp):
     @property
     def out_shape(self) -> Shape:
         return self.shape
+
+    @property
+    def fan_in(self) -> int:
+        return math.prod([self.in_shape[d] for d in self.dims])
+
+    @property
+    def fan_out(self) -> int:
+        return 1
 
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._sum(self.weight * x, lead)

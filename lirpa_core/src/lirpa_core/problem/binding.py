@@ -23,6 +23,7 @@ from lirpa_core.problem.perturbed_graph import DescribeMissing, PerturbedGraph, 
 from lirpa_core.problem.problem import Facts, Problem, facts_of
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.infinity import with_infinities
+from lirpa_core.rules.precision import is_narrower
 
 
 @dataclass(eq=False)
@@ -63,7 +64,11 @@ class Binder:
         self._known: dict[object, _Bound] = {}
 
     def bind(
-        self, inputs: Sequence[Any], wanted: frozenset[str], buffers: Mapping[str, Const] | None = None
+        self,
+        inputs: Sequence[Any],
+        wanted: frozenset[str],
+        buffers: Mapping[str, Const] | None = None,
+        outward: bool = False,
     ) -> Problem:
         """The problem of these inputs and the model's current parameters.
 
@@ -71,6 +76,7 @@ class Binder:
             inputs: The call's inputs, flattened; the perturbed ones are `BoundedTensor`s.
             wanted: Nodes whose bounds are wanted.
             buffers: Values that stand in for the module's own buffers, by buffer path.
+            outward: Whether bounds account for the rounding of their own computation.
 
         Raises:
             InputError: If an input does not fit the example that was captured.
@@ -95,9 +101,13 @@ class Binder:
         key = (tuple([(n, p.is_box) for n, p in perturbed.items()]), wanted, batch, first.device, first.dtype)
         bound = self._known.get(key)
         if bound is None:
-            part = perturbed_graph(graph, self._source, frozenset(perturbed), wanted, self._describe_missing)
+            part = perturbed_graph(
+                graph, self._source, frozenset(perturbed), wanted, self._describe_missing, first.dtype
+            )
             bound = self._known[key] = _Bound(part)
-        calls = with_infinities(self._bind_calls(bound, constants, batch, first.device), bound.part.rules)
+        calls = with_infinities(
+            self._bind_calls(bound, constants, batch, first.device, first.dtype), bound.part.rules
+        )
         if bound.facts is None:
             bound.facts = facts_of(graph, perturbed, calls, bound.part.rules)
         return Problem(
@@ -112,6 +122,7 @@ class Binder:
             bound.facts,
             first.dtype,
             first.device,
+            outward,
         )
 
     def _read_state(
@@ -137,7 +148,7 @@ class Binder:
             )
 
     def _bind_calls(
-        self, bound: _Bound, constants: dict[str, Const], batch: int, device: torch.device
+        self, bound: _Bound, constants: dict[str, Const], batch: int, device: torch.device, dtype: torch.dtype
     ) -> dict[str, Call]:
         """Evaluate what is constant, and bind the perturbed operators; calls of the last time are used again."""
         rules, state = bound.part.rules, self._state
@@ -152,9 +163,12 @@ class Binder:
             if known is not None and len(known[1]) == len(own) and all(map(operator.is_, known[1], own)):
                 calls[name] = known[0]
                 continue
-            call = calls[name] = _call(node, constants, self._graph, batch, device)
+            call = calls[name] = _call(node, constants, self._graph, batch, device, dtype)
             rules[name].check(call)
-            if all([state.get(i) is constants[i] for i in node.inputs if i in constants]):
+            # What is widened is a copy, which would not follow the model's own tensor.
+            if not is_narrower(node.dtype, dtype) and all(
+                [state.get(i) is constants[i] for i in node.inputs if i in constants]
+            ):
                 bound.calls[name] = call, own
         return calls
 
@@ -185,7 +199,7 @@ def bind_plain(
     first = next(iter(perturbed.values())).x
     for node in part.operators:
         if node.name in part.rules:
-            call = _call(node, constants, part.graph, batch, first.device)
+            call = _call(node, constants, part.graph, batch, first.device, first.dtype)
             part.rules[node.name].check(call)
             calls[node.name] = call
         else:
@@ -198,13 +212,21 @@ def bind_plain(
     )  # fmt: skip
 
 
-def _call(node: Node, constants: Mapping[str, Const], graph: Graph, batch: int, device: torch.device) -> Call:
+def _call(
+    node: Node,
+    constants: Mapping[str, Const],
+    graph: Graph,
+    batch: int,
+    device: torch.device,
+    precision: torch.dtype,
+) -> Call:
     operands: list[str] = []
+    narrow = is_narrower(node.dtype, precision)
 
     def fill(value: Any) -> Any:
         if isinstance(value, Ref):
             if value.name in constants:
-                return constants[value.name]
+                return _widened(constants[value.name], precision) if narrow else constants[value.name]
             operands.append(value.name)
             return Slot(len(operands) - 1)
         if isinstance(value, tuple):
@@ -214,7 +236,13 @@ def _call(node: Node, constants: Mapping[str, Const], graph: Graph, batch: int, 
     arguments = {a.name: fill(a.value) for a in node.arguments}
     shapes = tuple([graph[o].shape for o in operands])
     dtypes = tuple([graph[o].dtype for o in operands])
-    return Call(node, arguments, tuple(operands), shapes, batch, device, dtypes)
+    return Call(node, arguments, tuple(operands), shapes, batch, device, dtypes, precision=precision)
+
+
+def _widened(const: Const, precision: torch.dtype) -> Const:
+    """A constant in the type that bounds are kept in, which has every number of a narrower one."""
+    x = const.value
+    return Const(x.to(precision), const.batched) if is_narrower(x.dtype, precision) else const
 
 
 def _perturbed_input(name: str, x: BoundedTensor, dim: int | None) -> PerturbedInput:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+import torch
+
 from lirpa_core.errors import UnsupportedOperatorError
 from lirpa_core.graph import Graph, Node, NodeKind, Shape
 from lirpa_core.linear.kernels import Kernels
 from lirpa_core.rules.base import Rule
+from lirpa_core.rules.evaluated import evaluation
 
 
 class RuleSource(Kernels, Protocol):
@@ -44,6 +47,7 @@ def perturbed_graph(
     perturbed: frozenset[str],
     wanted: frozenset[str],
     describe_missing: DescribeMissing,
+    dtype: torch.dtype = torch.float32,
 ) -> PerturbedGraph:
     """Follow the perturbation through the graph.
 
@@ -53,6 +57,7 @@ def perturbed_graph(
         perturbed: Names of the perturbed inputs.
         wanted: Nodes whose bounds are wanted; what they do not need is left out.
         describe_missing: Makes the message about an operator without a rule.
+        dtype: Element type of the perturbed inputs: what is evaluated in a narrower one gets its rounding.
 
     Raises:
         UnsupportedOperatorError: If a perturbed operator has no rule; names all of them.
@@ -74,7 +79,7 @@ def perturbed_graph(
             shapes = [graph[i].shape for i in node.inputs]
             missing.setdefault(node.target, describe_missing(node, shapes))
         else:
-            rules[node.name] = rule
+            rules[node.name] = evaluation(rule, node.target, node.dtype, dtype)
     if missing:
         raise UnsupportedOperatorError("\n\n".join(missing.values()))
     return PerturbedGraph(graph, operators, rules)

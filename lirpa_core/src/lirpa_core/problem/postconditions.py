@@ -13,6 +13,8 @@ from lirpa_core.graph import NodeKind
 from lirpa_core.linear.finite import all_finite
 from lirpa_core.linear.interval import Interval
 from lirpa_core.problem.problem import Problem
+from lirpa_core.rules.call import Const
+from lirpa_core.rules.precision import is_narrower
 
 #: Lower above upper by more than this many units of rounding, relative to the bounds' size, is a
 #: wrong rule and not rounding: both bounds are long sums, each rounded on its own.
@@ -46,8 +48,12 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
 
 def check_bounds(
     problem: Problem, intervals: Mapping[str, Interval], lower: Tensor | None, upper: Tensor | None
-) -> None:
+) -> tuple[Tensor | None, Tensor | None]:
     """Refuse bounds that are not finite or not ordered.
+
+    Returns:
+        The bounds; where rounding alone has put a lower one above its upper one, as it may for a set of one point, the
+        two have changed places: each then is the looser one of its side.
 
     Raises:
         NonFiniteBoundError: Naming the first node whose bounds are not finite.
@@ -58,11 +64,63 @@ def check_bounds(
         raise NonFiniteBoundError(
             f"a bound is infinite or NaN{_first(problem, intervals, _not_finite)}. {_cause(problem)}."
         )
-    if lower is not None and upper is not None and bool(_crossed(Interval(lower, upper)).any()):
+    if lower is None or upper is None:
+        return lower, upper
+    exceeds = lower > upper
+    if not bool(exceeds.any()):
+        return lower, upper
+    if bool(_crossed(Interval(lower, upper)).any()):
         raise SoundnessError(
             f"a lower bound exceeds its upper bound{_first(problem, intervals, _crossed)}. This is a defect of a "
             "rule; please report it with the model."
         )
+    return torch.where(exceeds, upper, lower), torch.where(exceeds, lower, upper)
+
+
+def escapes(value: Tensor, lower: Tensor | None, upper: Tensor | None, units: int = _ROUNDING) -> bool:
+    """Whether a value is outside of its bounds by more than some units of rounding of their size.
+
+    Args:
+        value: What a model or a graph gives; NaN escapes from nothing.
+        lower: Lower bounds of the same shape.
+        upper: Upper bounds.
+        units: How many units of rounding, relative to the larger one of the bounds' size and one.
+    """
+    out: list[Tensor] = []
+    for bound, sign in ((lower, 1), (upper, -1)):
+        if bound is not None:
+            room = units * torch.finfo(bound.dtype).eps * (bound.abs() + 1)
+            out.append((sign * (bound - value.to(bound.dtype)) > room).any())
+    return bool(torch.stack(out).any()) if out else False
+
+
+def first_escape(
+    problem: Problem, intervals: Mapping[str, Interval], values: Mapping[str, Const]
+) -> str | None:
+    """The first node whose value is outside of its interval.
+
+    Args:
+        problem: The problem.
+        intervals: Intervals by node name, `[B, *S]`.
+        values: Values by node name, from a graph's evaluation at a point of the set.
+    """
+    for name in problem.calls:
+        if name in intervals and name in values:
+            box = intervals[name]
+            if escapes(values[name].value, box.lower, box.upper):
+                return name
+    return None
+
+
+def has_jumps(problem: Problem) -> bool:
+    """Whether a perturbed node is a step function of others, so that rounding may move it by a whole step."""
+    for name, call in problem.calls.items():
+        own = problem.graph[name].dtype
+        curve = getattr(problem.rules[name], "curve", None)
+        curve = curve(call) if callable(curve) else curve
+        if not own.is_floating_point or is_narrower(own, problem.dtype) or getattr(curve, "jumps", False):
+            return True
+    return False
 
 
 def _cause(problem: Problem) -> str:

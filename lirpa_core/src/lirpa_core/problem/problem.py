@@ -15,10 +15,12 @@ from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import Kernels
+from lirpa_core.linear.rounding import Accuracy, gamma, size, widened
 from lirpa_core.problem.inputs import PerturbedInput
 from lirpa_core.problem.joint import JointInputs
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules.precision import bounds_dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,9 @@ class Facts:
         interval_exact: Affine nodes on which interval propagation loses nothing, so that no method does better: the
             inputs whose set is a box, what merely rearranges them, and one linear operator behind that.
         widest: Elements of one example of the largest perturbed node.
+        accuracy: How accurately the rule of each operator computes.
+        charged_by_users: Affine operators that only nonlinear ones read: the lines of those account for the rounding
+            of coefficients at these.
     """
 
     reversed_order: tuple[str, ...]
@@ -43,6 +48,8 @@ class Facts:
     affine: frozenset[str]
     interval_exact: frozenset[str]
     widest: int
+    accuracy: Mapping[str, Accuracy]
+    charged_by_users: frozenset[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +68,7 @@ class Problem:
         facts: What follows from which operands are perturbed.
         dtype: Element type of the bounds of the inputs.
         device: Device of the bounds.
+        outward: Whether bounds account for the rounding of their own computation.
     """
 
     graph: Graph
@@ -74,6 +82,7 @@ class Problem:
     facts: Facts
     dtype: torch.dtype
     device: torch.device
+    outward: bool = False
 
     def is_perturbed(self, name: str) -> bool:
         """Whether a perturbation reaches the node."""
@@ -88,9 +97,8 @@ class Problem:
         return self.graph.by_name[name].shape
 
     def dtype_of(self, name: str) -> torch.dtype:
-        """Element type of a node's bounds: its own, or that of the inputs where it is a mask."""
-        own = self.graph.by_name[name].dtype
-        return own if own.is_floating_point else self.dtype
+        """Element type of a node's bounds: float64 where the node or the inputs are, else float32."""
+        return bounds_dtype(self.graph.by_name[name].dtype, self.dtype)
 
     def ancestors(self, name: str) -> frozenset[str]:
         """A perturbed node and all perturbed nodes that it depends on."""
@@ -108,6 +116,9 @@ class Problem:
         for name, member in self.inputs.items():
             if name not in found:
                 found[name] = member.laid_out(member.perturbation.hull(member.x))
+        if self.outward:  # the ends of a ball are rounded
+            found = {n: widened(x, "ends" if x.known_midpoint_radius is None else "box", gamma(4, self.dtype))
+                     for n, x in found.items()}  # fmt: skip
         return {name: found[name] for name in self.inputs}
 
     def concretize(self, coefficients: Mapping[str, Coefficients]) -> Tensor | None:
@@ -118,15 +129,44 @@ class Problem:
             alone = {n: member for n, member in alone.items() if member.perturbation.joint_key is None}
         for name, member in alone.items():
             A = coefficients.get(name)
-            if A is not None:
+            if A is not None and self.outward:
+                part = self._least(member, A)
+                value = part if value is None else value + part
+            elif A is not None:
                 A = A if member.batch_dim is None else A.squeeze(member.batch_dim)
                 part = member.perturbation.concretize(member.x, A)
                 value = part if value is None else value + part
         for group in self.joint:
             shared = group.concretize(coefficients)
+            if shared is not None and self.outward:
+                shared = shared - self._rounding_of(group.hulls(), coefficients)
             if shared is not None:
                 value = shared if value is None else value + shared
         return value
+
+    def _least(self, member: PerturbedInput, A: Coefficients) -> Tensor:
+        """The minimum of rows over one input's set, less what rounding may have added: `[R, B]`.
+
+        Over a box it is that over a slightly larger one; over other sets the error is taken off.
+        """
+        hull = member.laid_out(member.perturbation.hull(member.x))
+        factor = gamma(math.prod(A.shape) + 2 * len(self.calls) + 16, self.dtype)
+        if member.is_box:
+            middle, radius = widened(hull, "box", factor).midpoint_radius()
+            return A.dot(middle) - A.dual_norm(1, radius)
+        inner = A if member.batch_dim is None else A.squeeze(member.batch_dim)
+        return member.perturbation.concretize(member.x, inner) - A.dual_norm(1, factor * size(hull)).detach()
+
+    def _rounding_of(
+        self, hulls: Mapping[str, Interval], coefficients: Mapping[str, Coefficients]
+    ) -> Tensor | float:
+        total: Tensor | float = 0.0
+        for name, hull in hulls.items():
+            if name in coefficients:
+                A = coefficients[name]
+                factor = gamma(math.prod(A.shape) + 2 * len(self.calls) + 16, self.dtype)
+                total = total + A.dual_norm(1, factor * size(hull)).detach()
+        return total
 
     def minimum(self, form: AffineForm, intervals: Mapping[str, Interval] | None = None) -> Tensor:
         """Minimum of an affine form over the perturbation sets: its concretization.
@@ -144,7 +184,13 @@ class Problem:
             value = value + over_inputs
         for name in form.coefficients.keys() - self.inputs.keys():
             assert intervals is not None
-            value = value + split_dot(form.coefficients[name], intervals[name], self.may_be_infinite(name))
+            box = intervals[name]
+            if self.outward:
+                box = widened(box, "box", gamma(math.prod(self.shape(name)) + 16, self.dtype))
+            value = value + split_dot(form.coefficients[name], box, self.may_be_infinite(name))
+        if self.outward:
+            slack = gamma(8, self.dtype) * value.detach().abs()
+            value = value - torch.where(slack.isinf(), 0, slack)
         return value.expand(-1, self.batch) if value.shape[1] == 1 else value
 
 
@@ -182,4 +228,6 @@ def facts_of(
         frozenset(affine),
         frozenset(exact),
         max([math.prod(graph.by_name[name].shape) for name in (*calls, *inputs)]),
+        {name: rules[name].accuracy(call) for name, call in calls.items()},
+        frozenset(n for n in affine_operators if n in users and affine_operators.isdisjoint(users[n])),
     )

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from torch import Tensor
+
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.problem.problem import Problem
+from lirpa_core.problem.rounding import with_rounding
 
 #: `(problem, node name, intervals of the operands that its rule reads) -> relaxation`.
 Relax: TypeAlias = Callable[[Problem, str, tuple[Interval | None, ...]], Relaxation]
@@ -38,8 +41,16 @@ class Relaxations:
         """Relaxation of an operator node on the current intervals of its operands."""
         found = self._known.get(name)
         if found is None:
-            found = self._known[name] = self.relax(self.problem, name, self.operand_intervals(name))
+            found = self.relax(self.problem, name, self.operand_intervals(name))
+            if self.problem.outward:
+                found = with_rounding(self.problem, name, found, self.intervals, self._charged(name))
+            self._known[name] = found
         return found
+
+    def _charged(self, name: str) -> dict[str, Tensor | None]:
+        """Rounding errors of the operands that a nonlinear operator accounts for."""
+        operands = self.problem.facts.charged_by_users.intersection(self.problem.calls[name].operands)
+        return {operand: self[operand].error for operand in operands}
 
     def operand_intervals(self, name: str) -> tuple[Interval | None, ...]:
         """The intervals that the rule of a node reads, one entry an operand; None where it reads none."""

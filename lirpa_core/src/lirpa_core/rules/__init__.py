@@ -21,6 +21,7 @@ from lirpa_core.rules.general import General
 from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
 from lirpa_core.rules.leaf_modules import LeafModule
 from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp, mixed, negative, positive
+from lirpa_core.rules.precision import KEPT, is_narrower
 from lirpa_core.rules.unary import (
     CONCAVE,
     CONVEX,
@@ -38,6 +39,7 @@ __all__ = [
     "CONCAVE",
     "CONVEX",
     "ID_OUT_OF_RANGE",
+    "KEPT",
     "MODES",
     "Affine",
     "Arc",
@@ -61,6 +63,7 @@ __all__ = [
     "Slot",
     "StructuralOp",
     "Unary",
+    "is_narrower",
     "line_bounds",
     "mean_planes",
     "mixed",

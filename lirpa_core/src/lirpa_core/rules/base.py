@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.rules.call import Call
 
 #: The ways in which a method of bounding can use a rule.
@@ -48,12 +50,14 @@ class Rule(ABC):
         modes: The subset of `MODES` that the rule supports.
         selects: Whether every output element is one input element (or a constant), and none is used twice.
             Elements that varied independently of each other before such an operator still do so behind it.
+        rounds: Whether rounding to a type is what the operator does, rather than an error of its evaluation.
         additive: Names of the arguments that are added to something; None: whichever are constant may be.
     """
 
     family: str = "general"
     modes: tuple[str, ...] = MODES
     selects: bool = False
+    rounds: bool = False
     additive: tuple[str, ...] | None = None
 
     def check(self, call: Call) -> None:  # noqa: B027 (nothing to refuse is a good default)
@@ -88,6 +92,13 @@ class Rule(ABC):
         because that takes a look at the data.
         """
         return None
+
+    def accuracy(self, call: Call) -> Accuracy:
+        """How accurately `interval` and `relax` compute what they compute.
+
+        The default takes an output for a sum over all elements of all operands.
+        """
+        return Accuracy(64 + sum([math.prod(shape) for shape in call.shapes]))
 
     @abstractmethod
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from lirpa_core.linear.infinite import plus, separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.linear import Broadcast, Linear, StructuralOp, refuse_because, refuse_slots_outside
@@ -95,6 +97,7 @@ class Bilinear(Rule):
             those of space behind a channel. Without it, they are evaluated through the operator.
         context: Names of further arguments that may be perturbed: the product does not depend on them, but
             `ranges` and `planes` may learn from their boxes.
+        of_elements: Whether an output is the product of two elements, and `ranges` the range from their ends.
         reads_context: Of these, the names of those whose boxes `planes` reads; default: none.
         refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
     """
@@ -107,6 +110,7 @@ class Bilinear(Rule):
     planes: Callable[[Product], Relaxation | None] | None = None
     trailing: bool | Callable[[Call], int] = False
     context: tuple[str, ...] = ()
+    of_elements: bool = False
     reads_context: Callable[[Call], tuple[str, ...]] | None = None
     refuse: Callable[[Call], str | None] | None = None
 
@@ -140,6 +144,18 @@ class Bilinear(Rule):
         return tuple(
             x.upper > x.lower if x is not None and i in factors else None for i, x in enumerate(inputs)
         )
+
+    def accuracy(self, call: Call) -> Accuracy:
+        """See `Rule.accuracy`."""
+        if not self.is_affine(call):
+            if self.of_elements:
+                return Accuracy(4, "ends")
+            return Accuracy(
+                16 + min([math.prod(call.shapes[call.slots[x]]) for x in (self.left, self.right)])
+            )
+        operators = [op for op in self._affine(call).terms if op is not None]
+        terms = sum([op.fan_in for op in operators]) + len(operators) + 1
+        return Accuracy(terms, "ends" if all([op.splits_ends for op in operators]) else "box")
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """See `Rule.interval`."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lirpa_core.graph import Argument, Node, NodeKind, Shape
 from lirpa_core.rules.leaf_modules import LeafModule
+from lirpa_core.rules.precision import bounds_dtype, is_narrower
 
 _CPU = torch.device("cpu")
 
@@ -51,9 +52,10 @@ class Call:
         shapes: Shape `S_i` of one example of each slot.
         batch: Number of examples `B`.
         device: Where the tensors live.
-        dtypes: Element type of each slot; empty where all are that of the output.
+        dtypes: The model's element type of each slot; empty where all are that of the output.
         infinite: Whether bounds of operands or constants may be infinite, because a constant here or before
             holds an infinity, as masks do. Rules then tell infinities from numbers.
+        precision: Element type of the bounds of the problem's inputs; None: each node's bounds are of its own type.
         shape: Shape `S` of one example of the output.
         slots: Index of the perturbed operand by the name of its argument; without those in lists.
     """
@@ -66,6 +68,7 @@ class Call:
     device: torch.device = _CPU
     dtypes: tuple[torch.dtype, ...] = ()
     infinite: bool = False
+    precision: torch.dtype | None = None
     shape: Shape = field(init=False)
     slots: Mapping[str, int] = field(init=False)
 
@@ -82,8 +85,11 @@ class Call:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Element type of the output."""
-        return self.node.dtype
+        """Element type of the output: the one that its bounds are kept in, or that of a mask."""
+        own = self.node.dtype
+        return (
+            own if self.precision is None or not own.is_floating_point else bounds_dtype(own, self.precision)
+        )
 
     def slot(self, name: str) -> int | None:
         """Index of the perturbed operand passed as argument `name`; None where it is constant."""
@@ -94,7 +100,9 @@ class Call:
 
         Masks have no bounds of their own type: those of a boolean or integer operand are floating.
         """
-        given = self.dtypes[slot] if self.dtypes else self.dtype
+        given = self.dtypes[slot] if self.dtypes else self.node.dtype
+        if self.precision is not None:
+            return bounds_dtype(given, self.precision)
         if given.is_floating_point:
             return given
         return self.dtype if self.dtype.is_floating_point else torch.get_default_dtype()
@@ -258,7 +266,9 @@ class Call:
         with torch.no_grad():
             sample = call.evaluate(ones)
         node = dataclasses.replace(node, shape=tuple(sample.shape[1:]), dtype=sample.dtype)
-        return dataclasses.replace(call, node=node)
+        kept = torch.float64 if torch.float64 in dtypes else torch.float32
+        narrow = dtypes and is_narrower(sample.dtype, kept) and kept in dtypes
+        return dataclasses.replace(call, node=node, precision=kept if narrow else None)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import refuse_because, refuse_slots_outside
@@ -24,6 +25,7 @@ class General(Rule):
         affine: `(call, inputs) -> Relaxation`, sound on the box of the inputs.
         unstable_where: `(call, inputs) -> booleans`: which elements are worth tightening; default: all
             that are not single points.
+        precision: How accurately the two compute; default: as if every output were a sum over all elements.
         refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
     """
 
@@ -32,11 +34,16 @@ class General(Rule):
     affine: Callable[[Call, tuple[Interval, ...]], Relaxation]
     unstable_where: Callable[[Call, tuple[Interval, ...]], tuple[Tensor | None, ...]] | None = None
     refuse: Callable[[Call], str | None] | None = None
+    precision: Callable[[Call], Accuracy] | None = None
 
     def check(self, call: Call) -> None:
         """See `Rule.check`."""
         refuse_slots_outside(call, self.over)
         refuse_because(call, self.refuse)
+
+    def accuracy(self, call: Call) -> Accuracy:
+        """See `Rule.accuracy`."""
+        return super().accuracy(call) if self.precision is None else self.precision(call)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """See `Rule.unstable_inputs`."""

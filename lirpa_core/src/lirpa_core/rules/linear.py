@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp, align, sum_to, times_dense
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Slot
 from lirpa_core.rules.transposition import linear_part, transpose
@@ -108,12 +110,21 @@ class Linear(Rule):
         """See `Rule.unstable_inputs`."""
         return (None,) * len(call.shapes)
 
+    def accuracy(self, call: Call) -> Accuracy:
+        """See `Rule.accuracy`."""
+        operators = [self._operator(call, i) for i in range(len(call.shapes))]
+        terms = sum([op.fan_in for op in operators]) + len(operators)
+        if self.selects:
+            return Accuracy(terms, "exact")
+        return Accuracy(terms, "ends" if all([op.splits_ends for op in operators]) else "box")
+
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """See `Rule.interval`: exact for independent operands, one pass an end."""
         if self.operator is not None:
             return self._by_operators(call, inputs)
         signs = [self.sign(call, i) for i in range(len(inputs))]
-        if None not in signs and len(inputs) == 1 and inputs[0].known_midpoint_radius is not None:
+        if None not in signs and len(inputs) == 1 and not inputs[0].has_ends:
+            assert inputs[0].known_midpoint_radius is not None
             center, radius = inputs[0].known_midpoint_radius
             radius = StructuralOp(call, 0, self).apply_abs(radius)
             return Interval.from_midpoint_radius(self._evaluate(call, [center]), radius)
@@ -181,6 +192,26 @@ class StructuralOp(LinearOp):
     @property
     def monomial(self) -> bool:
         return self.rule.selects
+
+    @property
+    def fan_in(self) -> int:
+        return 1 if self._copies else math.prod(self.in_shape)
+
+    @property
+    def fan_out(self) -> int:
+        if self.monomial:
+            return 1
+        ratio = math.prod(self.out_shape) // max(1, math.prod(self.in_shape))
+        return max(1, ratio) if self._copies else math.prod(self.out_shape)
+
+    @property
+    def splits_ends(self) -> bool:
+        return self.rule.sign(self.call, self.slot) is not None
+
+    @property
+    def _copies(self) -> bool:
+        """Whether every output is one input: nothing is summed."""
+        return self.rule.selects or isinstance(self.rule.native, Broadcast)
 
     def _part(self) -> Call:
         return linear_part(self.call, self.slot, self.rule.over)

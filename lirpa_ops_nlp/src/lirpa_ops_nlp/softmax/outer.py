@@ -35,6 +35,14 @@ class OwnMinusOthers(LinearOp):
     def out_shape(self) -> Shape:
         return self.in_shape
 
+    @property
+    def fan_in(self) -> int:
+        return 2 * self.diagonal.shape[self.dim] + 2
+
+    @property
+    def fan_out(self) -> int:
+        return 2 * self.diagonal.shape[self.dim] + 2
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self.diagonal * x - self.weight * self._others(self.vector * x)
 

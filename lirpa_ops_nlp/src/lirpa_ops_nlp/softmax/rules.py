@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.linear import Interval, Relaxation
+from lirpa_core.linear import Accuracy, Interval, Relaxation
 from lirpa_core.linear.operators import align
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules import Call, Const, General
@@ -40,7 +40,10 @@ def softmax_interval(call: Call, inputs: tuple[Interval, ...]) -> Interval:
     low, up = scores.advantage
     fixed = scores.alone.to(low.dtype)
     lower = torch.where(scores.live, torch.sigmoid(low), fixed)
-    upper = torch.where(scores.live, torch.sigmoid(up), fixed)
+    above_zero = torch.sigmoid(up).clamp(
+        min=torch.finfo(up.dtype).tiny
+    )  # a score of any size has a probability
+    upper = torch.where(scores.live, above_zero, fixed)
     return Interval(lower.reshape(-1, *call.shape), upper.reshape(-1, *call.shape))
 
 
@@ -89,8 +92,13 @@ def refuse(call: Call) -> str | None:
     return None
 
 
-SOFTMAX = General(("self",), softmax_interval, softmax_planes, unstable_inputs, refuse)
-LOG_SOFTMAX = General(("self",), log_softmax_interval, log_softmax_planes, unstable_inputs, refuse)
+def _accuracy(call: Call) -> Accuracy:
+    """Scores enter as differences of ends, and their exponentials are positive."""
+    return Accuracy(64 + call.shapes[0][int(call.arguments.get("dim", -1))], "ends", underflows=False)
+
+
+SOFTMAX = General(("self",), softmax_interval, softmax_planes, unstable_inputs, refuse, _accuracy)
+LOG_SOFTMAX = General(("self",), log_softmax_interval, log_softmax_planes, unstable_inputs, refuse, _accuracy)
 
 
 def register(registry: OperatorRegistry) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear import Interval
-from lirpa_core.rules import Call, Const, Slot
+from lirpa_core.rules import KEPT, Call, Const, Slot
 
 
 def map_call(
@@ -35,12 +35,15 @@ def map_call(
         return value
 
     def typed(given: torch.dtype) -> torch.dtype:
-        return dtype if dtype is not None and given.is_floating_point else given
+        return dtype if dtype is not None and given in KEPT else given  # casts keep their narrow type
 
     node = dataclasses.replace(call.node, dtype=typed(call.node.dtype))
     arguments = {name: convert(value) for name, value in call.arguments.items()}
     dtypes = tuple(typed(d) for d in call.dtypes)
-    return dataclasses.replace(call, node=node, arguments=arguments, batch=batch, dtypes=dtypes)
+    precision = None if call.precision is None else typed(call.precision)
+    return dataclasses.replace(
+        call, node=node, arguments=arguments, batch=batch, dtypes=dtypes, precision=precision
+    )
 
 
 def describe(call: Call) -> str:

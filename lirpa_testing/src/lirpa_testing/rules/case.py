@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear import Affine, Interval, Relaxation
-from lirpa_core.rules import Call, Rule
+from lirpa_core.rules import Call, Rule, is_narrower
 from lirpa_testing.report import RuleViolation
 from lirpa_testing.rules.calls import describe, map_call, show_box
 from lirpa_testing.tolerance import allowance
@@ -178,10 +178,11 @@ class Case:
             return self.evaluate(self.start_points)
 
     def evaluate(self, points: Points) -> Tensor:
-        """The operator at points `[n, B, *S_i]`: `[n, B, *S]`, booleans and integers as floats."""
+        """The operator at points `[n, B, *S_i]`: `[n, B, *S]`, in the type that bounds of it are kept in."""
         points = tuple(x > 0.5 if self.is_mask(i) else x for i, x in enumerate(points))
         y = self.call.evaluate(points, lead=2)
-        return y if y.is_floating_point() else y.to(self.inputs[0].lower.dtype)
+        kept = self.inputs[0].lower.dtype
+        return y.to(kept) if not y.is_floating_point() or is_narrower(y.dtype, kept) else y
 
     @cached_property
     def terms(self) -> int:

@@ -44,6 +44,25 @@ class LinearOp(ABC):
         """
         return False
 
+    @property
+    def fan_in(self) -> int:
+        """At least as many products as an output is computed from."""
+        return math.prod(self.in_shape)
+
+    @property
+    def fan_out(self) -> int:
+        """At least as many products as an input enters, which is what `transpose` sums."""
+        return math.prod(self.out_shape)
+
+    @property
+    def splits_ends(self) -> bool:
+        """Whether `apply_split` and `interval` compute an end from ends alone, without midpoint and radius."""
+        return False
+
+    def magnitude(self, x: Tensor, lead: int = 1) -> Tensor:
+        """Like `apply_abs`, or larger: the size of the numbers that `apply` adds up on its way."""
+        return self.apply_abs(x, lead)
+
     @abstractmethod
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         """`[*L, B, *S_in]` to `[*L, B, *S_out]`, with `lead` leading dimensions, batch included."""
@@ -119,6 +138,17 @@ class Negative(LinearOp):
     def monomial(self) -> bool:
         return self.base.monomial
 
+    @property
+    def fan_in(self) -> int:
+        return self.base.fan_in
+
+    @property
+    def fan_out(self) -> int:
+        return self.base.fan_out
+
+    def magnitude(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self.base.magnitude(x, lead)
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return -self.base.apply(x, lead)
 
@@ -159,6 +189,17 @@ class Sum(_WrittenOut):
     def out_shape(self) -> Shape:
         return self.first.out_shape
 
+    @property
+    def fan_in(self) -> int:
+        return self.first.fan_in + self.second.fan_in
+
+    @property
+    def fan_out(self) -> int:
+        return self.first.fan_out + self.second.fan_out
+
+    def magnitude(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self.first.magnitude(x, lead) + self.second.magnitude(x, lead)
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self.first.apply(x, lead) + self.second.apply(x, lead)
 
@@ -192,6 +233,17 @@ class Composition(_WrittenOut):
     def monomial(self) -> bool:
         return self.outer.monomial and self.inner.monomial
 
+    @property
+    def fan_in(self) -> int:
+        return self.outer.fan_in + self.inner.fan_in
+
+    @property
+    def fan_out(self) -> int:
+        return self.outer.fan_out + self.inner.fan_out
+
+    def magnitude(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self.outer.magnitude(self.inner.magnitude(x, lead), lead)
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self.outer.apply(self.inner.apply(x, lead), lead)
 
@@ -221,6 +273,17 @@ class Absolute(LinearOp):
     @property
     def monomial(self) -> bool:
         return self.base.monomial
+
+    @property
+    def fan_in(self) -> int:
+        return self.base.fan_in
+
+    @property
+    def fan_out(self) -> int:
+        return self.base.fan_out
+
+    def magnitude(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self.base.magnitude(x, lead)
 
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self.base.apply_abs(x, lead)
@@ -255,6 +318,14 @@ class Transpose(LinearOp):
     @property
     def T(self) -> LinearOp:  # noqa: N802
         return self.base
+
+    @property
+    def fan_in(self) -> int:
+        return self.base.fan_out
+
+    @property
+    def fan_out(self) -> int:
+        return self.base.fan_in
 
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         rows = x.reshape(-1, *x.shape[lead - 1 :])  # [R, B, *S_in], with R one where `lead` is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,18 @@ class Diagonal(LinearOp):
     def monomial(self) -> bool:
         return self.shape == self.out_shape
 
+    @property
+    def fan_in(self) -> int:
+        return 1
+
+    @property
+    def fan_out(self) -> int:
+        return max(1, self.slope[0].numel() // max(1, math.prod(self.shape)))
+
+    @property
+    def splits_ends(self) -> bool:
+        return True
+
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self.slope * align(x, lead, self.slope.dim() - 1)
 
@@ -54,7 +67,7 @@ class Diagonal(LinearOp):
 
     def interval(self, x: Interval, bias: Tensor | None = None) -> Interval:
         """See `LinearOp.interval`: from the ends, unless midpoint and radius are what is stored."""
-        if x.known_midpoint_radius is not None:
+        if x.known_midpoint_radius is not None and not x.has_ends:
             return super().interval(x, bias)
         lower, upper = self.apply_split(x.lower, x.upper)
         return Interval(lower, upper) if bias is None else Interval(lower + bias, upper + bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,14 @@ class MatrixOnTheRight(LinearOp):
     @property
     def out_shape(self) -> Shape:
         return (*self.shape[:-1], self.weight.shape[1])
+
+    @property
+    def fan_in(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def fan_out(self) -> int:
+        return self.weight.shape[1]
 
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return x @ self.weight
@@ -92,6 +101,14 @@ class MatrixProduct(LinearOp):
     @property
     def out_shape(self) -> Shape:
         return self.shapes[1]
+
+    @property
+    def fan_in(self) -> int:
+        return self.weight.shape[-2 if self.left else -1]
+
+    @property
+    def fan_out(self) -> int:
+        return max(1, math.prod(self.out_shape) * self.fan_in // max(1, math.prod(self.in_shape)))
 
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
         return self._times(self.weight, x, lead)

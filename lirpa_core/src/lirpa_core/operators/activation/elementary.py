@@ -15,6 +15,7 @@ def _logarithm(base: float) -> Curve:
     scale = math.log(base)
     f = {2.0: torch.log2, 10.0: torch.log10}.get(base, torch.log)
     return Curve(
+        rounding="relative",
         f=f,
         df=lambda x: 1 / (scale * x),
         arcs=(Arc(CONCAVE, inverse=lambda k: 1 / (scale * k.clamp(min=0))),),
@@ -29,6 +30,7 @@ LOG2 = _logarithm(2.0)
 LOG10 = _logarithm(10.0)
 
 LOG1P = Curve(
+    rounding="relative",
     f=torch.log1p,
     df=lambda x: 1 / (1 + x),
     arcs=(Arc(CONCAVE, inverse=lambda k: 1 / k.clamp(min=0) - 1),),
@@ -38,6 +40,7 @@ LOG1P = Curve(
 )
 
 SQRT = Curve(
+    rounding="relative",
     f=torch.sqrt,
     df=lambda x: 0.5 / x.sqrt(),
     arcs=(Arc(CONCAVE, inverse=lambda k: (0.5 / k.clamp(min=0)).square()),),
@@ -48,6 +51,7 @@ SQRT = Curve(
 )
 
 RSQRT = Curve(
+    rounding="relative",
     f=torch.rsqrt,
     df=lambda x: -0.5 * x.rsqrt() / x,
     arcs=(Arc(CONVEX, inverse=lambda k: (-2 * k).clamp(min=0).pow(-2 / 3)),),
@@ -58,6 +62,7 @@ RSQRT = Curve(
 
 
 RECIPROCAL = Curve(
+    rounding="relative",
     f=torch.reciprocal,
     df=lambda x: -x.reciprocal().square(),
     arcs=(
@@ -69,6 +74,7 @@ RECIPROCAL = Curve(
 )
 
 ACOSH = Curve(
+    rounding="relative",
     f=torch.acosh,
     df=lambda x: (x - 1).rsqrt() * (x + 1).rsqrt(),
     arcs=(Arc(CONCAVE, inverse=lambda k: torch.hypot(torch.ones_like(k), 1 / k.clamp(min=0))),),
@@ -80,6 +86,7 @@ ACOSH = Curve(
 )
 
 COSH = Curve(
+    rounding="relative",
     f=torch.cosh,
     df=torch.sinh,
     arcs=(Arc(CONVEX, inverse=torch.asinh),),

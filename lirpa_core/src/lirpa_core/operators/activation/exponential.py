@@ -13,6 +13,7 @@ from lirpa_core.rules.call import Call
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Jump, Unary
 
 EXP = Curve(
+    rounding="relative",
     f=torch.exp,
     df=torch.exp,
     arcs=(Arc(CONVEX, inverse=lambda k: k.clamp(min=0).log()),),
@@ -21,9 +22,12 @@ EXP = Curve(
     inside=0.0,
 )
 
-EXPM1 = Curve(f=torch.expm1, df=torch.exp, arcs=EXP.arcs, monotone=1, shape=CONVEX, inside=0.0)
+EXPM1 = Curve(
+    rounding="relative", f=torch.expm1, df=torch.exp, arcs=EXP.arcs, monotone=1, shape=CONVEX, inside=0.0
+)
 
 EXP2 = Curve(
+    rounding="relative",
     f=torch.exp2,
     df=lambda x: math.log(2) * x.exp2(),
     arcs=(Arc(CONVEX, inverse=lambda k: (k / math.log(2)).clamp(min=0).log2()),),
@@ -38,8 +42,9 @@ def base_to_the(call: Call) -> Curve:
     base = float(call["self"])
     rate = math.log(base)
     if rate == 0:
-        return Curve(f=torch.ones_like, df=torch.zeros_like, monotone=1)
+        return Curve(rounding="relative", f=torch.ones_like, df=torch.zeros_like, monotone=1)
     return Curve(
+        rounding="relative",
         f=lambda x: torch.pow(base, x),
         df=lambda x: rate * torch.pow(base, x),
         arcs=(Arc(CONVEX, inverse=lambda k: (k / rate).clamp(min=0).log() / rate),),
@@ -67,6 +72,7 @@ def softplus(call: Call) -> Curve:
     up = beta > 0
     bend = CONVEX if up else CONCAVE
     return Curve(
+        rounding="relative",
         f=lambda x: F.softplus(x, beta, threshold),
         df=lambda x: torch.where(x * beta > threshold, 1.0, torch.sigmoid(beta * x)),
         arcs=(Arc(bend, None if up else at, at if up else None, lambda k: _logit(k) / beta),),
@@ -77,6 +83,7 @@ def softplus(call: Call) -> Curve:
 
 
 LOG_SIGMOID = Curve(
+    rounding="relative",
     f=F.logsigmoid,
     df=lambda x: torch.sigmoid(-x),
     arcs=(Arc(CONCAVE, inverse=lambda k: -_logit(k)),),
@@ -104,6 +111,7 @@ def _elu(alpha: float, scale: float, rate: float, steep: float | None = None) ->
     arc = Arc(bend, end=0.0, inverse=lambda k: (k / steep).clamp(min=0).log() / rate)
     kink = 0 if steep == scale else (CONVEX if steep < scale else CONCAVE)
     return Curve(
+        rounding="relative",
         f=lambda x: torch.ops.aten.elu.default(x, alpha, scale, rate),
         df=lambda x: torch.where(x > 0, scale, steep * (rate * x.clamp(max=0)).exp()),
         arcs=(arc,) if steep != 0 else (),

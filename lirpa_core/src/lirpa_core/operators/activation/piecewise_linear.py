@@ -31,6 +31,7 @@ def relu_lines(lo: Tensor, hi: Tensor) -> Lines:
 
 
 RELU = Curve(
+    rounding="exact",
     f=torch.relu,
     df=lambda x: (x > 0).to(x.dtype),
     corners=(0.0,),
@@ -40,13 +41,14 @@ RELU = Curve(
     lines=relu_lines,
 )
 
-ABS = Curve(f=torch.abs, df=torch.sign, corners=(0.0,), shape=CONVEX, homogeneous=True)
+ABS = Curve(rounding="exact", f=torch.abs, df=torch.sign, corners=(0.0,), shape=CONVEX, homogeneous=True)
 
 
 def leaky_relu(call: Call) -> Curve:
     """`leaky_relu(self, negative_slope)`; any slope, also negative or above one."""
     slope = float(call["negative_slope"])
     return Curve(
+        rounding="relative",
         f=lambda x: F.leaky_relu(x, slope),
         df=lambda x: torch.where(x > 0, torch.ones_like(x), slope),
         corners=(0.0,),
@@ -72,6 +74,7 @@ def prelu_kernel(call: Call) -> Curve:
 
 def _prelu(weight: Tensor) -> Curve:
     return Curve(
+        rounding="relative",
         f=lambda x: x.clamp(min=0) + weight * x.clamp(max=0),
         df=lambda x: torch.where(x > 0, torch.ones_like(weight), weight),
         corners=(0.0,),
@@ -114,10 +117,11 @@ def _clamp(low: Any, high: Any) -> Curve:
 
     corners = tuple(c for c in (low, high) if c is not None)
     shape = {(True, False): CONVEX, (False, True): CONCAVE}.get((low is not None, high is not None), 0)
-    return Curve(f=f, df=df, corners=corners, monotone=1, shape=shape)
+    return Curve(rounding="exact", f=f, df=df, corners=corners, monotone=1, shape=shape)
 
 
 HARDSIGMOID = Curve(
+    rounding="absolute",
     f=F.hardsigmoid,
     df=lambda x: (x.abs() < 3).to(x.dtype) / 6,
     corners=(-3.0, 3.0),
@@ -129,6 +133,7 @@ def softshrink(call: Call) -> Curve:
     """`softshrink(self, lambd)`: towards zero by `lambd`."""
     lambd = float(call["lambd"])
     return Curve(
+        rounding="relative",
         f=lambda x: F.softshrink(x, lambd),
         df=lambda x: (x.abs() > lambd).to(x.dtype),
         corners=(-lambd, lambd),
@@ -141,6 +146,7 @@ def hardshrink(call: Call) -> Curve:
     lambd = float(call["lambd"])
     jumps = (Jump(-lambd, -lambd, 0.0), Jump(lambd, 0.0, lambd)) if lambd > 0 else ()
     return Curve(
+        rounding="relative",
         f=lambda x: F.hardshrink(x, lambd),
         df=lambda x: (x.abs() > lambd).to(x.dtype) if lambd > 0 else torch.ones_like(x),
         corners=jumps,
@@ -152,6 +158,7 @@ def threshold(call: Call) -> Curve:
     """`threshold(self, threshold, value)`: `value` up to the threshold, the identity above."""
     at, value = float(call["threshold"]), float(call["value"])
     return Curve(
+        rounding="relative",
         f=lambda x: F.threshold(x, at, value),
         df=lambda x: (x > at).to(x.dtype),
         corners=(Jump(at, value, at),) if math.isfinite(at) else (),

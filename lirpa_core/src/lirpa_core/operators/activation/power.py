@@ -11,6 +11,7 @@ from lirpa_core.rules.call import Call
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary
 
 SQUARE = Curve(
+    rounding="relative",
     f=torch.square,
     df=lambda x: 2 * x,
     arcs=(Arc(CONVEX, inverse=lambda k: k / 2),),
@@ -26,9 +27,9 @@ def power(call: Call) -> Curve:
 
 def _power(p: float) -> Curve:
     if p == 0:
-        return Curve(f=torch.ones_like, df=torch.zeros_like, monotone=1)
+        return Curve(rounding="relative", f=torch.ones_like, df=torch.zeros_like, monotone=1)
     if p == 1:
-        return Curve(f=lambda x: x, df=torch.ones_like, monotone=1, homogeneous=True)
+        return Curve(rounding="relative", f=lambda x: x, df=torch.ones_like, monotone=1, homogeneous=True)
     if p == 2:
         return SQUARE
     if not p.is_integer():
@@ -44,6 +45,7 @@ def _root(p: float, k: Tensor) -> Tensor:
 def _real_power(p: float) -> Curve:
     bend = CONCAVE if 0 < p < 1 else CONVEX
     return Curve(
+        rounding="relative",
         f=lambda x: x.pow(p),
         df=lambda x: p * x.pow(p - 1),
         arcs=(Arc(bend, inverse=lambda k: _root(p, k)),),
@@ -62,6 +64,7 @@ def _even_power(p: float) -> Curve:
             Arc(CONVEX, start=0.0, inverse=lambda k: _root(p, k), alone=True),
         )
     return Curve(
+        rounding="relative",
         f=lambda x: x.pow(p),
         df=lambda x: p * x.pow(p - 1),
         arcs=arcs,
@@ -73,6 +76,7 @@ def _even_power(p: float) -> Curve:
 
 def _odd_power(p: float) -> Curve:
     return Curve(
+        rounding="relative",
         f=lambda x: x.pow(p),
         df=lambda x: p * x.pow(p - 1),
         arcs=(

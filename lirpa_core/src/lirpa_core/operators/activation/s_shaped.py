@@ -34,6 +34,7 @@ def _s_shape(
     """
     rising = 1 if bool(df(torch.tensor(0.5)) > 0) else -1
     return Curve(
+        rounding="relative",
         f=f,
         df=df,
         arcs=(

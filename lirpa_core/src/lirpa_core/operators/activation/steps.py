@@ -58,7 +58,15 @@ class Staircase(Curve):
 
 
 def _staircase(f: Map, upward: Map, height: float = 1.0, landings: tuple[float, ...] = ()) -> Staircase:
-    return Staircase(f=f, df=torch.zeros_like, monotone=1, upward=upward, height=height, landings=landings)
+    return Staircase(
+        rounding="exact",
+        f=f,
+        df=torch.zeros_like,
+        monotone=1,
+        upward=upward,
+        height=height,
+        landings=landings,
+    )
 
 
 FLOOR = _staircase(torch.floor, lambda y: y + 1)
@@ -75,7 +83,7 @@ def round_decimals(call: Call) -> Curve:
 
 
 def _step(f: Map, at: Any, left: float, right: float) -> Curve:
-    return Curve(f=f, df=torch.zeros_like, corners=(Jump(at, left, right),))
+    return Curve(rounding="exact", f=f, df=torch.zeros_like, corners=(Jump(at, left, right),))
 
 
 SIGN = _step(torch.sign, 0.0, -1.0, 1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -120,6 +120,9 @@ class Curve:
             of a box that is there, or all but there, gets no gradient.
         lines: From `(lo, hi)` to the lines that lose the least area, in closed form; default: they are found from
             corners and arcs. For a function that is defined everywhere.
+        rounding: What a computed value of `f` may be off by: nothing, as where a value is only chosen (`"exact"`);
+            a few units in its last digit (`"relative"`); or, where numbers of the operand's size cancel on the
+            way, a few units in the operand's last digit besides (`"absolute"`).
     """
 
     f: Map
@@ -134,6 +137,7 @@ class Curve:
     inside: float = 1.0
     singular: tuple[float, ...] = ()
     lines: Callable[[Tensor, Tensor], Lines] | None = None
+    rounding: Literal["exact", "relative", "absolute"] = "absolute"
 
     @property
     def jumps(self) -> bool:

@@ -14,6 +14,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.rules.base import Rule, Slope
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.unary.curve import CONVEX, LOWER, UPPER, Curve
@@ -59,6 +60,11 @@ class Unary(Rule):
         """See `Rule.domain_violation`: what the curve says."""
         curve = self._curve(call)
         return None if curve.outside is None else curve.outside(*_ends(call, inputs[0]))
+
+    def accuracy(self, call: Call) -> Accuracy:
+        """See `Rule.accuracy`: what the curve says."""
+        kind = self._curve(call).rounding
+        return Accuracy(16, "exact" if kind == "exact" else "ends", kind == "absolute")
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """The smallest and largest value of the function over the box."""

@@ -1,0 +1,176 @@
+"""What is inside of a Python value, in a form that can be compared with what is inside of it later."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: Values that never change, and whose type and equality are all that matters.
+PLAIN = (
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    bool,
+    type(None),
+    torch.dtype,
+    torch.device,
+    torch.Size,
+    range,
+    slice,
+)
+
+#: Things looked into before what is left counts as unknown.
+BUDGET = 1024
+
+#: Elements of a tensor that are compared one by one; of larger ones the version and the memory are.
+SMALL = 2**16
+
+#: Packages whose code and attributes are not the user's model.
+_FOREIGN = ("torch", "numpy", "builtins", "functools")
+
+
+class Identity:
+    """Equal to itself alone, and keeps what it stands for alive, lest another object get the same id."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and other.value is self.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _Copy:
+    """Equal to another copy of the same numbers; NaN equals NaN."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Copy) or other.value.shape != self.value.shape:
+            return False
+        a, b = self.value, other.value
+        return (
+            a.dtype == b.dtype and a.device == b.device and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def is_foreign(module: str | None) -> bool:
+    """Whether a module's name is that of a package that is not the user's."""
+    return module is not None and module.partition(".")[0] in _FOREIGN
+
+
+def same(now: Any, then: Any) -> bool:
+    """Whether two values are one object, or equal and plain, or tuples of such: an export makes tuples anew."""
+    if now is then:
+        return True
+    if type(now) is not type(then):
+        return False
+    if type(now) is tuple:
+        return len(now) == len(then) and all(map(same, now, then))
+    return isinstance(now, PLAIN) and bool(now == then)
+
+
+def contents(value: Any, live: Collection[int]) -> object:
+    """What is inside of a value: equal for two looks between which nothing changed.
+
+    Args:
+        value: Any value.
+        live: Ids of tensors whose elements do not matter, because they are read anew whenever they are needed.
+    """
+    return _Look(live).at(value)
+
+
+class _Look:
+    """One look at a value; every object is entered once."""
+
+    def __init__(self, live: Collection[int]) -> None:
+        self.live, self.left = live, BUDGET
+        self.seen: dict[int, Any] = {}  # values kept alive, lest another one get the same id
+
+    def at(self, value: Any) -> object:
+        if isinstance(value, PLAIN):
+            return type(value), value
+        if id(value) in self.seen or self.left <= 0:
+            return Identity(value)
+        self.left -= 1
+        self.seen[id(value)] = value
+        if isinstance(value, Tensor):
+            return self._tensor(value)
+        if isinstance(value, list | tuple | set | frozenset):
+            items = value if isinstance(value, list | tuple) else sorted(value, key=repr)
+            return type(value), [self.at(item) for item in items]
+        if isinstance(value, Mapping):
+            return type(value), [(self.at(k), self.at(v)) for k, v in value.items()]
+        if isinstance(value, types.FunctionType):
+            cells = [_cell(cell) for cell in value.__closure__ or ()]
+            return (
+                Identity(value),
+                Identity(value.__code__),
+                self.at(value.__defaults__),
+                [self.at(c) for c in cells],
+            )
+        if isinstance(value, types.MethodType):
+            return self.at(value.__func__), self.at(value.__self__)
+        if isinstance(value, functools.partial):
+            return type(value), self.at(value.func), self.at(value.args), self.at(value.keywords)
+        if isinstance(value, nn.Module):  # one that is not registered
+            held = {k: v for k, v in vars(value).items() if k not in INTERNAL or k in STATE}
+            return Identity(value), type(value), self.at(held)
+        if isinstance(value, type | types.ModuleType | types.CodeType):
+            return Identity(value)
+        return self._object(value)
+
+    def _tensor(self, value: Tensor) -> object:
+        place = Identity(value), value.data_ptr() if value.layout == torch.strided else 0
+        if id(value) in self.live:
+            return place
+        if value.numel() > SMALL or value.layout != torch.strided:
+            return *place, value._version  # no public name for it
+        return *place, _Copy(value.detach().clone())
+
+    def _object(self, value: Any) -> object:
+        if hasattr(value, "tobytes") and hasattr(value, "dtype"):  # an array of numpy
+            return Identity(value), value.tobytes() if value.nbytes <= 8 * SMALL else None
+        held = getattr(value, "__dict__", None)
+        slots = [n for kind in type(value).__mro__ for n in getattr(kind, "__slots__", ())]
+        inside = {n: getattr(value, n, None) for n in slots if isinstance(n, str)}
+        if is_foreign(type(value).__module__):
+            return Identity(value)
+        return Identity(value), type(value), self.at({**inside, **(held or {})})
+
+
+def _cell(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
+
+
+#: Attributes of every module that are not the user's.
+INTERNAL = frozenset(vars(nn.Module())) - {"training"}
+
+#: Those of them that hold a module's parameters, buffers, parts and hooks.
+STATE = frozenset({"_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks"})
+
+
+def names_in(code: types.CodeType) -> Iterator[str]:
+    """Names of globals and attributes that code reads, that of functions inside of it included."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from names_in(constant)

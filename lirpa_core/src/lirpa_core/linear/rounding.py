@@ -1,0 +1,97 @@
+"""Rounding of sums of products: how far a computed one may be from the exact one.
+
+A sum of `n` products that is computed in floating point, in whatever order and with or without fused multiply-add,
+differs from the exact one by at most `γ_n Σ|aᵢ||xᵢ|`, with `γ_n = n u / (1 − n u)` and `u` the unit roundoff (Higham
+2002, *Accuracy and Stability of Numerical Algorithms*, sec. 3.1 and 4.2), unless it underflows. Equivalently it is the
+exact sum of products whose factors moved by a relative `γ_n`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from lirpa_core.linear.interval import Interval
+
+#: What the error of an interval rule is relative to: there is none (values are only chosen and moved); each end's
+#: own size (each end is computed from ends alone); or the largest absolute value in the box (midpoint and radius).
+RelativeTo: TypeAlias = Literal["exact", "ends", "box"]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How accurately the rule of one call computes its numbers.
+
+    Attributes:
+        terms: Roundings behind one number, such as the summands of a sum.
+        relative_to: What the error of an interval is relative to.
+        absolute: Whether the error of an output is relative to the operand as well as to the output, as where
+            `x · (1 + erf x)` cancels.
+        underflows: Whether an interval may be off by what underflow takes; not where the rule takes care of that, so
+            that what is exactly zero stays so.
+    """
+
+    terms: int
+    relative_to: RelativeTo = "box"
+    absolute: bool = False
+    underflows: bool = True
+
+
+@lru_cache(maxsize=4096)
+def gamma(terms: int, dtype: torch.dtype) -> float:
+    """`γ_n` of so many roundings, enlarged to hold when it is itself used in rounded sums; infinite if it is not small.
+
+    In the types of 16 bits sums are made in float32 and rounded once, wherever PyTorch is not told to reduce them.
+    """
+    if dtype in (torch.float16, torch.bfloat16):
+        return gamma(terms, torch.float32) + 2 * torch.finfo(dtype).eps
+    small = terms * torch.finfo(dtype).eps / 2
+    return math.inf if small > 0.125 else small / (1 - small) * (1 + 4 * small) * (1 + 1e-15)
+
+
+def tiny(dtype: torch.dtype) -> float:
+    """What one product may lose to underflow, numbers below the normal ones flushed to zero or not."""
+    return float(torch.finfo(dtype).tiny)
+
+
+def size(x: Interval) -> Tensor:
+    """The largest absolute value in a box, `[B, *S]`, zero where it is infinite; without gradient."""
+    known = x.known_midpoint_radius
+    if known is not None:
+        return (known[0].abs() + known[1]).detach()
+    largest = torch.maximum(x.lower.abs(), x.upper.abs()).detach()
+    return torch.where(largest.isfinite(), largest, 0)
+
+
+def widened(x: Interval, relative_to: RelativeTo, factor: float, least: Tensor | float = 0.0) -> Interval:
+    """A box that holds each of its numbers after a relative change by `factor` and an absolute one by `least`.
+
+    Args:
+        x: The box, `[B, *S]`.
+        relative_to: What the change is relative to. A change relative to an end keeps the end's sign.
+        factor: The relative change.
+        least: The absolute change.
+    """
+    if relative_to == "exact":
+        return x
+    if not factor < 1:
+        infinite = torch.full_like(x.lower, torch.inf)
+        return Interval(x.lower - infinite, x.upper + infinite)
+    if relative_to == "box":
+        middle, radius = x.midpoint_radius()
+        spread = middle.detach().abs()
+        return Interval.from_midpoint_radius(
+            middle, torch.add(radius * (1 + factor) + least, spread, alpha=factor)
+        )
+    lower, upper = x.lower, x.upper
+    low = lower * torch.where(lower.detach() > 0, 1 - factor, 1 + factor) - least  # infinite ends stay
+    up = upper * torch.where(upper.detach() > 0, 1 + factor, 1 - factor) + least
+    if isinstance(least, Tensor) or least != 0:  # numbers that underflow keep their sign
+        low = torch.where(lower.detach().signbit(), low, low.clamp(min=0))
+        up = torch.where(upper.detach().signbit(), up.clamp(max=0), up)
+    return Interval(low, up)
