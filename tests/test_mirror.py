@@ -109,6 +109,34 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_testing/rules/*": "lirpa_testing/tests/rules/test_check.py",
         "lirpa_testing/tolerance": "lirpa_testing/tests/rules/test_check.py",
     },
+    "bounds with rounding are compared with exact arithmetic, whole": {
+        "lirpa_core/linear/rounding": "tests/rounding/test_exact_arithmetic.py",
+        "lirpa_core/problem/rounding": "tests/rounding/test_exact_arithmetic.py",
+        "lirpa_core/rules/precision": "tests/rounding/test_exact_arithmetic.py",
+    },
+    "what a captured graph takes for granted is changed in every way there": {
+        "lirpa_core/capture/contents": "lirpa_core/tests/capture/test_fingerprint.py",
+    },
+    "a verifier is tested by the questions that it answers, part by part of its search": {
+        "lirpa_verify/answers/*": "lirpa_verify/tests/test_questions.py",
+        "lirpa_verify/bounding": "lirpa_verify/tests/search/test_neuron_splitting.py",
+        "lirpa_verify/branching/boxes": "lirpa_verify/tests/search/test_input_splitting.py",
+        "lirpa_verify/branching/neurons": "lirpa_verify/tests/search/test_neuron_splitting.py",
+        "lirpa_verify/certification": "lirpa_verify/tests/test_questions.py",
+        "lirpa_verify/clock": "lirpa_verify/tests/test_questions.py",
+        "lirpa_verify/commands/*": "lirpa_verify/tests/commands/test_commands.py",
+        "lirpa_verify/errors": "lirpa_verify/tests/test_questions.py",
+        "lirpa_verify/instances/*": "lirpa_verify/tests/instances/test_run.py",
+        "lirpa_verify/ladder/*": "lirpa_verify/tests/ladder/test_climb.py",
+        "lirpa_verify/network": "lirpa_verify/tests/test_questions.py",
+        "lirpa_verify/onnx/*": "lirpa_verify/tests/onnx/test_load.py",
+        "lirpa_verify/properties/*": "lirpa_verify/tests/properties/test_builders.py",
+        "lirpa_verify/region": "lirpa_verify/tests/test_questions.py",
+        "lirpa_verify/rounding": "lirpa_verify/tests/test_questions.py",
+        "lirpa_verify/search/*": "lirpa_verify/tests/search/test_input_splitting.py",
+        "lirpa_verify/task": "lirpa_verify/tests/test_questions.py",
+        "lirpa_verify/vnnlib/*": "lirpa_verify/tests/vnnlib/test_read.py",
+    },
 }
 TABLE = {module: file for group in ELSEWHERE.values() for module, file in group.items()}
 

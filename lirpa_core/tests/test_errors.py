@@ -8,7 +8,11 @@ import pytest
 
 from lirpa_core import errors
 
-ALL = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception)]
+ALL = [
+    e
+    for e in vars(errors).values()
+    if isinstance(e, type) and issubclass(e, Exception) and not issubclass(e, Warning)
+]
 GUIDE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 
 

@@ -13,11 +13,11 @@ from lirpa_training.regularizers import WarmupRegularizer
 
 
 def value(weight: float, bias: list[float], **options: bool) -> float:
-    layer = nn.Linear(2, 2)
+    layer = nn.Linear(2, 2).double()
     with torch.no_grad():
-        layer.weight.copy_(weight * torch.eye(2))
-        layer.bias.copy_(torch.tensor(bias))
-    x = torch.zeros(1, 2)
+        layer.weight.copy_(weight * torch.eye(2, dtype=torch.float64))
+        layer.bias.copy_(torch.tensor(bias, dtype=torch.float64))
+    x = torch.zeros(1, 2, dtype=torch.float64)
     model = nn.Sequential(layer, nn.ReLU()).eval()
     problem = functional.bind(functional.capture(model, x), BoundedTensor(x, PerturbationLpNorm(eps=0.5)))
     regularizer = WarmupRegularizer(weight=1.0, tolerance=0.5, **options)
@@ -26,12 +26,16 @@ def value(weight: float, bias: list[float], **options: bool) -> float:
 
 @pytest.mark.parametrize(("gain", "expected"), [(1.0, 0.0), (2.0, 0.0), (4.0, 0.5), (8.0, 0.75)])
 def test_widths_may_grow_up_to_the_tolerance(gain: float, expected: float) -> None:
-    assert value(gain, [1.0, -1.0], balance=False) == pytest.approx(expected)
+    assert value(gain, [1.0, -1.0], balance=False) == pytest.approx(
+        expected, abs=1e-9
+    )  # bounds are rounded outward
 
 
 def test_active_and_inactive_neurons_weigh_the_same() -> None:
-    assert value(1.0, [1.0, -1.0], tightness=False) == 0
-    assert value(1.0, [1.0, -0.5], tightness=False) == 0  # half is within the tolerance
+    assert value(1.0, [1.0, -1.0], tightness=False) == pytest.approx(0, abs=1e-9)
+    assert value(1.0, [1.0, -0.5], tightness=False) == pytest.approx(
+        0, abs=1e-9
+    )  # half is within the tolerance
     assert value(1.0, [1.0, -0.25], tightness=False) == pytest.approx(0.5)
     assert value(1.0, [1.0, 1.0], tightness=False) == pytest.approx(1.0)
 

@@ -19,7 +19,7 @@ def test_both_directions_give_the_form_of_an_affine_model() -> None:
     problem = functional.bind(functional.capture(model, x), BoundedTensor(x, PerturbationLpNorm(eps=0.5)))
     (node,) = functional.output_names(problem)
     _, affine = functional.forward(problem, wanted=(node,))
-    rows = DenseCoefficients(torch.eye(2, dtype=torch.float64).unsqueeze(1))
+    rows = DenseCoefficients(torch.eye(2, dtype=torch.float64).reshape(2, 1, 1, 2))
     back = functional.backward(
         problem, node, rows, functional.Relaxations(problem, functional.intervals(problem))
     )
@@ -29,5 +29,5 @@ def test_both_directions_give_the_form_of_an_affine_model() -> None:
             assert isinstance(form, AffineForm)
             ((name, A),) = form.coefficients.items()
             assert name in problem.inputs and form.bias.shape[0] == 2
-            torch.testing.assert_close(A.dot(x) + form.bias, y)
+            torch.testing.assert_close(A.dot(x.unsqueeze(1)) + form.bias, y)
     assert not back.at_nodes

@@ -30,16 +30,21 @@ def test_a_memory_budget_changes_no_bound(setting: Any, budget: int, sides: tupl
             assert got is None
 
 
-def test_rows_over_an_interval_are_its_corners() -> None:
-    box = Interval(torch.tensor([[-1.0, 2.0]]), torch.tensor([[3.0, 4.0]]))
-    found = rows_over_interval(DenseCoefficients(torch.tensor([[[1.0, -1.0]], [[2.0, 0.0]]])), box)
-    assert found.lower.tolist() == [[-5.0], [-2.0]] and found.upper.tolist() == [[1.0], [6.0]]
+def test_rows_over_an_interval_are_its_corners(setting: Any) -> None:
+    box = Interval(*(torch.tensor([[ends]], dtype=torch.float64) for ends in ([-1.0, 2.0], [3.0, 4.0])))
+    rows = DenseCoefficients(torch.tensor([[[[1.0, -1.0]]], [[[2.0, 0.0]]]], dtype=torch.float64))
+    found = rows_over_interval(setting.problem, setting.node, rows, box)
+    torch.testing.assert_close(found.lower[:, :1], torch.tensor([[-5.0], [-2.0]], dtype=torch.float64))
+    torch.testing.assert_close(found.upper[:, :1], torch.tensor([[1.0], [6.0]], dtype=torch.float64))
 
 
 def test_every_element_is_a_row(setting: Any) -> None:
     rows = every_element(setting.problem, setting.node)
     found = intervals(setting.problem)[setting.node]
-    by_rows, laid_out = rows_over_interval(rows, found), rows_of_interval(found, 4)
+    by_rows, laid_out = (
+        rows_over_interval(setting.problem, setting.node, rows, found),
+        rows_of_interval(found, 4),
+    )
     torch.testing.assert_close(by_rows.lower, laid_out.lower)
     torch.testing.assert_close(by_rows.upper, laid_out.upper)
 
