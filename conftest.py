@@ -20,6 +20,7 @@ for name in (
     "lirpa_perturbations",
     "lirpa_training",
     "lirpa_testing",
+    "lirpa_verify",
 ):
     importlib.import_module(name)
 

@@ -45,6 +45,7 @@ apidoc_modules = [
         "lirpa_perturbations",
         "lirpa_training",
         "lirpa_testing",
+        "lirpa_verify",
     )
 ]
 

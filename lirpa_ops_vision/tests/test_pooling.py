@@ -12,7 +12,7 @@ from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
 from lirpa_ops_vision.pooling import ADAPTIVE_MAXIMUM, MAXIMUM
-from lirpa_testing import check_rule
+from lirpa_testing import check_rule, method_names
 
 aten = torch.ops.aten
 
@@ -75,7 +75,7 @@ class _Pooled(torch.nn.Module):
         return self.head(x.flatten(1))
 
 
-@pytest.mark.parametrize("method", ["IBP", "forward", "CROWN-IBP", "CROWN"])
+@pytest.mark.parametrize("method", method_names(optimized=False))
 def test_amax_is_as_tight_as_pooling(method: str) -> None:
     x = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found = [

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.end_to_end.attack import worst_escape
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.plugins import build_registry
 from lirpa_testing import few_steps, method_names
+from lirpa_testing.methods.attack import worst_escape
 
 
 class Recurrent(nn.Module):

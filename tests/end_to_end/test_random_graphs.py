@@ -3,87 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.end_to_end.attack import worst_escape
-from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_testing import few_steps, method_names
-
-#: Total functions of one variable, as a user writes them.
-FUNCTIONS: dict[str, Any] = {
-    "relu": torch.relu,
-    "leaky_relu": lambda t: nn.functional.leaky_relu(t, 0.1),
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "gelu": nn.functional.gelu,
-    "silu": nn.functional.silu,
-    "softplus": nn.functional.softplus,
-    "elu": nn.functional.elu,
-    "hardtanh": nn.functional.hardtanh,
-    "abs": torch.abs,
-    "sin": torch.sin,
-    "square": torch.square,
-    "exp": lambda t: torch.exp(t / 4),
-    "clamp": lambda t: t.clamp(-0.5, 0.7),
-}
-STEPS = (
-    "function",
-    "linear",
-    "residual",
-    "product",
-    "quotient",
-    "concatenate",
-    "split",
-    "maximum",
-    "normalize",
-)
-
-
-class RandomNetwork(nn.Module):
-    """A chain of steps on vectors of one width, with references to earlier values."""
-
-    def __init__(self, steps: list[tuple[str, str, int]], width: int, seed: int) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.steps = steps
-        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in steps)
-        self.wide = nn.Linear(2 * width, width)
-        self.head = nn.Linear(width, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        seen = [x]
-        for (kind, name, back), layer in zip(self.steps, self.layers, strict=True):
-            h, other = seen[-1], seen[max(0, len(seen) - 1 - back)]
-            seen.append(self.step(kind, FUNCTIONS[name], layer, h, other))
-        out: Tensor = self.head(seen[-1])
-        return out
-
-    def step(self, kind: str, f: Any, layer: nn.Module, h: Tensor, other: Tensor) -> Tensor:
-        if kind == "function":
-            return f(layer(h))
-        if kind == "linear":
-            return layer(h)
-        if kind == "residual":
-            return f(layer(h)) + other - h / 2
-        if kind == "product":
-            return f(layer(h)) * torch.sigmoid(other)
-        if kind == "quotient":
-            return layer(h) / (1 + other.abs())
-        if kind == "concatenate":
-            return self.wide(torch.cat([f(h), other], dim=-1))
-        if kind == "split":
-            a, b = layer(h).split([1, h.shape[-1] - 1], dim=-1)
-            return torch.cat([b, f(a)], dim=-1)
-        if kind == "maximum":
-            return torch.maximum(layer(h), other)
-        return h - h.mean(-1, keepdim=True)
-
+from lirpa_testing.methods.attack import worst_escape
+from lirpa_testing.methods.networks import FUNCTIONS, STEPS, RandomNetwork
 
 networks = st.builds(
     RandomNetwork,

@@ -19,6 +19,7 @@ PLUGINS = {
     "lirpa_perturbations": "perturbations",
     "lirpa_training": "training",
     "lirpa_testing": "testing",
+    "lirpa_verify": "verify",
 }
 
 
@@ -80,17 +81,24 @@ def test_the_core_carries_no_tests() -> None:
 def test_plugins_need_the_core(package: str) -> None:
     named = {requirement.name for requirement in requirements(package)}
     assert "lirpa-core" in named
-    assert not {"lirpa-ops-vision", "lirpa-ops-nlp", "lirpa-perturbations", "lirpa-training"} & named
+    assert (
+        not {"lirpa-ops-vision", "lirpa-ops-nlp", "lirpa-perturbations", "lirpa-training", "lirpa-verify"}
+        & named
+    )
 
 
 def test_every_package_is_a_plugin(package: str) -> None:
     points = dict(project(package)["entry-points"])
     assert points.pop("lirpa") == {PLUGINS[package]: f"{package}.plugin"}
-    kit = {
-        "lirpa.commands": {"check": "lirpa_testing.command.check:command"},
-        "pytest11": {"lirpa_testing": "lirpa_testing.pytest_plugin"},
+    commands = {name: f"lirpa_verify.commands.{name}:command" for name in ("certify", "verify")}
+    others = {
+        "lirpa_testing": {
+            "lirpa.commands": {"check": "lirpa_testing.command.check:command"},
+            "pytest11": {"lirpa_testing": "lirpa_testing.pytest_plugin"},
+        },
+        "lirpa_verify": {"lirpa.commands": commands},
     }
-    assert points == (kit if package == "lirpa_testing" else {})
+    assert points == others.get(package, {})
 
 
 def test_installed_entry_points_are_those_of_the_sources() -> None:

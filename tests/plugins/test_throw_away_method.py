@@ -30,8 +30,8 @@ from dataclasses import dataclass
 
 import torch
 
+from lirpa_core.linear import Affine, Relaxation
 from lirpa_core.linear.operators import Diagonal
-from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.methods import CROWN, by_rule
 from lirpa_core.plugins import hookimpl
 
@@ -121,6 +121,29 @@ def test_the_command_lists_it_with_its_plugin(installed: Path) -> None:
     (mine,) = [method for method in listed if method["name"] == "Fast-Lin"]
     assert mine["plugin"] == "fast_lin" and mine["aliases"] == ["fastlin"]
     assert [m["name"] for m in listed if m["plugin"] == "core"][:2] == ["IBP", "forward"]
+
+
+def test_the_random_graphs_and_the_models_of_the_kit_are_bounded_by_it(installed: Path) -> None:
+    code = "from lirpa_testing import check_method; print(check_method('Fast-Lin', profile='fast'))"
+    assert "method 'Fast-Lin': 4 random networks and " in run(installed, "-c", code)
+
+
+def test_conformance_tries_it(installed: Path) -> None:
+    code = """
+from lirpa_testing import method_names
+from lirpa_testing.conformance import assert_conforms, suite_of
+
+assert "Fast-Lin" in method_names()
+suite = suite_of("fast_lin")
+print([str(item) for item in suite.items], [assert_conforms(i, suite.registry, "fast").sampled for i in suite.items])
+"""
+    printed = run(installed, "-c", code).splitlines()[-1]
+    assert printed == "['fast_lin::method Fast-Lin[random networks]'] [7]"
+
+
+def test_lirpa_check_prints_it(installed: Path) -> None:
+    printed = run(installed, "-m", "lirpa_core", "check", "fast_lin", "--profile", "fast")
+    assert "Fast-Lin" in printed and "0 failed" in printed
 
 
 def test_the_plugin_is_short() -> None:

@@ -30,11 +30,10 @@ PLUGIN = '''
 
 import torch
 
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import Diagonal
-from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.plugins import hookimpl
-from lirpa_core.rules.general import General
+from lirpa_core.rules import General
 
 LIRPA_API_VERSION = 1
 

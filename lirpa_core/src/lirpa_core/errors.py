@@ -68,7 +68,7 @@ class PluginError(LirpaError):
 
 
 class PluginConflictError(PluginError):
-    """Two plugins claim the same operator or perturbation name."""
+    """Two plugins register the same operator, perturbation, method or reader."""
 
 
 class LirpaWarning(UserWarning):

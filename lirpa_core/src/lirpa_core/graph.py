@@ -1,7 +1,7 @@
 """The captured program of one example: frozen nodes in topological order.
 
-Data only. How a model becomes a `Graph` is in `capture.export`; what the engines do with one is in
-`engines`. The nodes are plain frozen dataclasses, because Dynamo refuses to trace `torch.fx.Node`.
+Data only. How a model becomes a `Graph` is in `capture.export`; what methods do with one is in
+`methods`. The nodes are plain frozen dataclasses, because Dynamo refuses to trace `torch.fx.Node`.
 """
 
 from __future__ import annotations

@@ -282,3 +282,12 @@ def test_a_freed_object_is_not_mistaken_for_a_new_one():
         model.table[-1] = object()
         gc.collect(0)
         assert not fingerprint.holds()
+
+
+def test_a_second_bounded_module_of_the_same_model_does_not_invalidate_the_first():
+    """An export makes tuples such as a kernel's size anew."""
+    model, x = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).eval(), torch.rand(1, 1, 5, 5)
+    first, second = BoundedModule(model, x), BoundedModule(model, x)
+    graphs = first.graph, second.graph
+    assert (first.graph, second.graph) == graphs
+    assert first.graph is graphs[0] and second.graph is graphs[1]

@@ -232,7 +232,7 @@ def test_closures_and_hooks() -> None:
     assert torch.allclose(found.lower, pieces.lower) and torch.allclose(found.upper, pieces.upper)
 
 
-def test_an_unperturbed_whole_is_only_evaluated() -> None:
+def test_an_unperturbed_leaf_module_is_only_evaluated() -> None:
     def never(x: Tensor) -> Tensor:
         return x.sort(-1).values
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import NonFiniteBoundError
+from lirpa_testing import method_names
 
-METHODS = ("IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN", "CROWN-Optimized")
+METHODS = method_names()
 INF = torch.inf
 
 

@@ -111,7 +111,7 @@ def test_along_a_dimension() -> None:
     torch.testing.assert_close(bounds.upper - centre, torch.full_like(centre, 0.1 * 12 + 2 * 0.2 * 20))
 
 
-@pytest.mark.parametrize("method", ["IBP", "CROWN", "CROWN-Optimized"])
+@pytest.mark.parametrize("method", method_names())
 def test_weight_and_bias_share_a_ball(method: str) -> None:
     torch.manual_seed(0)
     layer, x = nn.Linear(3, 2).double(), rand(4, 3)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.operators.decompositions import attention_scores
+from lirpa_core.operators import attention_scores
 from lirpa_core.plugins import OperatorRegistry
 
 aten = torch.ops.aten

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lirpa_core.rules.call import Call, Operand
+from lirpa_core.rules import Call, Operand
 from lirpa_ops_nlp.operators import (
     gather_targets,
     gelu_mul,

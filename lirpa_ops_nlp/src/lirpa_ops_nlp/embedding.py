@@ -1,4 +1,4 @@
-"""Embeddings: rows gathered at constant places from a table that may be perturbed, and sums of them by bags."""
+"""Embeddings: rows gathered at constant positions from a table that may be perturbed, and sums of them by bags."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
-from lirpa_core.rules.linear import Linear
+from lirpa_core.rules import ID_OUT_OF_RANGE, Call, Linear, require_in_range
 
 aten = torch.ops.aten
 
@@ -46,16 +44,16 @@ def embedding_bag(
     The other three results of the operator, which its gradient reads, are left empty.
     """
     rows = torch.nn.functional.embedding(indices, weight)  # [N, D]
-    places = torch.arange(indices.shape[0], device=indices.device)
+    positions = torch.arange(indices.shape[0], device=indices.device)
     starts = offsets[:-1] if include_last_offset else offsets
-    started = (places.unsqueeze(0) >= starts.unsqueeze(1)).sum(0) - 1
+    started = (positions.unsqueeze(0) >= starts.unsqueeze(1)).sum(0) - 1
     bags = torch.arange(starts.shape[0], device=indices.device)
     inside = (started.unsqueeze(0) == bags.unsqueeze(1)) & (indices != padding_idx)  # [M, N]
     membership = inside.to(weight.dtype)
     if mode == _MAX:
         # Whatever is outside a bag stands for the bag's first member.
         first = membership.argmax(1, keepdim=True)
-        chosen = torch.where(inside, places.unsqueeze(0), first)
+        chosen = torch.where(inside, positions.unsqueeze(0), first)
         out = rows[chosen].amax(1) * inside.any(1, keepdim=True).to(weight.dtype)
     else:
         if per_sample_weights is not None:

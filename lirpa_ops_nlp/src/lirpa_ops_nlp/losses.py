@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import SelectedRows
-from lirpa_core.operators.indexing import Gather, gather_rows
+from lirpa_core.operators import Gather, gather_rows
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.index_ranges import require_in_range
-from lirpa_core.rules.linear import Linear
+from lirpa_core.rules import Call, Linear, require_in_range
 from lirpa_ops_nlp.operators import gather_targets
 
 aten = torch.ops.aten
@@ -41,11 +39,11 @@ def nll_loss(
     """The gathered elements, negated and weighted; and the sum of the weights."""
     dim = 1 if self.dim() > 1 else 0
     kept = target != ignore_index
-    place = torch.where(kept, target, 0)
-    gathered = nlp.gather_targets(self, dim, place)
+    index = torch.where(kept, target, 0)
+    gathered = nlp.gather_targets(self, dim, index)
     weights = kept.to(self.dtype)
     if weight is not None:
-        weights = weights * weight[place]
+        weights = weights * weight[index]
     loss, total = -gathered * weights, weights.sum()
     if reduction == _SUM:
         loss = loss.sum()

@@ -8,14 +8,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import align
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.arithmetic import diagonal
-from lirpa_core.operators.decompositions import layer_norm, rms_norm
+from lirpa_core.operators import diagonal, layer_norm, rms_norm
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import Bilinear, Product
-from lirpa_core.rules.call import Call
+from lirpa_core.rules import Bilinear, Call, Product
 from lirpa_ops_nlp.operators import normalized
 
 aten = torch.ops.aten

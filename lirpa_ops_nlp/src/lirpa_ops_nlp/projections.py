@@ -18,13 +18,11 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Argument, Node, NodeKind, Ref
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import align
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.matmul import MatMul
-from lirpa_core.problem.evaluation import evaluate_node
-from lirpa_core.rules.bilinear import Bilinear, Product
-from lirpa_core.rules.call import Call, Const
+from lirpa_core.operators import MatMul
+from lirpa_core.problem import evaluate_node
+from lirpa_core.rules import Bilinear, Call, Const, Product
 from lirpa_ops_nlp.operators import projected_product
 
 aten = torch.ops.aten
@@ -222,11 +220,11 @@ def _origin(name: str, before: Mapping[str, Node], columns: bool) -> _Origin | N
         else:
             scale, way = scale * factor, [*way, node]
         node = before[node.inputs[0]]
-    places = Const(torch.arange(math.prod(node.shape)).reshape(node.shape))
+    positions = Const(torch.arange(math.prod(node.shape)).reshape(node.shape))
     for step in reversed(way):
         if _scalar(step) is None:
-            places = evaluate_node(step, {step.inputs[0]: places})
-    numbers, width = places.value.mT if columns else places.value, node.shape[-1]
+            positions = evaluate_node(step, {step.inputs[0]: positions})
+    numbers, width = positions.value.mT if columns else positions.value, node.shape[-1]
     rows, features = numbers // width, numbers % width
     if not bool((rows == rows[..., :1]).all()) or not bool((features == features[..., :1, :]).all()):
         return None

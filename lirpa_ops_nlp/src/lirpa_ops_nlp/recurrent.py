@@ -122,9 +122,9 @@ def layers(step: Step, states: int) -> Callable[..., Any]:
         for layer in range(num_layers):
             outputs = []
             for direction in range(directions):
-                place = layer * directions + direction
-                start = tuple(h.select(0, place) for h in given)
-                out, final = _sequence(step, sequence, start, weights[place], backwards=direction == 1)
+                number = layer * directions + direction
+                start = tuple(h.select(0, number) for h in given)
+                out, final = _sequence(step, sequence, start, weights[number], backwards=direction == 1)
                 outputs.append(out)
                 finals.append(final)
             sequence = outputs[0] if directions == 1 else torch.cat(outputs, -1)

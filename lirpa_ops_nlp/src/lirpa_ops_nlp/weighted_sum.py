@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Argument, Node, Ref, Shape
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import LinearOp, align, sum_to
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.matmul import MatMul
+from lirpa_core.operators import MatMul
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import Bilinear, Product
-from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules import Bilinear, Call, Const, Product
 from lirpa_ops_nlp.operators import masked_softmax, projected_product, softmax_weighted_sum
 from lirpa_ops_nlp.projections import PROJECTED_PRODUCT, product_of_projections
 from lirpa_ops_nlp.vertices import CHUNK, largest_weighted_sum
@@ -118,11 +116,11 @@ def _fill(low: Tensor, up: Tensor, ordered: Tensor, order: Tensor) -> Tensor:
     q, d = low.shape[-2], order.shape[-2]
     lead = torch.broadcast_shapes(low.shape[:-2], order.shape[:-2])
     shape = (*lead, q, d, low.shape[-1])
-    places = order.unsqueeze(-3).expand(shape)
-    room = (up - low).unsqueeze(-2).expand(shape).gather(-1, places)
+    positions = order.unsqueeze(-3).expand(shape)
+    room = (up - low).unsqueeze(-2).expand(shape).gather(-1, positions)
     before = room.cumsum(-1) - room
     given = (missing.unsqueeze(-1) - before).clamp(min=0).minimum(room)
-    base = low.unsqueeze(-2).expand(shape).gather(-1, places)
+    base = low.unsqueeze(-2).expand(shape).gather(-1, positions)
     return ((base + given) * ordered.unsqueeze(-3)).sum(-1)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.coefficients import Coefficients
-from lirpa_core.rules.call import Call, Operand
+from lirpa_core.rules import Call, Operand
 from lirpa_ops_vision.patches import PatchesCoefficients, Placement
 from lirpa_testing import ConformanceCases
 

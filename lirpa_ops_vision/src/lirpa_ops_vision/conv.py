@@ -13,10 +13,9 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import LinearOp
-from lirpa_core.linear.relax.eager import unobserved
+from lirpa_core.linear.relax import unobserved
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import Bilinear
-from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules import Bilinear, Call, Const
 from lirpa_ops_vision.image_operators import as_images, spatial
 from lirpa_ops_vision.transposed import pays, spread_in_phases
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.linear import LinearNative
+from lirpa_core.rules import Call, LinearNative
 
 
 def as_images(x: Tensor, rank: int) -> Tensor:
@@ -54,8 +53,8 @@ class ImageOperator(LinearNative):
         image: Shape = call.shapes[slot][len(call.shapes[slot]) - self.rank(call) :]
         zero = A.new_zeros(1, *image).expand(flat.shape[0], *image)
         pullback: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(lambda x: self._images(call, x), zero)[1]
-        (pulled,) = pullback(flat.reshape(flat.shape[0], *call.shape[len(call.shape) - out_rank :]))
-        return pulled.reshape(*A.shape[:2], *call.shapes[slot])
+        (transposed,) = pullback(flat.reshape(flat.shape[0], *call.shape[len(call.shape) - out_rank :]))
+        return transposed.reshape(*A.shape[:2], *call.shapes[slot])
 
     def _run(self, call: Call, x: Tensor, lead: int) -> Tensor:
         return self._images(call, as_images(x, self.rank(call))).reshape(*x.shape[:lead], *call.shape)

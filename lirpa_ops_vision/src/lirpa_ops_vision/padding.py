@@ -11,8 +11,7 @@ from torch import Tensor
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.linear import Linear, StructuralOp
+from lirpa_core.rules import Call, Linear, StructuralOp
 from lirpa_ops_vision.image_operators import ImageOperator
 
 aten = torch.ops.aten

@@ -9,14 +9,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.infinite import separated
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.linear import Affine, Interval, Relaxation, separated
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.general import General
-from lirpa_core.rules.linear import Linear
-from lirpa_core.rules.relaxations.maximum import maximum_planes, rivals
+from lirpa_core.rules import Call, General, Linear
+from lirpa_core.rules.relaxations import maximum_planes, rivals
 from lirpa_ops_vision.image_operators import ImageOperator, as_images, spatial
 from lirpa_ops_vision.windows import Windows, WindowSum
 

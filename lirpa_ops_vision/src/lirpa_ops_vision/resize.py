@@ -11,8 +11,7 @@ from torch import Tensor
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.linear import Linear
+from lirpa_core.rules import Call, Linear
 
 aten = torch.ops.aten
 

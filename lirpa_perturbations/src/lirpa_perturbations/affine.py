@@ -11,7 +11,7 @@ from torch import Tensor
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
-from lirpa_core.perturbations.base import require_real_finite
+from lirpa_core.perturbations import require_real_finite
 
 _ITERATIONS = 300
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.errors import PerturbationError
-from lirpa_core.perturbations.arguments import Limit, broadcasts, parse_limit, require_ordered, show
-from lirpa_core.perturbations.base import examples_first
+from lirpa_core.perturbations import Limit, broadcasts, examples_first, parse_limit, require_ordered, show
 
 #: Allowance for rounding, in units of the spacing of floats.
 ULPS = 32

@@ -13,8 +13,7 @@ from torch import Tensor
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import Coefficients
-from lirpa_core.perturbations.arguments import broadcasts, parse_limit, show
-from lirpa_core.perturbations.base import examples_first, require_real_finite
+from lirpa_core.perturbations import broadcasts, examples_first, parse_limit, require_real_finite, show
 from lirpa_perturbations.box import like, slack
 from lirpa_perturbations.budget import parse_count, require_count, show_count
 from lirpa_perturbations.knapsack import Alternatives

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
+from lirpa_core.linear import scaled_norm
 from lirpa_core.linear.coefficients import Coefficients
-from lirpa_core.linear.norms import scaled_norm
-from lirpa_core.perturbations.arguments import parse_limit, show
-from lirpa_core.perturbations.base import require_real_finite
+from lirpa_core.perturbations import parse_limit, require_real_finite, show
 from lirpa_perturbations.box import ULPS, like
 
 #: Most steps for the multiplier of a projection; each about doubles its digits.

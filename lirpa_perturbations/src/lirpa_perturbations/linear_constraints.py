@@ -12,8 +12,7 @@ from torch import Tensor
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import Coefficients
-from lirpa_core.perturbations.arguments import show
-from lirpa_core.perturbations.base import require_real_finite
+from lirpa_core.perturbations import require_real_finite, show
 from lirpa_perturbations.box import ULPS, align, parse_box, random_in, require_inside, slack, walls
 from lirpa_perturbations.linear_program import bound, contradiction, multipliers
 from lirpa_perturbations.polytope_projection import nearest

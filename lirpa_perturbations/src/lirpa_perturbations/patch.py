@@ -13,8 +13,7 @@ from torch import Tensor
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import Coefficients
-from lirpa_core.perturbations.arguments import Limit, broadcasts, parse_limit, show
-from lirpa_core.perturbations.base import require_real_finite
+from lirpa_core.perturbations import Limit, broadcasts, parse_limit, require_real_finite, show
 from lirpa_perturbations.box import align, like, nearer_by, parse_box, random_in, require_inside, slack, walls
 
 

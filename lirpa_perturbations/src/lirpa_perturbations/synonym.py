@@ -12,7 +12,7 @@ from torch import Tensor
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import Coefficients, PositionwiseCoefficients
-from lirpa_core.perturbations.base import require_real_finite
+from lirpa_core.perturbations import require_real_finite
 from lirpa_perturbations.box import slack
 from lirpa_perturbations.budget import parse_count, require_count, show_count
 from lirpa_perturbations.knapsack import Alternatives

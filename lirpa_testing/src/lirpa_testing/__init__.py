@@ -1,4 +1,4 @@
-"""The test kit of lirpa: check that a rule, a perturbation or a structure of coefficients keeps its promises.
+"""The test kit of lirpa: check that a rule, a perturbation, a method or a structure of coefficients keeps its promises.
 
 Each name is imported when it is first asked for, because pytest and the command `lirpa` import this package in every
 run, and torch, hypothesis and python-flint take seconds.
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lirpa_testing.coefficients.check import check_coefficients
     from lirpa_testing.conformance import ConformanceCases
-    from lirpa_testing.methods import few_steps, method_names
+    from lirpa_testing.conformance.methods import MethodReport, check_method
+    from lirpa_testing.methods.names import few_steps, method_names
     from lirpa_testing.perturbations.check import check_perturbation
     from lirpa_testing.profiles import PROFILES, Profile, profile_of
     from lirpa_testing.report import (
@@ -33,6 +34,7 @@ __all__ = [
     "REGIMES",
     "CoefficientsViolation",
     "ConformanceCases",
+    "MethodReport",
     "PerturbationReport",
     "PerturbationViolation",
     "Profile",
@@ -42,6 +44,7 @@ __all__ = [
     "boxes",
     "check_box",
     "check_coefficients",
+    "check_method",
     "check_perturbation",
     "check_rule",
     "few_steps",
@@ -54,8 +57,10 @@ __all__ = [
 _HOMES = {
     "check_coefficients": "lirpa_testing.coefficients.check",
     "ConformanceCases": "lirpa_testing.conformance",
-    "few_steps": "lirpa_testing.methods",
-    "method_names": "lirpa_testing.methods",
+    "MethodReport": "lirpa_testing.conformance.methods",
+    "check_method": "lirpa_testing.conformance.methods",
+    "few_steps": "lirpa_testing.methods.names",
+    "method_names": "lirpa_testing.methods.names",
     "check_perturbation": "lirpa_testing.perturbations.check",
     "PROFILES": "lirpa_testing.profiles",
     "Profile": "lirpa_testing.profiles",

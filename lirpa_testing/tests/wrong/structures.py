@@ -9,7 +9,7 @@ from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 
 
 class Wrong(Coefficients):
-    """A dense map that delegates, so that each fault is one method."""
+    """Dense coefficients that delegate, so that each fault is one method."""
 
     def __init__(self, A: Tensor) -> None:
         self.A = A
@@ -68,7 +68,7 @@ MAPS: dict[str, tuple[type[Wrong], str]] = {
     "positive and negative swapped": (SwappedParts, "split_dot"),
     "weight of the norm ignored": (NormWithoutWeight, "dual_norm"),
     "negated rows interleaved": (InterleavedNegation, "with_negated"),
-    "scales in place": (ScalesInPlace, "scale|changed the map in place|dot"),
+    "scales in place": (ScalesInPlace, "scale|changed the coefficients in place|dot"),
     "batch misstated": (WrongBatch, "to_dense"),
     "sum over the wrong dimension": (SumsTheWrongDimension, "sum_to"),
     "shared value not broadcast": (NoSharedValues, "dot"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.errors import OptionError
-from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.perturbations import Perturbation
 
 
 @dataclass(frozen=True)

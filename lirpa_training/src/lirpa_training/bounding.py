@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lirpa_core.api.functional import IntermediateBounds, check_bounds, intermediate_bounds, row_bounds
 from lirpa_core.errors import SpecificationError
+from lirpa_core.linear import Interval
 from lirpa_core.linear.coefficients import DenseCoefficients
-from lirpa_core.linear.interval import Interval
 from lirpa_core.methods import IBP, Method, Problem
 
 T = TypeVar("T")

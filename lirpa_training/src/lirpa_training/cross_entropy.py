@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.rules.relaxations.exponential import relative_chord
+from lirpa_core.linear import Interval
+from lirpa_core.rules.relaxations import relative_chord
 from lirpa_training.bounding import Bounding
 from lirpa_training.margins import margin_rows, other_classes
 

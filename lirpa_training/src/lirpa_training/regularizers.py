@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirpa_core.errors import OptionError
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Interval
 from lirpa_training.bounding import Bounding
 
 aten = torch.ops.aten
@@ -23,7 +23,7 @@ class WarmupRegularizer:
     """Keeps interval bounds from exploding, and ReLUs from all being active or all dead, while ε grows.
 
     Tightness: for each layer before a ReLU, the mean width of its interval should be at most `1 / tolerance`
-    times that of the input. Balance: in each of those layers the centres of the active neurons and those
+    times that of the input. Balance: in each of those layers the midpoints of the active neurons and those
     of the inactive ones should weigh about the same, in sum and in variance; the smaller should be at least
     `tolerance` of the larger. A condition that is met costs nothing.
 
@@ -74,11 +74,11 @@ class WarmupRegularizer:
         return F.relu(self.tolerance - ratio) / self.tolerance
 
     def _imbalance(self, layer: Interval) -> Tensor:
-        centre = (layer.lower + layer.upper) / 2
-        active = (centre > 0).to(centre.dtype)
-        spread = (centre - centre.mean(0, keepdim=True)) ** 2
-        total = torch.zeros((), dtype=centre.dtype, device=centre.device)
-        for value in (centre.abs(), spread):
+        midpoint = (layer.lower + layer.upper) / 2
+        active = (midpoint > 0).to(midpoint.dtype)
+        spread = (midpoint - midpoint.mean(0, keepdim=True)) ** 2
+        total = torch.zeros((), dtype=midpoint.dtype, device=midpoint.device)
+        for value in (midpoint.abs(), spread):
             on, off = (value * active).sum(), (value * (1 - active)).sum()
             total = total + self._lacking(_ratio(torch.minimum(on, off), torch.maximum(on, off)))
         return total

@@ -1,1 +1,1 @@
-"""What stands between `BoundedModule` and the engines: inputs in, checks, results out."""
+"""The public face: `BoundedModule`, the functional layer, options, and what users get back."""

@@ -1,4 +1,4 @@
-"""`BoundedModule`: the façade over capture and engines, with the names that users know."""
+"""`BoundedModule`: the façade over capture and methods, with the names that users know."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def intermediate_bounds(
         method: A name or an object.
         wanted: Nodes whose bounds will be asked for, besides those that relaxations need.
         given: Sound intervals to intersect with, by node name.
-        memory_budget: Bytes that coefficients may take; default: what fits the cache of a CPU, or a share of a
+        memory_budget: Bytes that coefficients may take; default: what fits the cache of a CPU, or a part of a
             GPU's free memory.
 
     Raises:

@@ -270,7 +270,7 @@ def _channels(x: Tensor, value: Tensor) -> Tensor:
 
 
 def _by_example(mask: Tensor, one: tuple[int, ...], batch: int) -> Const:
-    """A mask over the batch in the layout of the engines, `[B, *S]`."""
+    """A mask over the batch in the layout of bounds, `[B, *S]`."""
     dim = output_batch_dim(one, mask.shape, batch)
     if dim is None:
         return Const(mask)

@@ -75,8 +75,14 @@ def is_foreign(module: str | None) -> bool:
 
 
 def same(now: Any, then: Any) -> bool:
-    """Whether two values are one object, or plain and equal."""
-    return now is then or (type(now) is type(then) and isinstance(now, PLAIN) and bool(now == then))
+    """Whether two values are one object, or equal and plain, or tuples of such: an export makes tuples anew."""
+    if now is then:
+        return True
+    if type(now) is not type(then):
+        return False
+    if type(now) is tuple:
+        return len(now) == len(then) and all(map(same, now, then))
+    return isinstance(now, PLAIN) and bool(now == then)
 
 
 def contents(value: Any, live: Collection[int]) -> object:

@@ -32,7 +32,7 @@ COMMANDS: Final = {
 }
 
 #: Distributions that bring a command, for advice where they are not installed.
-PROVIDERS: Final = {"check": "lirpa-testing"}
+PROVIDERS: Final = {"check": "lirpa-testing", "certify": "lirpa-verify", "verify": "lirpa-verify"}
 
 
 def command_names() -> list[str]:

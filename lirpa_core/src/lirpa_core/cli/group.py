@@ -71,6 +71,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
       lirpa ops --model model.pt2      what a model needs that no rule covers
       lirpa check lirpa-ops-mine       whether its rules keep their promises
       lirpa new-plugin lirpa-ops-mine  a new package with rules of one's own
+
+    \b
+    Installed packages may add commands.
     """,
 )
 @click.option(

@@ -77,9 +77,9 @@ def make(name: str, output: Path, **options: str | None) -> Path:
     files = render(template, values)
     try:
         for path, content in files.items():
-            place = output.expanduser() / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(content, encoding="utf-8", newline="\n")
+            destination = output.expanduser() / path
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            destination.write_text(content, encoding="utf-8", newline="\n")
     except OSError as error:
         raise OptionError(f"cannot write {error.filename or target}: {error.strerror or error}") from error
     return target
@@ -92,9 +92,9 @@ def template_folder() -> Path:
         OptionError: The package was installed without it.
     """
     package = Path(lirpa_core.__file__).parent
-    for place in (package, package.parents[2]):
-        if (place / "plugins_template" / "cookiecutter.json").is_file():
-            return place / "plugins_template"
+    for destination in (package, package.parents[2]):
+        if (destination / "plugins_template" / "cookiecutter.json").is_file():
+            return destination / "plugins_template"
     raise OptionError(
         "this installation of lirpa-core lacks the template of plugins; install it from a wheel"
     )
@@ -106,9 +106,11 @@ def render(template: Path, values: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for path in sorted((template / _ROOT).rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
-            place = environment.from_string(path.relative_to(template).as_posix()).render(cookiecutter=values)
+            destination = environment.from_string(path.relative_to(template).as_posix()).render(
+                cookiecutter=values
+            )
             content = environment.from_string(path.read_text(encoding="utf-8"))
-            found[place] = content.render(cookiecutter=values)
+            found[destination] = content.render(cookiecutter=values)
     return found
 
 

@@ -119,7 +119,7 @@ def add_rows(op: LinearOp, A: SelectedRows) -> Coefficients:
 def smallest_slopes(product: Product) -> Relaxation:
     """Of McCormick's planes of an elementwise product, the mixtures with the smallest slopes.
 
-    On either side all mixtures of the two planes are equally high at the centre of the box. Taken is the one
+    On either side all mixtures of the two planes are equally high at the midpoint of the box. Taken is the one
     that multiplies `y` by the point of `x`'s interval that is nearest to zero: of all mixtures it has the
     smallest slopes, `|∂x|·rₓ + |∂y|·r_y`, so that it is the tightest where bounds are taken over the box, and
     the smallest slope by `y` of those. In `gate · state` that is the slope which a recurrent network

@@ -164,7 +164,7 @@ def _lse_bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
 def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     """As for the logsumexp of each element and all before it, see `extremum`.
 
-    Below: the tangent at the centre, its slopes from differences to the largest element, so that they sum to one
+    Below: the tangent at the midpoint, its slopes from differences to the largest element, so that they sum to one
     however large the numbers are. Above: chords of the exponentials, then a tangent of the logarithm. The first
     element is itself.
     """
@@ -173,18 +173,18 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     box = _Lines.of(call, inputs[0])
     ends, bounded = bounded_ends(Interval(box.lower, box.upper), call)
     until, sloped = box.until, box.until if bounded is None else box.until & bounded.unsqueeze(-2)
-    center, width = ends.midpoint, ends.width
-    peak = torch.cummax(taking_part(center, bounded), -1).values
-    share = _exp(center.unsqueeze(-2) - peak.unsqueeze(-1), sloped)
-    sums = share.sum(-1, keepdim=True)
-    tangent = share / sums
-    low = peak + sums.squeeze(-1).log() - (tangent * center.unsqueeze(-2)).sum(-1)
+    midpoint, width = ends.midpoint, ends.width
+    peak = torch.cummax(taking_part(midpoint, bounded), -1).values
+    weights = _exp(midpoint.unsqueeze(-2) - peak.unsqueeze(-1), sloped)
+    sums = weights.sum(-1, keepdim=True)
+    tangent = weights / sums
+    low = peak + sums.squeeze(-1).log() - (tangent * midpoint.unsqueeze(-2)).sum(-1)
     shift = torch.cummax(box.upper, -1).values
     top = _exp(box.upper.unsqueeze(-2) - shift.unsqueeze(-1), until)
     bottom = _exp(ends.lower.unsqueeze(-2) - shift.unsqueeze(-1), until)
-    total = ((top + taking_part(bottom, sloped, top)) / 2).sum(-1, keepdim=True)  # the chords at the centre
+    total = ((top + taking_part(bottom, sloped, top)) / 2).sum(-1, keepdim=True)  # the chords at the midpoint
     slope = taking_part(top, sloped, 0) * relative_chord(width).unsqueeze(-2) / total
-    up = shift + total.squeeze(-1).log() - (slope * center.unsqueeze(-2)).sum(-1)
+    up = shift + total.squeeze(-1).log() - (slope * midpoint.unsqueeze(-2)).sum(-1)
     alone = torch.arange(until.shape[0], device=until.device) == 0
     slope, up = torch.where(alone.unsqueeze(-1), tangent, slope), torch.where(alone, 0, up)
     if bounded is not None:  # where there is nothing but −∞ yet there are no slopes

@@ -80,7 +80,7 @@ def masked_softmax(scores: Tensor, masked: Tensor, dim: int) -> Tensor:
 
 
 class Scores(NamedTuple):
-    """What a softmax in an attention reads, and what it mixes.
+    """What a softmax in an attention reads, and what it weights.
 
     Attributes:
         scores: `Q Kᵀ · scale`, finite parts of an additive mask included.

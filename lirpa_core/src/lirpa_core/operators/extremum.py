@@ -220,9 +220,9 @@ def _lse_bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
 
 
 def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-    """Below: the tangent at the centre. Above: chords of the exponentials, then a tangent of the logarithm.
+    """Below: the tangent at the midpoint. Above: chords of the exponentials, then a tangent of the logarithm.
 
-    `log Σ exp(xᵢ) ≤ log Σ chordᵢ(xᵢ) ≤ log s₀ − 1 + Σ chordᵢ(xᵢ)/s₀` with `s₀ = Σ chordᵢ` at the centre,
+    `log Σ exp(xᵢ) ≤ log Σ chordᵢ(xᵢ) ≤ log s₀ − 1 + Σ chordᵢ(xᵢ)/s₀` with `s₀ = Σ chordᵢ` at the midpoint,
     all of it divided by `exp(max u)`, so that nothing overflows.
     """
     (x,) = inputs
@@ -232,21 +232,21 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     along = [d + 1 for d in dims]
     shape = (x.lower.shape[0], *call.shape)
     ends, bounded = bounded_ends(x, call)
-    center = ends.midpoint
+    midpoint = ends.midpoint
     # Not less logsumexp itself, whose rounding the slopes would inherit.
-    peak = taking_part(center, bounded).detach().amax(along, keepdim=True)
-    share = torch.exp(taking_part(center - peak, bounded))
-    sums = share.sum(along, keepdim=True)
-    tangent = share / sums
-    low = peak + sums.log() - (tangent * center).sum(along, keepdim=True)
+    peak = taking_part(midpoint, bounded).detach().amax(along, keepdim=True)
+    weights = torch.exp(taking_part(midpoint - peak, bounded))
+    sums = weights.sum(along, keepdim=True)
+    tangent = weights / sums
+    low = peak + sums.log() - (tangent * midpoint).sum(along, keepdim=True)
     shift = x.upper.amax(along, keepdim=True)
     top = torch.exp(x.upper - shift)
     slope = taking_part(top * relative_chord(ends.width), bounded, 0)
     bottom = torch.exp(ends.lower - shift)
-    middle = (top + taking_part(bottom, bounded, top)) / 2  # the chords at the centre
+    middle = (top + taking_part(bottom, bounded, top)) / 2  # the chords at the midpoint
     s0 = middle.sum(along, keepdim=True)
     slope = slope / s0
-    up = shift + s0.log() - (slope * center).sum(along, keepdim=True)
+    up = shift + s0.log() - (slope * midpoint).sum(along, keepdim=True)
     if bounded is not None:  # of nothing but −∞ there are no slopes, and only infinite ends
         box = _lse_bound(call, inputs)
         some = bounded.any(along, keepdim=True)

@@ -1,4 +1,4 @@
-"""Rules of operators that gather elements at constant places: gather, index, flip, repeat, pad."""
+"""Rules of operators that gather elements at constant positions: gather, index, flip, repeat, pad."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ class Gather(LinearNative):
     """Native code of operators each of whose output elements is one element of the only operand."""
 
     def part(self, call: Call, slot: int, x: Tensor, lead: int) -> Tensor:
-        places = sources(call).flatten(1)  # [1 or B, m]
+        positions = sources(call).flatten(1)  # [1 or B, m]
         flat = x.reshape(*x.shape[:lead], -1)  # [*L, B, n]
-        if places.shape[0] == 1:
-            found = flat.index_select(-1, places[0])
+        if positions.shape[0] == 1:
+            found = flat.index_select(-1, positions[0])
         else:
-            flat = flat.expand(*flat.shape[: lead - 1], places.shape[0], -1)
-            found = flat.gather(-1, places.expand(*flat.shape[:-1], -1))
+            flat = flat.expand(*flat.shape[: lead - 1], positions.shape[0], -1)
+            found = flat.gather(-1, positions.expand(*flat.shape[:-1], -1))
         return found.reshape(*found.shape[:-1], *call.shape)
 
     def transpose(self, call: Call, slot: int, A: Tensor) -> Tensor:
-        places = sources(call).flatten(1)
+        positions = sources(call).flatten(1)
         flat = A.flatten(2) if A.dim() > 2 else A.unsqueeze(2)
-        batch = max(A.shape[1], places.shape[0])
+        batch = max(A.shape[1], positions.shape[0])
         zero = A.new_zeros(A.shape[0], batch, math.prod(call.shapes[slot]))
-        if places.shape[0] == 1:
-            out = zero.index_add(2, places[0], flat)
+        if positions.shape[0] == 1:
+            out = zero.index_add(2, positions[0], flat)
         else:
             flat = flat.expand(-1, batch, -1)
-            out = zero.scatter_add(2, places.expand(flat.shape), flat)
+            out = zero.scatter_add(2, positions.expand(flat.shape), flat)
         return out.reshape(*out.shape[:2], *call.shapes[slot])
 
 
 def gather_rows(op: LinearOp, A: SelectedRows) -> Coefficients:
-    """Selected rows through a gather: the places that it reads."""
+    """Selected rows through a gather: the positions that it reads."""
     assert isinstance(op, StructuralOp)
-    places = sources(op.call).flatten(1)  # [1 or B, m]
-    if places.shape[0] == 1:
-        index = places[0][A.index]
+    positions = sources(op.call).flatten(1)  # [1 or B, m]
+    if positions.shape[0] == 1:
+        index = positions[0][A.index]
     else:
-        index = places.T.gather(0, A.index.expand(-1, places.shape[0]))
+        index = positions.T.gather(0, A.index.expand(-1, positions.shape[0]))
     return SelectedRows(index, A.values, op.in_shape)
 
 

@@ -1,4 +1,4 @@
-"""Rules of operators that write into a tensor at constant places: scatter, index_put, slice_scatter."""
+"""Rules of operators that write into a tensor at constant positions: scatter, index_put, slice_scatter."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def slice_scatter(
     """
     dim = dim % self.dim()
     size = self.shape[dim]
-    places = range(*slice(start, end, step).indices(size))
+    positions = range(*slice(start, end, step).indices(size))
     src = src.to(self.dtype)
     if step == 1:
-        stop = places.start + len(places)
-        pieces = [self.narrow(dim, 0, places.start), src, self.narrow(dim, stop, size - stop)]
+        stop = positions.start + len(positions)
+        pieces = [self.narrow(dim, 0, positions.start), src, self.narrow(dim, stop, size - stop)]
         return torch.cat([p for p in pieces if p.shape[dim]], dim)
-    place = torch.arange(size, device=self.device)
-    beyond = place - places.start
-    replaced = (beyond >= 0) & (beyond % step == 0) & (place < places.stop)
-    order = torch.where(replaced, size + beyond // step, place)
+    position = torch.arange(size, device=self.device)
+    beyond = position - positions.start
+    replaced = (beyond >= 0) & (beyond % step == 0) & (position < positions.stop)
+    order = torch.where(replaced, size + beyond // step, position)
     return torch.cat([self, src], dim).index_select(dim, order)
 
 
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and decompositions."""
     registry.decompose(aten.slice_scatter.default, slice_scatter)
-    # Rare, so that what vmap derives is fast enough. Where two sources go to one place, PyTorch itself
+    # Rare, so that what vmap derives is fast enough. Where two sources go to one position, PyTorch itself
     # leaves open which of them wins.
     registry.register(aten.scatter.src, Linear(("self", "src")))
     registry.register(aten.scatter.value, Linear(("self", "value")))

@@ -18,7 +18,7 @@ class Perturbation(ABC):
     """A set of values that a tensor may take, one set an example.
 
     Every tensor that a method takes or returns has the examples first: the nominal value `x` is
-    `[B, *S]` whatever the layout of the user's tensor was. The engine calls `aligned` once, and from
+    `[B, *S]` whatever the layout of the user's tensor was. Binding calls `aligned` once, and from
     then on only passes such tensors; a perturbed weight comes as `[1, *S]`.
 
     A perturbation is immutable, and its methods are pure functions of tensors. `hull` and
@@ -85,7 +85,7 @@ class Perturbation(ABC):
     def joint_key(self) -> str | None:
         """What tensors that share *one* set have in common; None where each tensor has a set of its own.
 
-        For tensors of one group engines call the methods that end in `_joint`, on the perturbation of the
+        For tensors of one group, methods call those functions that end in `_joint`, on the perturbation of the
         first of them, with all of the group's tensors at once.
         """
         return None

@@ -1,5 +1,6 @@
 """Plugins, and the registry of what they bring: rules, kernels, perturbations, methods, readers."""
 
+from lirpa_core.plugins.collector import Collector
 from lirpa_core.plugins.entries import (
     DecompositionEntry,
     KernelEntry,
@@ -11,6 +12,7 @@ from lirpa_core.plugins.entries import (
     PluginInfo,
     PluginWarning,
     ReaderEntry,
+    Registration,
     RuleFactory,
 )
 from lirpa_core.plugins.hookspecs import (
@@ -23,9 +25,10 @@ from lirpa_core.plugins.hookspecs import (
     lirpa_register_perturbations,
     lirpa_register_readers,
 )
+from lirpa_core.plugins.loading import describe
 from lirpa_core.plugins.manager import build_registry, default_registry
 from lirpa_core.plugins.methods import MethodRegistry
-from lirpa_core.plugins.operator_names import Operator, OperatorLike, resolve_operator
+from lirpa_core.plugins.operator_names import Operator, OperatorLike, key_label, resolve_operator
 from lirpa_core.plugins.operators import OperatorRegistry
 from lirpa_core.plugins.perturbations import PerturbationRegistry
 from lirpa_core.plugins.providers import provider_of, unsupported_message
@@ -36,6 +39,7 @@ from lirpa_core.plugins.registry import Registry
 __all__ = [
     "LIRPA_API_VERSION",
     "CaptureRules",
+    "Collector",
     "DecompositionEntry",
     "KernelEntry",
     "LeafModuleEntry",
@@ -54,12 +58,15 @@ __all__ = [
     "Reader",
     "ReaderEntry",
     "ReaderRegistry",
+    "Registration",
     "Registry",
     "RuleFactory",
     "build_registry",
     "default_registry",
+    "describe",
     "hookimpl",
     "hookspec",
+    "key_label",
     "lirpa_conformance_cases",
     "lirpa_register_methods",
     "lirpa_register_operators",

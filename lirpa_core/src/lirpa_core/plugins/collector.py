@@ -28,12 +28,14 @@ class Collector:
         """Refuse further registrations; the plugin manager calls this after the hook."""
         self._open = False
 
-    def _add(self, registrations: dict[K, Registration[K, E]], what: str, claim: Registration[K, E]) -> None:
+    def _add(
+        self, registrations: dict[K, Registration[K, E]], what: str, registration: Registration[K, E]
+    ) -> None:
         if not self._open:
             self._refuse(what, "registered after the hook had returned; register inside the hook")
-        if claim.key in registrations:
+        if registration.key in registrations:
             self._refuse(what, "registered twice by this plugin; keep one of the two")
-        registrations[claim.key] = claim
+        registrations[registration.key] = registration
 
     def _refuse(self, what: str, problem: str) -> NoReturn:
         raise PluginError(f"plugin '{self._plugin}', {what}: {problem}")

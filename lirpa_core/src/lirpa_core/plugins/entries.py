@@ -138,7 +138,7 @@ class FusionEntry:
 
 @dataclass(frozen=True, eq=False)
 class KernelEntry:
-    """How coefficients of one structure are pulled through one operator, and whose kernel it is.
+    """How coefficients of one structure go through one operator backward, and whose kernel it is.
 
     Attributes:
         form: The word by which an option leaves the kernel out, such as `"patches"`; None: always used.

@@ -36,7 +36,7 @@ def build_registry(
             variable `LIRPA_DISABLE_PLUGINS`, where `entry_points` are read.
 
     Raises:
-        PluginConflictError: Two plugins claim the same thing or have the same name.
+        PluginConflictError: Two plugins register the same thing or have the same name.
         PluginError: The core is disabled or broken.
     """
     given = tuple(plugins or ())
@@ -65,7 +65,7 @@ def default_registry() -> Registry:
     `LIRPA_DISABLE_PLUGINS` names plugins that are not loaded, separated by commas.
 
     Raises:
-        PluginConflictError: Two plugins claim the same thing or have the same name.
+        PluginConflictError: Two plugins register the same thing or have the same name.
         PluginError: The core is disabled or broken.
     """
     return build_registry().made_by(default_registry)

@@ -181,7 +181,7 @@ class OperatorRegistry(Collector):
         override: bool = False,
         form: str | None = None,
     ) -> None:
-        """Say how structured coefficients are pulled through a linear operator.
+        """Say how structured coefficients go through a linear operator backward.
 
         Args:
             op_key: The `key` of the `LinearOp`: an operator, or the type of the `LinearOp`.

@@ -85,7 +85,7 @@ class Registry:
             disabled: Plugins that were disabled.
 
         Raises:
-            PluginConflictError: Two plugins claim the same thing.
+            PluginConflictError: Two plugins register the same thing.
         """
         parts = tuple(contributions)
         tables = _Tables(
@@ -135,7 +135,11 @@ class Registry:
         """Methods, the core's first, each once."""
         found = {id(entry.method): entry for entry in self._tables.methods.values()}
         order = {info.name: i for i, info in enumerate(self.plugins)}
-        rank = {id(claim.entry.method): i for c in self._contributions for i, claim in enumerate(c.methods)}
+        rank = {
+            id(registration.entry.method): i
+            for c in self._contributions
+            for i, registration in enumerate(c.methods)
+        }
         return tuple(sorted(found.values(), key=lambda e: (order.get(e.plugin, 0), rank[id(e.method)])))
 
     def find_method(self, name: object) -> Method:
@@ -228,8 +232,10 @@ class Registry:
             else:
                 collected.register(op, rule)
         contribution = replace(collected.contribution(info), layer=layer)
-        portable: dict[Any, Any] = {str(claim.key): claim.entry.rule for claim in contribution.operators}
-        portable |= {claim.key: claim.entry.rule for claim in contribution.leaf_modules}
+        portable: dict[Any, Any] = {
+            str(registration.key): registration.entry.rule for registration in contribution.operators
+        }
+        portable |= {registration.key: registration.entry.rule for registration in contribution.leaf_modules}
         return self._derived((*self._contributions, contribution), methodcaller("with_rules", portable))
 
     def extended(self, plugin: object, *, name: str | None = None) -> Registry:

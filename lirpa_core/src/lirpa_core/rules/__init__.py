@@ -1,4 +1,4 @@
-"""Families of rules: what an author states about an operator, and what the engines then derive.
+"""Families of rules: what an author states about an operator, and what methods then derive.
 
 Everything that a rule is written with can be imported from here. A rule is one of
 
@@ -18,8 +18,10 @@ from lirpa_core.rules.base import MODES, Rule, Slope
 from lirpa_core.rules.bilinear import Bilinear, Product, mean_planes
 from lirpa_core.rules.call import Call, Const, Operand, Slot
 from lirpa_core.rules.general import General
+from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
 from lirpa_core.rules.leaf_modules import LeafModule
-from lirpa_core.rules.linear import Linear, LinearNative, mixed, negative, positive
+from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp, mixed, negative, positive
+from lirpa_core.rules.precision import KEPT, is_narrower
 from lirpa_core.rules.unary import (
     CONCAVE,
     CONVEX,
@@ -36,6 +38,8 @@ from lirpa_core.rules.unary import (
 __all__ = [
     "CONCAVE",
     "CONVEX",
+    "ID_OUT_OF_RANGE",
+    "KEPT",
     "MODES",
     "Affine",
     "Arc",
@@ -57,13 +61,16 @@ __all__ = [
     "Rule",
     "Slope",
     "Slot",
+    "StructuralOp",
     "Unary",
+    "is_narrower",
     "line_bounds",
     "mean_planes",
     "mixed",
     "negative",
     "parameter",
     "positive",
+    "require_in_range",
     "smooth",
     "smooth_curve",
 ]

@@ -77,5 +77,5 @@ class General(Rule):
 
 def _known(inputs: tuple[Interval | None, ...]) -> tuple[Interval, ...]:
     known = tuple(x for x in inputs if x is not None)
-    assert len(known) == len(inputs), "an engine must pass every interval that a rule needs"
+    assert len(known) == len(inputs), "a method must pass every interval that a rule needs"
     return known

@@ -11,15 +11,11 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Argument, Node, NodeKind, Ref
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import Diagonal, LinearOp, align
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.activation.gated import GELU, GELU_TANH, SILU
-from lirpa_core.operators.activation.s_shaped import SIGMOID, TANH
-from lirpa_core.operators.conditions import any_over_broadcast
+from lirpa_core.operators import GELU, GELU_TANH, SIGMOID, SILU, TANH, any_over_broadcast
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call, Slot
-from lirpa_core.rules.general import General
+from lirpa_core.rules import Call, General, Slot
 from lirpa_core.rules.unary import LOWER, UPPER, Curve, supporting_slope
 from lirpa_ops_nlp.gates.column_generation import Planes, both_planes, stacked_with_mirror
 from lirpa_ops_nlp.gates.surface import Box, CurveTimesValue, GatedTanh, GatedValue, Surface

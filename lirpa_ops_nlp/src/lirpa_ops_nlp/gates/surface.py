@@ -8,11 +8,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.operators.activation.s_shaped import SIGMOID, TANH
-from lirpa_core.rules.relaxations.products import extremes, product_range
-from lirpa_core.rules.unary import LOWER, UPPER, Curve
-from lirpa_core.rules.unary.tangent import point_of_slope
+from lirpa_core.linear import Interval
+from lirpa_core.operators import SIGMOID, TANH
+from lirpa_core.rules.relaxations import extremes, product_range
+from lirpa_core.rules.unary import LOWER, UPPER, Curve, point_of_slope
 
 
 class Box(NamedTuple):

@@ -55,8 +55,8 @@ class OwnMinusOthers(LinearOp):
     @property
     def _top(self) -> Tensor:
         """Where the largest element of `m` is."""
-        place = self.vector.detach().argmax(self.dim, keepdim=True)
-        return torch.zeros_like(self.vector, dtype=torch.bool).scatter(self.dim, place, True)
+        largest = self.vector.detach().argmax(self.dim, keepdim=True)
+        return torch.zeros_like(self.vector, dtype=torch.bool).scatter(self.dim, largest, True)
 
     def _others(self, x: Tensor) -> Tensor:
         """Sums of all elements but one, so that the one whose own part is largest loses no digits."""

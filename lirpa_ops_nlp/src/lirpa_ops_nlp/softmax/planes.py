@@ -1,7 +1,7 @@
 """Planes under and over softmax and its logarithm, on a box of scores.
 
 Every plane is a member of a family whose members are sound one by one; for each output the member with
-the best value at the centre of the box is taken, that is the one that loses the least volume.
+the best value at the midpoint of the box is taken, that is the one that loses the least volume.
 Notation as in `Scores`: `pᵢ = σ(zᵢ)` with `zᵢ = xᵢ − Tᵢ(x)`.
 """
 
@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.linear.relaxation import Affine
-from lirpa_core.rules.relaxations.exponential import relative_chord
+from lirpa_core.linear import Affine
+from lirpa_core.rules.relaxations import relative_chord
 from lirpa_ops_nlp.softmax.outer import OwnMinusOthers
 from lirpa_ops_nlp.softmax.scores import Scores, others
 from lirpa_ops_nlp.softmax.support import LOWER, UPPER, sigmoid_line
@@ -23,14 +23,14 @@ from lirpa_ops_nlp.softmax.support import LOWER, UPPER, sigmoid_line
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """A plane for each output: its value at the centre, and the slopes; see `OwnMinusOthers`."""
+    """A plane for each output: its value at the midpoint, and the slopes; see `OwnMinusOthers`."""
 
     value: Tensor
     diagonal: Tensor
     weight: Tensor
 
     def better(self, other: Plane, side: int) -> Plane:
-        """Output by output, the plane with the better value at the centre; NaN is never better."""
+        """Output by output, the plane with the better value at the midpoint; NaN is never better."""
         take = (other.value > self.value) if side == LOWER else (other.value < self.value)
         take = take & other.diagonal.isfinite() & other.weight.isfinite()
         return Plane(
@@ -66,14 +66,14 @@ def constant(value: Tensor) -> Plane:
 
 
 def _mean_of_ends(scores: Scores) -> Tensor:
-    """`log` of the sum over the others of the chords of `exp`, at the centre."""
+    """`log` of the sum over the others of the chords of `exp`, at the midpoint."""
     return torch.logaddexp(scores.others_low, scores.others_up) - math.log(2)
 
 
 def _advantage_below(scores: Scores) -> tuple[Tensor, Tensor]:
-    """An affine function below `z`: its value at the centre, and the factor `w` of the chords' slopes.
+    """An affine function below `z`: its value at the midpoint, and the factor `w` of the chords' slopes.
 
-    `T ≤ log s − 1 + Σ_{j≠i} chordⱼ / s` for any `s > 0`; `s` is the sum of the chords at the centre, or more
+    `T ≤ log s − 1 + Σ_{j≠i} chordⱼ / s` for any `s > 0`; `s` is the sum of the chords at the midpoint, or more
     where that would overflow.
     """
     log_sum = _mean_of_ends(scores)
@@ -109,7 +109,7 @@ def _through_reciprocal(scores: Scores) -> Plane:
 
     `exp(xⱼ) exp(−xᵢ)` lies below a plane that touches it at two opposite corners of its box; of these planes,
     the one whose slope by `xⱼ` is a product of a number for `i` and the chord's slope for `j`. As good at the
-    centre as chords of all the differences, which need a slope for every pair.
+    midpoint as chords of all the differences, which need a slope for every pair.
     """
     z_low, z_up = scores.advantage
     log_p = math.log(2) - torch.logaddexp(F.softplus(-z_low), F.softplus(-z_up))
@@ -137,19 +137,19 @@ def softmax_lower(scores: Scores) -> Affine:
 
 
 def softmax_upper(scores: Scores) -> Affine:
-    """`σ(z) ≤ k z + b`, then `z` from above: the tangent of the concave `−T` at the centre.
+    """`σ(z) ≤ k z + b`, then `z` from above: the tangent of the concave `−T` at the midpoint.
 
-    At the centre this is the concave envelope of σ, so never above the chord of `exp` by `log p`, which is
+    At the midpoint this is the concave envelope of σ, so never above the chord of `exp` by `log p`, which is
     the upper LSE bound of Wei et al. 2023, nor above the chord of `1/D`.
     """
     low, up = scores.advantage
-    center = scores.midpoint
-    rest = others(center, scores.dim, scores.live)
-    z = (scores.filled(center) - rest).maximum(low).minimum(up)
+    midpoint = scores.midpoint
+    rest = others(midpoint, scores.dim, scores.live)
+    z = (scores.filled(midpoint) - rest).maximum(low).minimum(up)
     k, b = sigmoid_line(low, up, z, UPPER)
-    peak = scores.filled(center.detach(), -math.inf).amax(scores.dim, keepdim=True)
+    peak = scores.filled(midpoint.detach(), -math.inf).amax(scores.dim, keepdim=True)
     peak = torch.where(peak.isfinite(), peak, 0)
-    vector = scores.filled(torch.where(scores.live, center - peak, 0).exp())
+    vector = scores.filled(torch.where(scores.live, midpoint - peak, 0).exp())
     exponent = peak - rest
     small = exponent < _limit(low)
     weight = k * torch.where(small, exponent, 0).exp()
@@ -184,9 +184,9 @@ def log_softmax_lower(scores: Scores, absent: Tensor | None = None) -> Affine:
 
 
 def log_softmax_upper(scores: Scores, absent: Tensor | None = None) -> Affine:
-    """The tangent of the concave `xᵢ − LSE` at the centre.
+    """The tangent of the concave `xᵢ − LSE` at the midpoint.
 
-    The centre is shifted by its own maximum: how far it is from the upper ends would be lost of the slopes.
+    The midpoint is shifted by its own maximum: how far it is from the upper ends would be lost of the slopes.
 
     Args:
         scores: The box.
@@ -194,9 +194,9 @@ def log_softmax_upper(scores: Scores, absent: Tensor | None = None) -> Affine:
     """
     far = scores.midpoint
     peak = scores.filled(far.detach(), -math.inf).amax(scores.dim, keepdim=True)
-    center = far - torch.where(peak.isfinite(), peak, 0)
-    log_sum = torch.logsumexp(_safe(center, scores.dim), scores.dim, keepdim=True)
-    log_p = scores.filled(scores.filled(center) - log_sum)
-    rest = scores.filled(others(center, scores.dim, scores.live) - log_sum)
+    midpoint = far - torch.where(peak.isfinite(), peak, 0)
+    log_sum = torch.logsumexp(_safe(midpoint, scores.dim), scores.dim, keepdim=True)
+    log_p = scores.filled(scores.filled(midpoint) - log_sum)
+    rest = scores.filled(others(midpoint, scores.dim, scores.live) - log_sum)
     probability = scores.filled(log_p.exp())
     return Plane(log_p, rest.exp(), torch.ones_like(probability)).anchored(scores, probability, 0.0, absent)

@@ -8,13 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Accuracy, Interval, Relaxation
 from lirpa_core.linear.operators import align
-from lirpa_core.linear.relaxation import Relaxation
-from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Call, Const
-from lirpa_core.rules.general import General
+from lirpa_core.rules import Call, Const, General
 from lirpa_ops_nlp.operators import masked_softmax
 from lirpa_ops_nlp.softmax import planes
 from lirpa_ops_nlp.softmax.scores import Scores

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.rules.relaxations.exponential import relative_chord
+from lirpa_core.rules.relaxations import relative_chord
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Scores:
         alone: Scores that are the only one to take part: their softmax is one.
         others_low: `T` of the lower ends; zero where the score is not live.
         others_up: `T` of the upper ends; zero where the score is not live.
-        origin: The unshifted centre, zero where the score is left out: where planes are anchored.
+        origin: The unshifted midpoint, zero where the score is left out: where planes are anchored.
         dim: The dimension, counted from the end.
     """
 
@@ -92,8 +92,8 @@ def others(x: Tensor, dim: int, live: Tensor) -> Tensor:
         dim: The dimension.
         live: Elements whose result is wanted; the others get zero.
     """
-    place = x.detach().argmax(dim, keepdim=True)
-    top = torch.zeros_like(x, dtype=torch.bool).scatter(dim, place, True)
+    largest = x.detach().argmax(dim, keepdim=True)
+    top = torch.zeros_like(x, dtype=torch.bool).scatter(dim, largest, True)
     rest = torch.where(top, -math.inf, x)
     first, second = _finite_max(x, dim), _finite_max(rest, dim)
     e = (rest - first).exp()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.operators.activation.s_shaped import SIGMOID
-from lirpa_core.rules.unary import LOWER, UPPER, intercept
-from lirpa_core.rules.unary.tangent import chord, tangent_point
+from lirpa_core.operators import SIGMOID
+from lirpa_core.rules.unary import LOWER, UPPER, chord, intercept, tangent_point
 
 
 def sigmoid_line(low: Tensor, up: Tensor, at: Tensor, side: int) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.operators import LinearOp
-from lirpa_core.operators.arithmetic import factor
+from lirpa_core.operators import factor
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.call import Slot
-from lirpa_core.rules.linear import StructuralOp
+from lirpa_core.rules import Slot, StructuralOp
 from lirpa_ops_vision.conv import ConvGeometry, Convolution
 from lirpa_ops_vision.image_operators import spatial
 from lirpa_ops_vision.patches.placement import Pair, Placement

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.coefficients import Coefficients, OptionalSides, SelectedRows, Sides
-from lirpa_core.linear.coefficients.base import picked
-from lirpa_core.linear.norms import scaled_norm
-from lirpa_core.linear.relax.eager import relax_halves, relax_into, unobserved
+from lirpa_core.linear import scaled_norm
+from lirpa_core.linear.coefficients import Coefficients, OptionalSides, SelectedRows, Sides, picked
+from lirpa_core.linear.relax import relax_halves, relax_into, unobserved
 from lirpa_ops_vision.patches.placement import Placement
 
 #: Elements of the windows that one step works on, so that temporaries stay small and in the cache.

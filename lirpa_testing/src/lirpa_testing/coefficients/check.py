@@ -18,40 +18,40 @@ _EXPONENTS = (1.0, 1.5, 2.0, 30.0, math.inf)
 _BATCH = 3
 
 
-def check_coefficients(linear_map: Coefficients, *, seed: int = 0) -> None:
-    """Assert that every method equals the same method of `linear_map.dense()`.
+def check_coefficients(coefficients: Coefficients, *, seed: int = 0) -> None:
+    """Assert that every method equals the same method of `coefficients.dense()`.
 
-    Values come with as many examples as the map has, with one that is shared, and, where the map itself is
+    Values come with as many examples as the coefficients have, with one that is shared, and, where these themselves are
     shared, with several. Nothing may be changed in place.
 
     Args:
-        linear_map: The structure to check.
+        coefficients: The structure to check.
         seed: Seed of the random values.
 
     Raises:
         CoefficientsViolation: Naming the structure, the method and the first difference.
     """
-    _Checker(linear_map, torch.Generator().manual_seed(seed)).run()
+    _Checker(coefficients, torch.Generator().manual_seed(seed)).run()
 
 
 class _Checker:
-    def __init__(self, linear_map: Coefficients, generator: torch.Generator) -> None:
-        self.map = linear_map
+    def __init__(self, coefficients: Coefficients, generator: torch.Generator) -> None:
+        self.checked = coefficients
         self.generator = generator
-        self.A = linear_map.to_dense().clone()
-        self.oracle = linear_map.dense()
+        self.A = coefficients.to_dense().clone()
+        self.oracle = coefficients.dense()
 
     def run(self) -> None:
         self.check_shape()
-        for count in sorted({1, self.map.batch, _BATCH if self.map.batch == 1 else 1}):
+        for count in sorted({1, self.checked.batch, _BATCH if self.checked.batch == 1 else 1}):
             self.check_values(count)
         self.check_rearranging()
         self.check_sums()
-        if not torch.equal(self.map.to_dense(), self.A):
-            self.fail("to_dense", "a method changed the map in place")
+        if not torch.equal(self.checked.to_dense(), self.A):
+            self.fail("to_dense", "a method changed the coefficients in place")
 
     def check_shape(self) -> None:
-        m = self.map
+        m = self.checked
         wanted = (m.rows, m.batch, *m.shape)
         if tuple(self.A.shape) != wanted:
             self.fail(
@@ -61,7 +61,7 @@ class _Checker:
             self.fail("dense", "differs from to_dense")
 
     def check_values(self, count: int) -> None:
-        shape = (count, *self.map.shape)
+        shape = (count, *self.checked.shape)
         a, b = self.normal(*shape), self.normal(*shape)
         low, high = a.minimum(b), a.maximum(b)
         largest, total = a.abs().maximum(b.abs()), self.A.abs().sum()
@@ -82,30 +82,33 @@ class _Checker:
         size = self.A.abs().sum()
         self.compare("split", size)
         self.compare("with_negated", size)
-        for dim, n in enumerate(self.map.shape):
+        for dim, n in enumerate(self.checked.shape):
             if n == 1:
                 self.compare("squeeze", size, dim)
-        for smaller in _broadcastable(self.map.shape):
+        for smaller in _broadcastable(self.checked.shape):
             self.compare("sum_to", size, smaller)
 
     def check_sums(self) -> None:
         size = 2 * self.A.abs().sum()
-        other = self.oracle.scale(self.normal(1, *self.map.shape))
+        other = self.oracle.scale(self.normal(1, *self.checked.shape))
         larger = size + other.to_dense().abs().sum()
         self.require_same(
-            "add of the map to itself", add(self.map, self.map), add(self.oracle, self.oracle), size
+            "add of the coefficients to themselves",
+            add(self.checked, self.checked),
+            add(self.oracle, self.oracle),
+            size,
         )
         expected = add(self.oracle, other)
-        self.require_same("add of a dense map", add(self.map, other), expected, larger)
-        self.require_same("add to a dense map", add(other, self.map), expected, larger)
+        self.require_same("add of dense coefficients", add(self.checked, other), expected, larger)
+        self.require_same("add to dense coefficients", add(other, self.checked), expected, larger)
 
     def compare(self, method: str, magnitude: Tensor, *args: Any) -> None:
-        """Require that a method of the map gives what it gives for the dense form."""
+        """Require that a method gives what it gives for the dense form."""
         shown = ", ".join(_shown(v) for v in args)
         name = f"{method}({shown})"
         expected = getattr(self.oracle, method)(*args)
         try:
-            got = getattr(self.map, method)(*args)
+            got = getattr(self.checked, method)(*args)
         except Exception as error:  # noqa: BLE001 - whatever a structure raises is a finding
             self.fail(name, f"raised {type(error).__name__}: {error}")
         if isinstance(expected, tuple):
@@ -118,10 +121,10 @@ class _Checker:
             self.require_equal(name, got, expected, magnitude)
 
     def require_same(self, name: str, got: Coefficients, expected: Coefficients, magnitude: Tensor) -> None:
-        """Require that two maps are the same coefficients, and that the first knows its own shape."""
+        """Require that two structures are the same coefficients, and that the first knows its own shape."""
         dense = got.to_dense()
         if (got.rows, got.batch, *got.shape) != tuple(dense.shape):
-            self.fail(name, "gives a map whose rows, batch and shape are not those of its to_dense")
+            self.fail(name, "gives coefficients whose rows, batch and shape are not those of its to_dense")
         self.require_equal(name, dense, expected.to_dense(), magnitude)
 
     def require_equal(self, name: str, got: Tensor, expected: Tensor, magnitude: Tensor) -> None:
@@ -136,7 +139,7 @@ class _Checker:
         if bool(bad.any()):
             at = tuple(int(i) for i in bad.nonzero()[0])
             got, expected = got.expand(bad.shape), expected.expand(bad.shape)
-            self.fail(name, f"gives {got[at].item()!r} at {list(at)}, the dense map {expected[at].item()!r}")
+            self.fail(name, f"gives {got[at].item()!r} at {list(at)}, the dense form {expected[at].item()!r}")
 
     def normal(self, *shape: int) -> Tensor:
         """Random values `[*shape]`."""
@@ -144,7 +147,7 @@ class _Checker:
 
     def fail(self, method: str, what: str) -> NoReturn:
         """Raise the violation."""
-        m = self.map
+        m = self.checked
         details = {"rows": self.A.shape[0], "batch": self.A.shape[1], "shape": list(self.A.shape[2:])}
         raise CoefficientsViolation(type(m).__name__, method, f"{method} {what}", details)
 

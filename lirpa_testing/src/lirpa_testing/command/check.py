@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import lirpa_core._version
+import lirpa_core
 from lirpa_core.cli.report import json_option, print_json, registry_of
 from lirpa_core.errors import OptionError
 
@@ -82,7 +82,7 @@ def command(
 def _outcomes(suite: Suite, profile: Profile, seed: int, save: Path | None) -> Iterator[Outcome]:
     from lirpa_testing.conformance import run
 
-    store = _Store(save, {"profile": profile.name, "seed": seed, "version": lirpa_core._version.__version__})
+    store = _Store(save, {"profile": profile.name, "seed": seed, "version": lirpa_core.__version__})
     with _progress(len(suite.items)) as advance:
         for item in suite.items:
             advance(str(item))

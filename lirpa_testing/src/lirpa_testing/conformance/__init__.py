@@ -5,6 +5,7 @@
 
 from lirpa_testing.conformance.cases import AnyCase, CoefficientsCase, ModelCase, RuleCase, SetCase
 from lirpa_testing.conformance.declarations import ConformanceCases, conformance_cases
+from lirpa_testing.conformance.methods import MethodReport, check_method, check_networks
 from lirpa_testing.conformance.outcome import Failure, ModeResult, Outcome
 from lirpa_testing.conformance.packages import select, suite_of
 from lirpa_testing.conformance.report import Report
@@ -17,6 +18,7 @@ __all__ = [
     "ConformanceCases",
     "Failure",
     "Item",
+    "MethodReport",
     "ModeResult",
     "ModelCase",
     "Outcome",
@@ -25,6 +27,8 @@ __all__ = [
     "SetCase",
     "Suite",
     "assert_conforms",
+    "check_method",
+    "check_networks",
     "conformance_cases",
     "run",
     "select",

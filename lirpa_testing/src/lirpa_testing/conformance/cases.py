@@ -9,10 +9,9 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.coefficients.base import Coefficients
-from lirpa_core.perturbations.base import Perturbation
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.leaf_modules import LeafModule
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.perturbations import Perturbation
+from lirpa_core.rules import Call, LeafModule
 from lirpa_testing.rules.domains import Domain
 
 #: Makes coefficients over values of a shape `S`, for one example or several; None where the structure has none.

@@ -10,14 +10,19 @@ from torch import Tensor, nn
 
 from lirpa_core.errors import PluginError
 from lirpa_core.graph import Shape
-from lirpa_core.linear.coefficients.base import Coefficients
-from lirpa_core.perturbations.base import Perturbation
-from lirpa_core.plugins import PluginInfo, Registry
-from lirpa_core.plugins.collector import Collector
-from lirpa_core.plugins.entries import Registration
-from lirpa_core.plugins.loading import describe
-from lirpa_core.plugins.operator_names import OperatorLike, key_label, resolve_operator
-from lirpa_core.rules.call import Call
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.perturbations import Perturbation
+from lirpa_core.plugins import (
+    Collector,
+    OperatorLike,
+    PluginInfo,
+    Registration,
+    Registry,
+    describe,
+    key_label,
+    resolve_operator,
+)
+from lirpa_core.rules import Call
 from lirpa_testing.conformance.cases import (
     AnyCase,
     CoefficientsCase,

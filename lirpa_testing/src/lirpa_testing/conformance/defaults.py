@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from lirpa_core.rules.call import Call, Operand
+from lirpa_core.rules import Call, Operand
 from lirpa_testing.conformance.cases import RuleCase
 from lirpa_testing.rules.domains import ANYWHERE
 

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from lirpa_core.linear import Interval
 from lirpa_core.linear.coefficients import Coefficients
-from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp
-from lirpa_core.plugins import Registry
-from lirpa_core.plugins.entries import KernelEntry
-from lirpa_core.plugins.operator_names import key_label
-from lirpa_core.rules.call import Call
+from lirpa_core.plugins import KernelEntry, Registry, key_label
+from lirpa_core.rules import Call
 from lirpa_testing.conformance.cases import CoefficientsCase, RuleCase
 from lirpa_testing.report import CoefficientsViolation
 from lirpa_testing.rules.calls import describe
@@ -25,7 +23,7 @@ _BATCH = 3
 def check_kernel(
     entry: KernelEntry,
     cases: Sequence[RuleCase],
-    maps: Sequence[CoefficientsCase],
+    structures: Sequence[CoefficientsCase],
     registry: Registry,
     *,
     seed: int = 0,
@@ -35,7 +33,7 @@ def check_kernel(
     Args:
         entry: The kernel.
         cases: Calls of its operator.
-        maps: Structures that it may be offered.
+        structures: Structures that it may be offered.
         registry: Where the rules are.
         seed: Seed of the random boxes.
 
@@ -48,7 +46,7 @@ def check_kernel(
     tried = 0
     for case in cases:
         for term in _terms(case, entry, registry, seed):
-            for structure in maps:
+            for structure in structures:
                 made = structure.make(case.call.shape)
                 if made is not None and made.batch in (1, term_batch(case.call)):
                     tried += _compare(entry, term, made, case.call, f"{case.name}, {structure.name}")

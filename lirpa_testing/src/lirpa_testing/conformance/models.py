@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from lirpa_core.methods import Method
 from lirpa_core.plugins import Registry
 from lirpa_testing.conformance.cases import ModelCase
 from lirpa_testing.conformance.outcome import ModeResult
-from lirpa_testing.methods import few_steps, method_names
+from lirpa_testing.methods.names import few_steps, method_names
 from lirpa_testing.profiles import Profile
 from lirpa_testing.report import Violation
 from lirpa_testing.tolerance import allowance
@@ -17,7 +20,12 @@ _POINTS = 16
 
 
 def check_model(
-    case: ModelCase, registry: Registry, profile: Profile, *, seed: int = 0
+    case: ModelCase,
+    registry: Registry,
+    profile: Profile,
+    *,
+    methods: Sequence[str | Method] | None = None,
+    seed: int = 0,
 ) -> tuple[int, tuple[ModeResult, ...]]:
     """Compare the bounds of a model with its outputs at random points, corners, and where attacks end.
 
@@ -25,6 +33,7 @@ def check_model(
         case: The model.
         registry: What it is captured with.
         profile: How hard to try.
+        methods: The methods, or their names; by default all that are registered.
         seed: Seed of the points.
 
     Returns:
@@ -44,7 +53,8 @@ def check_model(
     repeats = max(1, -(-min(profile.examples, 1024) // (len(case.eps) * len(case.x))))
     bounded = BoundedModule(model, case.x, registry=registry, bound_opts=few_steps())
     _require_exercised(case, bounded, model, registry)
-    gaps: dict[str, list[float]] = {method: [] for method in method_names()}
+    tried = method_names(registry=registry) if methods is None else tuple(methods)
+    gaps: dict[str, list[float]] = {str(method): [] for method in tried}
     noise = torch.randn(repeats, *case.x.shape, dtype=torch.float64, generator=generator)
     noise[0] = 0
     x = (case.x + noise).flatten(0, 1)  # [repeats * B, *S]
@@ -52,15 +62,15 @@ def check_model(
         values = _extremes(model, x, eps, profile.attack_steps, generator)
         scale = values.abs().amax(0) + x.flatten(1).abs().amax(1).reshape(-1, *[1] * (values.dim() - 2)) + eps
         slack = 16 * allowance(scale, x[0].numel())
-        for method in method_names():
+        for method in tried:
             with torch.no_grad():
                 lower, upper = bounded.compute_bounds(
                     x=(BoundedTensor(x, PerturbationLpNorm(eps=eps)),), method=method
                 )
             excess = (lower - values).maximum(values - upper) - slack
             if not bool((excess <= 0).all()):
-                _fail(case, method, eps, x, excess, values, lower, upper)
-            gaps[method].append(((upper - lower) / scale).mean().item())
+                _fail(case, str(method), eps, x, excess, values, lower, upper)
+            gaps[str(method)].append(((upper - lower) / scale).mean().item())
     results = tuple(ModeResult(method, min(found), max(found)) for method, found in gaps.items())
     return len(x) * len(case.eps), results
 
@@ -109,8 +119,8 @@ def _fail(
     lower: Tensor,
     upper: Tensor,
 ) -> None:
-    place = torch.unravel_index(torch.where(excess.isnan(), torch.inf, excess).argmax(), excess.shape)
-    at = tuple(int(i) for i in place)
+    worst = torch.unravel_index(torch.where(excess.isnan(), torch.inf, excess).argmax(), excess.shape)
+    at = tuple(int(i) for i in worst)
     raise Violation(
         f"model '{case.name}' of plugin '{case.plugin}'",
         "bounds",

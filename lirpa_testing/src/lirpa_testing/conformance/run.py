@@ -12,9 +12,10 @@ from lirpa_core.plugins import Registry
 from lirpa_testing.coefficients.check import check_coefficients
 from lirpa_testing.conformance.cases import CoefficientsCase, ModelCase, RuleCase, SetCase
 from lirpa_testing.conformance.kernels import check_kernel
+from lirpa_testing.conformance.methods import check_networks
 from lirpa_testing.conformance.models import check_model
 from lirpa_testing.conformance.outcome import Failure, ModeResult, Outcome
-from lirpa_testing.conformance.suite import Item, KernelCase, NoCase
+from lirpa_testing.conformance.suite import Item, KernelCase, MethodCase, NoCase
 from lirpa_testing.perturbations.check import check_perturbation
 from lirpa_testing.profiles import Profile, profile_of
 from lirpa_testing.report import RuleReport, RuleViolation, Violation
@@ -68,7 +69,7 @@ def assert_conforms(item: Item, registry: Registry, profile: Profile | str | Non
 def _run_rule(
     blank: Outcome, item: Item, case: RuleCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
-    index, cases = item.share
+    index, cases = item.turn
     regimes = case.regimes or _REGIMES
     draws = max(1, -(-profile.examples // (cases * profile.batch)))
     if draws < len(regimes):  # the cases of one operator take the regimes in turn
@@ -111,7 +112,7 @@ def _run_set(
     return dataclasses.replace(blank, examples=report.rows, sampled=report.rows, modes=modes)
 
 
-def _run_map(
+def _run_coefficients(
     blank: Outcome, item: Item, case: CoefficientsCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
     tried = 0
@@ -130,7 +131,7 @@ def _run_map(
 def _run_kernel(
     blank: Outcome, item: Item, case: KernelCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
-    tried = check_kernel(case.entry, case.calls, case.maps, registry, seed=seed)
+    tried = check_kernel(case.entry, case.calls, case.structures, registry, seed=seed)
     if tried == 0:
         return _no_case(blank, "no case of its operator makes it return anything: add a call or a structure")
     return dataclasses.replace(
@@ -143,6 +144,14 @@ def _run_model(
 ) -> Outcome:
     tried, modes = check_model(case, registry, profile, seed=seed)
     return dataclasses.replace(blank, examples=tried, sampled=tried, modes=modes)
+
+
+def _run_method(
+    blank: Outcome, item: Item, case: MethodCase, registry: Registry, profile: Profile, seed: int
+) -> Outcome:
+    report = check_networks(case.method, registry, profile, seed=seed)
+    modes = (ModeResult("bounds", report.tightest, report.loosest),)
+    return dataclasses.replace(blank, examples=report.boxes, sampled=report.boxes, modes=modes)
 
 
 def _run_nothing(
@@ -161,8 +170,9 @@ def _no_case(blank: Outcome, why: str) -> Outcome:
 _CHECKS: Mapping[type, Any] = {
     RuleCase: _run_rule,
     SetCase: _run_set,
-    CoefficientsCase: _run_map,
+    CoefficientsCase: _run_coefficients,
     KernelCase: _run_kernel,
     ModelCase: _run_model,
+    MethodCase: _run_method,
     NoCase: _run_nothing,
 }

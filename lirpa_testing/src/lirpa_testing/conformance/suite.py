@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lirpa_core.errors import OptionError
-from lirpa_core.plugins import Registry
-from lirpa_core.plugins.entries import KernelEntry, LeafModuleEntry, OperatorEntry
-from lirpa_core.plugins.operator_names import key_label
+from lirpa_core.plugins import KernelEntry, LeafModuleEntry, OperatorEntry, Registry, key_label
 from lirpa_testing.conformance.cases import AnyCase, CoefficientsCase, ModelCase, RuleCase, SetCase
 from lirpa_testing.conformance.declarations import conformance_cases
 from lirpa_testing.conformance.defaults import default_case
@@ -23,8 +21,16 @@ class KernelCase:
 
     entry: KernelEntry
     calls: tuple[RuleCase, ...]
-    maps: tuple[CoefficientsCase, ...]
+    structures: tuple[CoefficientsCase, ...]
     name: str = "dense"
+
+
+@dataclass(frozen=True, eq=False)
+class MethodCase:
+    """A method, for random networks; it needs no declaration."""
+
+    method: str
+    name: str = "random networks"
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class NoCase:
 
 
 #: What an item runs.
-ItemCase: TypeAlias = AnyCase | KernelCase | NoCase
+ItemCase: TypeAlias = AnyCase | KernelCase | MethodCase | NoCase
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +58,14 @@ class Item:
         kind: See `Outcome.kind`.
         subject: What is checked, in words.
         case: What it is tried on.
-        share: Its place among the cases of the subject, and how many there are.
+        turn: Its position among the cases of the subject, and how many there are.
     """
 
     plugin: str
     kind: str
     subject: str
     case: ItemCase
-    share: tuple[int, int] = (0, 1)
+    turn: tuple[int, int] = (0, 1)
 
     @property
     def key(self) -> Key:
@@ -118,7 +124,7 @@ class _Collection:
         self.wanted = wanted
         self.rules: dict[Any, list[RuleCase]] = defaultdict(list)
         self.sets: dict[type, list[SetCase]] = defaultdict(list)
-        self.maps: dict[type, list[CoefficientsCase]] = defaultdict(list)
+        self.structures: dict[type, list[CoefficientsCase]] = defaultdict(list)
         self.models: list[ModelCase] = []
         for case in conformance_cases(registry):
             if isinstance(case, RuleCase):
@@ -126,7 +132,7 @@ class _Collection:
             elif isinstance(case, SetCase):
                 self.sets[type(case.perturbation)].append(case)
             elif isinstance(case, CoefficientsCase):
-                self.maps[case.structure].append(case)
+                self.structures[case.structure].append(case)
             else:
                 self.models.append(case)
 
@@ -138,6 +144,7 @@ class _Collection:
         yield from self.model_items()
         yield from self.fusion_items()
         yield from self.perturbation_items()
+        yield from self.method_items()
 
     def rule_items(self) -> Iterator[Item]:
         entries: dict[Any, OperatorEntry | LeafModuleEntry] = {
@@ -165,12 +172,12 @@ class _Collection:
     def structure_items(self) -> Iterator[Item]:
         packages = {info.source.partition(".")[0]: info.name for info in reversed(self.registry.plugins)}
         owners: dict[type, str] = {}  # the plugin whose package has the type, else who declares or uses it
-        for structure, declared in self.maps.items():
+        for structure, declared in self.structures.items():
             owners[structure] = packages.get(structure.__module__.partition(".")[0], declared[0].plugin)
         for (_, structure), entry in self.registry.kernels.items():
             owners.setdefault(structure, entry.plugin)
         for structure, plugin in owners.items():
-            cases: Sequence[ItemCase] = self.maps.get(structure) or [
+            cases: Sequence[ItemCase] = self.structures.get(structure) or [
                 NoCase(f'cases.coefficients("…", {structure.__name__}, …)')
             ]
             for case in cases:
@@ -185,8 +192,10 @@ class _Collection:
             if not isinstance(key, type) and not calls:
                 default = default_case(key, entry.plugin)
                 calls = [] if default is None else [default]
-            maps = [m for cases in self.maps.values() for m in cases if issubclass(m.structure, structure)]
-            case = KernelCase(entry, tuple(calls), tuple(maps))
+            offered = [
+                m for cases in self.structures.values() for m in cases if issubclass(m.structure, structure)
+            ]
+            case = KernelCase(entry, tuple(calls), tuple(offered))
             yield Item(entry.plugin, "kernel", f"{key_label(key)} for {structure.__name__}", case)
 
     def model_items(self) -> Iterator[Item]:
@@ -207,6 +216,10 @@ class _Collection:
             ]
             for case in cases:
                 yield Item(entry.plugin, "perturbation", name, case)
+
+    def method_items(self) -> Iterator[Item]:
+        for entry in self.registry.methods:
+            yield Item(entry.plugin, "method", entry.method.name, MethodCase(entry.method.name))
 
 
 def subject_of(key: Any) -> str:

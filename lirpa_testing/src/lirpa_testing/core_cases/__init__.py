@@ -12,6 +12,7 @@ from lirpa_testing.core_cases import (
     extremum,
     indexing,
     matmul,
+    models,
     reduction,
     scatter,
     sets,
@@ -21,9 +22,9 @@ from lirpa_testing.core_cases import (
 
 
 def declare(cases: ConformanceCases) -> None:
-    """Declare the cases of all rules, structures and perturbations of the core."""
+    """Declare the cases of all rules, structures and perturbations of the core, and models for its methods."""
     for group in (
         activation, arithmetic, matmul, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, structures, sets,
+        cumulative, structures, sets, models,
     ):  # fmt: skip
         group.declare(cases)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.rules.call import Call, Operand
+from lirpa_core.rules import Call, Operand
 from lirpa_testing.conformance.declarations import ConformanceCases
 
 aten = torch.ops.aten
@@ -29,7 +29,7 @@ class UnaryCase:
         name: What is particular about it.
         op: The operator.
         args: What follows the perturbed operand, or surrounds it, where `"x"` stands among them.
-        special: Kinks, inflections, extrema and other places worth a box.
+        special: Kinks, inflections, extrema and other points worth a box.
         domain: Where boxes may lie.
         reach: No box reaches further from zero: beyond, the function overflows.
         kwargs: Arguments by name.
@@ -50,11 +50,11 @@ class UnaryCase:
             return value.to(dtype) if isinstance(value, Tensor) else value
 
         args = [typed(a) for a in self.args]
-        place = args.index("x") if "x" in args else None
-        if place is None:
+        position = args.index("x") if "x" in args else None
+        if position is None:
             args.insert(0, Operand(shape, dtype))
         else:
-            args[place] = Operand(shape, dtype)
+            args[position] = Operand(shape, dtype)
         return Call.of(self.op, *args, **dict(self.kwargs))
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lirpa_core.rules.call import Call
+from lirpa_core.rules import Call
 from lirpa_testing.conformance.declarations import ConformanceCases
 from lirpa_testing.core_cases.values import X
 

@@ -1,4 +1,4 @@
-"""Look-ups at constant places, flips, tiles and borders."""
+"""Look-ups at constant positions, flips, tiles and borders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lirpa_core.rules.call import Call
+from lirpa_core.rules import Call
 from lirpa_testing.conformance.declarations import ConformanceCases
 from lirpa_testing.core_cases.values import BATCH, I, X, each
 

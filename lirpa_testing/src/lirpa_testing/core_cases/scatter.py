@@ -1,4 +1,4 @@
-"""Writing into a tensor at constant places."""
+"""Writing into a tensor at constant positions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules import Call, Const
 from lirpa_testing.conformance.declarations import ConformanceCases
 from lirpa_testing.core_cases.values import BATCH, C, X
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from lirpa_core.perturbations.joint import PerturbationJoint
-from lirpa_core.perturbations.lp import PerturbationLpNorm
+from lirpa_core.perturbations import PerturbationJoint, PerturbationLpNorm
 from lirpa_testing.conformance.declarations import ConformanceCases
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.rules.call import Const, Operand
+from lirpa_core.rules import Const, Operand
 
 #: Examples of a batch in which constants differ.
 BATCH = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.perturbations import Perturbation
 
 #: Starting points of each form; after every step only the better half of them goes on.
 _STARTS = 32

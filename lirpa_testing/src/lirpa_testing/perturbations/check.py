@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import DenseCoefficients, SelectedRows
-from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.perturbations import Perturbation
 from lirpa_testing.perturbations.attack import attack_set
 from lirpa_testing.profiles import Profile, profile_of
 from lirpa_testing.report import PerturbationReport, PerturbationViolation
@@ -38,7 +38,7 @@ def check_perturbation(
     The minimum of random, sparse and one-hot linear forms is compared with samples and with an attack:
     projected steps of growing length along the form, which on a convex set end near the minimum. The
     rest: samples lie in the hull and are contained; projection ends inside and leaves members alone; a
-    structured or shared map gives what a dense, repeated one does; gradients are finite; float32 stays
+    structured or shared coefficients give what dense, repeated ones do; gradients are finite; float32 stays
     float32; nothing is changed in place.
 
     Args:
@@ -181,14 +181,14 @@ class _Checker:
         self.require_members(visited, "project", "a projected point")
         better = (attacked < best).reshape(*best.shape, *[1] * (self.x.dim() - 1))
         example = torch.arange(self.x.shape[0], device=self.x.device)
-        place = torch.where(better, found, points[where, example])
+        point = torch.where(better, found, points[where, example])
         best = best.minimum(attacked)
         self.require_not_positive(
             value - best - allowed,
             "concretize",
             "the claimed minimum exceeds the form at a member of the set",
             A,
-            place,
+            point,
         )
         box = self._sum(torch.where(A >= 0, A * hull.lower, A * hull.upper))
         self.require_not_positive(
@@ -211,17 +211,17 @@ class _Checker:
                 "exact",
                 "the minimum is not attained: no attack comes near, relative to the hull",
                 A,
-                place,
+                point,
             )
         return gap.amax().item()
 
     def require_not_positive(
-        self, excess: Tensor, check: str, what: str, A: Tensor, place: Tensor | None
+        self, excess: Tensor, check: str, what: str, A: Tensor, point: Tensor | None
     ) -> None:
         if not bool((excess > 0).any()):
             return
         r, b = (int(i) for i in torch.unravel_index(excess.argmax(), excess.shape))
-        details = {"form": A[r, b]} | ({} if place is None else {"point": place[r, b]})
+        details = {"form": A[r, b]} | ({} if point is None else {"point": point[r, b]})
         amount = excess[r, b].item()
         self.fail(check, f"{what}, by {amount:.3g} more than allowed", example=b, amount=amount, **details)
 

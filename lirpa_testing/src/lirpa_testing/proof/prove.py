@@ -12,10 +12,8 @@ import torch
 from flint import ctx
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.rules.base import Rule
-from lirpa_core.rules.call import Call
+from lirpa_core.linear import Affine, Interval, Relaxation
+from lirpa_core.rules import Call, Rule
 from lirpa_testing.proof.jets import Jet
 from lirpa_testing.proof.oracle import Oracle, Piece, Smooth
 from lirpa_testing.proof.subdivide import (
@@ -251,20 +249,20 @@ def _slopes(call: Call, affine: Affine, indices: list[Index]) -> dict[Index, flo
         return dict.fromkeys(indices, 0.0)
     S, S_in = call.shape, call.shapes[0]
     inputs = torch.arange(math.prod(S_in)).reshape(S_in).expand(S).flatten()  # [out], which input it reads
-    places = sorted({index[1:] for index in indices})
-    outputs = [_flat(place, S) for place in places]
-    rows = torch.zeros(len(places), call.batch, math.prod(S), dtype=call.slot_dtype(0))
-    rows[range(len(places)), :, outputs] = 1
-    columns = term.transpose(rows.reshape(len(places), call.batch, *S))
-    columns = columns.expand(len(places), call.batch, *S_in).flatten(2)  # [out, B, in]
-    own = columns[range(len(places)), :, inputs[outputs]]  # [out, B]
+    elements = sorted({index[1:] for index in indices})
+    outputs = [_flat(element, S) for element in elements]
+    rows = torch.zeros(len(elements), call.batch, math.prod(S), dtype=call.slot_dtype(0))
+    rows[range(len(elements)), :, outputs] = 1
+    columns = term.transpose(rows.reshape(len(elements), call.batch, *S))
+    columns = columns.expand(len(elements), call.batch, *S_in).flatten(2)  # [out, B, in]
+    own = columns[range(len(elements)), :, inputs[outputs]]  # [out, B]
     others = columns.clone()
-    others[range(len(places)), :, inputs[outputs]] = 0
+    others[range(len(elements)), :, inputs[outputs]] = 0
     if bool((others != 0).any()):
         raise LookupError(
             f"{call.node.target}: the lines are not elementwise: an output depends on several inputs"
         )
-    at = {place: i for i, place in enumerate(places)}
+    at = {place: i for i, place in enumerate(elements)}
     return {index: own[at[index[1:]], index[0]].item() for index in indices}
 
 

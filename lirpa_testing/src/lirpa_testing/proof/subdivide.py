@@ -63,7 +63,7 @@ class Refuted:
     """The claim is false.
 
     Attributes:
-        point: A place where it is.
+        point: A point where it is.
         amount: By how much more than allowed.
     """
 

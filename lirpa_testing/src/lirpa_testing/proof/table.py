@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from flint import arb
 
-from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules import Call, Const
 from lirpa_testing.proof.jets import Jet
 from lirpa_testing.proof.oracle import (
     Formula,

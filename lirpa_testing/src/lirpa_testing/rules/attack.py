@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.coefficients import flatten
 from lirpa_testing.rules.case import Case, Points, clamp
 from lirpa_testing.tolerance import allowance
 

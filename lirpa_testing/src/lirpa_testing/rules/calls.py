@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.rules.call import Call, Const, Slot
-from lirpa_core.rules.precision import KEPT
+from lirpa_core.linear import Interval
+from lirpa_core.rules import KEPT, Call, Const, Slot
 
 
 def map_call(

@@ -13,11 +13,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.rules.base import Rule
-from lirpa_core.rules.call import Call
-from lirpa_core.rules.precision import is_narrower
+from lirpa_core.linear import Affine, Interval, Relaxation
+from lirpa_core.rules import Call, Rule, is_narrower
 from lirpa_testing.report import RuleViolation
 from lirpa_testing.rules.calls import describe, map_call, show_box
 from lirpa_testing.tolerance import allowance
@@ -283,8 +280,8 @@ class Case:
         """
         if excess.numel() == 0 or not bool((excess > 0).any()):
             return
-        place = torch.unravel_index(excess.argmax(), excess.shape)
-        index = tuple(int(i) for i in place)
+        worst = torch.unravel_index(excess.argmax(), excess.shape)
+        index = tuple(int(i) for i in worst)
         lead = 0 if points is None else 1
         details: dict[str, Any] = {"output element": list(index[lead + 1 :])}
         for name, value in (values or {}).items():

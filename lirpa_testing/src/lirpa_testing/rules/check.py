@@ -8,9 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from hypothesis import strategies as st
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.rules.base import Rule
-from lirpa_core.rules.call import Call, Operand
+from lirpa_core.linear import Interval
+from lirpa_core.rules import Call, Operand, Rule
 from lirpa_testing.profiles import Profile, profile_of
 from lirpa_testing.proof import GivenOracle
 from lirpa_testing.report import RuleReport, RuleViolation

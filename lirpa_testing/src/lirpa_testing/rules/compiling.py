@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.errors import DomainError
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear import Interval, Relaxation
 from lirpa_testing.rules.case import Case
 
 _ROWS = 2

@@ -1,14 +1,12 @@
-"""Checks that relate several computations of one rule: batches, purity, gradients, advice to engines."""
+"""Checks that relate several computations of one rule: batches, purity, gradients, advice to methods."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Relaxation
-from lirpa_core.rules.base import MODES
-from lirpa_core.rules.call import Call
+from lirpa_core.linear import Interval, Relaxation
+from lirpa_core.rules import MODES, Call
 from lirpa_testing.rules.attack import gradients_of
 from lirpa_testing.rules.calls import map_call
 from lirpa_testing.rules.case import Case, evaluate_affine

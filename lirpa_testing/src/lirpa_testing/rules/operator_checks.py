@@ -9,7 +9,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.coefficients.base import flatten
+from lirpa_core.linear.coefficients import flatten
 from lirpa_core.linear.operators import LinearOp
 from lirpa_testing.rules.case import Case
 from lirpa_testing.tolerance import allowance
@@ -70,7 +70,7 @@ class _Trial:
         return self.normal(31, _ROWS, self.case.batch, *self.case.call.shape)
 
     @cached_property
-    def pulled(self) -> Tensor:
+    def transposed(self) -> Tensor:
         """The same before the operator, `[R, B, *S_in]`."""
         return self.op.transpose(self.rows)
 
@@ -138,12 +138,12 @@ def _linear(t: _Trial) -> None:
 
 def _transpose(t: _Trial) -> None:
     B, S_in = t.case.batch, t.case.call.shapes[t.slot]
-    if tuple(t.pulled.shape) != (_ROWS, B, *S_in):
-        t.fail(f"transpose of {list(t.rows.shape)} gives {list(t.pulled.shape)}, not {[_ROWS, B, *S_in]}")
-    if t.pulled.dtype != t.rows.dtype:
-        t.fail(f"transpose of {t.rows.dtype} gives {t.pulled.dtype}")
+    if tuple(t.transposed.shape) != (_ROWS, B, *S_in):
+        t.fail(f"transpose of {list(t.rows.shape)} gives {list(t.transposed.shape)}, not {[_ROWS, B, *S_in]}")
+    if t.transposed.dtype != t.rows.dtype:
+        t.fail(f"transpose of {t.rows.dtype} gives {t.transposed.dtype}")
     t.require(
-        flatten(t.pulled.unsqueeze(1) * t.x, 3).sum(-1),
+        flatten(t.transposed.unsqueeze(1) * t.x, 3).sum(-1),
         flatten(t.rows.unsqueeze(1) * t.y, 3).sum(-1),  # [R, 2, B]
         (t.rows.abs().unsqueeze(1) * t.y_abs).reshape(_ROWS, 2, B, -1).sum(-1),
         "transpose is not the transpose of apply: <transpose(A), x> differs from <A, apply(x)>",

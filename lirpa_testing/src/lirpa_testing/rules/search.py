@@ -11,9 +11,8 @@ import torch
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.rules.base import Rule
-from lirpa_core.rules.call import Call
+from lirpa_core.linear import Interval
+from lirpa_core.rules import Call, Rule
 from lirpa_testing.profiles import Profile
 from lirpa_testing.proof import GivenOracle
 from lirpa_testing.report import RuleReport, RuleViolation

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.coefficients.base import flatten
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.linear import Affine, Interval, Relaxation
+from lirpa_core.linear.coefficients import flatten
 from lirpa_testing.rules.case import Case, clamp, evaluate_affine
 
 
@@ -92,11 +91,11 @@ def check_finite(case: Case) -> None:
 def _require_finite(case: Case, value: Tensor, what: str, mode: str) -> None:
     bad = ~value.isfinite()
     if bool(bad.any()):
-        place = [int(i) for i in bad.nonzero()[0]]
-        kind = "NaN" if bool(value[tuple(place)].isnan()) else "infinite"
-        example = place[0] if value.shape[0] == case.batch else None
+        index = [int(i) for i in bad.nonzero()[0]]
+        kind = "NaN" if bool(value[tuple(index)].isnan()) else "infinite"
+        example = index[0] if value.shape[0] == case.batch else None
         case.fail(
-            "finite", f"{what} is {kind}", mode=mode, example=example, details={"output element": place[1:]}
+            "finite", f"{what} is {kind}", mode=mode, example=example, details={"output element": index[1:]}
         )
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.interval import Interval
+from lirpa_core.linear import Interval
 from lirpa_testing.rules.domains import ANYWHERE, Domain
 from lirpa_testing.rules.regimes import REGIMES, Ends, Limits, RandomSource, T, ends_of, require_regime
 

@@ -1,6 +1,14 @@
 """Structured coefficients: the interface, the dense oracle, selected rows, positionwise rows, input-first columns."""
 
-from lirpa_core.linear.coefficients.base import Coefficients, Kernel, OptionalSides, Sides, add
+from lirpa_core.linear.coefficients.base import (
+    Coefficients,
+    Kernel,
+    OptionalSides,
+    Sides,
+    add,
+    flatten,
+    picked,
+)
 from lirpa_core.linear.coefficients.dense import DenseCoefficients
 from lirpa_core.linear.coefficients.input_first import InputFirstCoefficients
 from lirpa_core.linear.coefficients.positionwise import PositionwiseCoefficients
@@ -16,4 +24,6 @@ __all__ = [
     "SelectedRows",
     "Sides",
     "add",
+    "flatten",
+    "picked",
 ]

@@ -17,7 +17,7 @@ from lirpa_core.rules.unary.curve import (
 from lirpa_core.rules.unary.lines import default_slopes, intercept, line_bounds, slope_range, supporting_slope
 from lirpa_core.rules.unary.rule import Unary, parameter
 from lirpa_core.rules.unary.smooth import smooth, smooth_curve
-from lirpa_core.rules.unary.tangent import chord
+from lirpa_core.rules.unary.tangent import chord, point_of_slope, tangent_point
 
 __all__ = [
     "CONCAVE",
@@ -38,8 +38,10 @@ __all__ = [
     "intercept",
     "line_bounds",
     "parameter",
+    "point_of_slope",
     "slope_range",
     "smooth",
     "smooth_curve",
     "supporting_slope",
+    "tangent_point",
 ]

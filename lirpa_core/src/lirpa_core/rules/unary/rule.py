@@ -1,4 +1,4 @@
-"""The rule that a curve determines: interval, lines and what the engines ask besides."""
+"""The rule that a curve determines: interval, lines and what methods ask besides."""
 
 from __future__ import annotations
 

@@ -34,16 +34,16 @@ def worst_escape(
         steps: Gradient steps.
         seed: Of the starting points.
     """
-    ptb, center = x.ptb, x.plain().detach()
+    ptb, nominal = x.ptb, x.plain().detach()
     generator = torch.Generator().manual_seed(seed)
-    z = ptb.sample(center, samples, generator)  # [n, B, *S]
-    hull = ptb.hull(center)
+    z = ptb.sample(nominal, samples, generator)  # [samples, B, *S]
+    hull = ptb.hull(nominal)
     step = (hull.upper - hull.lower).detach() / 4
     low, up = lower.detach().flatten(1), upper.detach().flatten(1)
     worst = -float("inf")
     for i in range(steps + 1):
         z = z.detach().requires_grad_()
-        out = model(z.flatten(0, 1)).reshape(*z.shape[:2], -1)  # [n, B, K]
+        out = model(z.flatten(0, 1)).reshape(*z.shape[:2], -1)  # [samples, B, K]
         worst = max(worst, float((low - out).detach().max()), float((out - up).detach().max()))
         if i == steps:
             break
@@ -51,5 +51,5 @@ def worst_escape(
         sign = torch.where(torch.arange(samples) // out.shape[-1] % 2 == 0, 1.0, -1.0).to(out.dtype)
         objective = (out[torch.arange(samples), :, k] * sign.unsqueeze(1)).sum()
         (gradient,) = torch.autograd.grad(objective, z)
-        z = ptb.project(center, (z + step * gradient.sign()).detach())
+        z = ptb.project(nominal, (z + step * gradient.sign()).detach())
     return worst

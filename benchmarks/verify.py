@@ -1,0 +1,104 @@
+"""Instances solved, wrong and unknown, and how long they take from the start of a process, by family.
+
+    python -m benchmarks.verify --instances instances.csv --timeout 60
+    python -m benchmarks.verify --instances instances.csv --timeout 60 --every 5 --json verify.json
+
+Every instance is a call of `lirpa verify` in a new process, so the time has Python's start and all imports in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from lirpa_verify.instances import Instance, Outcome, read_instances
+from lirpa_verify.instances.files import ANSWERS
+from lirpa_verify.instances.table import by_family
+from rich.console import Console
+from rich.table import Table
+
+#: A process that does not end for this long after its time is over is ended.
+_GRACE = 20.0
+
+
+def solve(instance: Instance, timeout: float, folder: Path) -> tuple[Outcome, float, dict[str, object]]:
+    """The outcome of one instance, the seconds that the processor worked, and what the command said."""
+    network, query = instance.paths
+    command = [sys.executable, "-m", "lirpa_core", "verify", str(network), str(query)]
+    command += ["--timeout", str(timeout), "--json", "--counterexample", str(folder / "counterexample")]
+    said: dict[str, object] = {}
+    start, before = time.perf_counter(), _worked()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout + _GRACE)
+    except subprocess.TimeoutExpired:
+        answer = "timeout"
+    else:
+        said = json.loads(done.stdout) if done.stdout.startswith("{") else said
+        answer = ANSWERS[str(said["status"])] if said else f"error: {done.stderr.strip().splitlines()[-1]}"
+    seconds = time.perf_counter() - start
+    outcome = Outcome(instance.family, instance.network, instance.query, 0.0, answer, seconds)
+    return outcome, _worked() - before, said
+
+
+def _worked() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.verify", description=__doc__)
+    parser.add_argument("--instances", type=Path, required=True, help="list in VNN-COMP's format")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, help="seconds an instance (default: %(default)s)"
+    )
+    parser.add_argument("--every", type=int, default=1, help="only every so-manieth instance")
+    parser.add_argument("--family", action="append", help="only this family; may be repeated")
+    parser.add_argument("--json", type=Path, dest="path", help="write everything to this file")
+    arguments = parser.parse_args()
+    listed = read_instances(arguments.instances)[:: arguments.every]
+    listed = [i for i in listed if not arguments.family or i.family in arguments.family]
+    outcomes: list[Outcome] = []
+    details = []
+    folder = Path(tempfile.mkdtemp())
+    for number, instance in enumerate(listed, 1):
+        outcome, worked, said = solve(instance, arguments.timeout, folder)
+        outcomes.append(outcome)
+        details.append({**asdict(outcome), "processor_seconds": worked, "said": said})
+        wrong = instance.expected is not None and outcome.answer in {"sat", "unsat"}
+        mark = " WRONG" if wrong and outcome.answer != instance.expected else ""
+        print(
+            f"[{number}/{len(listed)}] {outcome.network} {Path(outcome.query).name}: {outcome.answer}{mark} "
+            f"by {said.get('decided_by')}, {outcome.seconds:.2f} s, processor {worked:.2f} s",
+            flush=True,
+        )
+    columns = (
+        "family",
+        "instances",
+        "proved",
+        "refuted",
+        "unknown",
+        "errors",
+        "wrong",
+        "≤ 5 s",
+        "median s",
+        "mean s",
+    )
+    table = Table(*columns)
+    for row in by_family(outcomes, listed):
+        counts = (row.instances, row.proved, row.refuted, row.unknown, row.failed, row.wrong, row.quick)
+        table.add_row(row.family, *map(str, counts), f"{row.median:.2f}", f"{row.mean:.2f}")
+    Console(width=110).print(table)
+    if arguments.path is not None:
+        arguments.path.write_text(json.dumps(details, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Rows in chunks are rows at once, and rows over an interval are the corners of the interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from lirpa_core.linear import Interval
+from lirpa_core.linear.coefficients import DenseCoefficients
+from lirpa_core.methods import Relaxations, RowBounds, bound_rows, intervals
+from lirpa_core.methods.rows import every_element, rows_of_interval, rows_over_interval, tighter
+
+
+@pytest.mark.parametrize("budget", [1, 2000, 10**9])
+@pytest.mark.parametrize("sides", [(True, True), (True, False), (False, True)])
+def test_a_memory_budget_changes_no_bound(setting: Any, budget: int, sides: tuple[bool, bool]) -> None:
+    problem, lower, upper = setting.problem, *sides
+    relaxations = Relaxations(problem, intervals(problem))
+    C = DenseCoefficients(
+        torch.randn(7, 1, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    )
+    whole = bound_rows(problem, setting.node, C, relaxations)
+    found = bound_rows(problem, setting.node, C, relaxations, lower=lower, upper=upper, memory_budget=budget)
+    for got, want, asked in ((found.lower, whole.lower, lower), (found.upper, whole.upper, upper)):
+        if asked:
+            torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+        else:
+            assert got is None
+
+
+def test_rows_over_an_interval_are_its_corners(setting: Any) -> None:
+    box = Interval(*(torch.tensor([[ends]], dtype=torch.float64) for ends in ([-1.0, 2.0], [3.0, 4.0])))
+    rows = DenseCoefficients(torch.tensor([[[[1.0, -1.0]]], [[[2.0, 0.0]]]], dtype=torch.float64))
+    found = rows_over_interval(setting.problem, setting.node, rows, box)
+    torch.testing.assert_close(found.lower[:, :1], torch.tensor([[-5.0], [-2.0]], dtype=torch.float64))
+    torch.testing.assert_close(found.upper[:, :1], torch.tensor([[1.0], [6.0]], dtype=torch.float64))
+
+
+def test_every_element_is_a_row(setting: Any) -> None:
+    rows = every_element(setting.problem, setting.node)
+    found = intervals(setting.problem)[setting.node]
+    by_rows, laid_out = (
+        rows_over_interval(setting.problem, setting.node, rows, found),
+        rows_of_interval(found, 4),
+    )
+    torch.testing.assert_close(by_rows.lower, laid_out.lower)
+    torch.testing.assert_close(by_rows.upper, laid_out.upper)
+
+
+def test_the_tighter_of_two() -> None:
+    found = RowBounds(torch.tensor([[0.0, 1.0]]), None)
+    better = tighter(found, Interval(torch.tensor([[0.5, 0.5]]), torch.tensor([[9.0, 9.0]])))
+    assert better.lower is not None and better.lower.tolist() == [[0.5, 1.0]] and better.upper is None

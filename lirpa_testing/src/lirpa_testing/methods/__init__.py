@@ -1,0 +1,1 @@
+"""What methods are tried on: their names, random networks, and an attack that knows nothing of relaxations."""

@@ -1,0 +1,108 @@
+"""Bounds of a task's rows over sets of inputs, by the core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_verify.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class LinearBounds:
+    """Linear lower bounds of rows over boxes.
+
+    Attributes:
+        lower: Concrete lower bounds `[B, R]`.
+        A: Coefficients over the flattened input, `[B, R, N]`.
+        bias: `[B, R]`.
+    """
+
+    lower: Tensor
+    A: Tensor
+    bias: Tensor
+
+
+class Bounder:
+    """The bounded network of a task in float64; it is captured when it is first used.
+
+    Args:
+        task: The task.
+        captured: What has bounded the same module for another task.
+    """
+
+    def __init__(self, task: Task, captured: Bounder | None = None) -> None:
+        self.task = task
+        if captured is not None and captured.task.property.has_inputs == task.property.has_inputs:
+            self.__dict__["model"] = captured.model
+
+    @cached_property
+    def model(self) -> BoundedModule:
+        """The network, bounded."""
+        return BoundedModule(self.task.module(torch.float64), self.task.region.nominal)
+
+    def lower(
+        self,
+        rows: Sequence[int],
+        method: str,
+        inputs: Sequence[Tensor] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Tensor:
+        """Lower bounds of some rows.
+
+        Args:
+            rows: Their numbers, `R` of them.
+            method: As for `BoundedModule.compute_bounds`.
+            inputs: Sets of `B` examples; default: the task's region.
+            options: The core's options for this and later calls.
+
+        Returns:
+            `[B, R]`.
+        """
+        inputs = self.task.region.bounded() if inputs is None else inputs
+        if options is not None:
+            self.model.set_bound_opts(options)
+        C, c = self._specification(rows, inputs[0].shape[0])
+        optimizes = method in {"CROWN-Optimized", "alpha-CROWN"}
+        with torch.set_grad_enabled(optimizes):
+            found = self.model.compute_bounds(x=tuple(inputs), C=C, method=method, bound_upper=False)
+        lower: Tensor = found.lower.detach()
+        return lower + c
+
+    def linear(self, lower: Tensor, upper: Tensor, rows: Sequence[int], method: str) -> LinearBounds:
+        """Linear lower bounds of some rows over boxes of the only input.
+
+        Args:
+            lower: Lower limits of boxes, `[B, N]`.
+            upper: Upper limits.
+            rows: Numbers of `R` rows.
+            method: A method with linear bounds.
+        """
+        x = self.boxes(lower, upper)
+        C, c = self._specification(rows, lower.shape[0])
+        with torch.no_grad():
+            found = self.model.compute_bounds(x=(x,), C=C, method=method, bound_upper=False, return_A=True)
+        assert found.A is not None
+        ((entry,),) = (tuple(by_input.values()) for by_input in found.A.values())
+        A, bias = entry["lA"].flatten(2), entry["lbias"] + c
+        concrete = (A.clamp(min=0) @ lower.unsqueeze(2) + A.clamp(max=0) @ upper.unsqueeze(2)).squeeze(
+            2
+        ) + bias
+        return LinearBounds(concrete.maximum(found.lower + c), A, bias)
+
+    def boxes(self, lower: Tensor, upper: Tensor) -> BoundedTensor:
+        """Boxes `[B, N]` as one batch of the network's only input."""
+        (shape,) = self.task.network.shapes
+        low, high = lower.reshape(-1, *shape), upper.reshape(-1, *shape)
+        return BoundedTensor((low + high) / 2, PerturbationLpNorm(x_L=low, x_U=high))
+
+    def _specification(self, rows: Sequence[int], batch: int) -> tuple[Tensor, Tensor]:
+        own = self.task.rows
+        C = own.coefficients[list(rows)]
+        return C.expand(batch, *C.shape), own.constants[list(rows)]

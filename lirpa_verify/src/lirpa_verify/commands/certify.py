@@ -1,0 +1,131 @@
+"""`lirpa certify`: certified accuracy of a data set."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lirpa_core.errors import LirpaError, OptionError
+from lirpa_verify.commands.shared import failing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lirpa_verify.certification import Accuracy, Certificate
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    "certify",
+    short_help="Certified accuracy of a data set.",
+    epilog="""\b
+    Examples:
+      lirpa certify model.pt2 data.npz --norm inf --eps 0.01
+      lirpa certify model.pt2 data.npz --eps 0.01 --eps 0.02 --min 0 --max 1 --plot accuracy.png
+      lirpa certify model.pt2 data.npz --eps 0.01 --limit 100 --json
+
+    \b
+    Exit codes: 0 when every example has a verdict, unknown included; 1 error.
+    """,
+)
+@click.argument("model", type=_FILE)
+@click.argument("data", type=_FILE)
+@click.option(
+    "--norm", default="inf", show_default=True, help="The norm: inf, 2, 1, or another number from 1."
+)
+@click.option("--eps", type=float, multiple=True, required=True, help="Radius; may be repeated.")
+@click.option("--min", "low", type=float, help="Least value of valid inputs.")
+@click.option("--max", "high", type=float, help="Greatest value of valid inputs.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
+@click.option("--timeout", type=float, default=10.0, show_default=True, help="Seconds for an example.")
+@click.option("--branching", default="auto", show_default=True, help="Branching heuristic, by name.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Fixes everything that is random.")
+@click.option("--plot", type=_FILE, help="Draw the accuracies against the radius into this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(
+    model: Path,
+    data: Path,
+    norm: str,
+    eps: tuple[float, ...],
+    low: float | None,
+    high: float | None,
+    limit: int | None,
+    timeout: float,
+    branching: str,
+    seed: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Certify that MODEL gives the examples of DATA their label, however their values move within EPS.
+
+    MODEL is a classifier saved by torch.export.save, its batch size left open; DATA an .npz file with inputs x and
+    labels y.
+
+    An example is "wrong" if it is classified wrongly as it is, "proved" if nothing in its set changes the class,
+    "refuted" if something does, and else "unknown". Proved examples count for certified accuracy.
+    """
+    from lirpa_verify.certification import Accuracy, around, certify_examples, load_data, load_model
+
+    try:
+        exponent = _exponent(norm)
+        network = load_model(model)
+        x, y = load_data(data)
+        x, y = x[:limit], y[:limit]
+        found: dict[float, list[Certificate]] = {}
+        for radius in sorted(set(eps)):
+            ball = around(exponent, radius, low, high)
+            found[radius] = []
+            for one in certify_examples(network, x, y, ball, timeout=timeout, seed=seed, branching=branching):
+                found[radius].append(one)
+                _progress(radius, found[radius], len(x))
+        rows = {radius: Accuracy.of(certificates) for radius, certificates in found.items()}
+        _print(rows, found, as_json)
+        if plot is not None:
+            from lirpa_verify.answers.plot import plot_accuracies
+
+            plot_accuracies(rows, norm, plot)
+    except LirpaError as error:
+        failing(error)
+
+
+def _exponent(norm: str) -> float:
+    try:
+        return float(norm)
+    except ValueError as error:
+        raise OptionError(f"--norm {norm!r}: expected inf or a number from 1") from error
+
+
+def _progress(radius: float, certificates: list[Certificate], total: int) -> None:
+    if sys.stderr.isatty():
+        proved = sum(c.verdict == "proved" for c in certificates)
+        done = len(certificates)
+        sys.stderr.write(
+            f"\r\x1b[Keps {radius:g}: {done} of {total} examples, {proved} proved" + "\n" * (done == total)
+        )
+        sys.stderr.flush()
+
+
+def _print(rows: Mapping[float, Accuracy], found: Mapping[float, list[Certificate]], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        parts = [
+            {"eps": eps, **asdict(row), "certificates": [asdict(c) for c in found[eps]]}
+            for eps, row in rows.items()
+        ]
+        click.echo(json.dumps(parts))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("eps", "examples", "clean", "certified", "at most", "unknown", "seconds")
+    for eps, row in rows.items():
+        unknown = sum(c.verdict == "unknown" for c in found[eps])
+        shares = (f"{100 * v:.1f}%" for v in (row.clean, row.certified, row.upper))
+        table.add_row(f"{eps:g}", str(row.examples), *shares, str(unknown), f"{row.seconds:.1f}")
+    Console(width=None if sys.stdout.isatty() else 100).print(table)

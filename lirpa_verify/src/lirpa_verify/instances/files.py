@@ -1,0 +1,183 @@
+"""VNN-COMP's lists of instances and files of results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lirpa_verify.errors import InstancesError
+
+#: What VNN-COMP calls answers.
+ANSWERS: Final = {"proved": "unsat", "refuted": "sat", "unknown": "unknown"}
+
+_COLUMNS: Final = 6
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A network with a property.
+
+    Attributes:
+        network: Path of the ONNX file, as the list has it.
+        query: Path of the VNN-LIB file, likewise.
+        folder: What the paths are relative to.
+        timeout: Seconds that the list allows; None where it says nothing.
+        expected: The answer in VNN-COMP's words, where the list has one.
+    """
+
+    network: str
+    query: str
+    folder: Path
+    timeout: float | None = None
+    expected: str | None = None
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """Where the network and the query are."""
+        return self.folder / self.network, self.folder / self.query
+
+    @property
+    def family(self) -> str:
+        """The folder of the network, or that of the list."""
+        parent = Path(self.network).parent.name
+        return parent if parent not in {"", "onnx"} else self.folder.resolve().name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out for an instance: a line of the file of results.
+
+    Attributes:
+        family: The benchmark's name.
+        network: As in the list.
+        query: As in the list.
+        preparing: Seconds before the time counted.
+        answer: "unsat", "sat", "unknown", "timeout", or "error" with what happened.
+        seconds: How long it took.
+    """
+
+    family: str
+    network: str
+    query: str
+    preparing: float
+    answer: str
+    seconds: float
+
+
+def read_instances(path: str | Path) -> list[Instance]:
+    """Read a list of instances: VNN-COMP's `onnx,vnnlib,timeout`, or columns that are named in the first line.
+
+    Raises:
+        InstancesError: If it cannot be read, or a line is too short; says which.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="") as file:
+            lines = [
+                (i, row) for i, row in enumerate(csv.reader(file), 1) if row and any(v.strip() for v in row)
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InstancesError(f"cannot read the list of instances {path}: {error}") from error
+    if not lines:
+        raise InstancesError(f"{path} lists no instances")
+    columns = ["onnx", "vnnlib", "timeout"]
+    first = [v.strip().lower() for v in lines[0][1]]
+    if "onnx" in first and "vnnlib" in first:
+        columns, lines = first, lines[1:]
+    return [_instance(path, number, dict(zip(columns, row, strict=False))) for number, row in lines]
+
+
+def _instance(path: Path, number: int, row: dict[str, str]) -> Instance:
+    values = {key: value.strip() for key, value in row.items()}
+    if not values.get("onnx") or not values.get("vnnlib"):
+        raise InstancesError(
+            f"{path}, line {number}: expected a network and a property, got {list(row.values())}"
+        )
+    timeout = values.get("timeout")
+    try:
+        limit = float(timeout) if timeout else None
+    except ValueError as error:
+        raise InstancesError(f"{path}, line {number}: the timeout {timeout!r} is no number") from error
+    return Instance(values["onnx"], values["vnnlib"], path.parent, limit, values.get("expected") or None)
+
+
+class ResultsFile:
+    """A file with a line for each finished instance, in VNN-COMP's columns.
+
+    A line is written, and on the disk, before the next instance begins. What a killed run left of a line is
+    removed when the file is opened again.
+
+    Args:
+        path: The file; it is made where it does not exist.
+
+    Raises:
+        InstancesError: If it cannot be read or written, or is no file of results.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            data = self._path.read_bytes() if self._path.exists() else b""
+            whole = data[: data.rfind(b"\n") + 1]
+            self.outcomes = self._parse(whole.decode())
+            with self._path.open("ab") as file:
+                file.truncate(len(whole))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InstancesError(f"cannot use the file of results {self._path}: {error}") from error
+
+    def _parse(self, text: str) -> list[Outcome]:
+        found = []
+        for number, row in enumerate(csv.reader(io.StringIO(text)), 1):
+            try:
+                family, network, query, preparing, result, seconds = row
+                found.append(Outcome(family, network, query, float(preparing), result, float(seconds)))
+            except ValueError as error:
+                raise InstancesError(
+                    f"{self._path}, line {number}: expected {_COLUMNS} columns (family, network, property, seconds "
+                    f"of preparation, answer, seconds), got {row}; is it a file of results?"
+                ) from error
+        return found
+
+    def open_instances(self, instances: Sequence[Instance]) -> list[Instance]:
+        """The instances that have no line yet."""
+        done = {(o.network, o.query) for o in self.outcomes}
+        return [i for i in instances if (i.network, i.query) not in done]
+
+    def append(self, outcome: Outcome) -> None:
+        """Add a line, and see it on the disk.
+
+        Raises:
+            InstancesError: If it cannot be written, on a full disk say; the lines before stay whole.
+        """
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(
+            [
+                outcome.family,
+                outcome.network,
+                outcome.query,
+                f"{outcome.preparing:.3f}",
+                outcome.answer,
+                f"{outcome.seconds:.3f}",
+            ]
+        )
+        size = None
+        try:
+            with self._path.open("ab") as file:
+                size = file.tell()
+                file.write(line.getvalue().encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if size is not None:
+                os.truncate(self._path, size)
+            raise InstancesError(
+                f"cannot write to the file of results {self._path}: {error}; the {len(self.outcomes)} results before "
+                f"are whole. Make room and run the same command again: it goes on from there."
+            ) from error
+        self.outcomes.append(outcome)

@@ -1,0 +1,34 @@
+"""The ladder that is climbed unless another is given."""
+
+from __future__ import annotations
+
+from lirpa_verify.branching import input_branching
+from lirpa_verify.ladder.attack import Attack
+from lirpa_verify.ladder.steps import AttackStep, BoundStep, Step
+from lirpa_verify.search import InputSplitting, NeuronSplitting
+
+#: What stands for the heuristic that fits the network.
+AUTO = "auto"
+
+
+def standard_ladder(branching: str = AUTO) -> tuple[Step, ...]:
+    """Attack, then bounds from cheap to tight, a thorough attack before the expensive ones, then a search.
+
+    Args:
+        branching: Name of the heuristic that splits; `"auto"`: the one that fits.
+
+    Raises:
+        BranchingError: If there is no such heuristic.
+    """
+    return (
+        AttackStep(Attack(steps=20, restarts=3, samples=1024)),
+        BoundStep("IBP", "IBP"),
+        BoundStep("CROWN-IBP", "CROWN-IBP"),
+        BoundStep("CROWN", "CROWN"),
+        AttackStep(
+            Attack(steps=60, restarts=24, samples=200_000, chosen=1000), "long attack", guide="CROWN-IBP"
+        ),
+        InputSplitting(input_branching("smart" if branching == AUTO else branching)),
+        BoundStep("α-CROWN", "CROWN-Optimized", iterations=20),
+        NeuronSplitting(),
+    )

@@ -1,0 +1,18 @@
+"""What this package registers with the core: nothing but itself; it only uses the core's functions."""
+
+from __future__ import annotations
+
+from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, hookimpl
+
+#: The version of the plugin interface that this module was written for.
+LIRPA_API_VERSION = 1
+
+
+@hookimpl
+def lirpa_register_operators(registry: OperatorRegistry) -> None:
+    """Register nothing: verification uses the rules there are."""
+
+
+@hookimpl
+def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
+    """Register nothing: verification takes any threat model there is."""

@@ -1,0 +1,69 @@
+"""Lists are worked through, whatever happens to single instances."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lirpa_verify.instances import ResultsFile, read_instances, run_instances
+
+from lirpa_core.errors import OptionError
+
+
+@pytest.fixture
+def listed(absolute_onnx: Path, write_query: Callable[..., Path], tmp_path: Path) -> Path:
+    write_query("(assert (>= Y_0 2.1))", name="holds.vnnlib")
+    write_query("(assert (>= Y_0 1.9))", name="fails.vnnlib")
+    path = tmp_path / "instances.csv"
+    lines = [f"{absolute_onnx.name},{name}.vnnlib,20" for name in ("holds", "fails", "missing")]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_every_instance_has_a_result(listed: Path, tmp_path: Path) -> None:
+    results = ResultsFile(tmp_path / "out.csv")
+    told: list[str] = []
+    run_instances(read_instances(listed), results, timeout=20, told=lambda _o, text: told.append(text))
+    answers = {o.query: o.answer for o in ResultsFile(tmp_path / "out.csv").outcomes}
+    assert answers["holds.vnnlib"] == "unsat"
+    assert answers["fails.vnnlib"] == "sat"
+    assert answers["missing.vnnlib"].startswith("error: cannot read the property file")
+    assert "proved by" in told[0]
+    assert run_instances(read_instances(listed), results, timeout=20) == []
+
+
+def test_a_timeout_of_zero_is_refused(listed: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="timeout=0"):
+        run_instances(read_instances(listed), ResultsFile(tmp_path / "out.csv"), timeout=0)
+
+
+def test_a_killed_run_goes_on_where_it_was(listed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    command = [
+        sys.executable,
+        "-m",
+        "lirpa_core",
+        "verify",
+        "--instances",
+        str(listed),
+        "--results",
+        str(out),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out.exists() and out.read_bytes()) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = out.read_bytes()
+    assert before.count(b"\n") >= 1
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr  # one instance is an error
+    assert out.read_bytes().startswith(before)
+    assert len(ResultsFile(out).outcomes) == 3
