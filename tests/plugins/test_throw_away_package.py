@@ -88,7 +88,7 @@ class Model(torch.nn.Module):
         return throw_away.double(x), torch.softmax(x, -1)
 
 x = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
-bounded = BoundedModule(Model(), x)
+bounded = BoundedModule(Model(), x, bound_opts={"rounding": "nearest"})
 point = BoundedTensor(x, PerturbationLpNorm(eps=0.1))
 lower, upper = bounded.compute_bounds(x=point, method=sys.argv[1])
 print(json.dumps({

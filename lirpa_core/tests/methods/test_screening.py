@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.methods import screening
+from lirpa_core.methods import CROWN, screening
 from lirpa_core.methods.screening import Screening
 
 
@@ -64,10 +64,10 @@ def test_bounds_hold_and_are_about_as_tight(norm, other, batch, monkeypatch):
     bounded = BoundedModule(model, x)
     monkeypatch.setattr(screening, "FEW", 2**60)
     with torch.no_grad():
-        full = bounded.compute_bounds(x=(ball,), method="CROWN")
+        full = bounded.compute_bounds(x=(ball,), method=CROWN(screening=True))
     decided = _everything(monkeypatch)
     with torch.no_grad():
-        lower, upper = bounded.compute_bounds(x=(ball,), method="CROWN")
+        lower, upper = bounded.compute_bounds(x=(ball,), method=CROWN(screening=True))
     assert sum(decided) > 0
     # Parallel lines decide some neurons that full rows leave open, and bound those that stay active a little worse:
     # on the whole nothing is lost.
@@ -81,10 +81,12 @@ def test_examples_do_not_depend_on_each_other(monkeypatch):
     model, x, ball = _setting(torch.inf, nn.LeakyReLU, 3)
     _everything(monkeypatch)
     with torch.no_grad():
-        lower, upper = BoundedModule(model, x).compute_bounds(x=(ball,), method="CROWN")
+        lower, upper = BoundedModule(model, x).compute_bounds(x=(ball,), method=CROWN(screening=True))
         for i in range(3):
             one = BoundedTensor(x[i : i + 1], PerturbationLpNorm(eps=0.15))
-            low, up = BoundedModule(model, x[i : i + 1]).compute_bounds(x=(one,), method="CROWN")
+            low, up = BoundedModule(model, x[i : i + 1]).compute_bounds(
+                x=(one,), method=CROWN(screening=True)
+            )
             torch.testing.assert_close(low[0], lower[i], rtol=1e-6, atol=1e-9)
             torch.testing.assert_close(up[0], upper[i], rtol=1e-6, atol=1e-9)
 
@@ -93,7 +95,7 @@ def test_gradients_do_not_know_of_it(monkeypatch):
     model, x, ball = _setting(torch.inf, nn.Identity, 2)
     decided = _everything(monkeypatch)
     model.requires_grad_(True)
-    lower, _ = BoundedModule(model, x).compute_bounds(x=(ball,), method="CROWN")
+    lower, _ = BoundedModule(model, x).compute_bounds(x=(ball,), method=CROWN(screening=True))
     lower.sum().backward()
     assert model.first.weight.grad is not None
     assert decided == []

@@ -55,7 +55,11 @@ def normalized_planes(product: Product) -> Relaxation:
 def _range(call: Call, x: Interval) -> Interval:
     dims = list(range(-int(call["dims"]), 0))
     n = math.prod(call.shape[d] for d in dims)
-    eps = float(call["eps"])
+    eps: Tensor | float = float(call["eps"])
+    # In units of the largest element, lest squares overflow.
+    unit = x.lower.abs().maximum(x.upper.abs()).amax(dims, keepdim=True).detach()
+    unit = torch.where((unit > 0) & unit.isfinite(), unit, 1)
+    x, eps = Interval(x.lower / unit, x.upper / unit), eps / unit / unit
     low, up = x.lower.square(), x.upper.square()
     most = low.maximum(up)
     least = torch.where((x.lower <= 0) & (x.upper >= 0), 0, low.minimum(up))

@@ -36,11 +36,13 @@ class Relaxation:
         upper: The function above.
         error: Of an affine operator, what rounding may make of it on its way through coefficients, `[B, *S]`; None for
             nothing, or where rounding is not accounted for.
+        underflow: What any row may lose to underflow, whatever its coefficients are, `[B]`; None likewise.
     """
 
     lower: Affine
     upper: Affine
     error: Tensor | None = None
+    underflow: Tensor | None = None
 
     @classmethod
     def exactly(cls, affine: Affine) -> Relaxation:

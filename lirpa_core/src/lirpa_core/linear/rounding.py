@@ -34,12 +34,15 @@ class Accuracy:
             `x · (1 + erf x)` cancels.
         underflows: Whether an interval may be off by what underflow takes; not where the rule takes care of that, so
             that what is exactly zero stays so.
+        multiplies: Whether an output is the product of two operands' elements: then an end that is zero has its sign
+            from theirs.
     """
 
     terms: int
     relative_to: RelativeTo = "box"
     absolute: bool = False
     underflows: bool = True
+    multiplies: bool = False
 
 
 @lru_cache(maxsize=4096)

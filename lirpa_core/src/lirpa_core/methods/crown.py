@@ -32,14 +32,17 @@ class CROWN(Method):
 
     Every node first gets the interval that follows from its operands. Before a nonlinear operator is relaxed, the
     elements of its operands that the rule calls unstable (a ReLU that may be active or not, say) are bounded by a
-    backward pass with just their rows, each example its own. While no gradients are recorded, parallel lines decide
-    some of them first (see `methods.screening`).
+    backward pass with just their rows, each example its own.
 
     Attributes:
         relax: How a node is relaxed; default: as its rule chooses. A method with lines of its own replaces it.
+        screening: Whether parallel lines decide neurons first, where no gradients are recorded and there are many of them
+            (see `methods.screening`): up to twice as fast on large networks. Bounds are as sound, tighter on average, and
+            not the same: single ones have been 0.3 % wider.
     """
 
     relax: Relax = by_rule
+    screening: bool = False
 
     name = "CROWN"
     aliases = ("backward",)
@@ -58,7 +61,8 @@ class CROWN(Method):
         def bound(name: str, rows: SelectedRows) -> RowBounds:
             return bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
 
-        screen = None if torch.is_grad_enabled() else Screening(problem, found, memory_budget)
+        screens = self.screening and not torch.is_grad_enabled()
+        screen = Screening(problem, found, memory_budget) if screens else None
         refine = tightened_intervals(problem, given, relaxations, bound, found, screen)
         intervals(problem, given, refine, found)
         return IntermediateBounds(found, relaxations=None if torch.is_grad_enabled() else relaxations)

@@ -21,7 +21,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate, backpropagate_relaxation
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.linear.relaxation import Affine
-from lirpa_core.linear.rounding import gamma, size
+from lirpa_core.linear.rounding import gamma, size, tiny
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
 from lirpa_core.problem.rounding import outward_interval
@@ -131,6 +131,9 @@ def forward(
     found: dict[str, Interval] = problem.hulls()
     relaxations = Relaxations(problem, found, relax)
     input_sizes = {name: size(found[name]) for name in problem.inputs}
+    whole = torch.stack(
+        [x.flatten(1).sum(1).to(problem.dtype).expand(problem.batch) for x in input_sizes.values()]
+    ).sum(0)  # [B]
     for name, call in problem.calls.items():
         inputs = tuple([found[o] for o in call.operands])
         interval = (
@@ -141,9 +144,9 @@ def forward(
         relaxation = relaxations[name]
         operands = [pairs[o] for o in call.operands]
         sizes = [_size(problem, pair, input_sizes) for pair in operands] if problem.outward else None
-        lower = _side(problem, name, relaxation.lower, operands, sizes, upper=False)
+        lower = _side(problem, name, relaxation.lower, operands, sizes, whole, upper=False)
         exact = relaxation.exact and all([low is up for low, up in operands])
-        upper = lower if exact else _side(problem, name, relaxation.upper, operands, sizes, upper=True)
+        upper = lower if exact else _side(problem, name, relaxation.upper, operands, sizes, whole, upper=True)
         pairs[name] = lower, upper
         if name not in problem.facts.interval_exact:
             interval = interval.intersect(_concretized(problem, lower, upper, problem.shape(name)))
@@ -189,6 +192,7 @@ def _side(
     affine: Affine,
     operands: list[_Pair],
     sizes: list[Tensor] | None,
+    inputs: Tensor,
     *,
     upper: bool,
 ) -> _Images:
@@ -206,17 +210,21 @@ def _side(
             by_input[source] = by_input[source] + A if source in by_input else A
     if bias is None:
         bias = operands[0][0].bias.new_zeros(1, *shape)
-    error = None if sizes is None else _error(problem, name, affine, operands, sizes)
+    error = None if sizes is None else _error(problem, name, affine, operands, sizes, inputs)
     return _Images(by_input, bias, infinite, error)
 
 
-def _error(problem: Problem, name: str, affine: Affine, operands: list[_Pair], sizes: list[Tensor]) -> Tensor:
+def _error(
+    problem: Problem, name: str, affine: Affine, operands: list[_Pair], sizes: list[Tensor], inputs: Tensor
+) -> Tensor:
     """What rounding makes of the images of an affine function, with what it made of its operands': `[B, *S]`."""
     dtype = problem.dtype_of(name)
     factor = gamma(problem.facts.accuracy[name].terms + len(operands) + 8, dtype)
     total = problem.inputs[next(iter(problem.inputs))].x.new_zeros(1, *problem.shape(name)).detach()
     if affine.bias is not None:
         total = total + factor * affine.bias.detach().abs()
+    fan_in = sum([term.fan_in for term in affine.terms if term is not None]) + 8
+    total = total + tiny(dtype) * fan_in * (1 + inputs).reshape(-1, *[1] * (total.dim() - 1))
     for term, pair, here in zip(affine.terms, operands, sizes, strict=True):
         if term is None:
             continue
@@ -309,6 +317,8 @@ def backward(
             name not in problem.facts.charged_by_users or name == node or name in (extra or ())
         ):
             _accumulate(errors, mirrored, A.dual_norm(1, relaxation.error).detach())
+        if relaxation.underflow is not None:
+            _accumulate(errors, mirrored, relaxation.underflow.expand(A.rows, -1))
         moved: Sequence[Coefficients | None]
         if relaxation.exact:
             affine = relaxation.lower

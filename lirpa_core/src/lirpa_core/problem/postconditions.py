@@ -38,7 +38,7 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     name = next(n for n, v in found.items() if bool(v.any()))
     box = intervals[problem.calls[name].operands[0]]
     mask = found[name].expand(box.lower.shape)
-    low, up = float(box.lower[mask][0]), float(box.upper[mask][0])
+    low, up = float(box.lower[mask][0].detach()), float(box.upper[mask][0].detach())
     raise DomainError(
         f"the operand of {problem.graph[name]} may lie in [{low:.6g}, {up:.6g}], which leaves the domain of the "
         f"function ({int(mask.sum())} elements do). Use a smaller perturbation or a tighter method, or keep the "

@@ -15,7 +15,7 @@ from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import Kernels
-from lirpa_core.linear.rounding import Accuracy, gamma, size, widened
+from lirpa_core.linear.rounding import Accuracy, gamma, size, tiny, widened
 from lirpa_core.problem.inputs import PerturbedInput
 from lirpa_core.problem.joint import JointInputs
 from lirpa_core.rules.base import Rule
@@ -155,7 +155,8 @@ class Problem:
             middle, radius = widened(hull, "box", factor).midpoint_radius()
             return A.dot(middle) - A.dual_norm(1, radius)
         inner = A if member.batch_dim is None else A.squeeze(member.batch_dim)
-        return member.perturbation.concretize(member.x, inner) - A.dual_norm(1, factor * size(hull)).detach()
+        slack = A.dual_norm(1, factor * size(hull)).detach() + tiny(self.dtype) * math.prod(A.shape)
+        return member.perturbation.concretize(member.x, inner) - slack
 
     def _rounding_of(
         self, hulls: Mapping[str, Interval], coefficients: Mapping[str, Coefficients]
@@ -189,7 +190,7 @@ class Problem:
                 box = widened(box, "box", gamma(math.prod(self.shape(name)) + 16, self.dtype))
             value = value + split_dot(form.coefficients[name], box, self.may_be_infinite(name))
         if self.outward:
-            slack = gamma(8, self.dtype) * value.detach().abs()
+            slack = gamma(8, self.dtype) * value.detach().abs() + tiny(self.dtype) * self.facts.widest
             value = value - torch.where(slack.isinf(), 0, slack)
         return value.expand(-1, self.batch) if value.shape[1] == 1 else value
 

@@ -15,8 +15,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lirpa_core.graph import Shape
 from lirpa_core.linear.infinite import plus
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import align
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import gamma, size, tiny, widened
 from lirpa_core.problem.problem import Problem
@@ -49,10 +51,25 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
     if call.infinite and accuracy.underflows and len(inputs) == 1 and call.shapes[0] == call.shape:
         least = torch.where(inputs[0].upper.isinf(), 0.0, least)  # what follows from −∞ is exact
     found = widened(rule.interval(call, moved), accuracy.relative_to, factor, least)
+    if accuracy.multiplies and len(inputs) == 2:
+        return _with_signs(found, [_aligned(x, call.shape) for x in inputs], tiny(dtype))
     if not accuracy.absolute:
         return found
     slack = _spread([gamma(accuracy.terms, dtype) * size(x) for x in inputs], found.lower)
     return Interval(found.lower - slack, found.upper + slack)
+
+
+def _aligned(x: Interval, shape: Shape) -> Interval:
+    return Interval(align(x.lower.detach(), 1, len(shape)), align(x.upper.detach(), 1, len(shape)))
+
+
+def _with_signs(found: Interval, factors: list[Interval], least: float) -> Interval:
+    """A product's range, whose ends move away from zero by `least` unless the signs of the factors forbid it."""
+    x, y = factors
+    same = ((x.lower >= 0) & (y.lower >= 0)) | ((x.upper <= 0) & (y.upper <= 0))
+    opposite = ((x.lower >= 0) & (y.upper <= 0)) | ((x.upper <= 0) & (y.lower >= 0))
+    lower = torch.where(same, found.lower, found.lower - least)
+    return Interval(lower, torch.where(opposite, found.upper, found.upper + least))
 
 
 def _spread(parts: list[Tensor], like: Tensor) -> Tensor:
@@ -90,7 +107,9 @@ def with_rounding(
             if accuracy.relative_to == "exact" and users <= 1 and affine.bias is None:
                 return relaxation
             on_the_way, _ = _errors(problem, name, affine, intervals, users)
-            return replace(relaxation, error=on_the_way)
+            return replace(
+                relaxation, error=on_the_way, underflow=_underflow(problem, name, [affine], intervals)
+            )
         errors: list[Tensor] = []
         sizes: list[Tensor] = []
         for affine in (relaxation.lower, relaxation.upper):
@@ -107,10 +126,24 @@ def with_rounding(
             scale = scale + _spread([size(intervals[o]) for o in call.operands], scale)
         own = gamma(accuracy.terms, dtype) * scale + tiny(dtype) * accuracy.terms
         below, above = errors[0] + own, errors[1] + own
+        lost = _underflow(problem, name, [relaxation.lower, relaxation.upper], intervals)
     lower, upper = relaxation.lower, relaxation.upper
     return Relaxation(
-        replace(lower, bias=plus(lower.bias, -below)), replace(upper, bias=plus(upper.bias, above)), None
+        replace(lower, bias=plus(lower.bias, -below)),
+        replace(upper, bias=plus(upper.bias, above)),
+        underflow=lost,
     )
+
+
+def _underflow(problem: Problem, name: str, sides: list[Affine], intervals: Mapping[str, Interval]) -> Tensor:
+    """What rows lose where their coefficients or products with biases underflow, however small they are: `[B or 1]`."""
+    call, dtype = problem.calls[name], problem.dtype_of(name)
+    lost: Tensor | float = math.prod(call.shape) + _FEW
+    for affine in sides:
+        for term, operand in zip(affine.terms, call.operands, strict=True):
+            if term is not None:
+                lost = lost + term.fan_out * size(intervals[operand]).flatten(1).sum(1)
+    return torch.as_tensor(tiny(dtype) * lost, dtype=dtype, device=problem.device).reshape(-1)
 
 
 def _errors(

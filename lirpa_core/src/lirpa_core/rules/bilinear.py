@@ -149,7 +149,7 @@ class Bilinear(Rule):
         """See `Rule.accuracy`."""
         if not self.is_affine(call):
             if self.of_elements:
-                return Accuracy(4, "ends")
+                return Accuracy(4, "ends", multiplies=True)
             return Accuracy(
                 16 + min([math.prod(call.shapes[call.slots[x]]) for x in (self.left, self.right)])
             )
