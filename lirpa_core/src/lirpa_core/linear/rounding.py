@@ -89,8 +89,9 @@ def widened(x: Interval, relative_to: RelativeTo, factor: float, least: Tensor |
             middle, torch.add(radius * (1 + factor) + least, spread, alpha=factor)
         )
     lower, upper = x.lower, x.upper
-    low = lower * torch.where(lower.detach() > 0, 1 - factor, 1 + factor) - least  # infinite ends stay
-    up = upper * torch.where(upper.detach() > 0, 1 + factor, 1 - factor) + least
+    # Infinite ends stay. The factors are no tensors: one made from numbers would be float32, where they are 1.
+    low = torch.where(lower.detach() > 0, lower * (1 - factor), lower * (1 + factor)) - least
+    up = torch.where(upper.detach() > 0, upper * (1 + factor), upper * (1 - factor)) + least
     if isinstance(least, Tensor) or least != 0:  # numbers that underflow keep their sign
         low = torch.where(lower.detach().signbit(), low, low.clamp(min=0))
         up = torch.where(upper.detach().signbit(), up.clamp(max=0), up)
