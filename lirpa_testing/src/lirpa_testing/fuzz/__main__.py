@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -25,16 +26,22 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--minutes", type=float, required=True, help="how long")
     parser.add_argument("--seed", type=int, required=True, help="of the stream of cases")
-    parser.add_argument("--log", type=Path, default=Path("fuzz.jsonl"), help="JSON lines (default: %(default)s)")
+    parser.add_argument(
+        "--log", type=Path, default=Path("fuzz.jsonl"), help="JSON lines (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where the log ends for this seed")
-    parser.add_argument("--methods", nargs="+", default=list(method_names()), help="default: all that are registered")
+    parser.add_argument(
+        "--methods", nargs="+", default=list(method_names()), help="default: all that are registered"
+    )
     options = parser.parse_args(arguments)
     if not options.resume and log.next_index(options.log, options.seed):
-        parser.error(f"{options.log} holds cases of seed {options.seed}: give --resume, or another --log or --seed")
+        parser.error(
+            f"{options.log} holds cases of seed {options.seed}: give --resume, or another --log or --seed"
+        )
     torch.set_num_threads(1)
     options.log.parent.mkdir(parents=True, exist_ok=True)
     found = run(options.log, seed=options.seed, seconds=options.minutes * 60, methods=options.methods)
-    print(log.summary(options.log))
+    sys.stdout.write(log.summary(options.log) + "\n")
     return 1 if found else 0
 
 

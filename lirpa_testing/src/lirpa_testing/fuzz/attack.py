@@ -44,5 +44,7 @@ def points(case: Case, seed: int) -> list[tuple[Fraction, ...]]:
     corner_values = model(corners).detach()
     inside = torch.cat(values)
     chosen = {int(i) for v in (inside.nan_to_num(), -inside.nan_to_num()) for i in v.argmax(0)} | {0, 1}
-    best = {int(i) for v in (corner_values.nan_to_num(), -corner_values.nan_to_num()) for i in v.argmax(0)} | {0}
+    best = {
+        int(i) for v in (corner_values.nan_to_num(), -corner_values.nan_to_num()) for i in v.argmax(0)
+    } | {0}
     return [members[i] for i in sorted(best)] + case.region.members(case.x, everything[sorted(chosen)])

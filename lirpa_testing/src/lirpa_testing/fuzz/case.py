@@ -45,10 +45,16 @@ class Case:
     def from_json(cls, text: str) -> Case:
         """The case that `to_json` wrote."""
         data = json.loads(text)
-        steps = (Step(s["operator"], tuple(s["operands"]), tuple(s["parameters"])) for s in data["program"]["steps"])
+        steps = (
+            Step(s["operator"], tuple(s["operands"]), tuple(s["parameters"]))
+            for s in data["program"]["steps"]
+        )
         region = {k: tuple(v) if isinstance(v, list) else v for k, v in data["region"].items()}
         return cls(
-            Program(data["program"]["width"], tuple(steps)), tuple(data["x"]), SetSpec(**region), data["dtype"]
+            Program(data["program"]["width"], tuple(steps)),
+            tuple(data["x"]),
+            SetSpec(**region),
+            data["dtype"],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from flint import arb, ctx
 
 from lirpa_core import BoundedModule, BoundedTensor
 from lirpa_core.errors import LirpaError, SoundnessError
+from lirpa_core.methods import Method
 from lirpa_core.plugins import Registry
 from lirpa_testing.fuzz.attack import points
 from lirpa_testing.fuzz.case import Case
@@ -45,13 +47,13 @@ class Outcome:
 
 
 def check_case(
-    case: Case, methods: Sequence[str], *, seed: int = 0, registry: Registry | None = None
+    case: Case, methods: Sequence[str | Method], *, seed: int = 0, registry: Registry | None = None
 ) -> list[Outcome]:
     """Bounds of a case by every method, attacked.
 
     Args:
         case: The case.
-        methods: Names of methods.
+        methods: Methods, or their names.
         seed: Of the attack.
         registry: Rules and methods to use; by default the installed ones.
     """
@@ -60,7 +62,7 @@ def check_case(
     try:
         bounded = BoundedModule(case.program.module(dtype), x, few_steps(), registry=registry)
     except Exception as error:  # noqa: BLE001 - every error is a result here
-        return [_failed(method, error) for method in methods]
+        return [_failed(_name(method), error) for method in methods]
     values: list[Balls] | None = None
     outcomes = []
     for method in methods:
@@ -70,12 +72,12 @@ def check_case(
                 ball = BoundedTensor(x, case.region.perturbation(dtype))
                 lower, upper = bounded.compute_bounds(x=(ball,), method=method)
         except Exception as error:  # noqa: BLE001
-            outcomes.append(_failed(method, error))
+            outcomes.append(_failed(_name(method), error))
             continue
         if values is None:
             values = exact_values(case, points(case, seed))
         ends = lower.detach()[0].tolist(), upper.detach()[0].tolist()
-        outcomes.append(_judged(method, *ends, values))
+        outcomes.append(_judged(_name(method), *ends, values))
     return outcomes
 
 
@@ -90,8 +92,12 @@ def exact_values(case: Case, members: Sequence[tuple[Fraction, ...]]) -> list[Ba
         return [case.program.exact(point) for point in members]
 
 
+def _name(method: str | Method) -> str:
+    return method if isinstance(method, str) else method.name
+
+
 def _judged(method: str, lower: list[float], upper: list[float], values: list[Balls]) -> Outcome:
-    if any(end != end for end in lower + upper):
+    if any(map(math.isnan, lower + upper)):
         return Outcome(method, "escape", "a bound is not a number", f"{lower} {upper}")
     with ctx.workprec(_BITS):
         for value in values:
@@ -108,4 +114,9 @@ def _failed(method: str, error: Exception) -> Outcome:
     if isinstance(error, LirpaError) and not isinstance(error, SoundnessError):
         return Outcome(method, "refused", kind, str(error))
     where = traceback.extract_tb(error.__traceback__)[-1]
-    return Outcome(method, "crash", kind, f"{error} ({where.name}, line {where.lineno} of {where.filename.split('/')[-1]})")
+    return Outcome(
+        method,
+        "crash",
+        kind,
+        f"{error} ({where.name}, line {where.lineno} of {where.filename.split('/')[-1]})",
+    )

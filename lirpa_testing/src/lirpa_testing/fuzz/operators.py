@@ -138,10 +138,7 @@ ELEMENTWISE: Final[Mapping[str, tuple[str, Callable[[arb], arb]]]] = MappingProx
 )
 
 _ONE: Final[Mapping[str, Operator]] = MappingProxyType(
-    {
-        name: Operator(source=source, exact=_each(function))
-        for name, (source, function) in ELEMENTWISE.items()
-    }
+    {name: Operator(source=source, exact=_each(function)) for name, (source, function) in ELEMENTWISE.items()}
 )
 
 OPERATORS: Final[Mapping[str, Operator]] = MappingProxyType(
@@ -175,7 +172,9 @@ OPERATORS: Final[Mapping[str, Operator]] = MappingProxyType(
             source="{a}.sum(-1, keepdim=True)", exact=lambda v: array([_total(v)]), width=lambda _n: 1
         ),
         "mean": Operator(
-            source="{a}.mean(-1, keepdim=True)", exact=lambda v: array([_total(v) / len(v)]), width=lambda _n: 1
+            source="{a}.mean(-1, keepdim=True)",
+            exact=lambda v: array([_total(v) / len(v)]),
+            width=lambda _n: 1,
         ),
         "amax": Operator(
             source="{a}.amax(-1, keepdim=True)", exact=lambda v: array([_greatest(v)]), width=lambda _n: 1
@@ -190,7 +189,9 @@ OPERATORS: Final[Mapping[str, Operator]] = MappingProxyType(
         ),
         "logsumexp": Operator(
             source="torch.logsumexp({a}, -1, keepdim=True)",
-            exact=lambda v: array([_greatest(v) + _total(array([(e - _greatest(v)).exp() for e in v])).log()]),
+            exact=lambda v: array(
+                [_greatest(v) + _total(array([(e - _greatest(v)).exp() for e in v])).log()]
+            ),
             width=lambda _n: 1,
         ),
         "cumsum": Operator(source="{a}.cumsum(-1)", exact=np.cumsum),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lirpa_core.methods import Method
 from lirpa_core.plugins import Registry
 from lirpa_testing.fuzz import log
 from lirpa_testing.fuzz.case import Case, draw_case
@@ -18,7 +19,7 @@ def run(
     *,
     seed: int,
     seconds: float,
-    methods: Sequence[str],
+    methods: Sequence[str | Method],
     cases: int | None = None,
     registry: Registry | None = None,
     say: Callable[[str], None] = print,
@@ -29,7 +30,7 @@ def run(
         path: The log; scripts of findings are written beside it.
         seed: Of the stream.
         seconds: How long.
-        methods: Names of methods.
+        methods: Methods, or their names.
         cases: How many networks at most.
         registry: Rules and methods; by default the installed ones.
         say: Receives a line of progress every ten seconds, and each finding.
@@ -48,7 +49,9 @@ def run(
         findings += len(bad)
         if bad:
             target = path.with_name(f"{path.stem}-{seed}-{index}.py")
-            target.write_text(_shrunk(case, bad[0], registry), encoding="utf-8")
+            target.write_text(
+                _shrunk(case, bad[0], methods[outcomes.index(bad[0])], registry), encoding="utf-8"
+            )
             names = ", ".join(outcome.method for outcome in bad)
             say(f"{index}: {bad[0].kind} of {names}: {bad[0].what}: {bad[0].detail} -> {target.name}")
         index += 1
@@ -58,12 +61,12 @@ def run(
     return findings
 
 
-def _shrunk(case: Case, found: Outcome, registry: Registry | None) -> str:
+def _shrunk(case: Case, found: Outcome, method: str | Method, registry: Registry | None) -> str:
     last = [found]
 
     def fails(candidate: Case) -> bool:
         try:
-            (outcome,) = check_case(candidate, [found.method], registry=registry)
+            (outcome,) = check_case(candidate, [method], registry=registry)
         except (ArithmeticError, ValueError, RuntimeError):
             return False  # the case makes no sense, such as one without a gradient
         same = (outcome.kind, outcome.what) == (found.kind, found.what)

@@ -45,7 +45,9 @@ class SetSpec:
         """Extreme members, at most 40, and the nominal point where it belongs to the set."""
         n = len(x)
         if self.eps is None:
-            ends = [(Fraction(a), Fraction(b)) for a, b in zip(self.lower or (), self.upper or (), strict=True)]
+            ends = [
+                (Fraction(a), Fraction(b)) for a, b in zip(self.lower or (), self.upper or (), strict=True)
+            ]
             return list(itertools.islice(itertools.product(*ends), 32))
         centre = tuple(map(Fraction, x))
         signs = itertools.product((-1, 1), repeat=n) if math.isinf(self.norm) else ()
