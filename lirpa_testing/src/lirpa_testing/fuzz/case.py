@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,9 @@ import torch
 from lirpa_testing.fuzz.operators import Numbers
 from lirpa_testing.fuzz.program import Program, Step, draw_program
 from lirpa_testing.fuzz.sets import SetSpec, draw_set
+
+#: How many cases in a row share their operators, so that one capture serves them all.
+VARIANTS = 16
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class _Numbers:
 
 
 def draw_case(seed: int, index: int) -> Case:
-    """The case of a place in the stream of a seed.
+    """The case of a place in the stream of a seed: `VARIANTS` cases in a row differ in their numbers only.
 
     Args:
         seed: Of the stream.
@@ -102,14 +104,13 @@ def draw_case(seed: int, index: int) -> Case:
     >>> draw_case(0, 3) == draw_case(0, 3)
     True
     """
-    draw = random.Random(f"{seed}-{index}")  # noqa: S311 - nothing secret
-    dtype = draw.choice(("float32", "float64"))
+    structure = random.Random(f"{seed}-{index // VARIANTS}")  # noqa: S311 - nothing secret
+    draw = random.Random(f"{seed}-{index // VARIANTS}-{index % VARIANTS}")  # noqa: S311
+    dtype, width = structure.choice(("float32", "float64")), structure.randint(1, 4)
     numbers = _Numbers(draw, getattr(torch, dtype), wild=draw.random() < 0.5)
-    width = draw.randint(1, 4)
+    program = draw_program(structure, width, numbers)
     scale = numbers.scale()
     x = tuple(numbers.one(scale) for _ in range(width))
     size = max(map(abs, x)) if draw.random() < 0.5 else 1.0
     eps = _rounded(min(10.0 ** draw.uniform(-8, 1) * size, 1e30), torch.float32)
-    if not math.isfinite(eps):
-        eps = 1.0
-    return Case(draw_program(draw, width, numbers), x, draw_set(draw, x, eps), dtype)
+    return Case(program, x, draw_set(draw, x, eps), dtype)

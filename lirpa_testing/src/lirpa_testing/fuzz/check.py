@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -46,8 +46,46 @@ class Outcome:
         return self.kind in ("escape", "crash")
 
 
+class Captured:
+    """The last network that was captured; one of the same operators gets its numbers instead of a new capture.
+
+    Args:
+        registry: Rules and methods to use; by default the installed ones.
+    """
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self._registry = registry
+        self._last: tuple[Hashable, BoundedModule] | None = None
+
+    def of(self, case: Case) -> BoundedModule:
+        """The network of a case, ready to be bounded.
+
+        Args:
+            case: The case.
+        """
+        model = case.program.module(case.torch_dtype)
+        shapes = tuple((name, value.shape) for name, value in model.named_buffers())
+        key = (
+            case.program.width,
+            tuple((s.operator, s.operands) for s in case.program.steps),
+            shapes,
+            case.dtype,
+        )
+        if self._last is None or self._last[0] != key:
+            x = torch.tensor([case.x], dtype=case.torch_dtype)
+            self._last = key, BoundedModule(model, x, few_steps(), registry=self._registry)
+        bounded = self._last[1]
+        bounded.load_state_dict(model.state_dict())
+        return bounded
+
+
 def check_case(
-    case: Case, methods: Sequence[str | Method], *, seed: int = 0, registry: Registry | None = None
+    case: Case,
+    methods: Sequence[str | Method],
+    *,
+    seed: int = 0,
+    registry: Registry | None = None,
+    captured: Captured | None = None,
 ) -> list[Outcome]:
     """Bounds of a case by every method, attacked.
 
@@ -56,11 +94,12 @@ def check_case(
         methods: Methods, or their names.
         seed: Of the attack.
         registry: Rules and methods to use; by default the installed ones.
+        captured: Holds the last network, for cases in a row that have the same operators.
     """
     dtype = case.torch_dtype
     x = torch.tensor([case.x], dtype=dtype)
     try:
-        bounded = BoundedModule(case.program.module(dtype), x, few_steps(), registry=registry)
+        bounded = (captured or Captured(registry)).of(case)
     except Exception as error:  # noqa: BLE001 - every error is a result here
         return [_failed(_name(method), error) for method in methods]
     values: list[Balls] | None = None

@@ -10,7 +10,7 @@ from lirpa_core.methods import Method
 from lirpa_core.plugins import Registry
 from lirpa_testing.fuzz import log
 from lirpa_testing.fuzz.case import Case, draw_case
-from lirpa_testing.fuzz.check import Outcome, check_case
+from lirpa_testing.fuzz.check import Captured, Outcome, check_case
 from lirpa_testing.fuzz.shrink import script, shrink
 
 
@@ -41,9 +41,10 @@ def run(
     start = spoken = time.monotonic()
     first = index = log.next_index(path, seed)
     findings = 0
+    captured = Captured(registry)
     while time.monotonic() - start < seconds and (cases is None or index - first < cases):
         case = draw_case(seed, index)
-        outcomes = check_case(case, methods, registry=registry)
+        outcomes = check_case(case, methods, captured=captured)
         log.append(path, seed, index, case.dtype, outcomes)
         bad = [outcome for outcome in outcomes if outcome.is_finding]
         findings += len(bad)
