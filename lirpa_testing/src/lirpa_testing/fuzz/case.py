@@ -51,11 +51,12 @@ class Case:
             Step(s["operator"], tuple(s["operands"]), tuple(s["parameters"]))
             for s in data["program"]["steps"]
         )
-        region = {k: tuple(v) if isinstance(v, list) else v for k, v in data["region"].items()}
+        region = data["region"]
+        lower, upper = (None if region[k] is None else tuple(region[k]) for k in ("lower", "upper"))
         return cls(
             Program(data["program"]["width"], tuple(steps)),
             tuple(data["x"]),
-            SetSpec(**region),
+            SetSpec(region["norm"], region["eps"], lower, upper),
             data["dtype"],
         )
 

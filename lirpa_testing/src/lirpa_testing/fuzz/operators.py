@@ -57,14 +57,17 @@ def _total(v: Balls) -> arb:
 
 
 def _greatest(v: Balls) -> arb:
-    best = v[0]
+    best: arb = v[0]
     for e in v[1:]:
         best = best.max(e)
     return best
 
 
 def _least(v: Balls) -> arb:
-    return -_greatest(-v)
+    best: arb = v[0]
+    for e in v[1:]:
+        best = best.min(e)
+    return best
 
 
 def _softplus(x: arb) -> arb:
