@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.rounding import gamma, widened
+from lirpa_core.linear.rounding import gamma, widened, without_overflow
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
@@ -27,3 +27,10 @@ def test_infinite_ends_stay() -> None:
     x = Interval(torch.tensor([[-torch.inf, torch.inf]]), torch.tensor([[torch.inf, torch.inf]]))
     wider = widened(x, "ends", 1e-5)
     assert torch.equal(wider.lower, x.lower) and torch.equal(wider.upper, x.upper)
+
+
+def test_an_end_that_overflowed_bounds_nothing() -> None:
+    x = Interval(torch.tensor([[torch.inf, 1.0, -torch.inf]]), torch.tensor([[torch.inf, 2.0, -torch.inf]]))
+    found = without_overflow(x)
+    assert found.lower.tolist() == [[-torch.inf, 1.0, -torch.inf]]
+    assert found.upper.tolist() == [[torch.inf, 2.0, torch.inf]]

@@ -18,7 +18,7 @@ from torch import Tensor
 from lirpa_core.linear.infinite import plus
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.linear.rounding import gamma, size, tiny, widened
+from lirpa_core.linear.rounding import gamma, size, tiny, widened, without_overflow
 from lirpa_core.problem.problem import Problem
 
 #: Roundings that are not counted one by one: of a subtraction, of a last sum, of an average of two ends.
@@ -49,6 +49,8 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
     if call.infinite and accuracy.underflows and len(inputs) == 1 and call.shapes[0] == call.shape:
         least = torch.where(inputs[0].upper.isinf(), 0.0, least)  # what follows from −∞ is exact
     found = widened(rule.interval(call, moved), accuracy.relative_to, factor, least)
+    if not call.infinite:
+        found = without_overflow(found)
     if not accuracy.absolute:
         return found
     slack = _spread([gamma(accuracy.terms, dtype) * size(x) for x in inputs], found.lower)
