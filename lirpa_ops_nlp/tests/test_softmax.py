@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+
+import flint
 import pytest
 import torch
 from hypothesis import given, settings
@@ -71,3 +74,18 @@ def test_another_precision_is_refused() -> None:
     call = Call.of(aten.softmax.int, Operand((3,)), -1, torch.float32)
     with pytest.raises(UnsupportedOperandError, match="converts"):
         SOFTMAX.check(call)
+
+
+@pytest.mark.parametrize("far", [21.0, 26.375, 40.0])
+def test_scores_far_apart_in_a_small_box(far: float) -> None:
+    """The one in `1 + exp(far)` is more than what the planes lose on such a box."""
+    x, eps = torch.tensor([[-far / 2, far / 2, -5.75, -4.0]], dtype=torch.float64), 2.0**-24
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=eps))
+    lower, upper = BoundedModule(nn.Softmax(-1), x).compute_bounds(x=(ball,), method="CROWN")
+    with flint.ctx.workprec(200):
+        for signs in itertools.product((-1, 0, 1), repeat=4):
+            e = [(flint.arb(v) + s * flint.arb(eps)).exp() for v, s in zip(x[0].tolist(), signs, strict=True)]
+            for k in range(4):
+                value = e[k] / sum(e, flint.arb(0))
+                assert not value < flint.arb(float(lower[0, k]))
+                assert not value > flint.arb(float(upper[0, k]))

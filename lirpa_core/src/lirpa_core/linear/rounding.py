@@ -99,3 +99,22 @@ def widened(x: Interval, relative_to: RelativeTo, factor: float, least: Tensor |
         low = torch.where(lower.detach().signbit(), low, low.clamp(min=0))
         up = torch.where(upper.detach().signbit(), up.clamp(max=0), up)
     return Interval(low, up)
+
+
+def without_overflow(x: Interval) -> Interval:
+    """A box in which a lower end that overflowed upwards, or an upper one downwards, bounds nothing.
+
+    An infinity that came from an overflow is no bound on its own side: the exact end is finite, and where a sum
+    overflowed on its way, of any size. Boxes by midpoint and radius stay as they are.
+
+    Args:
+        x: The box of finite numbers, `[B, *S]`.
+    """
+    if x.known_midpoint_radius is not None:
+        return x
+    lower, upper = x.lower, x.upper
+    infinity = torch.inf
+    return Interval(
+        torch.where(lower.detach() == infinity, -infinity, lower),
+        torch.where(upper.detach() == -infinity, infinity, upper),
+    )

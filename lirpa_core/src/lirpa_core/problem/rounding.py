@@ -20,7 +20,7 @@ from lirpa_core.linear.infinite import plus
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import align
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.linear.rounding import gamma, size, tiny, widened
+from lirpa_core.linear.rounding import gamma, size, tiny, widened, without_overflow
 from lirpa_core.problem.problem import Problem
 
 #: Roundings that are not counted one by one: of a subtraction, of a last sum, of an average of two ends.
@@ -51,6 +51,8 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
     if call.infinite and accuracy.underflows and len(inputs) == 1 and call.shapes[0] == call.shape:
         least = torch.where(inputs[0].upper.isinf(), 0.0, least)  # what follows from −∞ is exact
     found = widened(rule.interval(call, moved), accuracy.relative_to, factor, least)
+    if not call.infinite:
+        found = without_overflow(found)
     if accuracy.multiplies and len(inputs) == 2:
         return _with_signs(found, [_aligned(x, call.shape) for x in inputs], tiny(dtype))
     if not accuracy.absolute:

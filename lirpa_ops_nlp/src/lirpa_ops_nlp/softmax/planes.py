@@ -112,7 +112,8 @@ def _through_reciprocal(scores: Scores) -> Plane:
     midpoint as chords of all the differences, which need a slope for every pair.
     """
     z_low, z_up = scores.advantage
-    log_p = math.log(2) - torch.logaddexp(F.softplus(-z_low), F.softplus(-z_up))
+    # Not by `softplus`, which PyTorch replaces by the identity above 20, as if the one in D were nothing.
+    log_p = math.log(2) - torch.logaddexp(-F.logsigmoid(z_low), -F.logsigmoid(z_up))
     low, up = scores.filled(scores.low), scores.filled(scores.up)
     width = up - low
     small = 2 * log_p - low < _limit(low)

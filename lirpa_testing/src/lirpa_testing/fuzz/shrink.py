@@ -1,0 +1,138 @@
+"""Make a case that fails smaller, and write it as a script."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+
+from lirpa_testing.fuzz.case import Case
+from lirpa_testing.fuzz.operators import Numbers
+from lirpa_testing.fuzz.program import Program, Step
+
+#: Attempts at most.
+_ATTEMPTS = 150
+
+
+def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
+    """A smaller case that still fails, by taking away steps, then by simpler numbers.
+
+    Args:
+        case: A case that fails.
+        fails: Whether a case fails in the same manner.
+    """
+    left, again = _ATTEMPTS, True
+    while again and left > 0:
+        again = False
+        for smaller in _smaller(case):
+            left -= 1
+            if left <= 0:
+                break
+            if fails(smaller):
+                case, again = smaller, True
+                break
+    return case
+
+
+def _smaller(case: Case) -> Iterator[Case]:
+    program, n = case.program, len(case.program.steps)
+    if n > 1:
+        yield replace(case, program=replace(program, steps=program.steps[:-1]))
+    for i in range(n):
+        shorter = _without(program, i)
+        if shorter is not None:
+            yield replace(case, program=shorter)
+    if case.region.lower is not None and case.region.eps is not None:
+        yield replace(case, region=replace(case.region, lower=None, upper=None))
+    if case.region.eps is not None:
+        if case.region.norm != math.inf:
+            yield replace(case, region=replace(case.region, norm=math.inf))
+        if case.region.eps not in (0.0, 1.0):
+            yield replace(case, region=replace(case.region, eps=1.0))
+    for i, step in enumerate(program.steps):
+        if step.operator == "linear" and len(step.parameters[0]) > 1 and i == n - 1:
+            weight, bias = step.parameters
+            for k in range(len(bias)):
+                row = Step("linear", step.operands, ([weight[k]], [bias[k]]))
+                yield replace(case, program=replace(program, steps=(*program.steps[:-1], row)))
+        for k, value in enumerate(step.parameters):
+            for simpler in _simpler(value):
+                parameters = (*step.parameters[:k], simpler, *step.parameters[k + 1 :])
+                steps = (*program.steps[:i], replace(step, parameters=parameters), *program.steps[i + 1 :])
+                yield replace(case, program=replace(program, steps=steps))
+    if case.region.lower is None:
+        for simpler in _simpler(list(case.x)):
+            yield replace(case, x=tuple(simpler))
+
+
+def _without(program: Program, i: int) -> Program | None:
+    """The program with each reading of step i replaced by its first operand; None where widths do not fit."""
+    first = program.steps[i].operands[0]
+
+    def moved(k: int) -> int:
+        return first if k == i + 1 else k - (k > i + 1)
+
+    rest = program.steps[:i] + tuple(
+        replace(s, operands=tuple(map(moved, s.operands))) for s in program.steps[i + 1 :]
+    )
+    shorter = Program(program.width, rest)
+    try:
+        shorter.widths()
+    except ValueError:
+        return None
+    return shorter if rest else None
+
+
+def _simpler(value: Numbers) -> Iterator[Numbers]:
+    """Zeros, ones, and numbers of fewer digits, one array at a time."""
+    for f in (lambda _: 0.0, lambda _: 1.0, lambda v: float(round(v, 1)), lambda v: float(f"{v:.1g}")):
+        simpler = _map(value, f)
+        if simpler != value and _size(simpler) <= _size(value):
+            yield torch.tensor(simpler, dtype=torch.float32).double().tolist()
+
+
+def _map(value: Numbers, f: Callable[[float], float]) -> Numbers:
+    return [_map(v, f) for v in value] if isinstance(value, list) else f(value)
+
+
+def _size(value: Numbers) -> int:
+    return sum(map(_size, value)) if isinstance(value, list) else len(repr(value))
+
+
+def script(case: Case, method: str, detail: str) -> str:
+    """A script that shows what fails.
+
+    Args:
+        case: The case.
+        method: The method's name.
+        detail: What was found; goes into a comment.
+    """
+    region, dtype = case.region, f"torch.{case.dtype}"
+    eps = "" if region.eps is None else f"eps={region.eps!r}, norm={_number(region.norm)}"
+    box = ""
+    if region.lower is not None and region.upper is not None:
+        box = f", x_L=torch.tensor([{list(region.lower)}], dtype={dtype}), x_U=torch.tensor([{list(region.upper)}], dtype={dtype})"
+    arguments = (eps + box).removeprefix(", ")
+    return f'''"""{detail}"""
+import torch
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+
+
+{case.program.source(case.torch_dtype)}
+
+x = torch.tensor([{list(case.x)}], dtype={dtype})
+ptb = PerturbationLpNorm({arguments})
+bounded = BoundedModule(Model().eval(), x, {{"optimize_bound_args": {{"iteration": 2}}}})
+print(bounded.compute_bounds(x=(BoundedTensor(x, ptb),), method={method!r}))
+
+from lirpa_testing.fuzz.case import Case
+from lirpa_testing.fuzz.check import check_case
+
+print(check_case(Case.from_json(r"""{case.to_json()}"""), [{method!r}]))
+'''
+
+
+def _number(value: float) -> str:
+    return 'float("inf")' if math.isinf(value) else repr(value)

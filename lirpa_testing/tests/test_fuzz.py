@@ -1,0 +1,159 @@
+"""The fuzz passes what is right, and catches a method and a rule that are wrong by little."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import runpy
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import flint
+import pytest
+import torch
+
+from lirpa_core.methods import CROWN, IBP, RowBounds
+from lirpa_testing.fuzz import log
+from lirpa_testing.fuzz.__main__ import main
+from lirpa_testing.fuzz.attack import points
+from lirpa_testing.fuzz.case import Case, draw_case
+from lirpa_testing.fuzz.check import Outcome, check_case
+from lirpa_testing.fuzz.operators import OPERATORS
+from lirpa_testing.fuzz.program import Program, Step
+from lirpa_testing.fuzz.run import run
+from lirpa_testing.fuzz.sets import SetSpec
+from lirpa_testing.fuzz.shrink import script, shrink
+
+LINE = Case(
+    Program(2, (Step("linear", (0,), ([[1.0, -2.0], [0.5, 3.0]], [0.25, -1.0])), Step("tanh", (1,)))),
+    (0.5, -0.25),
+    SetSpec(float("inf"), 0.125),
+    "float64",
+)
+
+
+@dataclass(frozen=True)
+class SlightlyTooTight(CROWN):
+    """Moves bounds inward by far less than what float32 shows."""
+
+    def bound_rows(self, *arguments: Any, **options: Any) -> RowBounds:
+        found = super().bound_rows(*arguments, **options)
+        assert found.lower is not None and found.upper is not None
+        return dataclasses.replace(found, lower=found.lower + 1e-12, upper=found.upper - 1e-12)
+
+
+@dataclass(frozen=True)
+class Breaks(IBP):
+    """Raises what no user should see."""
+
+    def bound_rows(self, *arguments: Any, **options: Any) -> RowBounds:
+        raise IndexError("out of range")
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("seed", range(3))
+def test_both_meanings_of_an_operator_are_one(name: str, seed: int) -> None:
+    """PyTorch's function and that of balls, at random points."""
+    draw = random.Random(seed)
+    operator, width = OPERATORS[name], 3
+    shapes = operator.parameters(draw, [width])
+    generator = torch.Generator().manual_seed(seed)
+    parameters = tuple(torch.randn(*s, generator=generator, dtype=torch.float64).tolist() for s in shapes)
+    first = Step("linear", (0,), (torch.eye(width).tolist(), [0.25, -1.5, 3.0]))
+    program = Program(width, (first, Step(name, (1, 0)[: operator.arity], parameters)))
+    x = torch.randn(1, width, generator=generator, dtype=torch.float64) * 2
+    value = program.module(torch.float64)(x)[0]
+    with flint.ctx.workprec(200):
+        exact = program.exact([Fraction(v) for v in x[0].tolist()])
+    assert program.widths()[-1] == len(exact) == len(value)
+    for v, e in zip(value.tolist(), exact, strict=True):
+        assert v == pytest.approx(float(e), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("index", range(12))
+def test_points_belong_to_the_set(index: int) -> None:
+    case = draw_case(7, index)
+    region = case.region
+    for point in points(case, 0):
+        if region.lower is not None and region.upper is not None:
+            assert all(
+                Fraction(a) <= v <= Fraction(b)
+                for a, v, b in zip(region.lower, point, region.upper, strict=True)
+            )
+        if region.eps is not None:
+            with flint.ctx.workprec(200):
+                moves = [abs(v - Fraction(c)) for v, c in zip(point, case.x, strict=True)]
+                assert max(moves) <= Fraction(region.eps)
+                if region.norm in (1.0, 2.0):
+                    assert sum(m ** int(region.norm) for m in moves) <= Fraction(region.eps) ** int(
+                        region.norm
+                    )
+
+
+def test_a_case_is_text_and_back() -> None:
+    for index in range(20):
+        case = draw_case(3, index)
+        assert Case.from_json(case.to_json()) == case
+
+
+def test_right_methods_hold() -> None:
+    assert [o.kind for o in check_case(LINE, ["IBP", "CROWN"])] == ["held", "held"]
+
+
+def test_a_wrong_method_escapes_and_a_crash_is_seen() -> None:
+    escaped, crashed = check_case(LINE, [SlightlyTooTight(), Breaks()])
+    assert escaped.kind == "escape" and crashed.kind == "crash"
+    assert crashed.what == "IndexError"
+
+
+def test_a_wrong_rounding_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals that do not move outward at all, as if float64 were exact."""
+    monkeypatch.setattr(
+        "lirpa_core.methods.traversal.outward_interval",
+        lambda problem, name, inputs: problem.rules[name].interval(problem.calls[name], inputs),
+    )
+    outcomes = [o for index in range(12) for o in check_case(draw_case(1, index), ["IBP"])]
+    assert any(o.kind == "escape" for o in outcomes)
+
+
+def test_refusals_are_no_findings() -> None:
+    wrong = dataclasses.replace(LINE, x=(float("nan"), 0.0))
+    (outcome,) = check_case(wrong, ["IBP"])
+    assert outcome.kind == "refused" and not outcome.is_finding
+
+
+def test_shrinking_leaves_what_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = Program(2, (*LINE.program.steps, Step("sin", (2,)), Step("exp", (3,)), Step("add", (4, 1))))
+    small = shrink(
+        dataclasses.replace(LINE, program=long), lambda c: any(s.operator == "exp" for s in c.program.steps)
+    )
+    assert [s.operator for s in small.program.steps] == ["exp"]
+    path = tmp_path / "found.py"
+    path.write_text(script(small, "IBP", "what was found"))
+    runpy.run_path(str(path))
+    assert "held" in capsys.readouterr().out
+
+
+def test_a_run_resumes_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "log.jsonl"
+    for _ in range(2):
+        assert run(path, seed=5, seconds=60, methods=["IBP"], cases=2) == 0
+    with path.open("a") as file:
+        file.write('{"seed": 5, "ind')  # a run that was killed
+    assert [line["index"] for line in log.lines(path)] == [0, 1, 2, 3]
+    assert log.next_index(path, 5) == 4 and log.next_index(path, 6) == 0
+    assert log.summary(path).startswith("4 cases (4 networks")
+    with pytest.raises(SystemExit):
+        main(["--minutes", "0", "--seed", "5", "--log", str(path)])
+    assert main(["--minutes", "0", "--seed", "5", "--log", str(path), "--resume"]) == 0
+    assert "escape: 0" in capsys.readouterr().out
+
+
+def test_findings_are_written_beside_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    found = run(path, seed=5, seconds=60, methods=[Breaks()], cases=1, say=lambda _: None)
+    assert found == 1 and (tmp_path / "log-5-0.py").exists()
+    log.append(path, 5, 1, "float32", [Outcome("IBP", "refused", "DomainError", "")])
+    assert "DomainError" in log.summary(path)
