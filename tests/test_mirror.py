@@ -110,8 +110,6 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_testing/tolerance": "lirpa_testing/tests/rules/test_check.py",
     },
     "bounds with rounding are compared with exact arithmetic, whole": {
-        "lirpa_core/linear/rounding": "tests/rounding/test_exact_arithmetic.py",
-        "lirpa_core/problem/rounding": "tests/rounding/test_exact_arithmetic.py",
         "lirpa_core/rules/precision": "tests/rounding/test_exact_arithmetic.py",
     },
     "what a captured graph takes for granted is changed in every way there": {

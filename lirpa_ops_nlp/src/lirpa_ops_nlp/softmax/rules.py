@@ -84,11 +84,9 @@ def refuse(call: Call) -> str | None:
     """Scores in another precision than the result, and numbers that are no vector."""
     if not call.shape:
         return "softmax of a single number is one; leave it out"
-    given = call.slot_dtype(0)
-    if given != call.dtype:
-        return (
-            f"it converts {given} to {call.dtype} on the way; call .to({call.dtype}) on the scores before it"
-        )
+    given, own = (call.dtypes or (call.node.dtype,))[0], call.node.dtype
+    if given != own:
+        return f"it converts {given} to {own} on the way; call .to({own}) on the scores before it"
     return None
 
 
