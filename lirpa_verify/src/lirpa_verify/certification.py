@@ -109,6 +109,7 @@ def certify_examples(
         raise InputError(
             f"certify: {x.shape[0]} examples with labels of shape {list(y.shape)}; give one an example"
         )
+    _try_out(model, x)
     network = from_module(model, (x[:1],))
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < network.outputs:
         raise InputError(
@@ -127,6 +128,23 @@ def certify_examples(
         bounder = Bounder(task, bounder)
         result = answer([task], steps, clock, seed, bounder=bounder)
         yield Certificate(i, Verdict(str(result.status)), clock.elapsed, result.statistics.decided_by)
+
+
+def _try_out(model: nn.Module, x: Tensor) -> None:
+    """Run the model on one example and on two, which is what a wrong shape or a fixed batch size shows first.
+
+    Raises:
+        InputError: With the shape, what the model said, and what to do.
+    """
+    for batch in (x[:1], x[:1].expand(2, *x.shape[1:])):
+        try:
+            model(batch)
+        except (AssertionError, RuntimeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"certify: the model fails on inputs of shape {list(batch.shape)}: {reason} Give examples of the shape "
+                "that the model takes, and export it with the batch size left open (torch.export.Dim.AUTO)."
+            ) from error
 
 
 def load_data(path: str | Path) -> tuple[Tensor, Tensor]:
