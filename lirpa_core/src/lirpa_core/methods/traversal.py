@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.linear.affine import AffineForm
-from lirpa_core.linear.coefficients import Coefficients, InputFirstCoefficients, add
+from lirpa_core.linear.coefficients import Coefficients, InputFirstCoefficients, add, flatten
 from lirpa_core.linear.infinite import apply_infinite, plus, split_dot_infinite
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate, backpropagate_relaxation
@@ -132,7 +132,7 @@ def forward(
     relaxations = Relaxations(problem, found, relax)
     input_sizes = {name: size(found[name]) for name in problem.inputs}
     whole = torch.stack(
-        [x.flatten(1).sum(1).to(problem.dtype).expand(problem.batch) for x in input_sizes.values()]
+        [flatten(x, 1).sum(1).to(problem.dtype).expand(problem.batch) for x in input_sizes.values()]
     ).sum(0)  # [B]
     for name, call in problem.calls.items():
         inputs = tuple([found[o] for o in call.operands])

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
+from lirpa_core.linear.coefficients import flatten
 from lirpa_core.linear.infinite import plus
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import align
@@ -144,7 +145,7 @@ def _underflow(problem: Problem, name: str, sides: list[Affine], intervals: Mapp
     for affine in sides:
         for term, operand in zip(affine.terms, call.operands, strict=True):
             if term is not None:
-                lost = lost + term.fan_out * size(intervals[operand]).flatten(1).sum(1)
+                lost = lost + term.fan_out * flatten(size(intervals[operand]), 1).sum(1)
     return torch.as_tensor(tiny(dtype) * lost, dtype=dtype, device=problem.device).reshape(-1)
 
 
