@@ -62,7 +62,7 @@ def test_piecewise_linear_networks(method: str, scale: float, dtype: torch.dtype
     for seed in range(4):
         torch.manual_seed(seed)
         layers = [nn.Linear(WIDTH, 5), nn.ReLU(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 2)]
-        model = nn.Sequential(*layers).to(dtype).eval()
+        model = nn.Sequential(*layers).to(dtype).eval().requires_grad_(False)
         with torch.no_grad():
             layers[0].bias.add_(scale)
             layers[2].bias.sub_(layers[2].weight.sum(1) * scale)
