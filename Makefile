@@ -84,7 +84,7 @@ smoke: wheels  ## Install only the wheels into an empty environment and use them
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling $(DIST)/lirpa_testing-*.whl
 	$(SMOKE)/bin/python -I scripts/smoke_template.py
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes lirpa-ops-vision
-	$(SMOKE)/bin/python -I scripts/smoke.py core nlp perturbations testing training
+	$(SMOKE)/bin/python -I scripts/smoke.py core nlp perturbations testing training verify
 
 check: lint types test docs  ## Everything that a change has to pass
 
