@@ -284,6 +284,23 @@ def test_a_freed_object_is_not_mistaken_for_a_new_one():
         assert not fingerprint.holds()
 
 
+def test_a_tensor_that_was_not_a_number_is_followed():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.limit = [torch.tensor([float("nan")] * 3)]
+
+        def forward(self, x):
+            return torch.where(self.limit[0].isnan(), x, x + 5)
+
+    model = Gated().eval()
+    bounded = BoundedModule(model, X)
+    one = bounded.graph
+    assert bounded.graph is one  # NaN is NaN
+    model.limit[0].zero_()
+    assert holds(bounded, model)
+
+
 def test_a_second_bounded_module_of_the_same_model_does_not_invalidate_the_first():
     """An export makes tuples such as a kernel's size anew."""
     model, x = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).eval(), torch.rand(1, 1, 5, 5)

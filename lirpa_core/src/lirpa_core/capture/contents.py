@@ -62,9 +62,9 @@ class _Copy:
         if not isinstance(other, _Copy) or other.value.shape != self.value.shape:
             return False
         a, b = self.value, other.value
-        return (
-            a.dtype == b.dtype and a.device == b.device and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
-        )
+        if a.dtype != b.dtype or a.device != b.device:
+            return False
+        return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -32,6 +32,8 @@ FEW = 2**20
 _PROBE, _WORTH = 16, 0.25
 #: Rows are gathered anew where no more than this share is left.
 _LEFT = 0.8
+#: Roundings of the last sums that are not counted one by one.
+_SUMS = 16
 #: Live copies of the largest coefficient tensor during a step.
 _COPIES = 4
 
@@ -199,6 +201,8 @@ class _Pass:
                 name not in problem.facts.charged_by_users or name == self.node
             ):
                 rows = rows.spread(A.dual_norm(1, relaxation.error))
+            if relaxation.underflow is not None:
+                rows = rows.spread(relaxation.underflow[None])
             if not relaxation.exact:
                 if not _is_parallel(relaxation):
                     rows = rows.met(A, self.outward(A, relaxations.intervals[name]))
@@ -206,7 +210,7 @@ class _Pass:
                 # The first time this would be the interval that is known already.
                 if not pending and not first:
                     known = self.outward(A, relaxations.intervals[name])
-                    interval = rows.met(A, known).tightened(interval)
+                    interval = self.rounded(rows.met(A, known)).tightened(interval)
                     left = _left(_at(self.open(interval), rows.index))
                     if left is not None:
                         if left.shape[0] == 0:
@@ -219,7 +223,15 @@ class _Pass:
                 if term is not None:
                     B = backpropagate(term, A, problem.kernels)
                     pending[operand] = add(pending[operand], B) if operand in pending else B
-        return self.at_inputs(rows, pending).tightened(interval), widest
+        return self.rounded(self.at_inputs(rows, pending)).tightened(interval), widest
+
+    def rounded(self, rows: _Rows) -> _Rows:
+        """Rows whose ends hold after the last sums are rounded too."""
+        if not self.problem.outward:
+            return rows
+        return rows.spread(
+            gamma(_SUMS + 2 * len(self.problem.calls), self.problem.dtype) * (rows.center.abs() + rows.radius)
+        )
 
     def outward(self, A: Coefficients, interval: Interval) -> Interval:
         """An interval that holds what rounding does to sums of it, weighted by rows."""

@@ -24,7 +24,7 @@ from lirpa_core.linear.relaxation import Affine
 from lirpa_core.linear.rounding import gamma, size, tiny
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
-from lirpa_core.problem.rounding import outward_interval
+from lirpa_core.problem.rounding import coarsest, outward_interval
 
 #: Is told the operator that is about to be bounded; may tighten the intervals of nodes before it.
 Refine: TypeAlias = Callable[[str], None]
@@ -218,7 +218,7 @@ def _error(
     problem: Problem, name: str, affine: Affine, operands: list[_Pair], sizes: list[Tensor], inputs: Tensor
 ) -> Tensor:
     """What rounding makes of the images of an affine function, with what it made of its operands': `[B, *S]`."""
-    dtype = problem.dtype_of(name)
+    dtype = coarsest(problem, name)
     factor = gamma(problem.facts.accuracy[name].terms + len(operands) + 8, dtype)
     total = problem.inputs[next(iter(problem.inputs))].x.new_zeros(1, *problem.shape(name)).detach()
     if affine.bias is not None:

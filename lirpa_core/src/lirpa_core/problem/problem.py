@@ -166,7 +166,8 @@ class Problem:
             if name in coefficients:
                 A = coefficients[name]
                 factor = gamma(math.prod(A.shape) + 2 * len(self.calls) + 16, self.dtype)
-                total = total + A.dual_norm(1, factor * size(hull)).detach()
+                lost = tiny(self.dtype) * math.prod(A.shape)
+                total = total + A.dual_norm(1, factor * size(hull)).detach() + lost
         return total
 
     def minimum(self, form: AffineForm, intervals: Mapping[str, Interval] | None = None) -> Tensor:

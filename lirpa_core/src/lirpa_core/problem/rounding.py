@@ -107,7 +107,8 @@ def with_rounding(
     with torch.no_grad():
         if relaxation.exact:
             affine = relaxation.lower
-            if accuracy.relative_to == "exact" and users <= 1 and affine.bias is None:
+            kept = all([problem.dtype_of(o) == problem.dtype_of(name) for o in call.operands])
+            if accuracy.relative_to == "exact" and users <= 1 and affine.bias is None and kept:
                 return relaxation
             on_the_way, _ = _errors(problem, name, affine, intervals, users)
             return replace(
@@ -123,7 +124,7 @@ def with_rounding(
                     error = error + term.magnitude(here)
             errors.append(error)
             sizes.append(total)
-        dtype = problem.dtype_of(name)
+        dtype = coarsest(problem, name)
         scale = torch.maximum(sizes[0], sizes[1])  # of the function too, which lies between the lines
         if accuracy.absolute:
             scale = scale + _spread([size(intervals[o]) for o in call.operands], scale)
@@ -138,9 +139,15 @@ def with_rounding(
     )
 
 
+def coarsest(problem: Problem, name: str) -> torch.dtype:
+    """The type with the largest roundoff among those of a node and its operands: coefficients change theirs there."""
+    dtypes = [problem.dtype_of(node) for node in (name, *problem.calls[name].operands)]
+    return max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+
+
 def _underflow(problem: Problem, name: str, sides: list[Affine], intervals: Mapping[str, Interval]) -> Tensor:
     """What rows lose where their coefficients or products with biases underflow, however small they are: `[B or 1]`."""
-    call, dtype = problem.calls[name], problem.dtype_of(name)
+    call, dtype = problem.calls[name], coarsest(problem, name)
     lost: Tensor | float = math.prod(call.shape) + _FEW
     for affine in sides:
         for term, operand in zip(affine.terms, call.operands, strict=True):
@@ -153,7 +160,7 @@ def _errors(
     problem: Problem, name: str, affine: Affine, intervals: Mapping[str, Interval], users: int
 ) -> tuple[Tensor, Tensor]:
     """What rounding does to rows that pass an affine function, and the size of its value: `[B, *S]` each."""
-    call, dtype = problem.calls[name], problem.dtype_of(name)
+    call, dtype = problem.calls[name], coarsest(problem, name)
     sums = users + 2 * len(problem.calls) + _FEW  # rows that meet at a node, and biases
     total: Tensor | None = None
     fan_out = 1

@@ -71,4 +71,4 @@ class Widest:
     def choose(self, neurons: OpenNeurons) -> Tensor:
         """`[B]`."""
         nearer = (neurons.points - neurons.lower).minimum(neurons.upper - neurons.points)
-        return nearer.nan_to_num(-1).argmax(1)
+        return torch.where(nearer.isnan(), -1, nearer).argmax(1)

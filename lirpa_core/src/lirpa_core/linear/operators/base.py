@@ -121,8 +121,8 @@ class LinearOp(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Negative(LinearOp):
-    """`x ↦ −f(x)`."""
+class _SameSize(LinearOp):
+    """An operator whose coefficients have the absolute values of another's."""
 
     base: LinearOp
 
@@ -149,11 +149,16 @@ class Negative(LinearOp):
     def magnitude(self, x: Tensor, lead: int = 1) -> Tensor:
         return self.base.magnitude(x, lead)
 
-    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
-        return -self.base.apply(x, lead)
-
     def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
         return self.base.apply_abs(x, lead)
+
+
+@dataclass(frozen=True, eq=False)
+class Negative(_SameSize):
+    """`x ↦ −f(x)`."""
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        return -self.base.apply(x, lead)
 
     def transpose(self, A: Tensor) -> Tensor:
         return -self.base.transpose(A)
@@ -257,38 +262,10 @@ class Composition(_WrittenOut):
 
 
 @dataclass(frozen=True, eq=False)
-class Absolute(LinearOp):
+class Absolute(_SameSize):
     """The operator whose coefficients are the absolute values of another's."""
 
-    base: LinearOp
-
-    @property
-    def in_shape(self) -> Shape:
-        return self.base.in_shape
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.base.out_shape
-
-    @property
-    def monomial(self) -> bool:
-        return self.base.monomial
-
-    @property
-    def fan_in(self) -> int:
-        return self.base.fan_in
-
-    @property
-    def fan_out(self) -> int:
-        return self.base.fan_out
-
-    def magnitude(self, x: Tensor, lead: int = 1) -> Tensor:
-        return self.base.magnitude(x, lead)
-
     def apply(self, x: Tensor, lead: int = 1) -> Tensor:
-        return self.base.apply_abs(x, lead)
-
-    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
         return self.base.apply_abs(x, lead)
 
     def transpose(self, A: Tensor) -> Tensor:
