@@ -123,3 +123,27 @@ def test_smooth_functions(name: str, method: str, dtype: torch.dtype) -> None:
                 value = exact(z)
                 assert not value < flint.arb(float(lower))
                 assert not value > flint.arb(float(upper))
+
+
+class _Promoted(nn.Module):
+    """A float32 input and a float64 layer, so that coefficients are rounded to float32 on their way back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(WIDTH, 2).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x.double())
+        return out
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_coefficients_that_change_their_type(method: str) -> None:
+    model, generator = _Promoted().eval().requires_grad_(False), torch.Generator().manual_seed(3)
+    for eps in (2.0**-7, 2.0**-20, 0.0):
+        x = torch.rand(1, WIDTH, generator=generator)
+        ball = BoundedTensor(x, PerturbationLpNorm(eps=eps))
+        lower, upper = BoundedModule(model, x).compute_bounds(x=(ball,), method=method)
+        for point in _points(x, eps, generator):
+            _assert_holds(lower[0], upper[0], _affine(model.layer, point))
