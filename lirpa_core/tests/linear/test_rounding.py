@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.rounding import gamma, size, tiny, widened, without_overflow
+from lirpa_core.linear.rounding import gamma, tiny, widened, without_overflow
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -82,7 +82,7 @@ def test_a_change_relative_to_ends_is_made_in_the_type_and_keeps_signs_and_infin
 
 def test_the_size_of_a_box() -> None:
     box = Interval(torch.tensor([[-3.0, 1.0, -math.inf]]), torch.tensor([[2.0, 4.0, 5.0]]))
-    assert size(box).tolist() == [[3.0, 4.0, 0.0]]
+    assert box.size.tolist() == [[3.0, 4.0, 0.0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)

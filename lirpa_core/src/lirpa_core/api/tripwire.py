@@ -89,7 +89,8 @@ class Watch:
         nominal, others = list(self.inputs), [list(self.inputs) for _ in range(corners)]
         for name, member in self.problem.inputs.items():
             ball, x = member.perturbation, member.x
-            inside = ball.joint_key is not None or bool(ball.contains(x, x.unsqueeze(0)).all())
+            known = ball.surrounds_nominal or ball.joint_key is not None
+            inside = known or bool(ball.contains(x, x.unsqueeze(0)).all())
             if (
                 name not in self.graph.inputs or ball.joint_key is not None
             ):  # a weight stays, and so does a joint set

@@ -17,7 +17,7 @@ class Interval:
             examples share saves a linear operator most of its work.
     """
 
-    __slots__ = ("_lower", "_upper", "known_midpoint_radius")
+    __slots__ = ("_lower", "_size", "_total", "_upper", "known_midpoint_radius")
 
     def __init__(
         self,
@@ -29,6 +29,8 @@ class Interval:
         """Bounds from their ends, `[B, *S]` each; a leading size of one means the same for every example."""
         assert known_midpoint_radius is not None or (lower is not None and upper is not None)
         self._lower, self._upper = lower, upper
+        self._size: Tensor | None = None
+        self._total: Tensor | None = None
         self.known_midpoint_radius = known_midpoint_radius
 
     @classmethod
@@ -76,6 +78,26 @@ class Interval:
             return self.known_midpoint_radius
         middle = torch.lerp(self.lower, self.upper, 0.5)
         return middle, self.upper - middle
+
+    @property
+    def size(self) -> Tensor:
+        """The largest absolute value in the box, `[B, *S]`, zero where an end is infinite; without gradient."""
+        if self._size is None:
+            known = self.known_midpoint_radius
+            if known is not None:
+                self._size = (known[0].abs() + known[1]).detach()
+            else:
+                largest = torch.maximum(self.lower.abs(), self.upper.abs()).detach()
+                self._size = torch.where(largest < torch.inf, largest, 0)
+        return self._size
+
+    @property
+    def total(self) -> Tensor:
+        """The sum of `size` over an example, `[B]`."""
+        if self._total is None:
+            size = self.size
+            self._total = size.flatten(1).sum(1) if size.dim() > 1 else size
+        return self._total
 
     @property
     def width(self) -> Tensor:

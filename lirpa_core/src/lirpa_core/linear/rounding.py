@@ -57,18 +57,10 @@ def gamma(terms: int, dtype: torch.dtype) -> float:
     return math.inf if small > 0.125 else small / (1 - small) * (1 + 4 * small) * (1 + 1e-15)
 
 
+@lru_cache(maxsize=16)
 def tiny(dtype: torch.dtype) -> float:
     """What one product may lose to underflow, numbers below the normal ones flushed to zero or not."""
     return float(torch.finfo(dtype).tiny)
-
-
-def size(x: Interval) -> Tensor:
-    """The largest absolute value in a box, `[B, *S]`, zero where it is infinite; without gradient."""
-    known = x.known_midpoint_radius
-    if known is not None:
-        return (known[0].abs() + known[1]).detach()
-    largest = torch.maximum(x.lower.abs(), x.upper.abs()).detach()
-    return torch.where(largest.isfinite(), largest, 0)
 
 
 def widened(x: Interval, relative_to: RelativeTo, factor: float, least: Tensor | float = 0.0) -> Interval:
@@ -87,10 +79,9 @@ def widened(x: Interval, relative_to: RelativeTo, factor: float, least: Tensor |
         return Interval(x.lower - infinite, x.upper + infinite)
     if relative_to == "box":
         middle, radius = x.midpoint_radius()
-        spread = middle.detach().abs()
-        return Interval.from_midpoint_radius(
-            middle, torch.add(radius * (1 + factor) + least, spread, alpha=factor)
-        )
+        more = torch.add(radius * (1 + factor), middle.detach().abs(), alpha=factor)
+        some = isinstance(least, Tensor) or least != 0
+        return Interval.from_midpoint_radius(middle, more + least if some else more)
     lower, upper = x.lower, x.upper
     # Products of ends, so that infinite ones stay; of two numbers `where` would make a tensor in float32.
     low = torch.where(lower.detach() > 0, lower * (1 - factor), lower * (1 + factor)) - least

@@ -24,13 +24,14 @@ class IntermediateBounds:
     Attributes:
         intervals: By node name, `[B, *S]`.
         affine: Affine bounds of the wanted nodes, where the method carries such forward.
-        relaxations: Relaxations on these very intervals, where the method has made some while no gradients were
-            recorded.
+        relaxations: Relaxations on these very intervals, where the method has made some.
+        recorded: Whether gradients were recorded then; relaxations without them are of no use where they are wanted.
     """
 
     intervals: Mapping[str, Interval]
     affine: Mapping[str, AffineBounds] = field(default_factory=dict)
     relaxations: Relaxations | None = None
+    recorded: bool = False
 
 
 @dataclass(frozen=True, eq=False)

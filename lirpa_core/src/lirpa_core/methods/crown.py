@@ -65,7 +65,7 @@ class CROWN(Method):
         screen = Screening(problem, found, memory_budget) if screens else None
         refine = tightened_intervals(problem, given, relaxations, bound, found, screen)
         intervals(problem, given, refine, found)
-        return IntermediateBounds(found, relaxations=None if torch.is_grad_enabled() else relaxations)
+        return IntermediateBounds(found, relaxations=relaxations, recorded=torch.is_grad_enabled())
 
     def bound_rows(
         self,
@@ -92,8 +92,8 @@ class CROWN(Method):
     def _relaxations(self, problem: Problem, node: str, inner: IntermediateBounds) -> Relaxations:
         known = inner.relaxations
         if (
-            not torch.is_grad_enabled()
-            and known is not None
+            known is not None
+            and (inner.recorded or not torch.is_grad_enabled())
             and known.problem is problem
             and known.relax is self.relax
         ):

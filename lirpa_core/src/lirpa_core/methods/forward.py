@@ -14,7 +14,7 @@ from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.coefficients.base import bilinear_sum, flatten
 from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.rounding import gamma, size
+from lirpa_core.linear.rounding import gamma
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.rows import every_element, rows_of_interval, rows_over_interval, tighter
 from lirpa_core.methods.traversal import AffineBounds, forward
@@ -82,7 +82,7 @@ def _error(problem: Problem, node: str, affine: AffineBounds, C: Tensor) -> Tens
         for form in (affine.lower, affine.upper):
             total = torch.where(form.bias.isfinite(), form.bias.abs(), 0)  # [n, B]
             for name, A in form.coefficients.items():
-                total = total + A.dual_norm(1, size(hulls[name]))
+                total = total + A.dual_norm(1, hulls[name].size)
             sizes.append(total)
         largest = torch.maximum(*sizes).T  # [B, n]
         factor = gamma(2 * math.prod(problem.shape(node)) + 16, problem.dtype_of(node))

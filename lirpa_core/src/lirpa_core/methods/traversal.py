@@ -21,10 +21,10 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate, backpropagate_relaxation
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.linear.relaxation import Affine
-from lirpa_core.linear.rounding import gamma, size, tiny
+from lirpa_core.linear.rounding import gamma, tiny
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
-from lirpa_core.problem.rounding import coarsest, outward_interval
+from lirpa_core.problem.rounding import outward_interval
 
 #: Is told the operator that is about to be bounded; may tighten the intervals of nodes before it.
 Refine: TypeAlias = Callable[[str], None]
@@ -130,7 +130,7 @@ def forward(
     pairs = {name: _identity(problem, name) for name in problem.inputs}
     found: dict[str, Interval] = problem.hulls()
     relaxations = Relaxations(problem, found, relax)
-    input_sizes = {name: size(found[name]) for name in problem.inputs}
+    input_sizes = {name: found[name].size for name in problem.inputs}
     whole = torch.stack(
         [flatten(x, 1).sum(1).to(problem.dtype).expand(problem.batch) for x in input_sizes.values()]
     ).sum(0)  # [B]
@@ -218,7 +218,7 @@ def _error(
     problem: Problem, name: str, affine: Affine, operands: list[_Pair], sizes: list[Tensor], inputs: Tensor
 ) -> Tensor:
     """What rounding makes of the images of an affine function, with what it made of its operands': `[B, *S]`."""
-    dtype = coarsest(problem, name)
+    dtype = problem.facts.coarsest[name]
     factor = gamma(problem.facts.accuracy[name].terms + len(operands) + 8, dtype)
     total = problem.inputs[next(iter(problem.inputs))].x.new_zeros(1, *problem.shape(name)).detach()
     if affine.bias is not None:

@@ -41,6 +41,11 @@ class Perturbation(ABC):
     def is_box(self) -> bool:
         """Whether the set is its own hull, so that interval propagation loses nothing by `hull`."""
 
+    @property
+    def surrounds_nominal(self) -> bool:
+        """Whether the nominal value belongs to the set whatever it is, so that nobody has to ask `contains`."""
+        return False
+
     @abstractmethod
     def hull(self, x: Tensor) -> Interval:
         """The smallest box around the set, `[B, *S]`."""

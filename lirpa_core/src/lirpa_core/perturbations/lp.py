@@ -82,6 +82,10 @@ class PerturbationLpNorm(Perturbation):
         return self.norm == math.inf or self.eps is None
 
     @property
+    def surrounds_nominal(self) -> bool:
+        return self.eps is not None and not self._has_walls
+
+    @property
     def _has_walls(self) -> bool:
         return self.x_L is not None or self.x_U is not None
 

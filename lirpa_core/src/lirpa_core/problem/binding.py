@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from lirpa_core.errors import InputError, PerturbationError
 from lirpa_core.graph import Graph, Node, NodeKind, Ref
 from lirpa_core.linear.finite import all_finite
+from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
 from lirpa_core.problem.batching import batch_size, to_batch_first
 from lirpa_core.problem.evaluation import StateReader, evaluate_node
+from lirpa_core.problem.facts import Facts, facts_of
 from lirpa_core.problem.inputs import PerturbedInput
 from lirpa_core.problem.joint import JointInputs, joint_inputs
 from lirpa_core.problem.perturbed_graph import DescribeMissing, PerturbedGraph, RuleSource, perturbed_graph
-from lirpa_core.problem.problem import Facts, Problem, facts_of
+from lirpa_core.problem.problem import Problem
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.infinity import with_infinities
 from lirpa_core.rules.precision import is_narrower
@@ -88,10 +90,13 @@ class Binder:
         perturbed: dict[str, PerturbedInput] = {}
         constants: dict[str, Const] = {}
         for name, x, dim in zip(graph.inputs, inputs, graph.input_batch_dims, strict=True):
-            _check_input(graph, name, x, dim)
             if isinstance(x, BoundedTensor):
-                perturbed[name] = _perturbed_input(name, x, dim)
-            elif isinstance(x, Tensor):
+                plain = x.as_subclass(Tensor)
+                _check_input(graph, name, plain, dim, perturbed=True)
+                perturbed[name] = _perturbed_input(name, plain, x.ptb, dim)
+                continue
+            _check_input(graph, name, x, dim)
+            if isinstance(x, Tensor):
                 constants[name] = Const(x) if dim is None else Const(to_batch_first(x, dim), batched=True)
         self._read_state(perturbed, constants, buffers or {})
         batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
@@ -245,10 +250,9 @@ def _widened(const: Const, precision: torch.dtype) -> Const:
     return Const(x.to(precision), const.batched) if is_narrower(x.dtype, precision) else const
 
 
-def _perturbed_input(name: str, x: BoundedTensor, dim: int | None) -> PerturbedInput:
-    plain = x.as_subclass(Tensor)
-    value = plain.unsqueeze(0) if dim is None else plain.movedim(dim, 0)
-    return PerturbedInput(name, value, x.ptb.aligned(dim, x.dim()), dim)
+def _perturbed_input(name: str, x: Tensor, ptb: Perturbation, dim: int | None) -> PerturbedInput:
+    value = x.unsqueeze(0) if dim is None else x if dim == 0 else x.movedim(dim, 0)
+    return PerturbedInput(name, value, ptb.aligned(dim, x.dim()), dim)
 
 
 def _perturbed_weight(name: str, parameter: BoundedParameter) -> PerturbedInput:
@@ -296,7 +300,7 @@ def _described(graph: Graph, name: str) -> str:
     return f"input '{name}'" if node.kind is NodeKind.INPUT else f"parameter '{node.path}'"
 
 
-def _check_input(graph: Graph, name: str, x: Any, dim: int | None) -> None:
+def _check_input(graph: Graph, name: str, x: Any, dim: int | None, *, perturbed: bool = False) -> None:
     node = graph.by_name.get(name)
     if node is None or node.kind is not NodeKind.INPUT:
         return
@@ -314,8 +318,8 @@ def _check_input(graph: Graph, name: str, x: Any, dim: int | None) -> None:
             f"input '{name}' has shape {given}; the model was captured for [{', '.join(wanted)}] "
             "(B: any number of examples). Make a BoundedModule with an example of the new shape."
         )
-    if x.is_floating_point() and not all_finite(x.as_subclass(Tensor)):
-        if isinstance(x, BoundedTensor):
+    if x.is_floating_point() and not all_finite(x):
+        if perturbed:
             raise InputError(f"input '{name}' contains NaN or infinite values, for which no bound exists.")
         if bool((x.isnan() | (x == math.inf)).any()):
             raise InputError(

@@ -86,12 +86,20 @@ def escapes(value: Tensor, lower: Tensor | None, upper: Tensor | None, units: in
         upper: Upper bounds.
         units: How many units of rounding, relative to the larger one of the bounds' size and one.
     """
+    if bool(_inside(value, lower, upper)):  # nearly always
+        return False
     out: list[Tensor] = []
     for bound, sign in ((lower, 1), (upper, -1)):
         if bound is not None:
             room = units * torch.finfo(bound.dtype).eps * (bound.abs() + 1)
             out.append((sign * (bound - value.to(bound.dtype)) > room).any())
-    return bool(torch.stack(out).any()) if out else False
+    return bool(torch.stack(out).any())
+
+
+def _inside(value: Tensor, lower: Tensor | None, upper: Tensor | None) -> Tensor | bool:
+    if lower is None:
+        return upper is None or (value <= upper).all()
+    return ((value >= lower) if upper is None else (value >= lower) & (value <= upper)).all()
 
 
 def first_escape(

@@ -15,41 +15,12 @@ from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import Kernels
-from lirpa_core.linear.rounding import Accuracy, gamma, size, tiny, widened
+from lirpa_core.linear.rounding import gamma, tiny, widened
+from lirpa_core.problem.facts import Facts
 from lirpa_core.problem.inputs import PerturbedInput
 from lirpa_core.problem.joint import JointInputs
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
-from lirpa_core.rules.precision import bounds_dtype
-
-
-@dataclass(frozen=True, eq=False)
-class Facts:
-    """What follows from which operands are perturbed, whatever their values are.
-
-    Attributes:
-        reversed_order: Names of the perturbed operators, the last one first.
-        needs_interval: By operator, for each operand whether its relaxation reads the operand's interval.
-        users: By perturbed node, the perturbed operators that read it.
-        affine_operators: Operators that are affine in their perturbed operands.
-        affine: Nodes whose value is an affine function of the perturbed inputs.
-        interval_exact: Affine nodes on which interval propagation loses nothing, so that no method does better: the
-            inputs whose set is a box, what merely rearranges them, and one linear operator behind that.
-        widest: Elements of one example of the largest perturbed node.
-        accuracy: How accurately the rule of each operator computes.
-        charged_by_users: Affine operators that only nonlinear ones read: the lines of those account for the rounding
-            of coefficients at these.
-    """
-
-    reversed_order: tuple[str, ...]
-    needs_interval: Mapping[str, tuple[bool, ...]]
-    users: Mapping[str, tuple[str, ...]]
-    affine_operators: frozenset[str]
-    affine: frozenset[str]
-    interval_exact: frozenset[str]
-    widest: int
-    accuracy: Mapping[str, Accuracy]
-    charged_by_users: frozenset[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +69,7 @@ class Problem:
 
     def dtype_of(self, name: str) -> torch.dtype:
         """Element type of a node's bounds: float64 where the node or the inputs are, else float32."""
-        return bounds_dtype(self.graph.by_name[name].dtype, self.dtype)
+        return self.facts.dtypes[name]
 
     def ancestors(self, name: str) -> frozenset[str]:
         """A perturbed node and all perturbed nodes that it depends on."""
@@ -121,8 +92,18 @@ class Problem:
                      for n, x in found.items()}  # fmt: skip
         return {name: found[name] for name in self.inputs}
 
-    def concretize(self, coefficients: Mapping[str, Coefficients]) -> Tensor | None:
-        """Minimum of `Σ coefficients[name] · name` over the inputs' sets, `[R, B or 1]`; None where none is named."""
+    def concretize(
+        self, coefficients: Mapping[str, Coefficients], hulls: Mapping[str, Interval] | None = None
+    ) -> Tensor | None:
+        """Minimum of `Σ coefficients[name] · name` over the inputs' sets.
+
+        Args:
+            coefficients: By input.
+            hulls: What `hulls` has returned before, where no gradients are recorded.
+
+        Returns:
+            `[R, B or 1]`; None where no input is named.
+        """
         value: Tensor | None = None
         alone = self.inputs
         if self.joint:
@@ -130,7 +111,7 @@ class Problem:
         for name, member in alone.items():
             A = coefficients.get(name)
             if A is not None and self.outward:
-                part = self._least(member, A)
+                part = self._least(member, A, (hulls or {}).get(name))
                 value = part if value is None else value + part
             elif A is not None:
                 A = A if member.batch_dim is None else A.squeeze(member.batch_dim)
@@ -144,18 +125,19 @@ class Problem:
                 value = shared if value is None else value + shared
         return value
 
-    def _least(self, member: PerturbedInput, A: Coefficients) -> Tensor:
+    def _least(self, member: PerturbedInput, A: Coefficients, hull: Interval | None) -> Tensor:
         """The minimum of rows over one input's set, less what rounding may have added: `[R, B]`.
 
         Over a box it is that over a slightly larger one; over other sets the error is taken off.
         """
-        hull = member.laid_out(member.perturbation.hull(member.x))
+        if hull is None:
+            hull = member.laid_out(member.perturbation.hull(member.x))
         factor = gamma(math.prod(A.shape) + 2 * len(self.calls) + 16, self.dtype)
         if member.is_box:
             middle, radius = widened(hull, "box", factor).midpoint_radius()
             return A.dot(middle) - A.dual_norm(1, radius)
         inner = A if member.batch_dim is None else A.squeeze(member.batch_dim)
-        slack = A.dual_norm(1, factor * size(hull)).detach() + tiny(self.dtype) * math.prod(A.shape)
+        slack = A.dual_norm(1, factor * hull.size).detach() + tiny(self.dtype) * math.prod(A.shape)
         return member.perturbation.concretize(member.x, inner) - slack
 
     def _rounding_of(
@@ -167,7 +149,7 @@ class Problem:
                 A = coefficients[name]
                 factor = gamma(math.prod(A.shape) + 2 * len(self.calls) + 16, self.dtype)
                 lost = tiny(self.dtype) * math.prod(A.shape)
-                total = total + A.dual_norm(1, factor * size(hull)).detach() + lost
+                total = total + A.dual_norm(1, factor * hull.size).detach() + lost
         return total
 
     def minimum(self, form: AffineForm, intervals: Mapping[str, Interval] | None = None) -> Tensor:
@@ -181,7 +163,8 @@ class Problem:
             `[R, B]`.
         """
         value = form.bias
-        over_inputs = self.concretize(form.coefficients)
+        # Hulls that were found while no gradients were recorded do not know what they depend on.
+        over_inputs = self.concretize(form.coefficients, None if torch.is_grad_enabled() else intervals)
         if over_inputs is not None:
             value = value + over_inputs
         for name in form.coefficients.keys() - self.inputs.keys():
@@ -191,45 +174,9 @@ class Problem:
                 box = widened(box, "box", gamma(math.prod(self.shape(name)) + 16, self.dtype))
             value = value + split_dot(form.coefficients[name], box, self.may_be_infinite(name))
         if self.outward:
-            slack = gamma(8, self.dtype) * value.detach().abs() + tiny(self.dtype) * self.facts.widest
-            value = value - torch.where(slack.isinf(), 0, slack)
+            factor = gamma(8, self.dtype)  # of products, so that infinite values stay
+            value = (
+                torch.minimum(value * (1 - factor), value * (1 + factor))
+                - tiny(self.dtype) * self.facts.widest
+            )
         return value.expand(-1, self.batch) if value.shape[1] == 1 else value
-
-
-def facts_of(
-    graph: Graph, inputs: Mapping[str, PerturbedInput], calls: Mapping[str, Call], rules: Mapping[str, Rule]
-) -> Facts:
-    """What follows from which operands of these calls are perturbed."""
-    users: dict[str, list[str]] = {}
-    needs: dict[str, tuple[bool, ...]] = {}
-    affine_operators, affine = set(), set(inputs)
-    source = {name: name for name, member in inputs.items() if member.is_box}
-    exact = set(source)
-    for name, call in calls.items():
-        rule = rules[name]
-        needs[name] = rule.needs_interval(call)
-        for operand in call.operands:
-            users.setdefault(operand, []).append(name)
-        if not rule.is_affine(call):
-            continue
-        affine_operators.add(name)
-        if affine.issuperset(call.operands):
-            affine.add(name)
-        origins = [source.get(o) for o in call.operands]
-        # Two operands from one input vary together, which interval arithmetic does not know.
-        if None in origins or len(set(origins)) < len(origins):
-            continue
-        exact.add(name)
-        if rule.selects and len(origins) == 1:
-            source[name] = str(origins[0])
-    return Facts(
-        tuple(reversed(list(calls))),
-        needs,
-        {name: tuple(readers) for name, readers in users.items()},
-        frozenset(affine_operators),
-        frozenset(affine),
-        frozenset(exact),
-        max([math.prod(graph.by_name[name].shape) for name in (*calls, *inputs)]),
-        {name: rules[name].accuracy(call) for name, call in calls.items()},
-        frozenset(n for n in affine_operators if n in users and affine_operators.isdisjoint(users[n])),
-    )

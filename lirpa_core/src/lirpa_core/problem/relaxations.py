@@ -43,19 +43,19 @@ class Relaxations:
         if found is None:
             found = self.relax(self.problem, name, self.operand_intervals(name))
             if self.problem.outward:
-                found = with_rounding(self.problem, name, found, self.intervals, self._charged(name))
+                errors: dict[str, Tensor | None] = {}
+                for operand in self.problem.facts.charged_operands.get(name, ()):
+                    errors[operand] = self[operand].error
+                found = with_rounding(self.problem, name, found, self.intervals, errors)
             self._known[name] = found
         return found
-
-    def _charged(self, name: str) -> dict[str, Tensor | None]:
-        """Rounding errors of the operands that a nonlinear operator accounts for."""
-        operands = self.problem.facts.charged_by_users.intersection(self.problem.calls[name].operands)
-        return {operand: self[operand].error for operand in operands}
 
     def operand_intervals(self, name: str) -> tuple[Interval | None, ...]:
         """The intervals that the rule of a node reads, one entry an operand; None where it reads none."""
         needed = self.problem.facts.needs_interval[name]
         operands = self.problem.calls[name].operands
+        if len(operands) == 1:
+            return (self.intervals[operands[0]] if needed[0] else None,)
         return tuple([self.intervals[o] if need else None for o, need in zip(operands, needed, strict=True)])
 
     def forget(self, names: Iterable[str]) -> None:

@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.coefficients import flatten
-from lirpa_core.linear.infinite import plus
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import align
-from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.linear.rounding import gamma, size, tiny, widened, without_overflow
+from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear.rounding import gamma, tiny, widened, without_overflow
 from lirpa_core.problem.problem import Problem
 
 #: Roundings that are not counted one by one: of a subtraction, of a last sum, of an average of two ends.
@@ -38,16 +36,19 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
     accuracy = problem.facts.accuracy[name]
     if accuracy.relative_to == "exact":
         return rule.interval(call, inputs)
-    dtype = problem.dtype_of(name)
+    dtype = problem.facts.dtypes[name]
     factor = gamma(accuracy.terms + _FEW, dtype)
     if call.infinite and accuracy.relative_to == "box":  # midpoints of such boxes are not numbers
-        less = [factor * size(x) + tiny(dtype) for x in inputs]
+        less = [factor * x.size + tiny(dtype) for x in inputs]
         inputs = tuple([Interval(x.lower - s, x.upper + s) for x, s in zip(inputs, less, strict=True)])
         found = rule.interval(call, inputs)
         found = Interval(found.lower, found.upper)
-        more = factor * size(found) + tiny(dtype) * accuracy.terms
+        more = factor * found.size + tiny(dtype) * accuracy.terms
         return Interval(found.lower - more, found.upper + more)
-    moved = tuple([widened(x, accuracy.relative_to, 2 * factor) for x in inputs])
+    if len(inputs) == 1:
+        moved: tuple[Interval, ...] = (widened(inputs[0], accuracy.relative_to, 2 * factor),)
+    else:
+        moved = tuple([widened(x, accuracy.relative_to, 2 * factor) for x in inputs])
     least: Tensor | float = tiny(dtype) * accuracy.terms if accuracy.underflows else 0.0
     if call.infinite and accuracy.underflows and len(inputs) == 1 and call.shapes[0] == call.shape:
         least = torch.where(inputs[0].upper.isinf(), 0.0, least)  # what follows from −∞ is exact
@@ -58,7 +59,7 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
         return _with_signs(found, [_aligned(x, call.shape) for x in inputs], tiny(dtype))
     if not accuracy.absolute:
         return found
-    slack = _spread([gamma(accuracy.terms, dtype) * size(x) for x in inputs], found.lower)
+    slack = _spread([gamma(accuracy.terms, dtype) * x.size for x in inputs], found.lower)
     return Interval(found.lower - slack, found.upper + slack)
 
 
@@ -102,77 +103,84 @@ def with_rounding(
         intervals: Bounds of the operands.
         charged: Errors of operands that are charged here rather than where they arise; None for none.
     """
-    call, accuracy = problem.calls[name], problem.facts.accuracy[name]
-    users = len(problem.facts.users.get(name, ()))
-    with torch.no_grad():
-        if relaxation.exact:
-            affine = relaxation.lower
-            kept = all([problem.dtype_of(o) == problem.dtype_of(name) for o in call.operands])
-            if accuracy.relative_to == "exact" and users <= 1 and affine.bias is None and kept:
-                return relaxation
-            on_the_way, _ = _errors(problem, name, affine, intervals, users)
-            return replace(
-                relaxation, error=on_the_way, underflow=_underflow(problem, name, [affine], intervals)
-            )
-        errors: list[Tensor] = []
-        sizes: list[Tensor] = []
-        for affine in (relaxation.lower, relaxation.upper):
-            error, total = _errors(problem, name, affine, intervals, users)
-            for term, operand in zip(affine.terms, call.operands, strict=True):
-                here = charged.get(operand)
-                if here is not None and term is not None:
-                    error = error + term.magnitude(here)
-            errors.append(error)
-            sizes.append(total)
-        dtype = coarsest(problem, name)
-        scale = torch.maximum(sizes[0], sizes[1])  # of the function too, which lies between the lines
-        if accuracy.absolute:
-            scale = scale + _spread([size(intervals[o]) for o in call.operands], scale)
-        own = gamma(accuracy.terms, dtype) * scale + tiny(dtype) * accuracy.terms
-        below, above = errors[0] + own, errors[1] + own
-        lost = _underflow(problem, name, [relaxation.lower, relaxation.upper], intervals)
     lower, upper = relaxation.lower, relaxation.upper
+    if lower is upper:
+        if name in problem.facts.free_of_rounding and lower.bias is None:
+            return relaxation
+        with torch.no_grad():
+            error, lost = _charge(problem, name, relaxation, intervals, {}, 0)
+        return replace(relaxation, error=error, underflow=lost)
+    accuracy = problem.facts.accuracy[name]
+    with torch.no_grad():
+        error, lost = _charge(problem, name, relaxation, intervals, charged, accuracy.terms)
+        if accuracy.absolute:
+            own = gamma(accuracy.terms, problem.facts.coarsest[name])
+            error = error + own * _spread([intervals[o].size for o in problem.calls[name].operands], error)
     return Relaxation(
-        replace(lower, bias=plus(lower.bias, -below)),
-        replace(upper, bias=plus(upper.bias, above)),
+        replace(lower, bias=-error if lower.bias is None else lower.bias - error),
+        replace(upper, bias=error if upper.bias is None else upper.bias + error),
         underflow=lost,
     )
 
 
-def coarsest(problem: Problem, name: str) -> torch.dtype:
-    """The type with the largest roundoff among those of a node and its operands: coefficients change theirs there."""
-    dtypes = [problem.dtype_of(node) for node in (name, *problem.calls[name].operands)]
-    return max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
-
-
-def _underflow(problem: Problem, name: str, sides: list[Affine], intervals: Mapping[str, Interval]) -> Tensor:
-    """What rows lose where their coefficients or products with biases underflow, however small they are: `[B or 1]`."""
-    call, dtype = problem.calls[name], coarsest(problem, name)
-    lost: Tensor | float = math.prod(call.shape) + _FEW
-    for affine in sides:
-        for term, operand in zip(affine.terms, call.operands, strict=True):
-            if term is not None:
-                lost = lost + term.fan_out * flatten(size(intervals[operand]), 1).sum(1)
-    return torch.as_tensor(tiny(dtype) * lost, dtype=dtype, device=problem.device).reshape(-1)
-
-
-def _errors(
-    problem: Problem, name: str, affine: Affine, intervals: Mapping[str, Interval], users: int
+def _charge(
+    problem: Problem,
+    name: str,
+    relaxation: Relaxation,
+    intervals: Mapping[str, Interval],
+    charged: Mapping[str, Tensor | None],
+    own_terms: int,
 ) -> tuple[Tensor, Tensor]:
-    """What rounding does to rows that pass an affine function, and the size of its value: `[B, *S]` each."""
-    call, dtype = problem.calls[name], coarsest(problem, name)
-    sums = users + 2 * len(problem.calls) + _FEW  # rows that meet at a node, and biases
-    total: Tensor | None = None
-    fan_out = 1
-    for term, operand in zip(affine.terms, call.operands, strict=True):
-        if term is not None:
-            fan_out = max(fan_out, term.fan_out)
-            total = plus(total, term.magnitude(size(intervals[operand])))
-    if total is None:
-        total = torch.zeros(1, *call.shape, dtype=dtype, device=problem.device)
-    error = gamma(fan_out + sums, dtype) * total + tiny(dtype) * (fan_out + sums)
-    if affine.bias is not None:
-        size_of_bias = affine.bias.abs()
-        error = error + gamma(math.prod(call.shape) + sums, dtype) * size_of_bias
-        total = total + size_of_bias
-    return error, total
+    """What rounding does to rows that pass a relaxation.
+
+    Args:
+        problem: The problem.
+        name: The operator.
+        relaxation: Its relaxation.
+        intervals: Bounds of the operands.
+        charged: Errors of operands that are charged here.
+        own_terms: Roundings behind the lines themselves, relative to the larger of both; none for an affine operator.
+
+    Returns:
+        By how much either line may be off at any point of the box, `[B, *S]`, and what any row may lose to underflow,
+        however small its coefficients are, `[B or 1]`.
+    """
+    call, dtype, least = problem.calls[name], problem.facts.coarsest[name], tiny(problem.facts.coarsest[name])
+    lower, upper = relaxation.lower, relaxation.upper
+    sides = 1 if lower is upper else 2
+    sums = (
+        len(problem.facts.users.get(name, ())) + 2 * len(problem.calls) + _FEW
+    )  # rows that meet, and biases
+    own = gamma(own_terms, dtype) if own_terms else 0.0
+    count = math.prod(call.shape)
+    error: Tensor | None = None
+    lost: Tensor | float = least * (sides * count + _FEW)
+    most = 0
+    for low, up, operand in zip(lower.terms, upper.terms, call.operands, strict=True):
+        first = up if low is None else low
+        if first is None:
+            continue
+        second = None if up is low else up
+        fan_out = first.fan_out if second is None else max(first.fan_out, second.fan_out)
+        most = max(most, fan_out)
+        box, here = intervals[operand], charged.get(operand)
+        moved = (gamma(fan_out + sums, dtype) + own) * box.size
+        if here is not None:
+            moved = moved + here
+        part = first.magnitude(moved)
+        if second is not None and second is not first:
+            part = torch.maximum(part, second.magnitude(moved))
+        error = part if error is None else error + part
+        lost = lost + (sides * fan_out * least) * box.total
+    if error is None:
+        error = torch.zeros(1, *call.shape, dtype=dtype, device=problem.device)
+    size: Tensor | None = None
+    for side in (lower, upper)[:sides]:
+        if side.bias is not None:
+            size = side.bias.abs() if size is None else torch.maximum(size, side.bias.abs())
+    if size is not None:
+        error = torch.add(error, size, alpha=gamma(count + sums, dtype) + own)
+    error = error + least * (most + sums + own_terms)
+    if not isinstance(lost, Tensor):
+        lost = torch.full((1,), lost, dtype=dtype, device=problem.device)
+    return error, lost.to(dtype)

@@ -44,7 +44,7 @@ def _all_finite(sums: list[Tensor]) -> bool:
         return True
     if len({x.dtype for x in sums}) > 1:
         return all(bool(x.isfinite()) for x in sums)
-    return bool(torch.stack(sums).isfinite().all())
+    return math.isfinite(torch.stack(sums).sum()) or bool(torch.stack(sums).isfinite().all())
 
 
 def _constants(call: Call, names: tuple[str, ...] | None) -> list[Any]:

@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lirpa_core.linear import Interval
 from lirpa_core.linear.coefficients import flatten
-from lirpa_testing.rules.case import Case, Points, clamp
 from lirpa_testing.tolerance import allowance
 
 _ELEMENTS = 12
+
+Points = tuple[Tensor, ...]
+
+
+class Target(Protocol):
+    """What is attacked: bounds of a function on boxes."""
+
+    @property
+    def inputs(self) -> tuple[Interval, ...]:
+        """The boxes, one an operand, `[B, *S_i]`."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of gradient ascent."""
+
+    @property
+    def batch(self) -> int:
+        """Number of examples `B`."""
+
+    @property
+    def terms(self) -> int:
+        """Roundings that the bounds are allowed."""
+
+    @property
+    def start_points(self) -> Points:
+        """Where the search begins, `[n, B, *S_i]`."""
+
+    @property
+    def start_outputs(self) -> Tensor:
+        """The function there, `[n, B, *S]`."""
+
+    def margins(self, points: Points) -> Tensor:
+        """By how much the bounds are violated at points, `[bounds, n, B, *S]`."""
+
+
+def clamp(x: Tensor, box: Interval) -> Tensor:
+    """The nearest point of the box."""
+    return x.maximum(box.lower).minimum(box.upper)
 
 
 def gradients_of(goal: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
@@ -24,7 +63,7 @@ def gradients_of(goal: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor | None,
         raise
 
 
-def attack(case: Case) -> Points:
+def attack(case: Target) -> Points:
     """Points found by a few steps of gradient ascent on the worst margins: `[n, B, *S_i]`."""
     size = case.start_outputs[0, 0].numel()
     with torch.no_grad():

@@ -16,6 +16,7 @@ from torch import Tensor
 from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.rules import Call, Rule, is_narrower
 from lirpa_testing.report import RuleViolation
+from lirpa_testing.rules.attack import Points, attack, clamp
 from lirpa_testing.rules.calls import describe, map_call, show_box
 from lirpa_testing.tolerance import allowance
 
@@ -23,8 +24,6 @@ from lirpa_testing.tolerance import allowance
 ALL_CORNERS = 10
 _RANDOM_CORNERS = 64
 _RANDOM_POINTS = 32
-
-Points = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +159,6 @@ class Case:
     @cached_property
     def points(self) -> Points:
         """All points looked at: the start points, and those that gradient ascent finds from them."""
-        from lirpa_testing.rules.attack import attack  # which needs the case
-
         attacked = attack(self)
         return tuple(torch.cat([s, a]) for s, a in zip(self.start_points, attacked, strict=True))
 
@@ -305,8 +302,3 @@ def evaluate_affine(affine: Affine, points: Sequence[Tensor], lead: int) -> Tens
             y = term.apply(x, lead)
             total = y if total is None else total + y
     return points[0].new_zeros(()) if total is None else total
-
-
-def clamp(x: Tensor, box: Interval) -> Tensor:
-    """The nearest point of the box."""
-    return x.maximum(box.lower).minimum(box.upper)

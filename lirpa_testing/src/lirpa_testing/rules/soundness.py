@@ -7,7 +7,8 @@ from torch import Tensor
 
 from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.coefficients import flatten
-from lirpa_testing.rules.case import Case, clamp, evaluate_affine
+from lirpa_testing.rules.attack import clamp
+from lirpa_testing.rules.case import Case, evaluate_affine
 
 
 def check_results(case: Case) -> None:

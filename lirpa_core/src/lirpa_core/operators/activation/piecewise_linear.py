@@ -16,18 +16,30 @@ from torch import Tensor
 
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Const
-from lirpa_core.rules.unary import CONCAVE, CONVEX, Curve, Jump, Lines, Unary, chord, parameter
+from lirpa_core.rules.unary import CONCAVE, CONVEX, Curve, Jump, Lines, Unary, parameter
+
+#: An interval shorter than so many times the smallest normal number has no derivative of its chord's slope.
+_SHORT = 16
 
 
 def relu_lines(lo: Tensor, hi: Tensor) -> Lines:
-    """Of ReLU: below, the tangent at the midpoint, through zero; above, the chord."""
-    tangent = (lo / 2 + hi / 2 > 0).to(lo.dtype)
+    """Of ReLU: below, the tangent at the midpoint, through zero; above, the chord.
+
+    Where the interval is so short that the chord's slope has no derivative, or so long that it overflows, the tangent
+    takes its place.
+    """
+    tangent = (hi > -lo).to(lo.dtype)
+    run = hi - lo
+    length = run.detach()
+    bent = (lo < 0) & (hi > 0) & (length > _SHORT * torch.finfo(lo.dtype).tiny) & (length < math.inf)
+    slope = torch.where(bent, hi / torch.where(bent, run, 1), tangent)
     at_lo, at_hi = torch.relu(lo), torch.relu(hi)
-    slope, valid = chord((lo, at_lo), (hi, at_hi))
-    slope = torch.where(valid, slope, tangent)
-    unstable = (lo < 0) & (hi > 0)
-    slope = torch.where(unstable & slope.detach().isfinite(), slope, tangent)
-    return tangent, None, slope, (at_lo - slope * lo).maximum(at_hi - slope * hi)
+    return (
+        tangent,
+        None,
+        slope,
+        torch.addcmul(at_lo, slope, lo, value=-1).maximum(torch.addcmul(at_hi, slope, hi, value=-1)),
+    )
 
 
 RELU = Curve(
