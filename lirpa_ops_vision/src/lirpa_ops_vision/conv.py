@@ -131,7 +131,7 @@ class ConvGeometry:
                 A.shape[2:], self.stride, self.dilation, weight.shape[2:], padding, extra, strict=True
             )
         )
-        if unobserved(A) and pays(A, self.dilation, self.groups):
+        if unobserved(A) and pays(A, weight, self.stride, self.dilation, self.groups):
             return spread_in_phases(A, weight, self.stride, padding, size)
         if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and A.device.type == "cpu":
             columns = weight.flatten(1).T @ A.flatten(2)  # [N, C·kh·kw, P]
