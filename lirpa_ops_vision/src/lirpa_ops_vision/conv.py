@@ -21,6 +21,8 @@ from lirpa_ops_vision.transposed import pays, spread_in_phases
 
 aten = torch.ops.aten
 
+#: Up to so many elements of an image the packing of weights takes longer than the convolution.
+_SMALL = 2**12
 #: Up to so many channels a transposed convolution is a matrix product, see `ConvGeometry.spread`.
 _FEW = 4
 
@@ -52,6 +54,13 @@ class ConvGeometry:
         """Number of spatial dimensions."""
         return len(self.stride)
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether this is a convolution of planes, neither dilated, grouped nor transposed."""
+        return (
+            self.dims == 2 and self.groups == 1 and not self.transposed and all(d == 1 for d in self.dilation)
+        )
+
     @classmethod
     def of(cls, call: Call) -> ConvGeometry:
         """Read the geometry from a call of any convolution."""
@@ -68,8 +77,13 @@ class ConvGeometry:
         """The convolution of `[N, C, *space]` with `[C_out, C / groups, *kernel]`, without bias."""
         if self.before != self.after:
             x = torch.constant_pad_nd(x, _border(self.before, self.after))
+        elif self._is_plain and x.numel() <= _SMALL and unobserved(x) and x.dtype == weight.dtype:
+            small: Tensor = aten._slow_conv2d_forward.default(
+                x, weight, list(weight.shape[2:]), None, self.stride, self.before
+            )
+            return small
         padding = (0,) * self.dims if self.before != self.after else self.before
-        out: Tensor = aten.convolution.default(
+        out: Tensor = torch.convolution(
             x,
             weight,
             None,
@@ -86,7 +100,7 @@ class ConvGeometry:
         """The transpose of `run`: `[N, C_out, *space_out]` to `[N, C, *size]`."""
         if self.transposed:
             zeros = (0,) * self.dims
-            out: Tensor = aten.convolution.default(
+            out: Tensor = torch.convolution(
                 A, weight, None, self.stride, self.before, self.dilation, False, zeros, self.groups
             )
             # A large output padding leaves room for windows that the operator does not have.
@@ -117,14 +131,14 @@ class ConvGeometry:
                 A.shape[2:], self.stride, self.dilation, weight.shape[2:], padding, extra, strict=True
             )
         )
-        if unobserved(A) and pays(A, self.dilation, self.groups):
+        if unobserved(A) and pays(A, weight, self.stride, self.dilation, self.groups):
             return spread_in_phases(A, weight, self.stride, padding, size)
         if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and A.device.type == "cpu":
             columns = weight.flatten(1).T @ A.flatten(2)  # [N, C·kh·kw, P]
             return torch.nn.functional.fold(
                 columns, size, weight.shape[2:], self.dilation, tuple(padding), self.stride
             )
-        out: Tensor = aten.convolution.default(
+        out: Tensor = torch.convolution(
             A, weight, None, self.stride, padding, self.dilation, True, extra, self.groups
         )
         return out

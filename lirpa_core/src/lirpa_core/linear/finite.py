@@ -15,4 +15,4 @@ def all_finite(x: Tensor) -> bool:
     may have overflowed, so the elements decide.
     """
     x = x.detach()
-    return math.isfinite(x.sum()) or bool(torch.isfinite(x).all())
+    return math.isfinite(x.sum().item()) or bool(torch.isfinite(x).all())

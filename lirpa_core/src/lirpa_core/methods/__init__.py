@@ -9,11 +9,12 @@ from lirpa_core.methods.alpha_crown import AlphaCROWN
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.crown import CROWN
 from lirpa_core.methods.forward import Forward
+from lirpa_core.methods.forward_traversal import AffineBounds, forward
 from lirpa_core.methods.hybrid import Hybrid, crown_forward, crown_ibp
 from lirpa_core.methods.ibp import IBP
 from lirpa_core.methods.rows import bound_rows
 from lirpa_core.methods.slope_search import SlopeSearch
-from lirpa_core.methods.traversal import AffineBounds, backward, forward, intervals
+from lirpa_core.methods.traversal import backward, intervals
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
 

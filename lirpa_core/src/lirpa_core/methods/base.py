@@ -11,8 +11,8 @@ from torch import Tensor
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
+from lirpa_core.methods.forward_traversal import AffineBounds
 from lirpa_core.methods.slope_search import SlopeSearch
-from lirpa_core.methods.traversal import AffineBounds
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 

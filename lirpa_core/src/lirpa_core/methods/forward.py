@@ -16,8 +16,8 @@ from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.rounding import gamma
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
+from lirpa_core.methods.forward_traversal import AffineBounds, forward
 from lirpa_core.methods.rows import every_element, rows_of_interval, rows_over_interval, tighter
-from lirpa_core.methods.traversal import AffineBounds, forward
 from lirpa_core.problem.problem import Problem
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.coefficients import Coefficients, SelectedRows
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows, numbers
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
@@ -54,7 +54,7 @@ def bytes_of_a_row(problem: Problem) -> int:
 
 
 def chunks_of_rows(
-    problem: Problem, rows: Coefficients, memory_budget: int | None, numbers: Callable[[Coefficients], int]
+    problem: Problem, rows: Coefficients, memory_budget: int | None, size_of: Callable[[Coefficients], int]
 ) -> Iterator[Coefficients]:
     """The rows in consecutive chunks that fit the budget.
 
@@ -63,12 +63,12 @@ def chunks_of_rows(
         rows: All rows.
         memory_budget: Bytes, for rows that are taken to be dense. None: the default, for rows as they are;
             those with structure are smaller.
-        numbers: Pulls a row back, and says how many numbers its coefficients are where there are most.
+        size_of: Pulls a row back, and says how many numbers its coefficients are where there are most.
     """
     budget = default_budget(problem.device) if memory_budget is None else memory_budget
     row = bytes_of_a_row(problem)
     if rows.rows * row > budget and memory_budget is None and rows.rows > _FEW:
-        row = max(1, numbers(rows.take(0, 1)) * problem.dtype.itemsize * _COPIES)
+        row = max(1, size_of(rows.take(0, 1)) * problem.dtype.itemsize * _COPIES)
     size = max(1, budget // row)
     if rows.rows <= size:
         yield rows
@@ -110,7 +110,13 @@ def bound_rows(
         with torch.no_grad():
             apart = relaxations.apart()
             backward(
-                problem, node, row, apart, both=both, stop_at=stop_at, watch=lambda A: most.append(A.numel)
+                problem,
+                node,
+                row,
+                apart,
+                both=both,
+                stop_at=stop_at,
+                watch=lambda A: most.append(numbers(A)),
             )
         return max(most)
 

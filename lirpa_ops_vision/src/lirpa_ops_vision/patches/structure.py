@@ -61,9 +61,14 @@ class PatchesCoefficients(Coefficients):
         values = values.expand(repeat, -1, batch, -1, -1)  # [n, R0, B, C, k]
         index = self._broadcast(pixels).flatten(-2).expand(values.shape)
         out = values.new_zeros(*values.shape[:4], math.prod(self.place.size))
-        return out.scatter_add(-1, index, values).reshape(
-            self.rows, batch, *self.size[:-3], channels, *self.place.size
-        )
+        if unobserved(values):  # written out in pieces, where an expanded index takes many times as long
+            step = max(1, _CHUNK // max(1, values[0, 0].numel()))
+            for block, at, part in zip(out, index, values, strict=True):
+                for to, where, what in zip(block.split(step), at.split(step), part.split(step), strict=True):
+                    to.scatter_add_(-1, where.contiguous(), what.contiguous())
+        else:
+            out = out.scatter_add(-1, index, values)
+        return out.reshape(self.rows, batch, *self.size[:-3], channels, *self.place.size)
 
     @property
     def repeat(self) -> int:

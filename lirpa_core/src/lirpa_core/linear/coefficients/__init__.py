@@ -7,6 +7,7 @@ from lirpa_core.linear.coefficients.base import (
     Sides,
     add,
     flatten,
+    numbers,
     picked,
 )
 from lirpa_core.linear.coefficients.dense import DenseCoefficients
@@ -25,5 +26,6 @@ __all__ = [
     "Sides",
     "add",
     "flatten",
+    "numbers",
     "picked",
 ]

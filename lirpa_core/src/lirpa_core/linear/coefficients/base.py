@@ -158,6 +158,14 @@ def add(a: Coefficients, b: Coefficients) -> Coefficients:
     return result
 
 
+def numbers(A: Coefficients) -> int:
+    """How many numbers a few rows are: as stored, but not more than written out.
+
+    What a structure shares between all of its rows would be counted for each few of them otherwise.
+    """
+    return min(A.numel, A.rows * A.batch * math.prod(A.shape))
+
+
 def bilinear_sum(A: Tensor, value: Tensor) -> Tensor:
     """`Σ_S A·value` for `[R, B, *S]` and `[B, *S]` with broadcasting leading ones: `[R, B]`."""
     flat = A.unsqueeze(-1) if A.dim() == 2 else A.flatten(2)  # [R, B, n]

@@ -20,7 +20,7 @@ from lirpa_core.linear.coefficients.base import (
 )
 from lirpa_core.linear.norms import scaled_norm
 from lirpa_core.linear.operators import sum_to
-from lirpa_core.linear.relax.eager import blocks, relax_halves, relax_into, unobserved
+from lirpa_core.linear.relax.eager import relax_halves, relax_pass, unobserved
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,30 +91,10 @@ class DenseCoefficients(Coefficients):
         same = all([side.dtype == A.dtype and side.shape[1:] == A.shape[2:] for side in sides])
         if A.dim() == 2 or not same or not unobserved(A):
             return None
-        rows, batch = A.shape[0], max(A.shape[1], *[side.shape[0] for side in sides])
         low, up = (side.flatten(1) for side in slopes)
-        negated = (-low, -up) if mirrored else (low, up)
-        flat = A.flatten(2)
-        out = A.new_empty(1 + mirrored, rows, batch, flat.shape[2])
-        bias = None if biases == (None, None) else A.new_zeros(1 + mirrored, rows, batch)
-        for part, few in blocks(rows, batch, flat.shape[2]):
-            a, lines, mirror = (
-                flat[part, few] if flat.shape[1] > 1 else flat[part],
-                (_of(low, few), _of(up, few)),
-                (_of(negated[0], few), _of(negated[1], few)),
-            )
-            halves = relax_into(a, lines, mirror, out[:, part, few].unbind())
-            if bias is None:
-                continue
-            for half, other, side in zip(halves, halves[::-1], biases, strict=True):
-                if side is not None:
-                    bias[0, part, few] += bilinear_sum(half, _of(side, few))
-                    if mirrored:
-                        bias[1, part, few] -= bilinear_sum(other, _of(side, few))
-        return (
-            DenseCoefficients(out.reshape(-1, batch, *A.shape[2:])),
-            None if bias is None else bias.flatten(0, 1),
-        )
+        below, above = (None if side is None else side.flatten(1) for side in biases)
+        out, bias = relax_pass(A.flatten(2), (low, up), (below, above), mirrored=mirrored)
+        return DenseCoefficients(out.view(*out.shape[:2], *A.shape[2:])), bias
 
     def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
         found = self._in_pieces(slopes, biases, False)
@@ -153,8 +133,3 @@ class DenseCoefficients(Coefficients):
 
     def add(self, other: Coefficients) -> Coefficients | None:
         return DenseCoefficients(self.A + other.to_dense())
-
-
-def _of(side: Tensor, few: slice) -> Tensor:
-    """Some examples of a value `[B or 1, ..]`."""
-    return side[few] if side.shape[0] > 1 else side

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.coefficients.base import Coefficients
+from lirpa_core.linear.coefficients.base import Coefficients, OptionalSides, Sides
 from lirpa_core.linear.coefficients.selected_rows import SelectedRows
 from lirpa_core.linear.norms import scaled_norm
 
@@ -76,7 +76,10 @@ class PositionwiseCoefficients(Coefficients):
         n, k = self.weight.shape
         index = self.selected.index.expand(self.rows, self.batch)
         place, scale = index // n, self.selected.values.unsqueeze(2)
-        part = self.weight[index % n] * scale  # [R, B, k]
+        if scale.numel() == 1 and n <= index.numel():  # the smaller of the two is multiplied
+            part = (self.weight * scale[0])[index % n]  # [R, B, k]
+        else:
+            part = self.weight[index % n] * scale
         if self.factor is not None:
             example = torch.arange(self.factor.shape[0], device=index.device)
             part = part * self.factor[example, place]
@@ -118,6 +121,9 @@ class PositionwiseCoefficients(Coefficients):
 
     def with_negated(self) -> Coefficients:
         return replace(self, selected=self.selected.with_negated())
+
+    def relax_mirrored(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
+        return self.dense().relax_mirrored(slopes, biases)
 
     def take(self, start: int, stop: int) -> Coefficients:
         return replace(self, selected=self.selected.take(start, stop))

@@ -95,6 +95,10 @@ class LinearOp(ABC):
         center, radius = self.apply(middle, lead), self.apply_abs(spread, lead)
         return center - radius, center + radius
 
+    def apply_end(self, lower: Tensor, upper: Tensor, lead: int = 1, *, upper_end: bool = False) -> Tensor:
+        """One of the two tensors that `apply_split` gives: the first, or the second for `upper_end`."""
+        return self.apply_split(lower, upper, lead)[1 if upper_end else 0]
+
     def matrix(self, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
         """All coefficients, `[n, B or 1, *S_out]` with `n` the number of elements of `S_in`."""
         return self.apply(_basis(self.in_shape, dtype, device), 2)

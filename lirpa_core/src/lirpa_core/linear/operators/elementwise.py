@@ -12,6 +12,7 @@ from lirpa_core.graph import Shape
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators.base import LinearOp
 from lirpa_core.linear.operators.broadcasting import align, sum_to
+from lirpa_core.linear.relax import unobserved
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,16 @@ class Diagonal(LinearOp):
         low, up = align(lower, lead, rank), align(upper, lead, rank)
         positive = self.slope >= 0
         return self.slope * torch.where(positive, low, up), self.slope * torch.where(positive, up, low)
+
+    def apply_end(self, lower: Tensor, upper: Tensor, lead: int = 1, *, upper_end: bool = False) -> Tensor:
+        """See `LinearOp.apply_end`: one product, without a choice of ends where all slopes have one sign."""
+        rank = self.slope.dim() - 1
+        low, up = align(lower, lead, rank), align(upper, lead, rank)
+        first, second = (up, low) if upper_end else (low, up)
+        positive = self.slope >= 0
+        if unobserved(self.slope, lower, upper) and bool(positive.all()):
+            return self.slope * first
+        return self.slope * torch.where(positive, first, second)
 
     def interval(self, x: Interval, bias: Tensor | None = None) -> Interval:
         """See `LinearOp.interval`: from the ends, unless midpoint and radius are what is stored."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 #: Elements of a piece. Its temporaries, and what is read and written with it, stay in a cache of a megabyte.
-PIECE = 2**16
+PIECE = 2**17
 
 
 def unobserved(*tensors: Tensor | None) -> bool:
@@ -59,6 +59,64 @@ def relax_into(
     return positive, negative
 
 
+def relax_pass(
+    A: Tensor,
+    slopes: tuple[Tensor, Tensor],
+    biases: tuple[Tensor | None, Tensor | None],
+    *,
+    mirrored: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """The whole relaxation pass of `A`, or of `[A; −A]`: read once and written once, with the sums over biases.
+
+    Only for tensors of one type that are `unobserved`.
+
+    Args:
+        A: `[R, B or 1, n]`.
+        slopes: Of the lower and the upper lines, `[B or 1, n]`.
+        biases: Of the lower and the upper lines, `[B or 1, n]`; None stands for zero.
+        mirrored: Whether `−A` is relaxed too.
+
+    Returns:
+        Coefficients `[R, B, n]`, or `[2R, B, n]` if mirrored, and the sums `[R, B]` or `[2R, B]`, None for zero.
+    """
+    low, up = slopes
+    rows, each = A.shape[0], A.shape[2]
+    batch = max([x.shape[-2] for x in (A, low, up, *biases) if x is not None])
+    negated = (-low, -up) if mirrored else slopes
+    out = A.new_empty(1 + mirrored, rows, batch, each)
+    halves = out.unbind()
+    used = [side for side in (0, 1) if biases[side] is not None]
+    bias = A.new_empty(1 + mirrored, rows, batch) if used else None
+    for part, few in blocks(rows, batch, each):
+        whole = part.stop - part.start == rows and few.stop - few.start == batch
+        found = relax_into(
+            A if whole else A[part, few] if A.shape[1] > 1 else A[part],
+            slopes if whole else (_of(low, few), _of(up, few)),
+            negated if whole else (_of(negated[0], few), _of(negated[1], few)),
+            halves if whole else [half[part, few] for half in halves],
+        )
+        if bias is None:
+            continue
+        for i, (signs, times) in enumerate((((0, 1), 1), ((1, 0), -1))[: 1 + mirrored]):
+            sums = [_weighted(found[signs[side]], _of(biases[side], few)) for side in used]  # type: ignore[arg-type]
+            total = sums[0] if len(sums) == 1 else sums[0] + sums[1]
+            torch.mul(total, times, out=bias[i] if whole else bias[i, part, few])
+    return out.view(-1, batch, each), None if bias is None else bias.view(-1, batch)
+
+
+def _weighted(A: Tensor, value: Tensor) -> Tensor:
+    """`Σ A·value` of a piece `[r, b, n]` and `[b, n]` or `[1, n]`: `[r, b]`."""
+    if value.shape[0] == 1:
+        return A @ value[0]
+    total: Tensor = torch.linalg.vecdot(A, value)
+    return total
+
+
+def _of(side: Tensor, few: slice) -> Tensor:
+    """Some examples of a value `[B or 1, n]`."""
+    return side[few] if side.shape[0] > 1 else side
+
+
 def pieces(rows: int, each: int) -> list[slice]:
     """Consecutive rows of `each` elements, as many at a time as a piece holds."""
     step = max(1, PIECE // max(1, each))
@@ -66,11 +124,10 @@ def pieces(rows: int, each: int) -> list[slice]:
 
 
 def blocks(rows: int, batch: int, each: int) -> list[tuple[slice, slice]]:
-    """Rows and examples of `each` elements, as many at a time as a piece holds."""
-    examples = pieces(batch, each)
-    return [
-        (part, few) for part in pieces(rows, each * (examples[0].stop if examples else 1)) for few in examples
-    ]
+    """Rows and examples of `each` elements, as many at a time as a piece holds; rows first, which share lines."""
+    parts = pieces(rows, each)
+    examples = pieces(batch, each * rows) if len(parts) == 1 else pieces(batch, PIECE)
+    return [(part, few) for few in examples for part in parts]
 
 
 def weighted_sums(A: Tensor, value: Tensor, *, absolute: bool = False) -> Tensor:
