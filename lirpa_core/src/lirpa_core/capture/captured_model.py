@@ -19,6 +19,7 @@ from lirpa_core.capture.fingerprint import Fingerprint
 from lirpa_core.capture.mixed_precision import refuse_autocast
 from lirpa_core.errors import CaptureError, InputError, TrainingModeWarning
 from lirpa_core.graph import Graph
+from lirpa_core.perturbations.tensors import BoundedTensor
 from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
 from lirpa_core.problem.batching import batch_size
 from lirpa_core.problem.binding import Binder
@@ -82,26 +83,31 @@ class CapturedModel:
 
         Args:
             registry: What the model is captured for.
-            inputs: Flat inputs; None: the example.
+            inputs: Flat inputs; None: the example. A model without a batch dimension is captured anew for other shapes.
 
         Raises:
             CaptureError: If the model cannot be captured as one graph.
         """
         dtype = device = None
-        for x in pytree.tree_leaves(self.example) if inputs is None else inputs:
+        example = pytree.tree_leaves(self.example)
+        for x in example if inputs is None else inputs:
             if isinstance(x, Tensor):
                 device = device or x.device
                 if x.is_floating_point():
                     dtype = x.dtype
                     break
-        known = self._graphs.setdefault((dtype, device), [])
+        like = self.example
+        shapes = None
+        if self.batch_dims is None:  # no dimension runs over examples, so every other shape is another model
+            shapes = _shapes(example if inputs is None else inputs)
+            if inputs is not None and shapes != _shapes(example):
+                like = self.unflatten([without_set(x) if isinstance(x, Tensor) else x for x in inputs])
+        known = self._graphs.setdefault((dtype, device, shapes), [])
         for fingerprint, graph in reversed(known):
             if fingerprint.holds():
                 return graph
         args, kwargs = pytree.tree_map_only(
-            Tensor,
-            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype),
-            self.example,
+            Tensor, lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype), like
         )
         module = self.live.module
         before = Fingerprint.of(module)
@@ -188,13 +194,16 @@ class CapturedModel:
             InputError: They are nested in another way than the example.
         """
         if x is None and not kwargs:
-            raise InputError("compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...).")
+            raise InputError(
+                "compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...), or a call model(my_input) before "
+                "it, whose inputs are then bounded."
+            )
         args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
         inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
         expected = pytree.tree_structure(self.example)
         if spec != expected:
             raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
-        return inputs
+        return [x.plain() if isinstance(x, BoundedTensor) and not x.has_set else x for x in inputs]
 
     def unflatten(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """A flat list as positional and keyword inputs."""
@@ -205,6 +214,10 @@ class CapturedModel:
     def __getstate__(self) -> dict[str, Any]:
         # Graphs are captured anew when first needed: they refer to operators of this process.
         return {**self.__dict__, "_graphs": {}, "_binders": {}, "_with_state": {}}
+
+
+def _shapes(inputs: Sequence[Any]) -> tuple[tuple[int, ...] | None, ...]:
+    return tuple([tuple(x.shape) if isinstance(x, Tensor) else None for x in inputs])
 
 
 def _outside() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ from lirpa_core.perturbations.base import Perturbation, examples_first, require_
 _ULPS = 32
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class PerturbationLpNorm(Perturbation):
     """All values within `eps` of the nominal one in the Lp norm, and inside a box where one is given.
 
@@ -37,6 +38,9 @@ class PerturbationLpNorm(Perturbation):
     bounds use it exactly. A box without `eps` is itself the set, whatever the norm; the nominal value
     then only serves the ordinary forward pass. With `eps`, the nominal value must lie in the box
     (rounding aside), one side of the box may be left out, and its elements may be infinite.
+
+    An attribute may be assigned, so that a radius can grow: `ptb.eps = 0.2`, or `ptb.set_eps(0.2)`. It is checked
+    together with the others as when the set was made, and if it does not fit them the set stays as it was.
 
     Attributes:
         eps: Radius. A number; a tensor with one element an example, `[B]`; for the L-infinity norm also
@@ -61,7 +65,10 @@ class PerturbationLpNorm(Perturbation):
         for name in ("eps", "x_L", "x_U"):
             object.__setattr__(self, name, parse_limit(name, getattr(self, name)))
         if self.eps is None and (self.x_L is None or self.x_U is None):
-            raise PerturbationError("give eps, or both x_L and x_U, or eps together with a box")
+            raise PerturbationError(
+                "give eps, or both x_L and x_U, or eps together with a box. There is no default radius, lest a "
+                "forgotten one pass for a certificate: write eps=0 for a set of one point, to grow by set_eps(...)"
+            )
         if self.eps is not None:
             eps = self.eps.detach() if isinstance(self.eps, Tensor) else torch.tensor(self.eps)
             if not bool(((eps >= 0) & (eps < math.inf)).all()):
@@ -76,6 +83,20 @@ class PerturbationLpNorm(Perturbation):
                 raise PerturbationError(f"{name} must be finite, but is {show(limit)}")
         if self.x_L is not None and self.x_U is not None:
             require_ordered(torch.as_tensor(self.x_L).detach(), torch.as_tensor(self.x_U).detach())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        fields = self.__dataclass_fields__
+        if name in fields and self.__dict__.keys() >= fields.keys():
+            value = getattr(replace(self, **{name: value}), name)  # checks all of them together
+        object.__setattr__(self, name, value)
+
+    def set_eps(self, eps: Limit) -> None:
+        """Exchange the radius.
+
+        Raises:
+            PerturbationError: If it is negative or not finite.
+        """
+        self.eps = eps
 
     @property
     def is_box(self) -> bool:
