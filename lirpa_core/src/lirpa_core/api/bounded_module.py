@@ -16,6 +16,7 @@ from lirpa_core.api.compatibility.calls import constructor_keywords, other_keywo
 from lirpa_core.api.compatibility.methods import known_name
 from lirpa_core.api.compatibility.module import JacobianOf, ReferenceMembers
 from lirpa_core.api.drawing import draw
+from lirpa_core.api.inference import outside_inference_mode
 from lirpa_core.api.intermediate_bounds import given_intervals
 from lirpa_core.api.linear_bounds import linear_bounds_dict
 from lirpa_core.api.methods import requested_method
@@ -174,6 +175,7 @@ class BoundedModule(ReferenceMembers):
 
     # ------------------------------------------------------------------ bounds
 
+    @outside_inference_mode
     def compute_bounds(
         self,
         x: Any = None,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lirpa_core.graph import Graph
+from lirpa_core.graph import Graph, Shape
 from lirpa_core.linear.interval import Interval
 
 
@@ -17,19 +17,19 @@ class NodeBounds(Mapping[str, Interval]):
     Elements that no relaxation could profit from keep the bounds of interval propagation.
     """
 
-    def __init__(self, graph: Graph, intervals: Mapping[str, Interval]) -> None:
+    def __init__(self, graph: Graph | _Names, intervals: Mapping[str, Interval]) -> None:
         self._graph = graph
         self._intervals = dict(intervals)
 
     def __getitem__(self, name: str) -> Interval:
-        node = self._graph.find(name)
-        if node is None or node.name not in self._intervals:
+        node = self._graph.by_module.get(name, name)
+        if node not in self._intervals:
             modules = [path for path, end in self._graph.by_module.items() if end in self._intervals]
             raise KeyError(
                 f"no bounds for {name!r}; there are nodes {list(self._intervals)} and modules {modules}"
             )
-        interval = self._intervals[node.name]
-        if node.shape[:1] != (1,):
+        interval = self._intervals[node]
+        if self._graph.by_name[node].shape[:1] != (1,):
             return interval
         return Interval(interval.lower.squeeze(1), interval.upper.squeeze(1))
 
@@ -38,6 +38,24 @@ class NodeBounds(Mapping[str, Interval]):
 
     def __len__(self) -> int:
         return len(self._intervals)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A graph refers to operators of this process; its names and shapes are what is read here.
+        shapes = {name: _Shape(self._graph.by_name[name].shape) for name in self._intervals}
+        return {"_graph": _Names(shapes, dict(self._graph.by_module)), "_intervals": self._intervals}
+
+
+@dataclass(frozen=True)
+class _Shape:
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What is left of a graph in a pickled result."""
+
+    by_name: Mapping[str, _Shape]
+    by_module: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor  # no public function tells
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, fixable, needs_state
@@ -200,6 +201,11 @@ class CapturedModel:
             )
         args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
         inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
+        if any([isinstance(v, Tensor) and is_batchedtensor(v) for v in inputs]):
+            raise InputError(
+                "bounds cannot be computed inside of torch.func.vmap: their checks look at values. The first dimension "
+                "of the inputs runs over examples already; give all of them at once."
+            )
         expected = pytree.tree_structure(self.example)
         if spec != expected:
             raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
@@ -234,8 +240,20 @@ def _reader_of(source: object, registry: Registry) -> Reader:
             return entry.reader
     listed = "; ".join(f"{e.reader.name}: {e.reader.summary}" for e in registry.readers)
     raise CaptureError(
-        f"no reader reads a {type(source).__module__}.{type(source).__qualname__}. The readers are: {listed}."
+        f"no reader reads a {type(source).__module__}.{type(source).__qualname__}.{_advice(source)} The readers are: "
+        f"{listed}."
     )
+
+
+def _advice(source: object) -> str:
+    """What to give in the place of something that is no model, where that can be told."""
+    if isinstance(source, type):
+        return f" Give an instance: {source.__name__}(...)."
+    if isinstance(source, Mapping) and any(isinstance(value, Tensor) for value in source.values()):
+        return " A state dict has weights and no forward(): make the module, call load_state_dict(...), and give that."
+    if isinstance(source, Sequence) and any(callable(part) for part in source):
+        return " Join modules to one with torch.nn.Sequential(*modules)."
+    return ""
 
 
 def _describe_missing(registry: Registry, node: Any, shapes: Sequence[Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,8 @@ from lirpa_core.perturbations.arguments import (
 )
 from lirpa_core.perturbations.ball_box_projection import nearest
 from lirpa_core.perturbations.base import Perturbation, examples_first, require_real_finite
+
+_FIELDS = frozenset({"eps", "norm", "x_L", "x_U"})
 
 #: Allowance of `contains`, and for a centre outside its box, in units of the spacing of floats.
 _ULPS = 32
@@ -49,6 +51,7 @@ class PerturbationLpNorm(Perturbation):
         norm: The exponent p: 1, 2, infinity, or any other real number of at least one.
         x_L: Lower limits: a number or a tensor broadcastable to the perturbed one.
         x_U: Upper limits.
+        constraints: Refused, with the name of the set that has linear constraints.
 
     Raises:
         PerturbationError: Naming the argument: `eps` negative, not finite or missing together with the
@@ -59,8 +62,14 @@ class PerturbationLpNorm(Perturbation):
     norm: float = math.inf
     x_L: Limit | None = None
     x_U: Limit | None = None
+    constraints: InitVar[object] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, constraints: object) -> None:
+        if constraints is not None:
+            raise PerturbationError(
+                "constraints=(A, b) are a set of their own, because a sign that is read the other way would make it "
+                "smaller: lirpa_perturbations.PerturbationLinearConstraints(A, b, x_L, x_U), all z of a box with A z ≤ b"
+            )
         object.__setattr__(self, "norm", parse_exponent(self.norm))
         for name in ("eps", "x_L", "x_U"):
             object.__setattr__(self, name, parse_limit(name, getattr(self, name)))
@@ -85,8 +94,7 @@ class PerturbationLpNorm(Perturbation):
             require_ordered(torch.as_tensor(self.x_L).detach(), torch.as_tensor(self.x_U).detach())
 
     def __setattr__(self, name: str, value: Any) -> None:
-        fields = self.__dataclass_fields__
-        if name in fields and self.__dict__.keys() >= fields.keys():
+        if name in _FIELDS and self.__dict__.keys() >= _FIELDS:
             value = getattr(replace(self, **{name: value}), name)  # checks all of them together
         object.__setattr__(self, name, value)
 

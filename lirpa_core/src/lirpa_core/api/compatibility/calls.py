@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from lirpa_core.api.compatibility.wording import unknown, warn_of
 from lirpa_core.api.intermediate_bounds import given_intervals
 from lirpa_core.errors import OptionError
@@ -113,9 +111,8 @@ _KEYWORDS = (
 
 
 def _is_set(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return True
-    return value is not None and value is not False and value != {} and value != []
+    empty = isinstance(value, (dict, list, tuple, set)) and not value
+    return not (value is None or value is False or empty)
 
 
 def constructor_keywords(given: Mapping[str, Any], example: Any) -> Any:
