@@ -288,6 +288,8 @@ class BoundedModule(ReferenceMembers):
             structured({i: up for i, (_, up) in found.items()}, graph, output) if bound_upper else None,
             A if return_A else None,
             NodeBounds(graph, inner.intervals),
+            chosen.name,
+            problem,
         )
         self.__dict__["_lirpa_last"] = result
         return result
