@@ -139,7 +139,8 @@ def plot_outputs(
     axes.autoscale_view()
     axes.set_xlabel(f"output {a}")
     axes.set_ylabel(f"output {b}")
-    axes.legend(frameon=False, fontsize="small", markerscale=4)
+    # Below, because boxes and samples leave no corner free.
+    axes.legend(frameon=False, fontsize="small", markerscale=4, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
     return axes
 
 
