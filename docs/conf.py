@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -123,7 +124,15 @@ def write_operators(app: Sphinx) -> None:
     target.write_text(OPERATORS + "\n".join(lines) + "\n", encoding="utf-8")
 
 
+def draw_pictures(app: Sphinx) -> None:
+    """The pictures of the pages, for light and dark, made anew at each build by the functions that users call."""
+    root = Path(app.srcdir).parent
+    drawing = runpy.run_path(str(root / "scripts" / "draw_pictures.py"))
+    drawing["draw"](Path(app.srcdir) / "_static" / "pictures")
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
+    app.connect("builder-inited", draw_pictures)
     app.connect("builder-inited", write_operators)
     app.connect("autodoc-process-docstring", prose_to_rst, priority=400)

@@ -112,6 +112,10 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "bounds with rounding are compared with exact arithmetic, whole": {
         "lirpa_core/rules/precision": "tests/rounding/test_exact_arithmetic.py",
     },
+    "names of another system are tested by programs that use them": {
+        "lirpa_core/api/compatibility/*": "tests/test_one_import_changed.py",
+        "lirpa_training/utilities": "tests/test_one_import_changed.py",
+    },
     "what a captured graph takes for granted is changed in every way there": {
         "lirpa_core/capture/contents": "lirpa_core/tests/capture/test_fingerprint.py",
     },

@@ -1,8 +1,11 @@
 """Guaranteed bounds on the output of PyTorch models: IBP, CROWN, forward bounds and their hybrids."""
 
+from typing import Any
+
 from lirpa_core._version import __version__
 from lirpa_core.api import functional
 from lirpa_core.api.bounded_module import BoundedModule
+from lirpa_core.api.compatibility.names import GradNorm, JacobianOP, get_spec_matrix, register_custom_op
 from lirpa_core.api.data_parallel import BoundDataParallel
 from lirpa_core.api.results import BoundsResult
 from lirpa_core.linear.interval import Interval
@@ -17,10 +20,20 @@ __all__ = [
     "BoundedParameter",
     "BoundedTensor",
     "BoundsResult",
+    "GradNorm",
     "Interval",
+    "JacobianOP",
     "Perturbation",
     "PerturbationJoint",
     "PerturbationLpNorm",
     "__version__",
     "functional",
+    "get_spec_matrix",
+    "register_custom_op",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from lirpa_core.api.compatibility.elsewhere import explain
+
+    explain(name, __name__)

@@ -77,3 +77,7 @@ class LirpaWarning(UserWarning):
 
 class TrainingModeWarning(LirpaWarning):
     """Bounds are those of the model in training mode, with the statistics or masks of the batch at hand."""
+
+
+class CompatibilityWarning(LirpaWarning):
+    """A name of auto_LiRPA was taken that means nothing, or something else, here; says what happens instead."""

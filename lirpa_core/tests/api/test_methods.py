@@ -19,6 +19,8 @@ from lirpa_core.plugins import default_registry
         (None, {"forward": True}, "forward"),
         ("CROWN", {"forward": True}, "CROWN-forward"),
         ("CROWN", {}, "CROWN"),
+        ("alpha-CROWN", {"IBP": True}, "CROWN-Optimized on IBP"),
+        ("CROWN-Optimized", {"forward": True}, "CROWN-Optimized on forward"),
     ],
 )
 def test_flags_and_names_together(method: str | None, flags: dict[str, bool], expected: str) -> None:
@@ -30,7 +32,6 @@ def test_flags_and_names_together(method: str | None, flags: dict[str, bool], ex
     [
         (None, {}, "method='CROWN'"),
         ("CROWN", {"IBP": True, "forward": True}, "choose one"),
-        ("alpha-CROWN", {"IBP": True}, "IBP=True does not go with method='alpha-CROWN'"),
         ("IBP", {"forward": True}, "forward=True"),
         ("crwon", {"IBP": True}, "unknown method 'crwon'"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -26,3 +29,23 @@ def test_unpacking_and_inner_bounds() -> None:
     assert bool((hidden.lower <= value).all()) and bool((value <= hidden.upper).all())
     with pytest.raises(KeyError, match="no bounds for 'nonsense'; there are nodes"):
         inner["nonsense"]
+
+
+def test_results_are_pickled_and_saved() -> None:
+    x = torch.randn(4, 3)
+    bounded = BoundedModule(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), x)
+    found = bounded.compute_bounds(
+        BoundedTensor(x, PerturbationLpNorm(eps=0.2)), method="CROWN", return_A=True
+    )
+    file = io.BytesIO()
+    torch.save(found, file)
+    file.seek(0)
+    for copy in (pickle.loads(pickle.dumps(found)), torch.load(file, weights_only=False)):
+        assert torch.equal(copy.lower, found.lower) and torch.equal(copy.upper, found.upper)
+        assert torch.equal(copy.A["linear_1"]["input"]["lA"], found.A["linear_1"]["input"]["lA"])
+        for name in (*found.intermediate, "0", "1"):
+            assert torch.equal(copy.intermediate[name].upper, found.intermediate[name].upper)
+        with pytest.raises(KeyError, match="'nonsense'"):
+            copy.intermediate["nonsense"]
+        again = pickle.loads(pickle.dumps(copy))
+        assert list(again.intermediate) == list(found.intermediate)

@@ -31,6 +31,6 @@ def test_a_program_has_the_bounds_of_its_module(dynamic: bool) -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_the_core_registers_both() -> None:
+def test_the_core_registers_them() -> None:
     readers = {type(entry.reader): entry.plugin for entry in default_registry().readers}
     assert readers[ModuleReader] == readers[ExportedProgramReader] == "core"

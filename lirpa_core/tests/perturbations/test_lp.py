@@ -303,10 +303,8 @@ def test_accepts_what_users_write() -> None:
     assert PerturbationLpNorm(x_L=torch.zeros(3, dtype=torch.long), x_U=1).is_box
 
 
-def test_immutable_and_readable() -> None:
+def test_readable() -> None:
     ptb = PerturbationLpNorm(0.1, 2, x_L=torch.zeros(3), x_U=1)
-    with pytest.raises(AttributeError):
-        ptb.eps = 1.0  # type: ignore[misc]
     assert repr(ptb) == "PerturbationLpNorm(norm=2, eps=0.1, x_L=tensor of shape [3] in [0, 0], x_U=1)"
     assert repr(PerturbationLpNorm(torch.tensor(0.5))) == "PerturbationLpNorm(norm=inf, eps=0.5)"
 
@@ -314,3 +312,17 @@ def test_immutable_and_readable() -> None:
 def test_map_tensors() -> None:
     ptb = PerturbationLpNorm(torch.ones(2), x_L=torch.zeros(2, 3)).map_tensors(torch.Tensor.double)
     assert ptb.eps.dtype == ptb.x_L.dtype == F64
+
+
+def test_attributes_may_be_assigned_and_are_checked_together() -> None:
+    ball = PerturbationLpNorm(eps=0.1, x_L=0.0, x_U=1.0)
+    ball.set_eps(0.2)
+    assert ball.eps == 0.2
+    ball.eps = torch.tensor([0.1, 0.3])
+    x = torch.full((2, 1), 0.5)
+    torch.testing.assert_close(ball.hull(x).upper.flatten(), torch.tensor([0.6, 0.8]))
+    for name, value in (("eps", -1.0), ("norm", 0.5), ("x_L", 2.0), ("eps", float("nan"))):
+        before = getattr(ball, name)
+        with pytest.raises(PerturbationError):
+            setattr(ball, name, value)
+        assert getattr(ball, name) is before

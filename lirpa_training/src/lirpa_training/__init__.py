@@ -20,7 +20,8 @@ from lirpa_training.schedules import (
     SmoothedScheduler,
     WeightSchedule,
 )
-from lirpa_training.wrapper import CrossEntropyWrapper
+from lirpa_training.utilities import MultiAverageMeter, scale_gradients, sync_params
+from lirpa_training.wrapper import CrossEntropyWrapper, CrossEntropyWrapperMultiInput
 
 __all__ = [
     "CCIBP",
@@ -34,9 +35,11 @@ __all__ = [
     "Certified",
     "CertifiedLoss",
     "CrossEntropyWrapper",
+    "CrossEntropyWrapperMultiInput",
     "FixedScheduler",
     "LinearScheduler",
     "LossParts",
+    "MultiAverageMeter",
     "SmoothedScheduler",
     "WarmupRegularizer",
     "WeightSchedule",
@@ -46,4 +49,6 @@ __all__ = [
     "full_precision",
     "ibp_initialize",
     "margin_rows",
+    "scale_gradients",
+    "sync_params",
 ]

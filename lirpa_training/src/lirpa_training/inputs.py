@@ -25,6 +25,6 @@ def perturb(x: Any, perturbation: Perturbation | None) -> tuple[Any, ...]:
         return inputs
     for place, value in enumerate(inputs):
         plain = isinstance(value, Tensor) and value.is_floating_point()
-        if plain and not isinstance(value, BoundedTensor):
+        if plain and not (isinstance(value, BoundedTensor) and value.has_set):
             return (*inputs[:place], BoundedTensor(value, perturbation), *inputs[place + 1 :])
     raise InputError("a perturbation was given, but no input is a floating point tensor without one.")

@@ -88,7 +88,7 @@ class Step:
         Raises:
             InputError: If there is none, or more than one, which attacks cannot handle.
         """
-        found = [(i, x) for i, x in enumerate(self.inputs) if isinstance(x, BoundedTensor)]
+        found = [(i, x) for i, x in enumerate(self.inputs) if isinstance(x, BoundedTensor) and x.has_set]
         if len(found) != 1:
             raise InputError(
                 f"losses with an attack need exactly one perturbed input; {len(found)} are. Use a loss of bounds "

@@ -1,4 +1,4 @@
-"""`CrossEntropyWrapper`: a classifier with its loss, as one module to bound."""
+"""A classifier with its loss, as one module to bound."""
 
 from __future__ import annotations
 
@@ -39,6 +39,30 @@ class CrossEntropyWrapper(nn.Module):
             x: Input of the model.
             labels: Right classes `[B]`.
         """
-        scores = self.model(x)
-        margins = scores - scores.gather(1, labels.unsqueeze(1))
-        return torch.exp(margins).sum(1, keepdim=True).log()
+        return _loss(self.model(x), labels)
+
+
+class CrossEntropyWrapperMultiInput(nn.Module):
+    """`CrossEntropyWrapper` for a classifier of several inputs; the labels come first.
+
+    Args:
+        model: From inputs to class scores `[B, K]`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, labels: Tensor, *x: Tensor) -> Tensor:
+        """The cross entropy of each example, `[B, 1]`.
+
+        Args:
+            labels: Right classes `[B]`.
+            *x: Inputs of the model.
+        """
+        return _loss(self.model(*x), labels)
+
+
+def _loss(scores: Tensor, labels: Tensor) -> Tensor:
+    margins = scores - scores.gather(1, labels.unsqueeze(1))
+    return torch.exp(margins).sum(1, keepdim=True).log()

@@ -73,7 +73,7 @@ class Region:
                 raise InputError(
                     f"verify: an input has shape {list(x.shape)}; expected one example, [1, …] (certify takes many)"
                 )
-            own = x.ptb if isinstance(x, BoundedTensor) else perturbation
+            own = x.ptb if isinstance(x, BoundedTensor) and x.has_set else perturbation
             plain = x.plain() if isinstance(x, BoundedTensor) else x
             nominal.append(plain.detach().double())
             found.append(None if own is None else own.map_tensors(lambda t: t.detach().double()))

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+from lirpa_core.api.compatibility.calls import constructor_keywords, other_keywords, without_init_keywords
+from lirpa_core.api.compatibility.methods import known_name
+from lirpa_core.api.compatibility.module import JacobianOf, ReferenceMembers
 from lirpa_core.api.drawing import draw
+from lirpa_core.api.inference import outside_inference_mode
 from lirpa_core.api.intermediate_bounds import given_intervals
 from lirpa_core.api.linear_bounds import linear_bounds_dict
 from lirpa_core.api.methods import requested_method
@@ -35,7 +39,7 @@ from lirpa_core.problem.postconditions import check_bounds, check_domains
 from lirpa_core.problem.problem import Problem
 
 
-class BoundedModule(nn.Module):
+class BoundedModule(ReferenceMembers):
     """A model whose output can be bounded when its inputs or weights move inside given sets.
 
     It shares the original module's parameters, buffers and submodules: it has the same `state_dict`,
@@ -51,6 +55,7 @@ class BoundedModule(nn.Module):
         batch_dims: Per flattened input, the dimension over examples, or None for an input that all
             examples share; `"auto"`: inputs whose leading size is that of the first float tensor
             are per example; None: the inputs have no batch dimension at all.
+        others: Keywords of auto_LiRPA: `global_input`, another name of `example`; `verbose`; `custom_ops`.
 
     Raises:
         CaptureError: If the model cannot be captured as one graph; says where and what to do.
@@ -70,15 +75,22 @@ class BoundedModule(nn.Module):
     def __init__(
         self,
         model: object,
-        example: Any,
+        example: Any = None,
         bound_opts: Mapping[str, Any] | None = None,
         device: torch.device | str | None = None,
         registry: Registry | None = None,
         *,
         kwargs: Mapping[str, Any] | None = None,
         batch_dims: Sequence[int | None] | str | None = AUTO,
+        **others: Any,
     ) -> None:
         super().__init__()
+        if others:
+            example = constructor_keywords(others, example)
+        if example is None:
+            if not kwargs:
+                raise InputError("BoundedModule needs an example input: BoundedModule(model, example).")
+            example = ()
         self._lirpa_options = BoundOptions().updated(bound_opts)
         self._lirpa_plain_registry = registry or default_registry()
         self._lirpa_registry = with_options(self._lirpa_plain_registry, self._lirpa_options)
@@ -92,15 +104,34 @@ class BoundedModule(nn.Module):
         self._non_persistent_buffers_set = original._non_persistent_buffers_set
         self.training = original.training
         self._lirpa_last: BoundsResult | None = None
+        self._lirpa_called: tuple[Any, Mapping[str, Any] | None] | None = None  # inputs of the last call
         self._lirpa_calls = 0  # of methods that cost little more than the model
         self._lirpa_captured.graph(self._lirpa_registry)
 
     # ------------------------------------------------------------------ the module's ordinary life
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the original model; `BoundedTensor`s act as the tensors they are."""
+        """Run the original model; `BoundedTensor`s act as the tensors they are.
+
+        The inputs are kept until the next call, so that `compute_bounds()` without inputs bounds what was called last.
+
+        Args:
+            *args: Positional inputs.
+            **kwargs: Keyword inputs. `method_opt="compute_bounds"` calls `compute_bounds` with all others, as wrappers
+                that can only call a module need it.
+        """
+        option = kwargs.pop("method_opt", "forward")
+        if option != "forward":
+            return self._called_by(option, args, kwargs)
+        if not torch.compiler.is_compiling():
+            self.__dict__["_lirpa_called"] = args, kwargs
         args, kwargs = pytree.tree_map_only(Tensor, without_set, (args, kwargs))
         return self._lirpa_captured.live.module(*args, **kwargs)
+
+    def _called_by(self, option: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if option != "compute_bounds":
+            raise OptionError(f"method_opt={option!r}: expected 'forward' or 'compute_bounds'.")
+        return self.compute_bounds(*args, **kwargs)
 
     def train(self, mode: bool = True) -> BoundedModule:
         """Set the original model's mode; bounds then are those of the model in that mode."""
@@ -144,6 +175,7 @@ class BoundedModule(nn.Module):
 
     # ------------------------------------------------------------------ bounds
 
+    @outside_inference_mode
     def compute_bounds(
         self,
         x: Any = None,
@@ -156,15 +188,17 @@ class BoundedModule(nn.Module):
         bound_lower: bool = True,
         bound_upper: bool = True,
         return_A: bool = False,
-        needed_A_dict: Mapping[str, Sequence[str] | set[str]] | None = None,
+        needed_A_dict: Mapping[str, str | Sequence[str] | set[str]] | None = None,
         interm_bounds: Mapping[str, Any] | None = None,
         output: int | str | None = None,
         batch_state: BatchState | None = None,
+        **others: Any,
     ) -> BoundsResult:
         """Guaranteed bounds of the output over the perturbation sets of the inputs.
 
         Args:
-            x: Positional inputs, the perturbed ones as `BoundedTensor`; one input need not be a tuple.
+            x: Positional inputs, the perturbed ones as `BoundedTensor`; one input need not be a tuple. Without any, those
+                of the last call of the model or of this method.
             kwargs: Keyword inputs.
             C: Specification matrix `[B, K, out]`: bounds of `C @ output` are computed instead.
             method: A name, such as `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
@@ -175,12 +209,15 @@ class BoundedModule(nn.Module):
             bound_lower: Whether lower bounds are wanted.
             bound_upper: Whether upper bounds are wanted.
             return_A: Also return the linear bounds; the method must have them (all but IBP do).
-            needed_A_dict: Which of them: `{output name: [input names]}`; default: all.
+            needed_A_dict: Which of them: `{output name: [names]}` of inputs, or of inner nodes or modules, over which
+                the bounds are linear then; default: all inputs.
             interm_bounds: Sound bounds of inner nodes to use, `{node or module path: (lower, upper)}`.
             output: What to bound: the number of an output, where the model has several, or the name of
                 an inner node or the path of a module; default: all outputs.
             batch_state: Of a model in training mode: the statistics and masks to hold, from `clean_pass`;
                 default: those of these inputs, without an update of running statistics.
+            others: Further keywords of auto_LiRPA, such as `final_node_name` and `reference_bounds`: taken,
+                taken with a warning, or refused, as the page on migration lists them.
 
         Returns:
             A result that unpacks as `lb, ub` (and `A`).
@@ -193,8 +230,13 @@ class BoundedModule(nn.Module):
         if not (bound_lower or bound_upper):
             raise OptionError("bound_lower and bound_upper are both False, so there is nothing to compute.")
         registry, options, captured = self._lirpa_registry, self._lirpa_options, self._lirpa_captured
+        further = other_keywords(others, output) if others else None
+        if further is not None:
+            output = further.output
+        if x is None and not kwargs and self._lirpa_called is not None:
+            x, kwargs = self._lirpa_called
         if isinstance(method, str) and not (IBP or forward):
-            chosen = registry.find_method(method)
+            chosen = registry.find_method(known_name(method))
         else:
             chosen = requested_method(registry, method, IBP=IBP, forward=forward)
         if chosen.optimises_slopes and not isinstance(method, Method):
@@ -204,6 +246,7 @@ class BoundedModule(nn.Module):
                 f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method."
             )
         inputs = captured.flatten(x, kwargs)
+        self.__dict__["_lirpa_called"] = x, kwargs
         graph = captured.graph(registry, inputs)
         nodes = output_nodes(graph, output, C)
         names = frozenset([node.name for node in nodes.values()])
@@ -212,6 +255,8 @@ class BoundedModule(nn.Module):
         wanted = [name for name in names if problem.is_perturbed(name)]
         given = given_intervals(problem, interm_bounds) if interm_bounds else None
         inner = chosen.intermediate_bounds(problem, wanted, given, budget)
+        if further is not None:
+            inner = further.intersected(problem, inner)
         check_domains(problem, inner.intervals)
         found: dict[int, tuple[Tensor | None, Tensor | None]] = {}
         A: dict[str, Mapping[str, Mapping[str, Any]]] = {}
@@ -231,7 +276,8 @@ class BoundedModule(nn.Module):
                 bounds = dataclasses.replace(bounds, lower=lower, upper=upper)
             found[i] = node.lay_out(problem, bounds, specified=C is not None)
             if return_A:
-                A[name] = linear_bounds_dict(problem, bounds, (needed_A_dict or {}).get(name))
+                needed = (needed_A_dict or {}).get(name)
+                A[name] = linear_bounds_dict(problem, bounds, needed, name, inner.intervals, rows)
         watched = self._is_watched(chosen) or not (options.tripwire is False or captured.is_certain(graph))
         if watched and batch_state is None and not needs_state(captured.live.module):
             plain = [without_set(v) if isinstance(v, Tensor) else v for v in inputs]
@@ -242,19 +288,22 @@ class BoundedModule(nn.Module):
             structured({i: up for i, (_, up) in found.items()}, graph, output) if bound_upper else None,
             A if return_A else None,
             NodeBounds(graph, inner.intervals),
+            chosen.name,
+            problem,
         )
         self.__dict__["_lirpa_last"] = result
         return result
 
     def init_alpha(
         self,
-        x: Any,
+        x: Any = None,
         *,
         method: str = "backward",
         c: Tensor | None = None,
         bound_lower: bool = True,
         bound_upper: bool = True,
         interm_bounds: Mapping[str, Any] | None = None,
+        **others: Any,
     ) -> tuple[Any, Any, dict[str, tuple[Tensor, Tensor]]]:
         """Bounds with the slopes from which CROWN-Optimized starts, and the bounds of the inner nodes.
 
@@ -268,6 +317,7 @@ class BoundedModule(nn.Module):
             bound_lower: Whether lower bounds are wanted.
             bound_upper: Whether upper bounds are wanted.
             interm_bounds: As for `compute_bounds`.
+            others: Further keywords of auto_LiRPA, as for `compute_bounds`.
 
         Returns:
             Lower bounds, upper bounds, and `{node name: (lower, upper)}`.
@@ -279,8 +329,42 @@ class BoundedModule(nn.Module):
             bound_lower=bound_lower,
             bound_upper=bound_upper,
             interm_bounds=interm_bounds,
+            **without_init_keywords(others),
         )
         return found.lower, found.upper, self.save_intermediate()
+
+    def compute_jacobian_bounds(self, x: Any, **bounding: Any) -> BoundsResult:
+        """Bounds `[B, O, I]` of the derivative of the output with respect to the one input, both flattened.
+
+        The derivative is computed by forward differentiation, one pass for each element of the input, and bounded like
+        any model: operators that it consists of need rules, and so do their derivatives.
+
+        Args:
+            x: The input, a `BoundedTensor`, or a tuple of it.
+            bounding: As for `compute_bounds`.
+
+        Raises:
+            InputError: If the model takes several inputs.
+            LirpaError: As `compute_bounds`.
+        """
+        inputs = tuple(x) if isinstance(x, (tuple, list)) else (x,)
+        if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
+            raise InputError(
+                f"compute_jacobian_bounds takes the model's one input; {len(inputs)} were given."
+            )
+        example = without_set(inputs[0])
+        known = self.__dict__.get("_lirpa_jacobian")
+        if known is None:
+            module = JacobianOf(self._lirpa_captured.live.module)
+            module.training = self.training
+            known = BoundedModule(module, example, registry=self._lirpa_plain_registry)
+            known._lirpa_options, known._lirpa_registry = self._lirpa_options, self._lirpa_registry
+            self.__dict__["_lirpa_jacobian"] = known
+        found: BoundsResult = known.compute_bounds(x=inputs, **bounding)
+        return found
+
+    def _last_bounds(self) -> NodeBounds | None:
+        return None if self._lirpa_last is None else self._lirpa_last.intermediate
 
     def visualize(self, output_path: str | Path) -> Path:
         """Draw the captured graph: operators, shapes, module paths.
@@ -385,7 +469,8 @@ class BoundedModule(nn.Module):
         return min(budgets, default=None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lirpa_last": None, "_lirpa_registry": None}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_lirpa_jacobian"}
+        return {**kept, "_lirpa_last": None, "_lirpa_called": None, "_lirpa_registry": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

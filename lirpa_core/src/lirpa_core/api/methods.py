@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from lirpa_core.api.compatibility.methods import known_name
 from lirpa_core.errors import OptionError
 from lirpa_core.methods.base import Method
+from lirpa_core.methods.hybrid import Hybrid
 from lirpa_core.plugins import Registry
 
 
@@ -27,15 +29,17 @@ def requested_method(
     if not (IBP or forward):
         if method is None:
             raise OptionError("method=None: name a method, such as method='CROWN'.")
-        return method if isinstance(method, Method) else registry.find_method(method)
+        return method if isinstance(method, Method) else registry.find_method(known_name(method))
     if IBP and forward:
         raise OptionError("IBP=True and forward=True: inner nodes are bounded one way; choose one of them.")
     inner = "IBP" if IBP else "forward"
     if method is None:
         return registry.find_method(inner)
-    found = method if isinstance(method, Method) else registry.find_method(method)
+    found = method if isinstance(method, Method) else registry.find_method(known_name(method))
     if found.name in (inner, f"CROWN-{inner}"):
         return found
+    if found.optimises_slopes:
+        return Hybrid(f"{found.name} on {inner}", registry.find_method(inner), found)
     if found.name != "CROWN":
         raise OptionError(f"{inner}=True does not go with method={str(method)!r}; give the method alone.")
     return registry.find_method(f"{inner}+backward")

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
+from lirpa_core.api.compatibility.options import OPTION_NAMES, SEARCH_NAMES, translated_options
 from lirpa_core.api.tripwire import Tripwire
 from lirpa_core.errors import OptionError
 from lirpa_core.methods.slope_search import SlopeSearch
 
-ReluSlope: TypeAlias = Literal["adaptive", "same-slope", "zero-lb", "one-lb"]
+ReluSlope: TypeAlias = Literal["adaptive", "same-slope", "zero-lb", "one-lb", "reversed-adaptive"]
+HardtanhSlope: TypeAlias = Literal["adaptive", "same-slope"]
 Rounding: TypeAlias = Literal["outward", "nearest"]
 ConvMode: TypeAlias = Literal["patches", "matrix"]
 
@@ -23,7 +25,10 @@ class BoundOptions:
 
     Attributes:
         relu: Slope of the lower line of an unstable ReLU: `"adaptive"` (0 or 1, the smaller area),
-            `"same-slope"` (that of the upper line), `"zero-lb"` (always 0), `"one-lb"` (always 1).
+            `"same-slope"` (that of the upper line), `"zero-lb"` (always 0), `"one-lb"` (always 1),
+            `"reversed-adaptive"` (1 or 0, the larger area).
+        hardtanh: Slopes of a hardtanh where it is not straight: `"adaptive"` (those that lose the least area), or
+            `"same-slope"` (that of the upper line for both).
         conv_mode: Form of the coefficients of convolutions, `"patches"` or `"matrix"` (dense), for
             plugins that have a choice.
         crown_batch_size: At most so many rows in one backward pass; None: as many as fit.
@@ -39,6 +44,7 @@ class BoundOptions:
     """
 
     relu: ReluSlope = "adaptive"
+    hardtanh: HardtanhSlope = "adaptive"
     conv_mode: ConvMode = "patches"
     crown_batch_size: int | None = None
     memory_budget: int | None = None
@@ -48,6 +54,7 @@ class BoundOptions:
 
     def __post_init__(self) -> None:
         _one_of("relu", self.relu, get_args(ReluSlope))
+        _one_of("hardtanh", self.hardtanh, get_args(HardtanhSlope))
         _one_of("rounding", self.rounding, get_args(Rounding))
         _one_of("tripwire", self.tripwire, (True, False, "corners"))
         _one_of("conv_mode", self.conv_mode, get_args(ConvMode))
@@ -59,18 +66,17 @@ class BoundOptions:
         """These options with some changed.
 
         Args:
-            changes: Option names and values; `activation_bound_option` is another name of `relu`.
+            changes: Option names and values; those of auto_LiRPA as well (see `compatibility`), such as
+                `activation_bound_option` for `relu`.
 
         Raises:
             OptionError: For an unknown name (with the nearest known one) or a wrong value.
         """
-        changes = dict(changes or {})
-        if "activation_bound_option" in changes:
-            changes["relu"] = changes.pop("activation_bound_option")
-        _refuse_unknown(changes, [f.name for f in dataclasses.fields(self)], "activation_bound_option")
+        changes = translated_options(changes or {})
+        _refuse_unknown(changes, [f.name for f in dataclasses.fields(self)], *OPTION_NAMES)
         search = changes.get("optimize_bound_args")
         if isinstance(search, Mapping):
-            _refuse_unknown(search, [f.name for f in dataclasses.fields(SlopeSearch)])
+            _refuse_unknown(search, [f.name for f in dataclasses.fields(SlopeSearch)], *SEARCH_NAMES)
             changes["optimize_bound_args"] = dataclasses.replace(self.optimize_bound_args, **search)
         return dataclasses.replace(self, **changes)
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from lirpa_core.graph import Graph
+from torch import Tensor
+
+from lirpa_core.api.explanation import Explanation, explain, missing_problem
+from lirpa_core.errors import InputError
+from lirpa_core.graph import Graph, Shape
 from lirpa_core.linear.interval import Interval
+from lirpa_core.problem.problem import Problem
 
 
 class NodeBounds(Mapping[str, Interval]):
@@ -17,19 +22,19 @@ class NodeBounds(Mapping[str, Interval]):
     Elements that no relaxation could profit from keep the bounds of interval propagation.
     """
 
-    def __init__(self, graph: Graph, intervals: Mapping[str, Interval]) -> None:
+    def __init__(self, graph: Graph | _Names, intervals: Mapping[str, Interval]) -> None:
         self._graph = graph
         self._intervals = dict(intervals)
 
     def __getitem__(self, name: str) -> Interval:
-        node = self._graph.find(name)
-        if node is None or node.name not in self._intervals:
+        node = self._graph.by_module.get(name, name)
+        if node not in self._intervals:
             modules = [path for path, end in self._graph.by_module.items() if end in self._intervals]
             raise KeyError(
                 f"no bounds for {name!r}; there are nodes {list(self._intervals)} and modules {modules}"
             )
-        interval = self._intervals[node.name]
-        if node.shape[:1] != (1,):
+        interval = self._intervals[node]
+        if self._graph.by_name[node].shape[:1] != (1,):
             return interval
         return Interval(interval.lower.squeeze(1), interval.upper.squeeze(1))
 
@@ -38,6 +43,29 @@ class NodeBounds(Mapping[str, Interval]):
 
     def __len__(self) -> int:
         return len(self._intervals)
+
+    @property
+    def by_node(self) -> Mapping[str, Interval]:
+        """Bounds `[B, *S]` by node name, with the leading dimension of every shape."""
+        return self._intervals
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A graph refers to operators of this process; its names and shapes are what is read here.
+        shapes = {name: _Shape(self._graph.by_name[name].shape) for name in self._intervals}
+        return {"_graph": _Names(shapes, dict(self._graph.by_module)), "_intervals": self._intervals}
+
+
+@dataclass(frozen=True)
+class _Shape:
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What is left of a graph in a pickled result."""
+
+    by_name: Mapping[str, _Shape]
+    by_module: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +80,53 @@ class BoundsResult:
             and biases `[B, K]`; None where not asked for. `lower` may be tighter than what these
             linear bounds give, since it is intersected with interval bounds.
         intermediate: Bounds of the inner nodes, by name or by module path.
+        method: Name of the method.
+        problem: What was bounded, for `explain`; a pickled result has none.
     """
 
     lower: Any
     upper: Any
     A: Mapping[str, Mapping[str, Mapping[str, Any]]] | None
     intermediate: NodeBounds
+    method: str = ""
+    problem: Problem | None = field(default=None, repr=False)
+
+    def explain(self, output: int | str | None = None) -> Explanation:
+        """Where the bounds are lost: a table by layer, and advice; `print` shows it.
+
+        Args:
+            output: Number of an output, or name of a node or path of a module; default: the first output that a
+                perturbation reaches.
+
+        Raises:
+            InputError: If there is no such output, or the result was pickled and has lost its model.
+        """
+        if self.problem is None:
+            raise missing_problem()
+        graph, intervals = self.problem.graph, self.intermediate.by_node
+        names = [name for name in graph.outputs if name is not None and name in self.problem.calls]
+        if isinstance(output, str):
+            node = graph.find(output)
+            names = [node.name] if node is not None and node.name in self.problem.calls else []
+        elif output is not None:
+            numbered = graph.outputs[output] if 0 <= output < len(graph.outputs) else None
+            names = [name for name in names if name == numbered]
+        if not names or names[0] not in intervals:
+            raise InputError(
+                f"explain(output={output!r}): no perturbation reaches such a node, or it has no bounds; there are "
+                f"{[name for name in self.problem.calls if name in intervals]}."
+            )
+        name = names[0]
+        bounds = intervals[name]
+        own = self.lower, self.upper
+        if list(graph.outputs) == [name] and all(
+            isinstance(x, Tensor) and x.numel() == bounds.lower.numel() for x in own
+        ):
+            bounds = Interval(*own)
+        return explain(self.problem, intervals, name, self.method, float(bounds.width.detach().mean()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "problem": None}
 
     def __iter__(self) -> Iterator[Any]:
         parts = (self.lower, self.upper) if self.A is None else (self.lower, self.upper, self.A)

@@ -83,7 +83,9 @@ def capture(
     dims = _batch_dims(batch_dims, inputs)
     if fixed_batch:
         inputs = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
+    # Copies: forward differentiation in a model cannot be exported on a view.
     single = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
+    single = [x.clone() if isinstance(x, Tensor) else x for x in single]
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
     with stand_ins(model, one_args, one_kwargs):
         _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor  # no public function tells
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, fixable, needs_state
@@ -19,6 +20,7 @@ from lirpa_core.capture.fingerprint import Fingerprint
 from lirpa_core.capture.mixed_precision import refuse_autocast
 from lirpa_core.errors import CaptureError, InputError, TrainingModeWarning
 from lirpa_core.graph import Graph
+from lirpa_core.perturbations.tensors import BoundedTensor
 from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
 from lirpa_core.problem.batching import batch_size
 from lirpa_core.problem.binding import Binder
@@ -82,26 +84,31 @@ class CapturedModel:
 
         Args:
             registry: What the model is captured for.
-            inputs: Flat inputs; None: the example.
+            inputs: Flat inputs; None: the example. A model without a batch dimension is captured anew for other shapes.
 
         Raises:
             CaptureError: If the model cannot be captured as one graph.
         """
         dtype = device = None
-        for x in pytree.tree_leaves(self.example) if inputs is None else inputs:
+        example = pytree.tree_leaves(self.example)
+        for x in example if inputs is None else inputs:
             if isinstance(x, Tensor):
                 device = device or x.device
                 if x.is_floating_point():
                     dtype = x.dtype
                     break
-        known = self._graphs.setdefault((dtype, device), [])
+        like = self.example
+        shapes = None
+        if self.batch_dims is None:  # no dimension runs over examples, so every other shape is another model
+            shapes = _shapes(example if inputs is None else inputs)
+            if inputs is not None and shapes != _shapes(example):
+                like = self.unflatten([without_set(x) if isinstance(x, Tensor) else x for x in inputs])
+        known = self._graphs.setdefault((dtype, device, shapes), [])
         for fingerprint, graph in reversed(known):
             if fingerprint.holds():
                 return graph
         args, kwargs = pytree.tree_map_only(
-            Tensor,
-            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype),
-            self.example,
+            Tensor, lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype), like
         )
         module = self.live.module
         before = Fingerprint.of(module)
@@ -188,13 +195,21 @@ class CapturedModel:
             InputError: They are nested in another way than the example.
         """
         if x is None and not kwargs:
-            raise InputError("compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...).")
+            raise InputError(
+                "compute_bounds needs its inputs: compute_bounds(x=(my_input,), ...), or a call model(my_input) before "
+                "it, whose inputs are then bounded."
+            )
         args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
         inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
+        if any([isinstance(v, Tensor) and is_batchedtensor(v) for v in inputs]):
+            raise InputError(
+                "bounds cannot be computed inside of torch.func.vmap: their checks look at values. The first dimension "
+                "of the inputs runs over examples already; give all of them at once."
+            )
         expected = pytree.tree_structure(self.example)
         if spec != expected:
             raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
-        return inputs
+        return [x.plain() if isinstance(x, BoundedTensor) and not x.has_set else x for x in inputs]
 
     def unflatten(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """A flat list as positional and keyword inputs."""
@@ -205,6 +220,10 @@ class CapturedModel:
     def __getstate__(self) -> dict[str, Any]:
         # Graphs are captured anew when first needed: they refer to operators of this process.
         return {**self.__dict__, "_graphs": {}, "_binders": {}, "_with_state": {}}
+
+
+def _shapes(inputs: Sequence[Any]) -> tuple[tuple[int, ...] | None, ...]:
+    return tuple([tuple(x.shape) if isinstance(x, Tensor) else None for x in inputs])
 
 
 def _outside() -> int:
@@ -221,8 +240,20 @@ def _reader_of(source: object, registry: Registry) -> Reader:
             return entry.reader
     listed = "; ".join(f"{e.reader.name}: {e.reader.summary}" for e in registry.readers)
     raise CaptureError(
-        f"no reader reads a {type(source).__module__}.{type(source).__qualname__}. The readers are: {listed}."
+        f"no reader reads a {type(source).__module__}.{type(source).__qualname__}.{_advice(source)} The readers are: "
+        f"{listed}."
     )
+
+
+def _advice(source: object) -> str:
+    """What to give in the place of something that is no model, where that can be told."""
+    if isinstance(source, type):
+        return f" Give an instance: {source.__name__}(...)."
+    if isinstance(source, Mapping) and any(isinstance(value, Tensor) for value in source.values()):
+        return " A state dict has weights and no forward(): make the module, call load_state_dict(...), and give that."
+    if isinstance(source, Sequence) and any(callable(part) for part in source):
+        return " Join modules to one with torch.nn.Sequential(*modules)."
+    return ""
 
 
 def _describe_missing(registry: Registry, node: Any, shapes: Sequence[Any]) -> str:

@@ -16,12 +16,15 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.clean_up import clean
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
+from lirpa_core.capture.masked_assignment import choose_by_masks
 from lirpa_core.capture.masked_softmax import fuse_masked_softmax
+from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.source import raised_at, source_of, user_frame
 from lirpa_core.errors import (
     CaptureError,
     DataDependentBranchError,
     DataDependentShapeError,
+    LirpaError,
     UnsupportedOperatorError,
 )
 from lirpa_core.graph import Argument, Node, NodeKind, Ref, SourceLocation
@@ -40,6 +43,8 @@ def export(
 ) -> ExportedProgram:
     """Export one example and decompose everything that has no rule of its own.
 
+    torch's own error is not shown with the one raised here.
+
     Raises:
         DataDependentBranchError: If the model branches on the value of a tensor.
         CaptureError: If `torch.export` refuses the model for another reason.
@@ -49,25 +54,21 @@ def export(
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
         try:
-            program = torch.export.export(model, args, dict(kwargs), strict=False)
+            with quiet():
+                program = torch.export.export(model, args, dict(kwargs), strict=False)
         except GuardOnDataDependentSymNode as error:
-            raise _branch_error(error) from error
+            raise _branch_error(error) from None
         except CaptureError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  torch raises whatever its tracers raise
             if _meets_packed_sequence(error):
                 raise CaptureError(
                     "packed sequences cannot be bounded: the examples of a batch share steps there. Give the "
                     "recurrent layer padded sequences, and pick each example's last step with torch.gather."
-                ) from error
+                ) from None
             if "data-dependent" in str(error).lower():
-                raise _branch_error(error) from error
-            where = user_frame(str(error)) or raised_at(error)
-            raise CaptureError(
-                f"torch.export could not capture the model{f' at {where}' if where else ''}: "
-                f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}. Try "
-                "torch.export.export(model, args, strict=False) by itself to see its full report."
-            ) from error
+                raise _branch_error(error) from None
+            raise _refused(error) from None
         return decompose(program, registry)
 
 
@@ -81,7 +82,12 @@ def _meets_packed_sequence(error: BaseException) -> bool:
 
 
 def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgram:
-    """Break composite operators down, except those that have a rule."""
+    """Break composite operators down, except those that have a rule.
+
+    Raises:
+        DataDependentShapeError: For a tensor whose size depends on values.
+        CaptureError: If torch cannot do it.
+    """
     table = dict(torch.export.default_decompositions())
     table.update(registry.decomposition_table())
     for op in registry.operators:
@@ -89,8 +95,19 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
         fuse_masked_softmax(program)
-        decomposed: ExportedProgram = program.run_decompositions(table)
-        return decomposed
+        choose_by_masks(program)
+        try:
+            with quiet():
+                decomposed: ExportedProgram = program.run_decompositions(table)
+            return decomposed
+        except LirpaError:
+            raise
+        except Exception as error:  # noqa: BLE001  torch raises whatever its tracers raise
+            failure = error
+    for fx_node in program.graph.nodes:
+        if fx_node.op == "call_function":
+            _refuse_unknown_size(fx_node, fx_node.meta.get("val"))
+    raise _branch_error(failure) if isinstance(failure, GuardOnDataDependentSymNode) else _refused(failure)
 
 
 def has_fixed_batch(program: ExportedProgram) -> bool:
@@ -124,6 +141,16 @@ def operators_of(program: ExportedProgram, registry: CaptureRules) -> Mapping[An
             reached.add(node.name)
             found.setdefault(node.target, []).append(node.source)
     return found
+
+
+def _refused(error: Exception) -> CaptureError:
+    """The error about a model that torch refuses: where, and the first line of why."""
+    where = user_frame(str(error)) or raised_at(error)
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return CaptureError(
+        f"torch.export could not capture the model{f' at {where}' if where else ''}: {lines[0]}. Try "
+        "torch.export.export(model, args, strict=False).run_decompositions() by itself to see its full report."
+    )
 
 
 def _branch_error(error: Exception) -> DataDependentBranchError:

@@ -28,8 +28,9 @@ def fuse_masked_softmax(program: ExportedProgram) -> None:
     for node in list(graph.nodes):
         if node.target not in (aten.softmax.int, aten._softmax.default) or not _keeps_dtype(node):
             continue
-        scores, masks = node.args[0], []
+        scores, masks, replaced = node.args[0], [], []
         while (found := _masked(scores)) is not None:
+            replaced.append(scores)
             scores, mask = found
             masks.append(mask)
         if not masks:
@@ -43,7 +44,10 @@ def fuse_masked_softmax(program: ExportedProgram) -> None:
         )  # the node keeps its name, which may be an output's
         node.args = (scores, mask, node.args[1])
         node.kwargs = {}
-    graph.eliminate_dead_code()
+        # Not all dead code: what enters and leaves torch.func's transforms has no users, and is what they consist of.
+        for old in replaced:
+            if not old.users:
+                graph.erase_node(old)
 
 
 def _keeps_dtype(node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""The readers of the core: modules, and programs that `torch.export` made."""
+"""The readers of the core: modules, functions, and programs that `torch.export` made."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 
 from lirpa_core.capture.capture import capture
 from lirpa_core.capture.export import has_fixed_batch
+from lirpa_core.capture.functions import FunctionModule
 from lirpa_core.graph import Graph
 from lirpa_core.plugins.reader import CaptureRules, LiveModel, Reader
 
@@ -37,6 +38,19 @@ class ModuleReader(Reader):
         return capture(
             live.module, args, kwargs, registry=registry, batch_dims=batch_dims, fixed_batch=live.fixed_batch
         )
+
+
+class FunctionReader(ModuleReader):
+    """Reads a function, a `functools.partial`, a method, or anything else that can be called."""
+
+    name = "function"
+    summary = "a function of tensors"
+
+    def accepts(self, source: object) -> bool:
+        return callable(source) and not isinstance(source, (nn.Module, ExportedProgram, type))
+
+    def open(self, source: Any) -> LiveModel:
+        return LiveModel(FunctionModule(source))
 
 
 class ExportedProgramReader(ModuleReader):

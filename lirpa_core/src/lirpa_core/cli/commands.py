@@ -25,6 +25,7 @@ GROUP: Final = "lirpa.commands"
 
 #: The core's own commands, by the module that defines each one as `command`. Nobody can replace them.
 COMMANDS: Final = {
+    "explain": "lirpa_core.cli.explain",
     "methods": "lirpa_core.cli.methods",
     "new-plugin": "lirpa_core.cli.new_plugin",
     "ops": "lirpa_core.cli.ops",

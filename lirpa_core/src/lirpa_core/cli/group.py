@@ -69,6 +69,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
       lirpa methods                    ways to bound a model
       lirpa ops relu                   rules of operators with "relu" in their name
       lirpa ops --model model.pt2      what a model needs that no rule covers
+      lirpa explain model.pt2 x.pt --eps 0.01
+                                       where its bounds are lost, and what to do
       lirpa check lirpa-ops-mine       whether its rules keep their promises
       lirpa new-plugin lirpa-ops-mine  a new package with rules of one's own
 

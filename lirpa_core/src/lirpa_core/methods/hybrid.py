@@ -35,6 +35,11 @@ class Hybrid(Method):
         """Whether the outer method can return linear bounds."""
         return self.outer.gives_linear_bounds
 
+    @property
+    def optimises_slopes(self) -> bool:  # type: ignore[override]
+        """Whether one of the two searches for slopes."""
+        return self.inner.optimises_slopes or self.outer.optimises_slopes
+
     def intermediate_bounds(
         self,
         problem: Problem,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,11 +26,13 @@ from lirpa_core.perturbations.arguments import (
 from lirpa_core.perturbations.ball_box_projection import nearest
 from lirpa_core.perturbations.base import Perturbation, examples_first, require_real_finite
 
+_FIELDS = frozenset({"eps", "norm", "x_L", "x_U"})
+
 #: Allowance of `contains`, and for a centre outside its box, in units of the spacing of floats.
 _ULPS = 32
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class PerturbationLpNorm(Perturbation):
     """All values within `eps` of the nominal one in the Lp norm, and inside a box where one is given.
 
@@ -38,6 +41,9 @@ class PerturbationLpNorm(Perturbation):
     then only serves the ordinary forward pass. With `eps`, the nominal value must lie in the box
     (rounding aside), one side of the box may be left out, and its elements may be infinite.
 
+    An attribute may be assigned, so that a radius can grow: `ptb.eps = 0.2`, or `ptb.set_eps(0.2)`. It is checked
+    together with the others as when the set was made, and if it does not fit them the set stays as it was.
+
     Attributes:
         eps: Radius. A number; a tensor with one element an example, `[B]`; for the L-infinity norm also
             one element an entry, broadcastable to the perturbed tensor (at least two dimensions, so that
@@ -45,6 +51,7 @@ class PerturbationLpNorm(Perturbation):
         norm: The exponent p: 1, 2, infinity, or any other real number of at least one.
         x_L: Lower limits: a number or a tensor broadcastable to the perturbed one.
         x_U: Upper limits.
+        constraints: Refused, with the name of the set that has linear constraints.
 
     Raises:
         PerturbationError: Naming the argument: `eps` negative, not finite or missing together with the
@@ -55,13 +62,22 @@ class PerturbationLpNorm(Perturbation):
     norm: float = math.inf
     x_L: Limit | None = None
     x_U: Limit | None = None
+    constraints: InitVar[object] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, constraints: object) -> None:
+        if constraints is not None:
+            raise PerturbationError(
+                "constraints=(A, b) are a set of their own, because a sign that is read the other way would make it "
+                "smaller: lirpa_perturbations.PerturbationLinearConstraints(A, b, x_L, x_U), all z of a box with A z ≤ b"
+            )
         object.__setattr__(self, "norm", parse_exponent(self.norm))
         for name in ("eps", "x_L", "x_U"):
             object.__setattr__(self, name, parse_limit(name, getattr(self, name)))
         if self.eps is None and (self.x_L is None or self.x_U is None):
-            raise PerturbationError("give eps, or both x_L and x_U, or eps together with a box")
+            raise PerturbationError(
+                "give eps, or both x_L and x_U, or eps together with a box. There is no default radius, lest a "
+                "forgotten one pass for a certificate: write eps=0 for a set of one point, to grow by set_eps(...)"
+            )
         if self.eps is not None:
             eps = self.eps.detach() if isinstance(self.eps, Tensor) else torch.tensor(self.eps)
             if not bool(((eps >= 0) & (eps < math.inf)).all()):
@@ -76,6 +92,19 @@ class PerturbationLpNorm(Perturbation):
                 raise PerturbationError(f"{name} must be finite, but is {show(limit)}")
         if self.x_L is not None and self.x_U is not None:
             require_ordered(torch.as_tensor(self.x_L).detach(), torch.as_tensor(self.x_U).detach())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIELDS and self.__dict__.keys() >= _FIELDS:
+            value = getattr(replace(self, **{name: value}), name)  # checks all of them together
+        object.__setattr__(self, name, value)
+
+    def set_eps(self, eps: Limit) -> None:
+        """Exchange the radius.
+
+        Raises:
+            PerturbationError: If it is negative or not finite.
+        """
+        self.eps = eps
 
     @property
     def is_box(self) -> bool:

@@ -23,7 +23,7 @@ class BoundedTensor(Tensor):
 
     Args:
         x: The nominal value. Memory and gradient history are shared with it.
-        ptb: The set around it.
+        ptb: The set around it; None for none yet, and until `ptb` is assigned the tensor is taken to stay as it is.
 
     Raises:
         PerturbationError: `x` is no floating point tensor, or `ptb` is no `Perturbation`.
@@ -37,10 +37,9 @@ class BoundedTensor(Tensor):
 
     @staticmethod
     def __new__(cls: type[T], x: Tensor, ptb: Perturbation | None = None) -> T:
-        _check(cls.__name__, x, ptb)
-        assert ptb is not None
+        _check(cls.__name__, x, ptb, optional=True)
         bounded = x.as_subclass(cls)
-        bounded._ptb = ptb
+        bounded._ptb = ptb  # type: ignore[assignment]  # None until one is assigned
         return bounded
 
     def __init__(self, x: Tensor, ptb: Perturbation | None = None) -> None:
@@ -55,8 +54,19 @@ class BoundedTensor(Tensor):
 
     @property
     def ptb(self) -> Perturbation:
-        """The set of values that this tensor may take."""
+        """The set of values that this tensor may take; None where none was given."""
         return self._ptb
+
+    @ptb.setter
+    def ptb(self, ptb: Perturbation | None) -> None:
+        """Exchange the set."""
+        _check(type(self).__name__, self, ptb, optional=True)
+        self._ptb = ptb  # type: ignore[assignment]
+
+    @property
+    def has_set(self) -> bool:
+        """Whether there is a set of values; without one the tensor is an ordinary, fixed one."""
+        return self._ptb is not None
 
     def plain(self) -> Tensor:
         """The nominal value as an ordinary tensor, sharing memory and gradient history."""
@@ -65,6 +75,8 @@ class BoundedTensor(Tensor):
     def _mapped(self: T, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> T:
         value = function(self.plain(), *args, **kwargs)
         kwargs.pop("memory_format", None)  # is about the value; the perturbation's tensors differ in rank
+        if not self.has_set:
+            return type(self)(value)
         return type(self)(value, self._ptb.map_tensors(lambda t: function(t, *args, **kwargs)))
 
     def to(self: T, *args: Any, **kwargs: Any) -> T:
@@ -118,7 +130,8 @@ class BoundedTensor(Tensor):
         return format(self.plain(), format_spec)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
-        return f"{type(self).__name__}({self.plain()!r}, {self._ptb!r})"
+        what = f", {self._ptb!r}" if self.has_set else ""
+        return f"{type(self).__name__}({self.plain()!r}{what})"
 
 
 class BoundedParameter(nn.Parameter):
@@ -176,14 +189,14 @@ class BoundedParameter(nn.Parameter):
         return f"{type(self).__name__}({self.detach()!r}, {self._ptb!r}, requires_grad={self.requires_grad})"
 
 
-def _check(owner: str, value: Any, ptb: Any) -> None:
+def _check(owner: str, value: Any, ptb: Any, *, optional: bool = False) -> None:
     if not isinstance(value, Tensor):
         raise PerturbationError(f"{owner} needs a tensor, not {type(value).__name__}")
     if not value.is_floating_point():
         raise PerturbationError(
             f"{owner} needs a floating point tensor, not {value.dtype}: integers cannot be perturbed"
         )
-    if not isinstance(ptb, Perturbation):
+    if not isinstance(ptb, Perturbation) and not (optional and ptb is None):
         given = f"class {ptb.__name__}: give an instance" if isinstance(ptb, type) else type(ptb).__name__
         raise PerturbationError(
             f"{owner} needs ptb to be a Perturbation, such as PerturbationLpNorm(eps=0.1), not {given}"
@@ -196,3 +209,7 @@ def _rebuild_tensor(cls: Any, value: Tensor, ptb: Perturbation, requires_grad: b
 
 def _rebuild_parameter(cls: Any, value: Tensor, ptb: Perturbation, requires_grad: bool) -> Any:
     return cls(value, ptb, requires_grad)
+
+
+#: Functions that a saved tensor or parameter is made again by.
+SAVED = (_rebuild_tensor, _rebuild_parameter)
