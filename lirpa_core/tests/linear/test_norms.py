@@ -27,6 +27,10 @@ def test_it_scales_with_its_argument(scale: float, p: float) -> None:
     torch.testing.assert_close(scaled_norm(x * scale, p), scaled_norm(x, p) * scale)
 
 
+def test_infinite_elements_have_an_infinite_norm() -> None:
+    assert float(scaled_norm(torch.tensor([1.0, -math.inf]), 2.0)) == math.inf
+
+
 def test_its_gradient_is_finite_at_zero() -> None:
     x = torch.zeros(3, requires_grad=True)
     scaled_norm(x, 2.0).backward()

@@ -165,12 +165,7 @@ class PatchesCoefficients(Coefficients):
         if weight is not None:
             return self.scale(weight).dual_norm(q)
         flat = self.cleaned().values.flatten(2)
-        if q == math.inf:
-            norm = flat.abs().amax(-1)
-        elif q in (1, 2):
-            norm = torch.linalg.vector_norm(flat, q, dim=-1)
-        else:
-            norm = scaled_norm(flat, q)
+        norm = flat.abs().amax(-1) if q == math.inf else scaled_norm(flat, q)
         return norm.expand(-1, self.batch)
 
     def scale(self, factor: Tensor) -> Coefficients:

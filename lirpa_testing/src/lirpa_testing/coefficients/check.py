@@ -45,6 +45,7 @@ class _Checker:
         self.check_shape()
         for count in sorted({1, self.checked.batch, _BATCH if self.checked.batch == 1 else 1}):
             self.check_values(count)
+        self.check_small_ones()
         self.check_rearranging()
         self.check_sums()
         if not torch.equal(self.checked.to_dense(), self.A):
@@ -77,6 +78,16 @@ class _Checker:
         self.compare("relax", total * largest.amax(), low, high)
         for biases in ((low, high), (None, high), (low, None)):
             self.compare("relax_affine", total * largest.amax(), (low, high), biases)
+
+    def check_small_ones(self) -> None:
+        """Norms of coefficients whose squares underflow: a norm of zero would be an unsound bound."""
+        unit = torch.finfo(self.A.dtype).tiny ** 0.625
+        small = self.checked.scale(self.A.new_full((1, *self.checked.shape), unit))
+        for q in _EXPONENTS:
+            got, expected = small.dual_norm(q) / unit, self.oracle.dual_norm(q)
+            self.require_equal(
+                f"dual_norm({q}) of coefficients of {unit:.0e}", got, expected, self.A.abs().sum()
+            )
 
     def check_rearranging(self) -> None:
         size = self.A.abs().sum()

@@ -72,10 +72,7 @@ class DenseCoefficients(Coefficients):
         flat = flatten(A, 2)
         if q == math.inf:
             return flat.abs().amax(-1)
-        if q not in (1, 2):
-            return scaled_norm(flat, q)
-        norm: Tensor = torch.linalg.vector_norm(flat, q, dim=-1)
-        return norm
+        return scaled_norm(flat, q)
 
     def scale(self, factor: Tensor) -> Coefficients:
         return DenseCoefficients(self.A * factor)

@@ -1,0 +1,46 @@
+"""Coefficients whose squares underflow: the radius of a Euclidean ball counts, however small they are."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import flint
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_testing import method_names
+
+#: Where `exp` is about the fifth eighth of the smallest normal number's logarithm.
+DEPTH = {torch.float32: 60.0, torch.float64: 545.0}
+
+
+class _Exponential(nn.Module):
+    """A sum of exponentials of small numbers, through a layer so that it is no interval's business."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.ones(2, 3, dtype=dtype))
+        self.depth = DEPTH[dtype]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = torch.exp(nn.functional.linear(x, self.weight) - self.depth)
+        return out
+
+
+@pytest.mark.parametrize("dtype", DEPTH, ids=str)
+@pytest.mark.parametrize("norm", [1.0, 1.5, 2.0, 4.0, float("inf")])
+@pytest.mark.parametrize("method", sorted(method_names()))
+def test_small_coefficients_keep_their_radius(method: str, norm: float, dtype: torch.dtype) -> None:
+    x = torch.tensor([[0.5, -0.25, 0.125]], dtype=dtype)
+    ball = BoundedTensor(x, PerturbationLpNorm(norm=norm, eps=1.0))
+    lower, upper = BoundedModule(_Exponential(dtype), x).compute_bounds(x=(ball,), method=method)
+    with flint.ctx.workprec(200):
+        middle = flint.arb(flint.fmpq(3, 8) - flint.fmpq(int(DEPTH[dtype])))
+        # Equal shares of the radius move the sum as far as anything; a trifle less stays inside.
+        reach = flint.arb(3) ** (1 - flint.arb(1) / flint.fmpq(*Fraction(norm).as_integer_ratio())) if norm < 1e9 else flint.arb(3)  # fmt: skip
+        reach = reach * (1 - flint.arb(2) ** -30)
+        for value in ((middle - reach).exp(), (middle + reach).exp()):
+            for low, up in zip(lower[0], upper[0], strict=True):
+                assert flint.arb(float(low)) < value < flint.arb(float(up))
