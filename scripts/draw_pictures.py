@@ -20,7 +20,12 @@ from lirpa_core.plotting import plot_bounds, plot_outputs, plot_relaxation
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # after the choice of the backend
 
-_COMMON: dict[str, Any] = {"font.size": 9, "svg.hashsalt": "lirpa", "svg.fonttype": "path", "savefig.transparent": True}
+_COMMON: dict[str, Any] = {
+    "font.size": 9,
+    "svg.hashsalt": "lirpa",
+    "svg.fonttype": "path",
+    "savefig.transparent": True,
+}
 #: Colours of Okabe and Ito (2008), which the colour-blind tell apart; the black one is left to the text.
 _CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 _INK = {"light": "#1f2328", "dark": "#e6edf3"}
@@ -28,8 +33,17 @@ _INK = {"light": "#1f2328", "dark": "#e6edf3"}
 
 def _style(theme: str) -> dict[str, Any]:
     ink = _INK[theme]
-    inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "legend.labelcolor")
-    cycle = mpl.cycler(color=_CYCLE if theme == "light" else ["#56B4E9", "#FF9E5E", "#3FD0A0", "#F2A6CF", "#F5C542"])
+    inked = (
+        "text.color",
+        "axes.edgecolor",
+        "axes.labelcolor",
+        "xtick.color",
+        "ytick.color",
+        "legend.labelcolor",
+    )
+    cycle = mpl.cycler(
+        color=_CYCLE if theme == "light" else ["#56B4E9", "#FF9E5E", "#3FD0A0", "#F2A6CF", "#F5C542"]
+    )
     return {**_COMMON, **dict.fromkeys(inked, ink), "axes.prop_cycle": cycle, "axes.facecolor": "none"}
 
 
@@ -84,11 +98,18 @@ def _layers() -> Any:
     layers = [nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, 1), nn.ReLU(), nn.Flatten()]
     model = nn.Sequential(*layers, nn.Linear(128, 20), nn.ReLU(), nn.Linear(20, 10), nn.Softmax(1))
     x = torch.rand(4, 1, 14, 14)
-    found = BoundedModule(model, x).compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=0.02)), method="CROWN-IBP")
+    found = BoundedModule(model, x).compute_bounds(
+        BoundedTensor(x, PerturbationLpNorm(eps=0.02)), method="CROWN-IBP"
+    )
     return plot_bounds(found)
 
 
-PICTURES: Mapping[str, Callable[[], Any]] = {"lines": _lines, "product": _product, "methods": _methods, "layers": _layers}
+PICTURES: Mapping[str, Callable[[], Any]] = {
+    "lines": _lines,
+    "product": _product,
+    "methods": _methods,
+    "layers": _layers,
+}
 
 
 def draw(folder: Path) -> list[Path]:

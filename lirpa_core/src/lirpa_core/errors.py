@@ -81,3 +81,7 @@ class TrainingModeWarning(LirpaWarning):
 
 class CompatibilityWarning(LirpaWarning):
     """A name of auto_LiRPA was taken that means nothing, or something else, here; says what happens instead."""
+
+
+class RoundingWarning(LirpaWarning):
+    """Rounding moved a bound by more than the bound's width."""

@@ -140,7 +140,14 @@ def plot_outputs(
     axes.set_xlabel(f"output {a}")
     axes.set_ylabel(f"output {b}")
     # Below, because boxes and samples leave no corner free.
-    axes.legend(frameon=False, fontsize="small", markerscale=4, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
+    axes.legend(
+        frameon=False,
+        fontsize="small",
+        markerscale=4,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.2),
+        ncols=4,
+    )
     return axes
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,16 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 from lirpa_core.api.compatibility.calls import constructor_keywords, other_keywords, without_init_keywords
 from lirpa_core.api.compatibility.methods import known_name
 from lirpa_core.api.compatibility.module import JacobianOf, ReferenceMembers
+from lirpa_core.api.computation import Computation, Found
 from lirpa_core.api.drawing import draw
 from lirpa_core.api.inference import outside_inference_mode
 from lirpa_core.api.intermediate_bounds import given_intervals
-from lirpa_core.api.linear_bounds import linear_bounds_dict
 from lirpa_core.api.methods import requested_method
 from lirpa_core.api.options import BoundOptions, Rounding
 from lirpa_core.api.outputs import output_nodes, structured
 from lirpa_core.api.results import BoundsResult, NodeBounds
+from lirpa_core.api.rounding import Moved, may_matter
 from lirpa_core.api.rule_variants import with_options
-from lirpa_core.api.specification import specification_rows
 from lirpa_core.api.tripwire import Watch
 from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
 from lirpa_core.capture.capture import AUTO
@@ -35,7 +35,6 @@ from lirpa_core.methods.base import Method
 from lirpa_core.methods.rows import bytes_of_a_row
 from lirpa_core.plugins import Registry, default_registry
 from lirpa_core.problem.batching import batch_size
-from lirpa_core.problem.postconditions import check_bounds, check_domains
 from lirpa_core.problem.problem import Problem
 
 
@@ -106,6 +105,7 @@ class BoundedModule(ReferenceMembers):
         self._lirpa_last: BoundsResult | None = None
         self._lirpa_called: tuple[Any, Mapping[str, Any] | None] | None = None  # inputs of the last call
         self._lirpa_calls = 0  # of methods that cost little more than the model
+        self._lirpa_looks = 0  # computations that may have been looked at for rounding
         self._lirpa_captured.graph(self._lirpa_registry)
 
     # ------------------------------------------------------------------ the module's ordinary life
@@ -251,45 +251,29 @@ class BoundedModule(ReferenceMembers):
         nodes = output_nodes(graph, output, C)
         names = frozenset([node.name for node in nodes.values()])
         problem = captured.bind(graph, registry, inputs, names, batch_state, options.rounding == "outward")
-        budget = self._budget(problem)
-        wanted = [name for name in names if problem.is_perturbed(name)]
-        given = given_intervals(problem, interm_bounds) if interm_bounds else None
-        inner = chosen.intermediate_bounds(problem, wanted, given, budget)
-        if further is not None:
-            inner = further.intersected(problem, inner)
-        check_domains(problem, inner.intervals)
-        found: dict[int, tuple[Tensor | None, Tensor | None]] = {}
-        A: dict[str, Mapping[str, Mapping[str, Any]]] = {}
-        for i, node in nodes.items():
-            name = node.name
-            rows = None if C is None else specification_rows(problem, graph[name], C)
-            if not problem.is_perturbed(name):
-                value = node.constant(problem, rows)
-                found[i] = value, value
-                continue
-            bounds = chosen.bound_rows(
-                problem, name, inner, rows,
-                lower=bound_lower, upper=bound_upper, linear_bounds=return_A, memory_budget=budget,
-            )  # fmt: skip
-            lower, upper = check_bounds(problem, inner.intervals, bounds.lower, bounds.upper)
-            if lower is not bounds.lower:
-                bounds = dataclasses.replace(bounds, lower=lower, upper=upper)
-            found[i] = node.lay_out(problem, bounds, specified=C is not None)
-            if return_A:
-                needed = (needed_A_dict or {}).get(name)
-                A[name] = linear_bounds_dict(problem, bounds, needed, name, inner.intervals, rows)
+        computation = Computation(
+            chosen, nodes, C, bound_lower, bound_upper,
+            given_intervals(problem, interm_bounds) if interm_bounds else None,
+            None if further is None else further.intersected,
+            self._budget(problem), return_A, needed_A_dict,
+        )  # fmt: skip
+        computed = computation.run(problem)
+        found, intervals = computed.found, computed.inner.intervals
         watched = self._is_watched(chosen) or not (options.tripwire is False or captured.is_certain(graph))
         if watched and batch_state is None and not needs_state(captured.live.module):
             plain = [without_set(v) if isinstance(v, Tensor) else v for v in inputs]
-            watch = Watch(captured, graph, problem, plain, inner.intervals, nodes, found, C)
-            watch.check(options.tripwire, output)
+            Watch(captured, graph, problem, plain, intervals, nodes, found, C).check(options.tripwire, output)
+        moved = self._moved(problem, computation, found, graph, output)
+        if moved is not None and self._looks_at_rounding() and may_matter(problem, intervals):
+            moved.warn()
         result = BoundsResult(
             structured({i: low for i, (low, _) in found.items()}, graph, output) if bound_lower else None,
             structured({i: up for i, (_, up) in found.items()}, graph, output) if bound_upper else None,
-            A if return_A else None,
-            NodeBounds(graph, inner.intervals),
+            computed.A if return_A else None,
+            NodeBounds(graph, intervals),
             chosen.name,
             problem,
+            moved,
         )
         self.__dict__["_lirpa_last"] = result
         return result
@@ -451,6 +435,19 @@ class BoundedModule(ReferenceMembers):
         if save_path is not None:
             torch.save(found, save_path)
         return found
+
+    def _moved(
+        self, problem: Problem, computation: Computation, found: Found, graph: Graph, output: int | str | None
+    ) -> Moved | None:
+        """What can tell by how much rounding moved these bounds; nothing while PyTorch compiles."""
+        if torch.compiler.is_compiling():
+            return None
+        return Moved.of(problem, computation, found, partial(structured, graph=graph, output=output))
+
+    def _looks_at_rounding(self) -> bool:
+        """Whether this computation is looked at for rounding: the first, second, fourth, eighth and so on."""
+        count = self.__dict__["_lirpa_looks"] = self._lirpa_looks + 1
+        return count & (count - 1) == 0
 
     def _is_watched(self, method: Method) -> bool:
         """Whether the model is run to check these bounds; where that is not cheap, less and less often."""

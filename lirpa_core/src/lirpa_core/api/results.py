@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
 from lirpa_core.api.explanation import Explanation, explain, missing_problem
+from lirpa_core.api.rounding import Moved, Rounding
 from lirpa_core.errors import InputError
 from lirpa_core.graph import Graph, Shape
 from lirpa_core.linear.interval import Interval
@@ -90,6 +92,7 @@ class BoundsResult:
     intermediate: NodeBounds
     method: str = ""
     problem: Problem | None = field(default=None, repr=False)
+    _moved: Moved | None = field(default=None, repr=False)
 
     def explain(self, output: int | str | None = None) -> Explanation:
         """Where the bounds are lost: a table by layer, and advice; `print` shows it.
@@ -126,7 +129,26 @@ class BoundsResult:
         return explain(self.problem, intervals, name, self.method, float(bounds.width.detach().mean()))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "problem": None}
+        return {**self.__dict__, "problem": None, "_moved": None}
+
+    @cached_property
+    def rounding(self) -> Rounding:
+        """By how much rounding moved each bound: `lower` and `upper` in the layout of the bounds.
+
+        With `rounding="outward"`, how much looser the bounds are than what is computed without an account of rounding;
+        with `"nearest"`, how wrong they may be. It is computed when it is first read, which takes as long as the bounds
+        did, and before the model or the inputs change in place. A bound that moved by more than its width is said in
+        a `RoundingWarning`.
+
+        Raises:
+            InputError: The model or the inputs have changed since, the result was pickled, or it comes from compiled code.
+        """
+        if self._moved is None:
+            raise InputError(
+                "by how much rounding moved the bounds is not known of a result that was pickled, or computed by compiled code."
+            )
+        self._moved.warn()
+        return self._moved.rounding()
 
     def __iter__(self) -> Iterator[Any]:
         parts = (self.lower, self.upper) if self.A is None else (self.lower, self.upper, self.A)

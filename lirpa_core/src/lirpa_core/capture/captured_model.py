@@ -185,7 +185,7 @@ class CapturedModel:
             "of clean inputs gives, and may be very wide. Call model.eval() for bounds of the model in use; where "
             "training mode is meant, pass batch_state (see BoundedModule.clean_pass), and nothing is said.",
             TrainingModeWarning,
-            stacklevel=_outside(),
+            stacklevel=outside(),
         )
 
     def flatten(self, x: Any, kwargs: Mapping[str, Any] | None) -> list[Any]:
@@ -226,7 +226,7 @@ def _shapes(inputs: Sequence[Any]) -> tuple[tuple[int, ...] | None, ...]:
     return tuple([tuple(x.shape) if isinstance(x, Tensor) else None for x in inputs])
 
 
-def _outside() -> int:
+def outside() -> int:
     """The level of the first caller outside of this package, for warnings."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "lirpa_core":

@@ -70,9 +70,14 @@ def check_bounds(
     if not bool(exceeds.any()):
         return lower, upper
     if bool(_crossed(Interval(lower, upper)).any()):
+        cause = (
+            "This is a defect of a rule; please report it with the model."
+            if problem.outward
+            else 'With rounding="nearest" that happens where large numbers cancel: use rounding="outward", or float64. '
+            "If it happens there too, it is a defect of a rule; please report it with the model."
+        )
         raise SoundnessError(
-            f"a lower bound exceeds its upper bound{_first(problem, intervals, _crossed)}. This is a defect of a "
-            "rule; please report it with the model."
+            f"a lower bound exceeds its upper bound{_first(problem, intervals, _crossed)}. {cause}"
         )
     return torch.where(exceeds, upper, lower), torch.where(exceeds, lower, upper)
 

@@ -1,0 +1,98 @@
+"""One call of `compute_bounds` as a value: what is asked of a problem, so that it can be asked of another one too."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from lirpa_core.api.linear_bounds import linear_bounds_dict
+from lirpa_core.api.outputs import OutputNode
+from lirpa_core.api.specification import specification_rows
+from lirpa_core.linear.interval import Interval
+from lirpa_core.methods.base import IntermediateBounds, Method
+from lirpa_core.problem.postconditions import check_bounds, check_domains
+from lirpa_core.problem.problem import Problem
+
+#: Bounds by number of the output, in the layout of the model's outputs, or `[B, K]` with `C`; None where not asked for.
+Found: TypeAlias = Mapping[int, tuple[Tensor | None, Tensor | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """What a computation found.
+
+    Attributes:
+        found: The bounds.
+        inner: Bounds of the inner nodes.
+        A: Linear bounds by output and input, where they were asked for.
+    """
+
+    found: Found
+    inner: IntermediateBounds
+    A: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Computation:
+    """What is asked.
+
+    Attributes:
+        method: The method.
+        nodes: What is bounded, by number of the output.
+        C: The specification matrix.
+        lower: Whether lower bounds are wanted.
+        upper: Whether upper bounds are wanted.
+        given: Sound intervals of inner nodes to intersect with.
+        further: Makes other bounds of the inner nodes of those that the method finds.
+        memory_budget: Bytes that coefficients may take.
+        linear_bounds: Whether the linear bounds are wanted.
+        needed: Over which inputs or inner nodes, by output; None: over all inputs.
+    """
+
+    method: Method
+    nodes: Mapping[int, OutputNode]
+    C: Tensor | None = None
+    lower: bool = True
+    upper: bool = True
+    given: Mapping[str, Interval] | None = None
+    further: Callable[[Problem, IntermediateBounds], IntermediateBounds] | None = None
+    memory_budget: int | None = None
+    linear_bounds: bool = False
+    needed: Mapping[str, str | Sequence[str] | set[str]] | None = None
+
+    def run(self, problem: Problem) -> Computed:
+        """The bounds of a problem.
+
+        Raises:
+            LirpaError: A box outside a domain, a bound that is not finite, a specification that does not fit.
+        """
+        wanted = [node.name for node in self.nodes.values() if problem.is_perturbed(node.name)]
+        inner = self.method.intermediate_bounds(problem, wanted, self.given, self.memory_budget)
+        if self.further is not None:
+            inner = self.further(problem, inner)
+        check_domains(problem, inner.intervals)
+        found: dict[int, tuple[Tensor | None, Tensor | None]] = {}
+        A: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        for i, node in self.nodes.items():
+            name = node.name
+            rows = None if self.C is None else specification_rows(problem, problem.graph[name], self.C)
+            if not problem.is_perturbed(name):
+                value = node.constant(problem, rows)
+                found[i] = value, value
+                continue
+            bounds = self.method.bound_rows(
+                problem, name, inner, rows,
+                lower=self.lower, upper=self.upper, linear_bounds=self.linear_bounds, memory_budget=self.memory_budget,
+            )  # fmt: skip
+            lower, upper = check_bounds(problem, inner.intervals, bounds.lower, bounds.upper)
+            if lower is not bounds.lower:
+                bounds = dataclasses.replace(bounds, lower=lower, upper=upper)
+            found[i] = node.lay_out(problem, bounds, specified=self.C is not None)
+            if self.linear_bounds:
+                needed = (self.needed or {}).get(name)
+                A[name] = linear_bounds_dict(problem, bounds, needed, name, inner.intervals, rows)
+        return Computed(found, inner, A)
