@@ -39,6 +39,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_core/operators/masked_softmax": "lirpa_core/tests/capture/test_masked_softmax.py",
     },
     "its functions are parts of `compute_bounds`, whose tests call it in every way": {
+        "lirpa_core/api/computation": "lirpa_core/tests/api/test_bounded_module.py",
         "lirpa_core/api/linear_bounds": "lirpa_core/tests/api/test_bounded_module.py",
         "lirpa_core/api/outputs": "lirpa_core/tests/api/test_bounded_module.py",
         "lirpa_core/api/rule_variants": "lirpa_core/tests/api/test_options.py",
@@ -115,6 +116,12 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "names of another system are tested by programs that use them": {
         "lirpa_core/api/compatibility/*": "tests/test_one_import_changed.py",
         "lirpa_training/utilities": "tests/test_one_import_changed.py",
+    },
+    "bounds of what is executed are compared with executions, whole models and refusals": {
+        "lirpa_core/operators/executed": "tests/rounding/test_as_executed.py",
+        "lirpa_core/rules/executed": "tests/rounding/test_as_executed.py",
+        "lirpa_core/problem/executed": "tests/rounding/test_as_executed.py",
+        "lirpa_core/capture/executed_rules": "tests/rounding/test_as_executed.py",
     },
     "what a captured graph takes for granted is changed in every way there": {
         "lirpa_core/capture/contents": "lirpa_core/tests/capture/test_fingerprint.py",

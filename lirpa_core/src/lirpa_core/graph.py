@@ -75,6 +75,8 @@ class Node:
         shape: Shape of the value for *one example*, the batch dimension kept with size one.
         dtype: Element type of the value.
         source: Where the node comes from, for errors.
+        origin: The operator that the model executes, as which this node or a part of it is computed, by its name
+            without namespace and overload; empty where that is not known.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Node:
     arguments: tuple[Argument, ...] = ()
     output: int | None = None
     source: SourceLocation = field(default_factory=SourceLocation)
+    origin: str = ""
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -119,6 +122,8 @@ class Graph:
         output_batch_dims: Per output, the dimension that runs over examples (None: shared by all).
             Its size for one example may exceed one, where a model folds the batch into it.
         constants: Tensors that the capture lifted out of the code, by path.
+        executed: Whether bounds are to hold for the model as it is executed in its floating-point types, rather than in
+            real arithmetic.
     """
 
     nodes: tuple[Node, ...]
@@ -129,6 +134,7 @@ class Graph:
     input_batch_dims: tuple[int | None, ...]
     output_batch_dims: tuple[int | None, ...]
     constants: Mapping[str, torch.Tensor]
+    executed: bool = False
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:

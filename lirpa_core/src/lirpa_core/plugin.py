@@ -11,6 +11,7 @@ from lirpa_core.operators import (
     conversion,
     cumulative,
     decompositions,
+    executed,
     extremum,
     indexing,
     matmul,
@@ -37,7 +38,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, decompositions,
+        cumulative, decompositions, executed,
     ):  # fmt: skip
         group.register(registry)
 

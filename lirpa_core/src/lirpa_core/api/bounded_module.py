@@ -106,7 +106,7 @@ class BoundedModule(ReferenceMembers):
         self._lirpa_called: tuple[Any, Mapping[str, Any] | None] | None = None  # inputs of the last call
         self._lirpa_calls = 0  # of methods that cost little more than the model
         self._lirpa_looks = 0  # computations that may have been looked at for rounding
-        self._lirpa_captured.graph(self._lirpa_registry)
+        self._lirpa_captured.graph(self._lirpa_registry, executed=self._lirpa_options.covers == "float")
 
     # ------------------------------------------------------------------ the module's ordinary life
 
@@ -161,7 +161,8 @@ class BoundedModule(ReferenceMembers):
     @property
     def graph(self) -> Graph:
         """The captured graph of the model in its current mode."""
-        return self._lirpa_captured.graph(self._lirpa_registry)
+        executed = self._lirpa_options.covers == "float"
+        return self._lirpa_captured.graph(self._lirpa_registry, executed=executed)
 
     @property
     def input_name(self) -> list[str]:
@@ -247,7 +248,7 @@ class BoundedModule(ReferenceMembers):
             )
         inputs = captured.flatten(x, kwargs)
         self.__dict__["_lirpa_called"] = x, kwargs
-        graph = captured.graph(registry, inputs)
+        graph = captured.graph(registry, inputs, options.covers == "float")
         nodes = output_nodes(graph, output, C)
         names = frozenset([node.name for node in nodes.values()])
         problem = captured.bind(graph, registry, inputs, names, batch_state, options.rounding == "outward")
@@ -388,7 +389,7 @@ class BoundedModule(ReferenceMembers):
         """
         captured, registry = self._lirpa_captured, self._lirpa_registry
         inputs = captured.flatten(x, kwargs)
-        graph = captured.graph(registry, inputs)
+        graph = captured.graph(registry, inputs, self._lirpa_options.covers == "float")
         outputs = frozenset([n for n in graph.outputs if n is not None])
         outward = (rounding or self._lirpa_options.rounding) == "outward"
         return captured.bind(graph, registry, inputs, outputs, batch_state, outward)

@@ -16,6 +16,7 @@ from lirpa_core.methods.slope_search import SlopeSearch
 ReluSlope: TypeAlias = Literal["adaptive", "same-slope", "zero-lb", "one-lb", "reversed-adaptive"]
 HardtanhSlope: TypeAlias = Literal["adaptive", "same-slope"]
 Rounding: TypeAlias = Literal["outward", "nearest"]
+Covers: TypeAlias = Literal["real", "float"]
 ConvMode: TypeAlias = Literal["patches", "matrix"]
 
 
@@ -36,6 +37,9 @@ class BoundOptions:
             quarter of the free memory elsewhere.
         rounding: `"outward"`: bounds hold in exact arithmetic, the rounding of their own computation included;
             `"nearest"`: as computed, which is faster, and wrong by as much as cancellation makes of it.
+        covers: What the bounds are about: `"real"`: the model in real arithmetic; `"float"`: the model as it is executed in
+            its floating-point types, whatever the order of summation, on any number of threads and for any batch size;
+            a little wider, and refused where it is not known how an operator is executed.
         tripwire: Whether the model itself is run at the nominal point, in evaluation mode, and must give a value inside
             of its bounds: at every computation, with IBP (which costs little more than that) at the first, second,
             fourth, eighth and so on; `"corners"`: always, and at eight extreme points of the sets too.
@@ -49,6 +53,7 @@ class BoundOptions:
     crown_batch_size: int | None = None
     memory_budget: int | None = None
     rounding: Rounding = "outward"
+    covers: Covers = "real"
     tripwire: Tripwire = True
     optimize_bound_args: SlopeSearch = field(default_factory=SlopeSearch)
 
@@ -56,6 +61,11 @@ class BoundOptions:
         _one_of("relu", self.relu, get_args(ReluSlope))
         _one_of("hardtanh", self.hardtanh, get_args(HardtanhSlope))
         _one_of("rounding", self.rounding, get_args(Rounding))
+        _one_of("covers", self.covers, get_args(Covers))
+        if self.covers == "float" and self.rounding != "outward":
+            raise OptionError(
+                'covers="float" with rounding="nearest": bounds of what is executed must round outward themselves.'
+            )
         _one_of("tripwire", self.tripwire, (True, False, "corners"))
         _one_of("conv_mode", self.conv_mode, get_args(ConvMode))
         _positive("crown_batch_size", self.crown_batch_size)

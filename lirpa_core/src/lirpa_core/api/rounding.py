@@ -31,6 +31,9 @@ from lirpa_core.problem.relaxations import Relaxations
 _SUSPICIOUS = 0.04
 
 
+#: Units of roundoff of the largest bound below which rounding is nothing to speak of, however narrow a bound is.
+_ULPS = 32
+
 #: One side of all bounds, by number of the output; None where it was not asked for.
 _Sides: TypeAlias = dict[int, Tensor | None]
 
@@ -102,7 +105,11 @@ class Moved:
             for side, moved in (("lower", lower[i]), ("upper", upper[i])):
                 if moved is None:
                     continue
-                over = moved > width
+                own = self.found[i][side == "upper"]
+                assert own is not None
+                over = (moved > width) & (
+                    moved > _ULPS * torch.finfo(own.dtype).eps * own.detach().abs().amax()
+                )
                 total, count = total + over.numel(), count + int(over.sum())
                 if bool(over.any()) and float(moved[over].max()) >= worst:
                     worst, which = float(moved[over].max()), side

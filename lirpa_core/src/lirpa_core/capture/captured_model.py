@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,10 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, fixable, needs_state
 from lirpa_core.capture.capture import refuse_containers
+from lirpa_core.capture.executed_rules import ExecutedRules
 from lirpa_core.capture.fingerprint import Fingerprint
 from lirpa_core.capture.mixed_precision import refuse_autocast
-from lirpa_core.errors import CaptureError, InputError, TrainingModeWarning
+from lirpa_core.errors import CaptureError, InputError, OptionError, TrainingModeWarning
 from lirpa_core.graph import Graph
 from lirpa_core.perturbations.tensors import BoundedTensor
 from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
@@ -79,12 +81,13 @@ class CapturedModel:
         given = pytree.tree_map_only(Tensor, lambda t: without_set(t, device), (args, dict(kwargs or {})))
         return cls(reader, live, given, batch_dims)
 
-    def graph(self, registry: Registry, inputs: Sequence[Any] | None = None) -> Graph:
+    def graph(self, registry: Registry, inputs: Sequence[Any] | None = None, executed: bool = False) -> Graph:
         """The graph for the model's structure as it is now and for the inputs' dtypes and device.
 
         Args:
             registry: What the model is captured for.
             inputs: Flat inputs; None: the example. A model without a batch dimension is captured anew for other shapes.
+            executed: Whether bounds are to hold for the model as it is executed.
 
         Raises:
             CaptureError: If the model cannot be captured as one graph.
@@ -103,7 +106,7 @@ class CapturedModel:
             shapes = _shapes(example if inputs is None else inputs)
             if inputs is not None and shapes != _shapes(example):
                 like = self.unflatten([without_set(x) if isinstance(x, Tensor) else x for x in inputs])
-        known = self._graphs.setdefault((dtype, device, shapes), [])
+        known = self._graphs.setdefault((dtype, device, shapes, executed), [])
         for fingerprint, graph in reversed(known):
             if fingerprint.holds():
                 return graph
@@ -112,7 +115,10 @@ class CapturedModel:
         )
         module = self.live.module
         before = Fingerprint.of(module)
-        graph = self.reader.graph(self.live, args, kwargs, registry, self.batch_dims)
+        rules = ExecutedRules(registry) if executed else registry
+        graph = self.reader.graph(self.live, args, kwargs, rules, self.batch_dims)
+        if executed:
+            graph = dataclasses.replace(graph, executed=True)
         if len(known) >= _KEPT:
             _, old = known.pop(0)
             self._binders = {key: held for key, held in self._binders.items() if held[0] is not old}
@@ -143,6 +149,11 @@ class CapturedModel:
         """
         if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
             refuse_autocast(inputs)
+        if graph.executed and (batch_state is not None or self._takes_state(graph)):
+            raise OptionError(
+                'covers="float" is for models in evaluation mode: in training mode the statistics that a layer takes from the '
+                "batch would be executed too. Call model.eval()."
+            )
         if batch_state is None and self._takes_state(graph):
             args, kwargs = self.unflatten([without_set(v) if isinstance(v, Tensor) else v for v in inputs])
             batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)

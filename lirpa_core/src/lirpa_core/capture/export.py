@@ -224,8 +224,16 @@ def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) ->
     else:
         target, arguments = fx_node.target, _arguments(fx_node, source)
     return Node(
-        fx_node.name, NodeKind.OPERATOR, shape, dtype, target=target, arguments=arguments, source=source
-    )
+        fx_node.name, NodeKind.OPERATOR, shape, dtype, target=target, arguments=arguments, source=source,
+        origin=_origin(fx_node),
+    )  # fmt: skip
+
+
+def _origin(fx_node: torch.fx.Node) -> str:
+    """Name of the operator in the model as it was exported, before it was broken down; empty where torch does not say."""
+    found = fx_node.meta.get("from_node") or ()
+    name = str(found[-1].target) if found else ""  # "aten.layer_norm.default"
+    return name.split(".")[1] if name.count(".") >= 2 else ""
 
 
 def _arguments(fx_node: torch.fx.Node, source: SourceLocation) -> tuple[Argument, ...]:

@@ -11,6 +11,7 @@ import torch
 from lirpa_core.errors import UnsupportedOperatorError
 from lirpa_core.graph import Graph, Node, NodeKind, Shape
 from lirpa_core.linear.kernels import Kernels
+from lirpa_core.problem.executed import as_executed
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.evaluated import evaluation
 
@@ -82,4 +83,6 @@ def perturbed_graph(
             rules[node.name] = evaluation(rule, node.target, node.dtype, dtype)
     if missing:
         raise UnsupportedOperatorError("\n\n".join(missing.values()))
+    if graph.executed:
+        rules = as_executed(graph, operators, rules, dtype, source.rule_for)
     return PerturbedGraph(graph, operators, rules)

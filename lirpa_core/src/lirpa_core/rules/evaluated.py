@@ -50,7 +50,7 @@ def _sum_of_products(*factors: str) -> Magnitudes:
 
     def magnitudes(call: Call, slots: list[Tensor], result: Tensor) -> tuple[Tensor, Tensor | None]:
         n = 2 + min([_elements(call, name) for name in factors])
-        total = _absolute(call).evaluate(slots)  # Σ|terms|
+        total = absolute_call(call).evaluate(slots)  # Σ|terms|
         gamma = n * _U32 / (1 - n * _U32) if n * _U32 < 1 else math.inf
         return gamma * total, None
 
@@ -64,7 +64,7 @@ def _elements(call: Call, name: str) -> int:
     return int(value.value[0].numel() if value.batched else value.value.numel())
 
 
-def _absolute(call: Call) -> Call:
+def absolute_call(call: Call) -> Call:
     """The call with absolute values of its constants."""
 
     def absolute(value: Any) -> Any:
@@ -131,13 +131,16 @@ def _softmax(call: Call, slots: list[Tensor], result: Tensor) -> tuple[Tensor, T
     return (_ELEMENTARY + n + 4 * slots[0].amax(dim, keepdim=True)) * _U32 * result, None
 
 
-_EXACT = (
+_EXACT_NAMES = (
     "relu neg abs sign sgn floor ceil round trunc maximum minimum max min amax amin fmax fmin hardshrink cummax cummin "
     "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices "
     "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d "
     "upsample_nearest3d cat stack expand repeat gather index_select index select slice diagonal flip unbind split "
     "split_with_sizes chunk constant_pad_nd dropout"
 )
+#: Operators that are exact in any type: what they return is chosen from what they are given.
+EXACT = frozenset(_EXACT_NAMES.split())
+
 _RELATIVE = (
     "mul div square exp tanh sigmoid sqrt rsqrt reciprocal leaky_relu clamp clamp_min clamp_max hardtanh relu6 silu "
     "where masked_fill threshold"
@@ -150,7 +153,7 @@ _MEANS = (
 
 #: What the kernels of an operator may be off by, by its name; None: it is exact in any type.
 _ERRORS: Mapping[str, Magnitudes | None] = {
-    **dict.fromkeys(_EXACT.split()),
+    **dict.fromkeys(EXACT),
     **dict.fromkeys(_RELATIVE.split(), _elementwise),
     **dict.fromkeys(("linear", *_CONVOLUTIONS.split()), _sum_of_products("input", "weight")),
     **dict.fromkeys(_MEANS.split(), _sum_of_products("self")),

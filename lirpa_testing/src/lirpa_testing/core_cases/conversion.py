@@ -1,4 +1,4 @@
-"""Conversions between element types."""
+"""Conversions between element types, and values that are off by an error."""
 
 from __future__ import annotations
 
@@ -18,3 +18,5 @@ def declare(cases: ConformanceCases) -> None:
         cases.add(f"to {dtype}", Call.of(aten._to_copy.default, X(3), dtype=dtype))
     cases.add("to whole numbers", Call.of(aten._to_copy.default, X(3), dtype=torch.int32))
     cases.add("to a mask", Call.of(aten._to_copy.default, X(3), dtype=torch.bool))
+    nothing = torch.zeros(3, dtype=torch.float64)
+    cases.add("executed exactly", Call.of(torch.ops.lirpa.as_executed.default, X(3), nothing, [nothing]))

@@ -1,0 +1,45 @@
+"""What capture asks a registry where bounds are to hold for the model as it is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lirpa_core.operators.executed import executed_decompositions
+from lirpa_core.plugins.reader import CaptureRules
+from lirpa_core.rules.base import Rule
+
+
+@dataclass(frozen=True, eq=False)
+class ExecutedRules:
+    """The rules of a registry, without fusions, and with decompositions that know the rounding of the whole.
+
+    Attributes:
+        rules: The registry.
+    """
+
+    rules: CaptureRules
+
+    @property
+    def operators(self) -> Mapping[Any, Any]:
+        """As the registry."""
+        return self.rules.operators
+
+    @property
+    def leaf_modules(self) -> Mapping[Any, Any]:
+        """As the registry."""
+        return self.rules.leaf_modules
+
+    @property
+    def fusions(self) -> Mapping[Any, Any]:
+        """None: a fused rule is about what its parts owe to each other in real arithmetic."""
+        return {}
+
+    def rule_for(self, op: object) -> Rule | None:
+        """As the registry."""
+        return self.rules.rule_for(op)
+
+    def decomposition_table(self) -> dict[Any, Callable[..., Any]]:
+        """Those of the registry, and of `operators.executed` where these fit."""
+        return executed_decompositions(self.rules.decomposition_table())
