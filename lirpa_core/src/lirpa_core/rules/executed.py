@@ -63,10 +63,10 @@ COMPOSITES: Mapping[str, frozenset[str]] = {
     **{f"{name}_": frozenset({name}) for name in _IN_PLACE},
 }  # fmt: skip
 
-#: Constants that are made rather than computed, and copies.
+#: Constants that are made or chosen rather than computed, and copies.
 _MADE = frozenset({
     "full", "zeros", "ones", "empty", "arange", "eye", "scalar_tensor", "full_like", "zeros_like", "ones_like",
-    "new_zeros", "new_ones", "new_full", "_to_copy", "lift_fresh_copy", "tril", "triu",
+    "new_zeros", "new_ones", "new_full", "_to_copy", "lift_fresh_copy", "tril", "triu", "where", "masked_fill", "clamp",
 })  # fmt: skip
 
 #: Operators of a single rounding, which every execution computes alike.
