@@ -22,6 +22,7 @@ from lirpa_testing.fuzz.case import Case, draw_case
 from lirpa_testing.fuzz.check import Outcome, check_case
 from lirpa_testing.fuzz.operators import OPERATORS
 from lirpa_testing.fuzz.program import Program, Step
+from lirpa_testing.fuzz.rows import count_rows
 from lirpa_testing.fuzz.run import run
 from lirpa_testing.fuzz.sets import SetSpec
 from lirpa_testing.fuzz.shrink import script, shrink
@@ -157,3 +158,23 @@ def test_findings_are_written_beside_the_log(tmp_path: Path) -> None:
     assert found == 1 and (tmp_path / "log-5-0.py").exists()
     log.append(path, 5, 1, "float32", [Outcome("IBP", "refused", "DomainError", "")])
     assert "DomainError" in log.summary(path)
+
+
+def test_rows_are_counted_and_judged() -> None:
+    right = count_rows(2, 5, seed=3, methods=["IBP", "CROWN"])
+    assert (right.models, right.rows, right.escapes) == (2, 2 * 5 * 2 * 2, [])
+    said: list[str] = []
+    wrong = count_rows(2, 5, seed=3, methods=[Inward()], say=said.append)
+    assert wrong.escapes and said == wrong.escapes
+    assert "escapes: 0" in str(right) and "escapes: 0" not in str(wrong)
+
+
+@dataclass(frozen=True)
+class Inward(CROWN):
+    """Moves bounds inward by a tenth of their width."""
+
+    def bound_rows(self, *arguments: Any, **options: Any) -> RowBounds:
+        found = super().bound_rows(*arguments, **options)
+        assert found.lower is not None and found.upper is not None
+        share = (found.upper - found.lower) * 0.45
+        return dataclasses.replace(found, lower=found.lower + share, upper=found.upper - share)
