@@ -126,7 +126,6 @@ def _executions(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
         torch.set_num_threads(threads)
 
 
-@pytest.mark.filterwarnings("ignore::lirpa_core.errors.RoundingWarning")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", MODELS)
 def test_all_executions_lie_inside(name: str, dtype: torch.dtype) -> None:

@@ -239,3 +239,26 @@ class TestRefusals:
     def test_wrong_batch_dims(self, dims: Any, message: str) -> None:
         with pytest.raises(InputError, match=message):
             captured(nn.Linear(3, 3), torch.randn(2, 3), batch_dims=dims)
+
+
+def test_products_with_one_and_sums_with_zero_leave_no_node() -> None:
+    graph = captured(Function(lambda _, x: ((x * 1.0 + 0) / 1 - 0.0) ** 1 + torch.relu(x)), torch.rand(2, 3))
+    assert [n.origin for n in graph.nodes if n.kind is NodeKind.OPERATOR] == ["relu", "add"]
+
+
+def test_rounding_where_large_numbers_cancel_is_no_difference_from_the_model() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval().requires_grad_(False)
+    model[0].bias.add_(1e4)
+    model[1].running_mean.fill_(1e4)
+    captured(model, torch.rand(2, 4))
+
+
+def test_a_difference_beyond_that_rounding_is_one() -> None:
+    torch.manual_seed(0)
+    shift = torch.rand(4)
+
+    def mixes(_: nn.Module, x: Tensor) -> Tensor:
+        return (x + 1e4) - (1e4 + 0.1 * x.mean(0, keepdim=True)) + shift
+
+    with pytest.raises(ReplayError, match="influence one another"):
+        captured(Function(mixes), torch.rand(2, 4))

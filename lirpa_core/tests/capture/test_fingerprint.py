@@ -308,3 +308,27 @@ def test_a_second_bounded_module_of_the_same_model_does_not_invalidate_the_first
     graphs = first.graph, second.graph
     assert (first.graph, second.graph) == graphs
     assert first.graph is graphs[0] and second.graph is graphs[1]
+
+
+class Listed(nn.Module):
+    """Reads a list and a dictionary of its own, which an export replaces by equal ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.factors, self.table = [1.0, 2.0], {"shift": [0.5]}
+
+    def forward(self, x):
+        return x * self.factors[1] + self.table["shift"][0]
+
+
+def test_lists_that_an_export_made_anew_do_not_invalidate_other_graphs():
+    model = Listed().eval()
+    first, second = BoundedModule(model, X), BoundedModule(model, X)
+    graphs = first.graph, second.graph
+    assert first.graph is graphs[0] and second.graph is graphs[1]
+    for change in (lambda: model.factors.__setitem__(1, 3.0), lambda: model.table["shift"].append(1.0)):
+        change()
+        assert first.graph is not graphs[0] and second.graph is not graphs[1]
+        assert holds(first, model) and holds(second, model)
+        graphs = first.graph, second.graph
+        assert first.graph is graphs[0] and second.graph is graphs[1]

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lirpa_core import BoundedTensor, PerturbationLpNorm, functional
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm, functional
 from lirpa_core.errors import DomainError, NonFiniteBoundError, SoundnessError
 from lirpa_core.linear import Interval
 from lirpa_core.methods import Problem
+from lirpa_testing import method_names
 
 
 class Logarithm(nn.Module):
@@ -54,3 +55,17 @@ def test_a_box_outside_of_a_domain_is_refused() -> None:
     outer[name] = Interval(outer[name].lower - 3, outer[name].upper)
     with pytest.raises(DomainError, match="leaves the domain"):
         functional.check_domains(bad, outer)
+
+
+class Overflowing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.log((x * 1e30).square().sum(-1, keepdim=True) + 1)
+
+
+@pytest.mark.parametrize("method", sorted(method_names()))
+def test_a_domain_that_only_an_overflow_leaves_is_called_an_overflow(method: str) -> None:
+    ball = BoundedTensor(torch.ones(1, 2), PerturbationLpNorm(eps=0.1))
+    with pytest.raises(
+        NonFiniteBoundError, match=r"operand of 'log'.*infinite or NaN.*first such node is 'square'"
+    ):
+        BoundedModule(Overflowing(), ball).compute_bounds(x=ball, method=method)

@@ -35,6 +35,9 @@ _CORNERS = 8
 #: Units of rounding beyond which a value is looked at again.
 _SUSPICIOUS = 2**7
 
+#: Where large numbers cancel on the way, a model may be so many times as far from exact arithmetic as its graph.
+_NOISE = 16
+
 #: Agreement of the model and its graph, relative to the output's size, as the replay after capture asks.
 _AGREEMENT = {torch.float64: 1e-9, torch.float32: 1e-4}
 
@@ -146,14 +149,23 @@ class Watch:
                 f"the value at a point of the set lies outside of its bounds; the first node that leaves its interval "
                 f"is {self.graph[name]}. This is a defect of a rule or of a method; please report it with the model."
             )
-        self._compare(i, node, own, value)
+        self._compare(i, node, own, value, again)
 
-    def _compare(self, i: int, node: OutputNode, own: Mapping[str, Const], value: Tensor) -> None:
-        """Whether the model still gives what its graph gives."""
+    def _compare(
+        self,
+        i: int,
+        node: OutputNode,
+        own: Mapping[str, Const],
+        value: Tensor,
+        exact: Tensor | None = None,
+    ) -> None:
+        """Whether the model still gives what its graph gives, but for what rounding makes of the graph's own value."""
         same = self._as_bounded(node, self._laid_out(node, own))
         if same is None or has_jumps(self.problem):
             return
         room = _AGREEMENT.get(value.dtype, 1.0) * float(same.abs().max())
+        if exact is not None:
+            room = max(room, _NOISE * float((same.to(exact.dtype) - exact).abs().max()))
         off = float((same.to(value.dtype) - value).abs().max())
         if off > room:
             raise SoundnessError(

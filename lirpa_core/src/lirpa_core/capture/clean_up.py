@@ -38,6 +38,29 @@ NO_OPS: Mapping[Any, Callable[[Mapping[str, Any]], bool]] = {
     aten.feature_alpha_dropout.default: _in_eval,
 }
 
+
+def _number(name: str, number: float) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether an argument is this number, written in the code."""
+
+    def is_it(values: Mapping[str, Any]) -> bool:
+        return isinstance(values.get(name), int | float) and values[name] == number
+
+    return is_it
+
+
+#: Products with one and sums with zero, which round nothing and would be charged as if they did.
+IDENTITIES: Mapping[Any, Callable[[Mapping[str, Any]], bool]] = {
+    aten.mul.Tensor: _number("other", 1),
+    aten.mul.Scalar: _number("other", 1),
+    aten.div.Tensor: _number("other", 1),
+    aten.div.Scalar: _number("other", 1),
+    aten.add.Tensor: _number("other", 0),
+    aten.add.Scalar: _number("other", 0),
+    aten.sub.Tensor: _number("other", 0),
+    aten.sub.Scalar: _number("other", 0),
+    aten.pow.Tensor_Scalar: _number("exponent", 1),
+}
+
 #: Conversions, which do nothing where element type and device stay.
 CONVERSIONS = frozenset(
     {
@@ -101,7 +124,7 @@ def _same_as(node: Node, by_name: Mapping[str, Node]) -> str | None:
     source = by_name.get(node.inputs[0])
     if source is None or source.dtype != node.dtype or source.shape != node.shape:
         return None
-    condition = NO_OPS.get(node.target)
+    condition = NO_OPS.get(node.target) or IDENTITIES.get(node.target)
     if condition is not None and condition({a.name: a.value for a in node.arguments}):
         return source.name
     return source.name if node.target in CONVERSIONS else None

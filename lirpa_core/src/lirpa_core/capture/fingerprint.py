@@ -38,12 +38,9 @@ class _Table:
     def of(cls, table: Mapping[Any, Any], ignored: frozenset[Any] = frozenset()) -> _Table:
         return cls(table, ignored, tuple(table), tuple(table.values()))
 
-    def holds(self) -> bool:
-        """Whether it holds equal values, though not the same; remembers those if so."""
-        if self.changed():
-            return False
+    def renew(self) -> None:
+        """Remember what it holds now."""
         self.names, self.values = tuple(self.table), tuple(self.table.values())
-        return True
 
     def changed(self) -> list[Any]:
         """The names whose values are not what they were."""
@@ -136,7 +133,7 @@ class Fingerprint:
             if module.__class__ is not kind:
                 return False
         for t in self.tables:
-            if not (_identical(t) or t.holds()):
+            if not (_identical(t) or self._renewed(t)):
                 return False
         for table, name, value, _ in self.places:
             if table.get(name) is not value:
@@ -146,6 +143,24 @@ class Fingerprint:
                 return False
             self.state = [_Table.of(t.table) for t in self.state]
         return all([contents(value, self.live) == before for value, before in self.inner])
+
+    def _renewed(self, t: _Table) -> bool:
+        """Whether a dictionary holds equal values, though not the same; remembers those if so.
+
+        An export replaces lists and dictionaries by equal ones. They are compared with what was inside of the old ones when
+        these were looked into, not with what is now.
+        """
+        before = dict(zip(t.names, t.values, strict=True))
+        for name in t.changed():
+            then, now = before.get(name), t.table.get(name)
+            if type(now) is not type(then) or type(now) not in (list, dict):
+                return False
+            known = [held for value, held in self.inner if value is then]
+            if not known or contents(now, self.live) != known[0]:
+                return False
+            self.inner = [(now if value is then else value, held) for value, held in self.inner]
+        t.renew()
+        return True
 
 
 def _identical(t: _Table) -> bool:

@@ -26,6 +26,7 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
 
     Raises:
         DomainError: Naming the node, the box and the source line.
+        NonFiniteBoundError: Where it is an overflow before that node that makes its box too large.
     """
     found: dict[str, Tensor] = {}
     for name, call in problem.calls.items():
@@ -38,6 +39,13 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     name = next(n for n, v in found.items() if bool(v.any()))
     box = intervals[problem.calls[name].operands[0]]
     mask = found[name].expand(box.lower.shape)
+    finite = mask & box.lower.isfinite() & box.upper.isfinite()
+    if not bool(finite.any()) and not problem.calls[name].infinite:
+        raise NonFiniteBoundError(
+            f"bounds of the operand of {problem.graph[name]} are infinite or NaN, so that it may leave the domain of the "
+            f"function{_first(problem, intervals, _not_finite)}. {_cause(problem)}."
+        )
+    mask = finite if bool(finite.any()) else mask
     low, up = float(box.lower[mask][0].detach()), float(box.upper[mask][0].detach())
     raise DomainError(
         f"the operand of {problem.graph[name]} may lie in [{low:.6g}, {up:.6g}], which leaves the domain of the "
