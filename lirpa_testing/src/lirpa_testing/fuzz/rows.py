@@ -94,7 +94,11 @@ def _look(
     for dtype in (torch.float32, torch.float64):
         typed = dataclasses.replace(case, dtype=str(dtype).removeprefix("torch."))
         x = torch.tensor([case.x], dtype=dtype)
-        bounded = BoundedModule(case.program.module(dtype), x, few_steps())
+        try:
+            bounded = BoundedModule(case.program.module(dtype), x, few_steps())
+        except LirpaError as error:  # values that overflow, say
+            count.refused[type(error).__name__] += rows * len(methods)
+            continue
         for method in methods:
             try:
                 with warnings.catch_warnings():
