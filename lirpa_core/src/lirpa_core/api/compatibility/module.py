@@ -41,7 +41,10 @@ _MISSING: Mapping[str, str] = {
 class ReferenceMembers(nn.Module):
     """Names of auto_LiRPA's `BoundedModule`, in terms of the captured graph and the last result."""
 
-    graph: Graph
+    @property
+    def graph(self) -> Graph:
+        """The captured graph."""
+        raise NotImplementedError
 
     def _last_bounds(self) -> NodeBounds | None:
         raise NotImplementedError
