@@ -14,7 +14,18 @@ from torch import nn
 from lirpa_core import PerturbationLpNorm
 
 #: Neurons of the hidden layers; forty at most.
-SHAPES = ((2, 8, 8), (2, 12), (3, 10, 6), (3, 8, 8, 8), (4, 20), (4, 12, 8), (5, 10, 10), (2, 20, 20), (3, 40), (6, 6, 6))
+SHAPES = (
+    (2, 8, 8),
+    (2, 12),
+    (3, 10, 6),
+    (3, 8, 8, 8),
+    (4, 20),
+    (4, 12, 8),
+    (5, 10, 10),
+    (2, 20, 20),
+    (3, 40),
+    (6, 6, 6),
+)
 
 
 def network(seed: int) -> tuple[nn.Sequential, int]:

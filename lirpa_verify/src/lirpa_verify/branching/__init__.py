@@ -4,7 +4,7 @@ from lirpa_verify.branching.babsr import FSB, BaBSR
 from lirpa_verify.branching.boxes import InputBranching, OpenBoxes
 from lirpa_verify.branching.gain import Gain, Widest
 from lirpa_verify.branching.neurons import NeuronBranching, OpenNeurons
-from lirpa_verify.branching.registry import BranchingRegistry, hookimpl, input_branching
+from lirpa_verify.branching.registry import BranchingRegistry, Heuristics, heuristics, hookimpl
 from lirpa_verify.branching.sensitivity import Longest, Sensitivity, Smart, halves, sensitivities
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "BaBSR",
     "BranchingRegistry",
     "Gain",
+    "Heuristics",
     "InputBranching",
     "Longest",
     "NeuronBranching",
@@ -21,7 +22,7 @@ __all__ = [
     "Smart",
     "Widest",
     "halves",
+    "heuristics",
     "hookimpl",
-    "input_branching",
     "sensitivities",
 ]

@@ -74,9 +74,7 @@ class Choice:
         return [v.position for variables in self.slopes.values() for v in variables], self.beta, self.weights
 
 
-def evaluate(
-    batch: Batch, choice: Choice, at_nodes: Collection[str] = ()
-) -> tuple[Tensor, AffineForm]:
+def evaluate(batch: Batch, choice: Choice, at_nodes: Collection[str] = ()) -> tuple[Tensor, AffineForm]:
     """Lower bounds of the margins of each subproblem's violation, `[B]`, and the linear bounds behind them.
 
     Args:
@@ -92,7 +90,10 @@ def evaluate(
         weights = choice.weights.softmax(1).T
         if problem.outward:
             slack = _slack_of_weights(batch, weights)
-        rows, constant = (weights.unsqueeze(2) * rows).sum(0, keepdim=True), (weights * batch.constants).sum(0)
+        rows, constant = (
+            (weights.unsqueeze(2) * rows).sum(0, keepdim=True),
+            (weights * batch.constants).sum(0),
+        )
     form = backward(
         problem,
         batch.output,

@@ -66,7 +66,9 @@ class Constraints:
     def coefficients(self, beta: Tensor) -> Mapping[str, Coefficients]:
         """What multipliers `[B, D]` add to the coefficients over the neurons, by node: `[1, B, *S]` each."""
         sizes = [layer.size for layer in self.neurons.layers]
-        flat = beta.new_zeros(len(beta), sum(sizes)).scatter_add(1, self.neuron, -self.sign * self.unit * beta)
+        flat = beta.new_zeros(len(beta), sum(sizes)).scatter_add(
+            1, self.neuron, -self.sign * self.unit * beta
+        )
         return {
             layer.name: DenseCoefficients(part.reshape(1, -1, *layer.shape))
             for layer, part in zip(self.neurons.layers, flat.split(sizes, 1), strict=True)

@@ -76,4 +76,3 @@ def _of_relu(box: Interval, problem: Problem) -> tuple[tuple[FreeSlope, ...], Af
     bias = torch.where(unstable, -low * chord, 0)
     slope = FreeSlope(start, torch.zeros_like(start), unstable.to(low.dtype), start.clone().requires_grad_())
     return (slope,), Affine((Diagonal(chord, tuple(shape)),), bias)
-

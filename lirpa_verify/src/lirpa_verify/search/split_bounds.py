@@ -167,7 +167,10 @@ class SplitBounds:
         if box is None or not self.neurons.kinked:
             return None
         problem = self._problem(self.exact, 1, torch.float64)
-        given = {**self.intervals, **self.neurons.intervals(*part.limits(self.neurons.lower, self.neurons.upper))}
+        given = {
+            **self.intervals,
+            **self.neurons.intervals(*part.limits(self.neurons.lower, self.neurons.upper)),
+        }
         with torch.no_grad():
             batch = self._batch(problem, part, functional.intervals(problem, given))
             leaf = solve(replace(batch, problem=replace(problem, outward=False)), box[0][0], box[1][0])
@@ -210,9 +213,7 @@ class SplitBounds:
             names = [layer.name for layer in self.neurons.layers]
             _, form = evaluate(batch, self._choice(batch, free, parts), names)
         means = [form.at_nodes[name].to_dense().abs().mean() for name in names]
-        sizes = torch.cat(
-            [m.expand(layer.size) for m, layer in zip(means, self.neurons.layers, strict=True)]
-        )
+        sizes = torch.cat([m.expand(layer.size) for m, layer in zip(means, self.neurons.layers, strict=True)])
         return torch.where(sizes > 0, sizes, 1.0)
 
     def _quick(self, parts: Subproblems, intervals: Mapping[str, Interval]) -> tuple[Batch, Choice]:
@@ -232,9 +233,7 @@ class SplitBounds:
             Constraints.of(self.neurons, parts, self.units, problem.dtype),
         )
 
-    def _choice(
-        self, batch: Batch, free: Free, parts: Subproblems, weights: Tensor | None = None
-    ) -> Choice:
+    def _choice(self, batch: Batch, free: Free, parts: Subproblems, weights: Tensor | None = None) -> Choice:
         dtype = batch.rows.dtype
         if weights is None:
             weights = torch.zeros(len(parts), self.rows.shape[1])
@@ -258,7 +257,9 @@ def copies(region: Region, batch: int, dtype: torch.dtype) -> tuple[Tensor, ...]
             low, high = (side.expand_as(many).to(dtype) for side in (hull.lower, hull.upper))
             inputs.append(BoundedTensor(many.clamp(low, high), PerturbationLpNorm(x_L=low, x_U=high)))
         else:
-            inputs.append(BoundedTensor(many, set_.map_tensors(lambda t: t.to(dtype) if t.is_floating_point() else t)))
+            inputs.append(
+                BoundedTensor(many, set_.map_tensors(lambda t: t.to(dtype) if t.is_floating_point() else t))
+            )
     return tuple(inputs)
 
 
