@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lirpa_core import Perturbation, PerturbationLpNorm
 from lirpa_core.errors import InputError
+from lirpa_core.plugins import default_registry
 from lirpa_verify.answers.accuracy import Certificate, Verdict
 from lirpa_verify.bounding import Bounder
 from lirpa_verify.clock import Clock
@@ -120,16 +121,19 @@ def load_data(path: str | Path) -> tuple[Tensor, Tensor]:
 
 
 def load_model(path: str | Path) -> nn.Module:
-    """A model that was saved with `torch.export.save`, in evaluation mode.
+    """A model from a file, in evaluation mode: saved with `torch.export.save`, or whatever an installed reader reads.
 
     Raises:
-        NetworkError: If it cannot be read.
+        CaptureError: If it cannot be read.
     """
+    for entry in default_registry().readers:
+        if entry.reader.accepts(path):
+            return in_evaluation(entry.reader.open(path).module)
     try:
         program = torch.export.load(path)
     except Exception as error:  # torch raises whatever unpacking raises
         raise NetworkError(
-            f"cannot read the model {path}: {error}; expected a file of torch.export.save"
+            f"cannot read the model {path}: {error}; expected a file of torch.export.save, or an ONNX file"
         ) from error
     return in_evaluation(program.module())
 

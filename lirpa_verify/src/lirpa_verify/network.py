@@ -32,7 +32,7 @@ class Network:
         name: What messages call it.
     """
 
-    module: nn.Module
+    module: Flat
     shapes: tuple[Shape, ...]
     dtype: torch.dtype
     original: Original

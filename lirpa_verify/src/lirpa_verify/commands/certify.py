@@ -63,8 +63,8 @@ def command(
 ) -> None:
     """Certify that MODEL gives the examples of DATA their label, however their values move within EPS.
 
-    MODEL is a classifier saved by torch.export.save, its batch size left open; DATA an .npz file with inputs x and
-    labels y.
+    MODEL is a classifier: a file of torch.export.save with its batch size left open, or an ONNX file; DATA an .npz file
+    with inputs x and labels y.
 
     An example is "wrong" if it is classified wrongly as it is, "proved" if nothing in its set changes the class,
     "refuted" if something does, and else "unknown". Proved examples count for certified accuracy.

@@ -24,7 +24,7 @@ from lirpa_core.methods import FreeSlope, Problem, Relax, Relaxations, Slopes, b
 from lirpa_verify.search.constraints import Constraints
 
 #: Step sizes of slopes (their range is from 0 to 1), multipliers (in units of coefficients), logarithms of weights.
-_RATES: Final = (0.1, 0.1, 0.3)
+_RATES: Final = (0.1, 0.3, 0.3)
 _DECAY: Final = 0.97
 
 

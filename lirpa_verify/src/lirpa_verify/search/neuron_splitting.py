@@ -45,7 +45,7 @@ class NeuronSplitting:
     """
 
     branching: NeuronBranching | None = None
-    iterations: int = 10
+    iterations: int = 20
     inner_iterations: int = 5
     first_iterations: int = 30
     batch: int | None = None
