@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core import BoundedModule, BoundedTensor, Interval, PerturbationLpNorm
+from lirpa_core.api import functional
+from lirpa_core.methods import Method
 from lirpa_verify.task import Task
 
 
@@ -40,12 +42,27 @@ class Bounder:
     def __init__(self, task: Task, captured: Bounder | None = None) -> None:
         self.task = task
         if captured is not None and captured.task.property.has_inputs == task.property.has_inputs:
-            self.__dict__["model"] = captured.model
+            for name in ("model", "quick"):
+                if name in captured.__dict__:
+                    self.__dict__[name] = captured.__dict__[name]
 
     @cached_property
     def model(self) -> BoundedModule:
         """The network, bounded."""
         return BoundedModule(self.task.module(torch.float64), self.task.region.nominal)
+
+    @cached_property
+    def quick(self) -> BoundedModule:
+        """The network in float32, bounded: for what only guides a search."""
+        nominal = tuple(x.float() for x in self.task.region.nominal)
+        return BoundedModule(self.task.module(torch.float32), nominal)
+
+    def intermediate_bounds(self, method: str | Method) -> Mapping[str, Interval]:
+        """Bounds of all nodes over the task's region, `[1, *S]`."""
+        problem = self.model.problem(self.task.region.bounded())
+        with torch.no_grad():
+            found = functional.intermediate_bounds(problem, method, functional.output_names(problem))
+        return found.intervals
 
     def lower(
         self,

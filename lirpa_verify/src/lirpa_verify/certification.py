@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,8 @@ from torch import Tensor, nn
 
 from lirpa_core import Perturbation, PerturbationLpNorm
 from lirpa_core.errors import InputError
+from lirpa_core.plugins import default_registry
+from lirpa_verify.answers.accuracy import Certificate, Verdict
 from lirpa_verify.bounding import Bounder
 from lirpa_verify.clock import Clock
 from lirpa_verify.errors import NetworkError
@@ -27,58 +27,6 @@ from lirpa_verify.task import Task
 #: Names under which files have inputs and labels.
 _INPUTS = ("x", "X", "images", "inputs", "data")
 _LABELS = ("y", "Y", "labels", "targets")
-
-
-class Verdict(StrEnum):
-    """What is known about an example."""
-
-    WRONG = "wrong"
-    PROVED = "proved"
-    REFUTED = "refuted"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """The verdict on one example: *wrong* where the class is not the label even without a perturbation."""
-
-    index: int
-    verdict: Verdict
-    seconds: float
-    decided_by: str | None
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """A data set's accuracies.
-
-    Attributes:
-        examples: How many there are.
-        clean: Share of the right ones.
-        certified: Share of those that no member of the set makes wrong, provably.
-        upper: Share of those that were not refuted.
-        seconds: How long it took.
-    """
-
-    examples: int
-    clean: float
-    certified: float
-    upper: float
-    seconds: float
-
-    @classmethod
-    def of(cls, certificates: Sequence[Certificate]) -> Accuracy:
-        """The accuracies that certificates add up to."""
-        count = {v: sum(c.verdict == v for c in certificates) for v in Verdict}
-        n = max(1, len(certificates))
-        right = len(certificates) - count[Verdict.WRONG]
-        return cls(
-            len(certificates),
-            right / n,
-            count[Verdict.PROVED] / n,
-            (right - count[Verdict.REFUTED]) / n,
-            sum(c.seconds for c in certificates),
-        )
 
 
 def certify_examples(
@@ -173,16 +121,19 @@ def load_data(path: str | Path) -> tuple[Tensor, Tensor]:
 
 
 def load_model(path: str | Path) -> nn.Module:
-    """A model that was saved with `torch.export.save`, in evaluation mode.
+    """A model from a file, in evaluation mode: saved with `torch.export.save`, or whatever an installed reader reads.
 
     Raises:
-        NetworkError: If it cannot be read.
+        CaptureError: If it cannot be read.
     """
+    for entry in default_registry().readers:
+        if entry.reader.accepts(path):
+            return in_evaluation(entry.reader.open(path).module)
     try:
         program = torch.export.load(path)
     except Exception as error:  # torch raises whatever unpacking raises
         raise NetworkError(
-            f"cannot read the model {path}: {error}; expected a file of torch.export.save"
+            f"cannot read the model {path}: {error}; expected a file of torch.export.save, or an ONNX file"
         ) from error
     return in_evaluation(program.module())
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from lirpa_core.errors import LirpaError
+from lirpa_core.errors import CaptureError, LirpaError
 
 
 class PropertyError(LirpaError, ValueError):
     """A property is ill-formed, or does not fit the network."""
 
 
-class NetworkError(LirpaError, ValueError):
+class NetworkError(CaptureError, ValueError):
     """A network file cannot be read or converted, or does not behave as the file says."""
 
 

@@ -32,7 +32,7 @@ class Network:
         name: What messages call it.
     """
 
-    module: nn.Module
+    module: Flat
     shapes: tuple[Shape, ...]
     dtype: torch.dtype
     original: Original
@@ -44,9 +44,9 @@ class Network:
         """Number of inputs, all tensors together."""
         return sum(math.prod(s) for s in self.shapes)
 
-    def double(self) -> nn.Module:
-        """A copy of the module that computes in float64, in evaluation mode, without gradients of weights."""
-        return in_evaluation(copy.deepcopy(self.module).double()).requires_grad_(requires_grad=False)
+    def computing_in(self, dtype: torch.dtype) -> nn.Module:
+        """A copy of the module that computes in a type, in evaluation mode, without gradients of weights."""
+        return in_evaluation(copy.deepcopy(self.module).to(dtype)).requires_grad_(requires_grad=False)
 
 
 def in_evaluation(module: nn.Module) -> nn.Module:

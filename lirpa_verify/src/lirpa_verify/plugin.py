@@ -1,11 +1,18 @@
-"""What this package registers with the core: nothing but itself; it only uses the core's functions."""
+"""What this package registers with the core: a reader of ONNX files. Otherwise it only uses the core's functions."""
 
 from __future__ import annotations
 
-from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, hookimpl
+from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, ReaderRegistry, hookimpl
+from lirpa_verify.reader import OnnxReader
 
 #: The version of the plugin interface that this module was written for.
 LIRPA_API_VERSION = 1
+
+
+@hookimpl
+def lirpa_register_readers(registry: ReaderRegistry) -> None:
+    """Register the reader of ONNX files."""
+    registry.register(OnnxReader())
 
 
 @hookimpl

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import Perturbation
-from lirpa_verify.answers.result import Result, Statistics, Status
+from lirpa_verify.answers import Result, Statistics, Status
 from lirpa_verify.bounding import Bounder
 from lirpa_verify.clock import Clock
 from lirpa_verify.errors import PropertyError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 
@@ -32,6 +32,7 @@ class Region:
     nominal: tuple[Tensor, ...]
     perturbations: tuple[Perturbation | None, ...]
     box: Box | None = None
+    _known: dict[torch.dtype, Region] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_box(cls, box: Box, shapes: Sequence[Shape]) -> Region:
@@ -100,6 +101,11 @@ class Region:
 
     def to(self, dtype: torch.dtype) -> Region:
         """The set in another type, for attacks; of an exact box the numbers of that type inside, where any are."""
+        if dtype not in self._known:
+            self._known[dtype] = self._converted(dtype)
+        return self._known[dtype]
+
+    def _converted(self, dtype: torch.dtype) -> Region:
         if self.box is None:
             moved = tuple(
                 None if p is None else p.map_tensors(partial(_converted, dtype=dtype))

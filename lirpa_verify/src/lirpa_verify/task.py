@@ -104,7 +104,8 @@ class Task:
 
     def module(self, dtype: torch.dtype) -> nn.Module:
         """What the rows are over: the network, its inputs behind its outputs if the property is over them."""
-        module = self.network.double() if dtype == torch.float64 else self.network.module
+        own = self.network.dtype
+        module = self.network.module if dtype == own else self.network.computing_in(dtype)
         return in_evaluation(WithInputs(module)) if self.property.has_inputs else module
 
 

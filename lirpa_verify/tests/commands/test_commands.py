@@ -71,7 +71,7 @@ def test_a_plot_is_drawn(absolute_onnx: Path, write_query: Callable[..., Path]) 
         (
             ("n.onnx", "p.vnnlib", "--branching", "none"),
             1,
-            "no heuristic that splits inputs is called 'none'",
+            "no branching heuristic is called 'none'",
         ),
         (("n.onnx",), 2, "give NETWORK and PROPERTY"),
         (("--instances", "i.csv"), 2, "--instances needs --results"),

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lirpa_verify.instances import ResultsFile, read_instances, run_instances
+from lirpa_verify.instances import ResultsFile, read_instances, run, run_instances
+from lirpa_verify.instances.table import by_family
 
 from lirpa_core.errors import OptionError
 
@@ -36,6 +38,26 @@ def test_every_instance_has_a_result(listed: Path, tmp_path: Path) -> None:
     assert answers["missing.vnnlib"].startswith("error: cannot read the property file")
     assert "proved by" in told[0]
     assert run_instances(read_instances(listed), results, timeout=20) == []
+
+
+def test_an_instance_whose_process_fails_is_tried_again_and_then_unknown(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    class Counted(run._Running):
+        def __init__(self, *given: Any) -> None:
+            attempts.append(given[2])
+            super().__init__(*given)
+
+    monkeypatch.setattr(run, "_Running", Counted)
+    monkeypatch.setattr(run, "work", os.abort)  # takes no arguments, so the process ends with an error
+    results = ResultsFile(tmp_path / "out.csv")
+    outcomes = run_instances(read_instances(listed)[:1], results, timeout=20)
+    assert attempts == [1, 2]
+    assert [o.answer for o in outcomes] == ["unknown: the process ended with code 1"]
+    (row,) = by_family(outcomes, read_instances(listed))
+    assert (row.unknown, row.failed) == (1, 0)
 
 
 def test_a_timeout_of_zero_is_refused(listed: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_any_way_to_state_the_batch_is_understood(
     assert network.shapes == ((4,),)
     x = torch.rand(5, 4)
     assert torch.allclose(network.module(x), x @ torch.from_numpy(W), atol=1e-6)
-    BoundedModule(network.double(), torch.zeros(1, 4, dtype=torch.float64))
+    BoundedModule(network.computing_in(torch.float64), torch.zeros(1, 4, dtype=torch.float64))
 
 
 def test_what_is_reshaped_to_a_batch_of_one_takes_any_batch(write_onnx: Callable[..., Path]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from lirpa_verify import output_in_box, robust, verify
-from lirpa_verify.branching import Gain, NeuronBranching, OpenNeurons, Widest
+from lirpa_verify.branching import FSB, BaBSR, Gain, NeuronBranching, OpenNeurons, Widest
 from lirpa_verify.ladder import BoundStep
 from lirpa_verify.search import NeuronSplitting
 from lirpa_verify.search.subproblems import Subproblems
@@ -32,7 +33,7 @@ def least(model: nn.Module) -> float:
 X, BALL = torch.zeros(1, 3, dtype=torch.float64), PerturbationLpNorm(eps=1.0)
 
 
-@pytest.mark.parametrize("branching", [Gain(), Widest()])
+@pytest.mark.parametrize("branching", [FSB(), BaBSR(), Gain(), Widest()])
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid])
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_false_is_never_proved(
@@ -57,11 +58,10 @@ def test_it_proves_more_than_bounds_alone(seed: int, activation: type[nn.Module]
     alone = verify(model, X, BALL, output_in_box(lower=low), ladder=bounds)
     gap = -float(alone.margins[0].max())
     assert gap >= 0
-    claim = output_in_box(lower=low - 0.85 * gap)
+    claim = output_in_box(lower=low - 0.6 * gap)
     assert verify(model, X, BALL, claim, ladder=bounds).status == "unknown"
     found = verify(model, X, BALL, claim, ladder=(*bounds, NeuronSplitting()), timeout=30)
-    # Without multipliers for the splits, a subproblem whose neurons are all split can stay open.
-    assert found.status == "proved" or float(found.margins[0].max()) > -0.15 * gap * 0.9
+    assert found.status == "proved"
 
 
 def test_other_sets_than_boxes_are_split_too() -> None:
@@ -79,32 +79,53 @@ def test_a_network_without_neurons_is_left_alone() -> None:
     assert verify(model, X, BALL, robust(0), ladder=(NeuronSplitting(),)).status == "unknown"
 
 
-def test_gain_prefers_what_helps_both_halves() -> None:
-    def row(*values: float) -> torch.Tensor:
-        return torch.tensor([values], dtype=torch.float64)
+def row(*values: float) -> torch.Tensor:
+    return torch.tensor([values], dtype=torch.float64)
 
-    neurons = OpenNeurons(
-        lower=row(-1, -1, -1, 1),
-        upper=row(1, 1, 1, 2),
-        points=row(0, 0, 0, torch.nan),
-        lower_slopes=row(9, 2, 0, 99),
-        upper_slopes=row(0, -2, 0, -99),
-    )
-    assert Gain().choose(neurons).tolist() == [1]
-    assert Widest().choose(neurons).tolist()[0] in {0, 1, 2}
+
+def neurons(**changed: torch.Tensor) -> OpenNeurons:
+    """One subproblem with four neurons, of which the last cannot be split."""
+    given = {
+        "lower": row(-1, -1, -1, 1),
+        "upper": row(1, 1, 1, 2),
+        "points": row(0, 0, 0, torch.nan),
+        "coefficients": row(0, 0, 0, 0),
+        "offsets": row(0, 0, 0, 0),
+    } | changed
+
+    def trial(tried: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return -(tried - 1.0).abs(), -torch.ones_like(tried, dtype=torch.float64)
+
+    return OpenNeurons(**given, trial=trial, slopes=lambda: (row(9, 2, 0, 99), row(0, -2, 0, -99)))
+
+
+def test_gain_prefers_what_helps_both_halves() -> None:
+    assert Gain().choose(neurons()).tolist() == [1]
+    assert Widest().choose(neurons()).tolist()[0] in {0, 1, 2}
+
+
+def test_babsr_counts_what_the_upper_line_costs_and_the_bias() -> None:
+    # The upper line of a ReLU over [-1, 1] is 0.5 z + 0.5: a coefficient of -2 loses one there, -1 a half.
+    assert BaBSR().choose(neurons(coefficients=row(-1, -2, 5, -9))).tolist() == [1]
+    # A positive coefficient loses nothing to a lower line through zero, but below a bias both halves differ.
+    biased = neurons(coefficients=row(0, 1, 2, 9), offsets=row(1, 1, 1, 1))
+    assert BaBSR().choose(biased).tolist() == [2]
+
+
+def test_fsb_keeps_the_best_trial() -> None:
+    assert FSB().choose(neurons(coefficients=row(-3, -1, -2, -9))).tolist() == [1]
 
 
 def test_halves_cover_their_parent() -> None:
-    root = Subproblems.roots(torch.tensor([-1.0], dtype=torch.float64))
-    root = Subproblems(*[getattr(root, n) for n in ("violation", "neuron", "lower", "upper", "worst")],
-                       torch.tensor([1]), torch.tensor([0.5], dtype=torch.float64))  # fmt: skip
+    root = Subproblems.roots(torch.tensor([-1.0], dtype=torch.float64), torch.zeros(2))
+    root = replace(root, split=torch.tensor([1]), point=torch.tensor([0.5], dtype=torch.float64))
     lower, upper = -torch.ones(1, 3, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64)
     children = root.halves()
     low, high = children.limits(lower, upper)
     assert low.tolist() == [[-1, 0.5, -1], [-1, -1, -1]]
     assert high.tolist() == [[1, 1, 1], [1, 0.5, 1]]
-    grandchildren = Subproblems(*[getattr(children, n) for n in ("violation", "neuron", "lower", "upper", "worst")],
-                                torch.tensor([1, 0]), torch.tensor([0.7, 0.0], dtype=torch.float64)).halves()  # fmt: skip
+    points = torch.tensor([0.7, 0.0], dtype=torch.float64)
+    grandchildren = replace(children, split=torch.tensor([1, 0]), point=points).halves()
     joined = Subproblems.join(root, grandchildren)
     low, high = joined.limits(lower, upper)
     assert low.tolist() == [[-1, -1, -1], [-1, 0.7, -1], [0, -1, -1], [-1, 0.5, -1], [-1, -1, -1]]

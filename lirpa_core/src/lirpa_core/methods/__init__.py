@@ -14,6 +14,7 @@ from lirpa_core.methods.hybrid import Hybrid, crown_forward, crown_ibp
 from lirpa_core.methods.ibp import IBP
 from lirpa_core.methods.rows import bound_rows
 from lirpa_core.methods.slope_search import SlopeSearch
+from lirpa_core.methods.slopes import FreeSlope, Slopes, free_slopes, with_slopes
 from lirpa_core.methods.traversal import backward, intervals
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
@@ -25,6 +26,7 @@ __all__ = [
     "AffineForm",
     "AlphaCROWN",
     "Forward",
+    "FreeSlope",
     "Hybrid",
     "IntermediateBounds",
     "Method",
@@ -33,11 +35,14 @@ __all__ = [
     "Relaxations",
     "RowBounds",
     "SlopeSearch",
+    "Slopes",
     "backward",
     "bound_rows",
     "by_rule",
     "crown_forward",
     "crown_ibp",
     "forward",
+    "free_slopes",
     "intervals",
+    "with_slopes",
 ]

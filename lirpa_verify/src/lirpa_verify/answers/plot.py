@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lirpa_core.errors import OptionError
+from lirpa_verify.answers.accuracy import Accuracy
+from lirpa_verify.answers.statistics import Statistics, Status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from lirpa_verify.answers.result import Result
-    from lirpa_verify.certification import Accuracy
 
 
 def new_figure() -> Figure:
@@ -65,11 +64,12 @@ def plot_accuracies(rows: Mapping[float, Accuracy], norm: str, path: str | Path)
     return figure
 
 
-def plot_result(result: Result, path: str | Path | None) -> Figure:
+def plot_search(status: Status, statistics: Statistics, path: str | Path | None) -> Figure:
     """Draw an answer's steps and search.
 
     Args:
-        result: The answer.
+        status: The answer.
+        statistics: How it was found.
         path: Where to save the picture; None: nowhere.
 
     Raises:
@@ -78,14 +78,14 @@ def plot_result(result: Result, path: str | Path | None) -> Figure:
     figure = new_figure()
     axes = figure.subplots()
     elapsed = 0.0
-    for step in result.statistics.steps:
+    for step in statistics.steps:
         elapsed += step.seconds
         if step.worst is not None and math.isfinite(step.worst):
             axes.plot(elapsed, step.worst, "o")
             axes.annotate(
                 step.step, (elapsed, step.worst), textcoords="offset points", xytext=(4, 4), fontsize=8
             )
-    trace = [s for s in result.statistics.trace if math.isfinite(s.worst)]
+    trace = [s for s in statistics.trace if math.isfinite(s.worst)]
     axes.plot([s.seconds for s in trace], [s.worst for s in trace], label="worst bound")
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xlabel("seconds")
@@ -97,7 +97,7 @@ def plot_result(result: Result, path: str | Path | None) -> Figure:
             [s.seconds for s in trace], [s.open for s in trace], color="tab:orange", label="open subproblems"
         )
         right.set_ylabel("open subproblems")
-    axes.set_title(f"{result.status} in {result.statistics.seconds:.1f} s")
+    axes.set_title(f"{status} in {statistics.seconds:.1f} s")
     if path is not None:
         save(figure, path)
     return figure

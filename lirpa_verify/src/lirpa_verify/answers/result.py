@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from lirpa_verify.ladder.climb import StepRecord
-from lirpa_verify.ladder.steps import State
+from lirpa_verify.answers import plot, text
+from lirpa_verify.answers.statistics import Statistics, Status
 from lirpa_verify.task import Counterexample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-class Status(StrEnum):
-    """The three answers."""
-
-    PROVED = "proved"
-    REFUTED = "refuted"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """How an answer was found.
-
-    Attributes:
-        seconds: How long it took.
-        steps: What each step of the ladder did, in order; those of all cases of a query.
-        trace: How the searches stood, now and then.
-    """
-
-    seconds: float
-    steps: tuple[StepRecord, ...]
-    trace: tuple[State, ...] = ()
-
-    @property
-    def subproblems(self) -> int:
-        """How many subproblems were bounded."""
-        return int(sum(step.counts.get("subproblems", 0) for step in self.steps))
-
-    @property
-    def decided_by(self) -> str | None:
-        """The last step, the one that decided where anything did."""
-        return self.steps[-1].step if self.steps else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +35,11 @@ class Result:
 
     def explain(self) -> str:
         """A table of what each step did, and which one decided."""
-        from lirpa_verify.answers.text import explanation
-
-        return explanation(self)
+        return text.explanation(self.status, self.statistics)
 
     def as_json(self) -> dict[str, Any]:
         """The answer in types that JSON has."""
-        from lirpa_verify.answers.text import as_json
-
-        return as_json(self)
+        return text.as_json(self.status, self.statistics, self.margins, self.counterexample)
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw the worst bound and the open subproblems against time; needs matplotlib.
@@ -85,6 +47,4 @@ class Result:
         Args:
             path: Where to save the picture; None: nowhere.
         """
-        from lirpa_verify.answers.plot import plot_result
-
-        return plot_result(self, path)
+        return plot.plot_search(self.status, self.statistics, path)

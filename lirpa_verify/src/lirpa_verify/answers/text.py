@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
+from torch import Tensor
+
+from lirpa_verify.answers.statistics import Statistics, Status
 from lirpa_verify.ladder.climb import StepRecord
 from lirpa_verify.task import Counterexample
 
-if TYPE_CHECKING:
-    from lirpa_verify.answers.result import Result
 
-
-def explanation(result: Result) -> str:
+def explanation(status: Status, statistics: Statistics) -> str:
     """A table of what each step did, and which one decided."""
     lines = [f"{'step':<16} {'seconds':>8}  {'open before':>11} {'after':>6}  {'worst bound':>12}  searched"]
-    lines += [_line(step) for step in result.statistics.steps]
-    decided = result.statistics.decided_by
+    lines += [_line(step) for step in statistics.steps]
+    decided = statistics.decided_by
     if decided is None:
-        lines.append(f"{result.status}: no step was needed, or there was no time for one")
-    elif result.status == "unknown":
+        lines.append(f"{status}: no step was needed, or there was no time for one")
+    elif status == "unknown":
         lines.append(f"unknown: no step decided; the last one was {decided}")
     else:
-        lines.append(f"{result.status} by {decided} after {result.statistics.seconds:.2f} s")
+        lines.append(f"{status} by {decided} after {statistics.seconds:.2f} s")
     return "\n".join(lines)
 
 
@@ -34,15 +35,16 @@ def _line(step: StepRecord) -> str:
     ).rstrip()
 
 
-def as_json(result: Result) -> dict[str, Any]:
+def as_json(
+    status: Status, statistics: Statistics, margins: Sequence[Tensor], found: Counterexample | None
+) -> dict[str, Any]:
     """The answer in types that JSON has."""
-    found = result.counterexample
     return {
-        "status": str(result.status),
-        "seconds": result.statistics.seconds,
-        "decided_by": result.statistics.decided_by,
-        "subproblems": result.statistics.subproblems,
-        "margins": [[_finite(v) for v in m.tolist()] for m in result.margins],
+        "status": str(status),
+        "seconds": statistics.seconds,
+        "decided_by": statistics.decided_by,
+        "subproblems": statistics.subproblems,
+        "margins": [[_finite(v) for v in m.tolist()] for m in margins],
         "counterexample": None
         if found is None
         else {
@@ -59,7 +61,7 @@ def as_json(result: Result) -> dict[str, Any]:
                 "worst": None if s.worst is None else _finite(s.worst),
                 **({"counts": dict(s.counts)} if s.counts else {}),
             }
-            for s in result.statistics.steps
+            for s in statistics.steps
         ],
     }
 

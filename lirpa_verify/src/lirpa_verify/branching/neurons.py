@@ -1,12 +1,15 @@
-"""What heuristics that split neurons see, and what they answer; and those of this package."""
+"""What heuristics that split neurons see, and what they answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-import torch
 from torch import Tensor
+
+#: From `k` neurons for each subproblem, `[k, B]`, to quick bounds of the halves above and below, `[k, B]` each.
+NeuronTrial: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,15 +20,25 @@ class OpenNeurons:
         lower: Lower bounds of the neurons, `[B, N]`.
         upper: Upper bounds.
         points: Where a neuron would be split, `[B, N]`; NaN where it cannot be.
-        lower_slopes: How fast the subproblem's bound grows with each lower bound, `[B, N]`.
-        upper_slopes: How fast it grows with each upper bound; not positive where a smaller one helps.
+        coefficients: Of the subproblem's linear bound over the neurons' activations, `[B, N]`.
+        offsets: What a neuron is where everything before it is zero: the biases, `[B or 1, N]`.
+        trial: Quick bounds of the halves, for heuristics that try their choices.
+        slopes: How fast the subproblem's bound grows with each lower and with each upper bound, `[B, N]` each, for
+            heuristics that ask; the second are not positive where a smaller upper bound helps.
     """
 
     lower: Tensor
     upper: Tensor
     points: Tensor
-    lower_slopes: Tensor
-    upper_slopes: Tensor
+    coefficients: Tensor
+    offsets: Tensor
+    trial: NeuronTrial
+    slopes: Callable[[], tuple[Tensor, Tensor]]
+
+    @property
+    def splittable(self) -> Tensor:
+        """Which neurons can be split, `[B, N]`."""
+        return ~self.points.isnan()
 
 
 class NeuronBranching(Protocol):
@@ -36,39 +49,3 @@ class NeuronBranching(Protocol):
 
     def choose(self, neurons: OpenNeurons) -> Tensor:
         """The neuron for each subproblem, `[B]`, whole numbers below `N`."""
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Split where both halves gain most, to first order.
-
-    Raising a neuron's lower bound to the split point raises the subproblem's bound by about its slope times the
-    distance, and lowering its upper bound likewise. So one gradient of the bound estimates all splits of all
-    neurons, whatever their activation. It estimates what BaBSR (Bunel et al. 2020, "Branch and bound for piecewise
-    linear neural network verification", section 5.2.2) and GenBaB (Shi et al. 2024, "Neural network verification
-    with branch-and-bound for general nonlinearities", section 3.2) put together from coefficients.
-
-    Attributes:
-        larger: Weight of the half that gains more, where the other one hardly tells neurons apart.
-    """
-
-    larger: float = 1e-3
-
-    def choose(self, neurons: OpenNeurons) -> Tensor:
-        """`[B]`."""
-        can = ~neurons.points.isnan()
-        above = neurons.lower_slopes * (neurons.points - neurons.lower)
-        below = neurons.upper_slopes * (neurons.points - neurons.upper)
-        first, second = (torch.where(can, g, 0).clamp(min=0) for g in (above, below))
-        score = first.minimum(second) + self.larger * first.maximum(second)
-        return torch.where(can, score, -1).argmax(1)
-
-
-@dataclass(frozen=True)
-class Widest:
-    """Split the neuron whose bounds are farthest from its point on the nearer side."""
-
-    def choose(self, neurons: OpenNeurons) -> Tensor:
-        """`[B]`."""
-        nearer = (neurons.points - neurons.lower).minimum(neurons.upper - neurons.points)
-        return torch.where(nearer.isnan(), -1, nearer).argmax(1)

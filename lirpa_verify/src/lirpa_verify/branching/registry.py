@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
@@ -10,7 +11,10 @@ from typing import Any, Final
 
 import pluggy
 
+from lirpa_verify.branching.babsr import FSB, BaBSR
 from lirpa_verify.branching.boxes import InputBranching
+from lirpa_verify.branching.gain import Gain, Widest
+from lirpa_verify.branching.neurons import NeuronBranching
 from lirpa_verify.branching.sensitivity import Longest, Sensitivity, Smart
 from lirpa_verify.errors import BranchingError
 
@@ -31,6 +35,7 @@ class BranchingRegistry:
 
     def __init__(self) -> None:
         self._inputs: dict[str, Callable[..., InputBranching]] = {}
+        self._neurons: dict[str, Callable[..., NeuronBranching]] = {}
 
     def input_splitting(self, name: str, make: Callable[..., InputBranching]) -> None:
         """Register a heuristic that splits boxes of inputs.
@@ -42,13 +47,33 @@ class BranchingRegistry:
         Raises:
             BranchingError: If the name is taken.
         """
-        if name in self._inputs:
-            raise BranchingError(f"two heuristics that split inputs are called {name!r}; rename one")
+        self._refuse_taken(name)
         self._inputs[name] = make
+
+    def neuron_splitting(self, name: str, make: Callable[..., NeuronBranching]) -> None:
+        """Register a heuristic that splits neurons.
+
+        Args:
+            name: What users call it.
+            make: Makes one; without arguments, with its default settings.
+
+        Raises:
+            BranchingError: If the name is taken.
+        """
+        self._refuse_taken(name)
+        self._neurons[name] = make
+
+    def _refuse_taken(self, name: str) -> None:
+        if name in self._inputs or name in self._neurons:
+            raise BranchingError(f"two branching heuristics are called {name!r}; rename one")
 
     def inputs(self) -> Mapping[str, Callable[..., InputBranching]]:
         """What was registered to split inputs."""
         return MappingProxyType(self._inputs)
+
+    def neurons(self) -> Mapping[str, Callable[..., NeuronBranching]]:
+        """What was registered to split neurons."""
+        return MappingProxyType(self._neurons)
 
 
 class _Hooks:
@@ -69,6 +94,10 @@ class _Own:
         registry.input_splitting("longest", Longest)
         registry.input_splitting("sensitivity", Sensitivity)
         registry.input_splitting("smart", Smart)
+        registry.neuron_splitting("babsr", BaBSR)
+        registry.neuron_splitting("fsb", FSB)
+        registry.neuron_splitting("gain", Gain)
+        registry.neuron_splitting("widest", Widest)
 
 
 def collect(*plugins: Any) -> BranchingRegistry:
@@ -107,15 +136,26 @@ def installed() -> BranchingRegistry:
     return collect(*plugins)
 
 
-def input_branching(name: str) -> InputBranching:
-    """A heuristic that splits inputs, by its name.
+@dataclass(frozen=True)
+class Heuristics:
+    """Heuristics that were chosen by name; None where none was, so that the one that fits is taken."""
+
+    inputs: InputBranching | None = None
+    neurons: NeuronBranching | None = None
+
+
+def heuristics(name: str) -> Heuristics:
+    """The heuristic of a name, for whatever it splits.
 
     Raises:
         BranchingError: Listing the names there are.
     """
-    known = installed().inputs()
-    if name not in known:
-        raise BranchingError(
-            f"no heuristic that splits inputs is called {name!r}; there are: {', '.join(sorted(known))}"
-        )
-    return known[name]()
+    known = installed()
+    if name in known.inputs():
+        return Heuristics(inputs=known.inputs()[name]())
+    if name in known.neurons():
+        return Heuristics(neurons=known.neurons()[name]())
+    raise BranchingError(
+        f"no branching heuristic is called {name!r}; there are: {', '.join(sorted(known.inputs()))} for boxes of "
+        f"inputs, and {', '.join(sorted(known.neurons()))} for neurons"
+    )

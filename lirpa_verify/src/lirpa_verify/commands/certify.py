@@ -15,7 +15,7 @@ from lirpa_verify.commands.shared import failing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lirpa_verify.certification import Accuracy, Certificate
+    from lirpa_verify.answers.accuracy import Accuracy, Certificate
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -63,13 +63,14 @@ def command(
 ) -> None:
     """Certify that MODEL gives the examples of DATA their label, however their values move within EPS.
 
-    MODEL is a classifier saved by torch.export.save, its batch size left open; DATA an .npz file with inputs x and
-    labels y.
+    MODEL is a classifier: a file of torch.export.save with its batch size left open, or an ONNX file; DATA an .npz file
+    with inputs x and labels y.
 
     An example is "wrong" if it is classified wrongly as it is, "proved" if nothing in its set changes the class,
     "refuted" if something does, and else "unknown". Proved examples count for certified accuracy.
     """
-    from lirpa_verify.certification import Accuracy, around, certify_examples, load_data, load_model
+    from lirpa_verify.answers.accuracy import Accuracy
+    from lirpa_verify.certification import around, certify_examples, load_data, load_model
 
     try:
         exponent = _exponent(norm)

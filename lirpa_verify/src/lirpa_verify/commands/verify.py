@@ -43,6 +43,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Instances at once.")
 @click.option(
+    "--ray",
+    "on_ray",
+    is_flag=True,
+    help="With --instances: distribute them through Ray, over this machine or the cluster of RAY_ADDRESS.",
+)
+@click.option(
     "--counterexample", type=_FILE, help="Where it goes; default: PROPERTY's name with .counterexample."
 )
 @click.option("--branching", default="auto", show_default=True, help="Branching heuristic, by name.")
@@ -63,6 +69,7 @@ def command(
     instances: Path | None,
     results: Path | None,
     jobs: int,
+    on_ray: bool,
     counterexample: Path | None,
     branching: str,
     seed: int,
@@ -85,7 +92,18 @@ def command(
         if instances is not None:
             if network is not None or results is None:
                 raise click.UsageError("--instances needs --results, and takes no NETWORK or PROPERTY.")
-            _many(ctx, instances, results, report, timeout, jobs, seed, branching, explain, as_json)
+            _many(
+                ctx,
+                instances,
+                results,
+                report,
+                timeout,
+                None if on_ray else jobs,
+                seed,
+                branching,
+                explain,
+                as_json,
+            )
             return
         if network is None or query is None:
             raise click.UsageError("give NETWORK and PROPERTY, or --instances with --results.")
@@ -139,7 +157,7 @@ def _many(
     results: Path,
     report: Path | None,
     timeout: float,
-    jobs: int,
+    jobs: int | None,
     seed: int,
     branching: str,
     explain: bool,
@@ -168,7 +186,12 @@ def _many(
             click.echo("  " + explanation.replace("\n", "\n  "))
 
     seen: list[Outcome] = []
-    run_instances(listed, file, timeout=timeout, jobs=jobs, seed=seed, branching=branching, told=told)
+    if jobs is None:
+        from lirpa_verify.instances.distributed import run_on_ray
+
+        run_on_ray(listed, file, timeout=timeout, seed=seed, branching=branching, told=told)
+    else:
+        run_instances(listed, file, timeout=timeout, jobs=jobs, seed=seed, branching=branching, told=told)
     rows = by_family(file.outcomes, listed)
     if not as_json:
         _print_table(rows)

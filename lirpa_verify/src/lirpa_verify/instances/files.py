@@ -57,7 +57,7 @@ class Outcome:
         network: As in the list.
         query: As in the list.
         preparing: Seconds before the time counted.
-        answer: "unsat", "sat", "unknown", "timeout", or "error" with what happened.
+        answer: "unsat", "sat", "timeout", "unknown", where a worker failed with what happened, or "error" likewise.
         seconds: How long it took.
     """
 

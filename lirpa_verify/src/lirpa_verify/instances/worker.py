@@ -9,6 +9,7 @@ import threading
 import traceback
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -16,6 +17,9 @@ from lirpa_core import BoundedModule
 from lirpa_core.errors import LirpaError
 from lirpa_verify.instances.files import ANSWERS
 from lirpa_verify.questions import verify_files
+
+#: What the answer of a worker that failed begins with; such an instance is tried again.
+FAILED: Final = "failed: "
 
 
 def prepare() -> None:
@@ -39,18 +43,23 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+def solve(network: Path, query: Path, timeout: float, seed: int, branching: str) -> tuple[str, str]:
+    """The answer of one instance in VNN-COMP's words, and what explains it."""
+    try:
+        result = verify_files(network, query, timeout=timeout, seed=seed, branching=branching)
+    except LirpaError as error:
+        return f"error: {error}", ""
+    except Exception as error:  # noqa: BLE001  whatever it is, it must not end the other instances
+        return f"{FAILED}{type(error).__name__}: {error}", traceback.format_exc()
+    answer = ANSWERS[result.status]
+    if answer == "unknown" and result.statistics.seconds >= timeout:
+        answer = "timeout"
+    return answer, result.explain()
+
+
 def work(
     connection: Connection, network: Path, query: Path, timeout: float, seed: int, branching: str
 ) -> None:
-    """Answer one instance, and send the answer in VNN-COMP's words and the explanation."""
+    """Answer one instance, and send the answer."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        result = verify_files(network, query, timeout=timeout, seed=seed, branching=branching)
-        answer = ANSWERS[result.status]
-        if answer == "unknown" and result.statistics.seconds >= timeout:
-            answer = "timeout"
-        connection.send((answer, result.explain()))
-    except LirpaError as error:
-        connection.send((f"error: {error}", ""))
-    except Exception as error:  # noqa: BLE001  whatever it is, it must not end the other instances
-        connection.send((f"error: {type(error).__name__}: {error}", traceback.format_exc()))
+    connection.send(solve(network, query, timeout, seed, branching))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_verify.branching import input_branching
+from lirpa_verify.branching import Heuristics, Smart, heuristics
 from lirpa_verify.ladder.attack import Attack
 from lirpa_verify.ladder.steps import AttackStep, BoundStep, Step
 from lirpa_verify.search import InputSplitting, NeuronSplitting
@@ -15,11 +15,12 @@ def standard_ladder(branching: str = AUTO) -> tuple[Step, ...]:
     """Attack, then bounds from cheap to tight, a thorough attack before the expensive ones, then a search.
 
     Args:
-        branching: Name of the heuristic that splits; `"auto"`: the one that fits.
+        branching: Name of the heuristic that splits inputs or neurons; `"auto"`: those that fit.
 
     Raises:
         BranchingError: If there is no such heuristic.
     """
+    chosen = Heuristics() if branching == AUTO else heuristics(branching)
     return (
         AttackStep(Attack(steps=20, restarts=3, samples=1024)),
         BoundStep("IBP", "IBP"),
@@ -28,7 +29,7 @@ def standard_ladder(branching: str = AUTO) -> tuple[Step, ...]:
         AttackStep(
             Attack(steps=60, restarts=24, samples=200_000, chosen=1000), "long attack", guide="CROWN-IBP"
         ),
-        InputSplitting(input_branching("smart" if branching == AUTO else branching)),
+        InputSplitting(chosen.inputs or Smart()),
         BoundStep("α-CROWN", "CROWN-Optimized", iterations=20),
-        NeuronSplitting(),
+        NeuronSplitting(chosen.neurons),
     )

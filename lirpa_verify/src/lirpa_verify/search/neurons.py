@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
 
-from lirpa_core import BoundedModule, BoundsResult
+from lirpa_core import Interval
+from lirpa_core.methods import Problem
 
 #: From bounds to the point where a neuron is split; NaN where that is pointless.
 SplitPoint: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -53,13 +55,15 @@ class Layer:
 
     Attributes:
         name: The node's name.
-        shape: Of one example.
+        shape: Of one example, as the core has it.
         point: Where they are split.
+        activation: The node of the first activation that reads them.
     """
 
     name: str
     shape: tuple[int, ...]
     point: SplitPoint
+    activation: str
 
     @property
     def size(self) -> int:
@@ -82,34 +86,39 @@ class Neurons:
     upper: Tensor
 
     @classmethod
-    def of(cls, model: BoundedModule, found: BoundsResult) -> Neurons | None:
+    def of(cls, problem: Problem, intervals: Mapping[str, Interval]) -> Neurons | None:
         """The neurons of a network with the bounds that a method has found; None where there are none."""
-        nodes = {node.name: node for node in model.graph.nodes}
         layers: dict[str, Layer] = {}
-        for node in model.graph.nodes:
-            point = POINTS.get(str(node.target))
-            if (
-                point is not None
-                and node.inputs[0] in found.intermediate
-                and node.inputs[0] not in model.input_name
-            ):
-                name = node.inputs[0]
-                layers.setdefault(name, Layer(name, tuple(nodes[name].shape[1:]), point))
+        for name, call in problem.calls.items():
+            point = POINTS.get(str(call.node.target))
+            if point is not None and call.operands and call.operands[0] in problem.calls:
+                neuron = call.operands[0]
+                layers.setdefault(neuron, Layer(neuron, problem.shape(neuron), point, name))
         if not layers:
             return None
-        bounds = [found.intermediate[name] for name in layers]
+        bounds = [intervals[name] for name in layers]
         lower, upper = (
             torch.cat([side.detach().reshape(1, -1) for side in sides], 1)
             for sides in ([b.lower for b in bounds], [b.upper for b in bounds])
         )
         return cls(tuple(layers.values()), lower, upper)
 
-    def as_bounds(self, lower: Tensor, upper: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    @property
+    def firsts(self) -> list[int]:
+        """Number of the first neuron of each node."""
+        return [0, *accumulate(layer.size for layer in self.layers[:-1])]
+
+    @property
+    def kinked(self) -> bool:
+        """Whether all of them are in front of kinks at zero, where halves are straight lines."""
+        return all(layer.point is _at_zero for layer in self.layers)
+
+    def intervals(self, lower: Tensor, upper: Tensor) -> dict[str, Interval]:
         """Bounds `[B, N]` as the core takes them, by node."""
         sizes = [layer.size for layer in self.layers]
         parts = zip(self.layers, lower.split(sizes, 1), upper.split(sizes, 1), strict=True)
         return {
-            layer.name: (low.reshape(-1, *layer.shape), high.reshape(-1, *layer.shape))
+            layer.name: Interval(low.reshape(-1, *layer.shape), high.reshape(-1, *layer.shape))
             for layer, low, high in parts
         }
 

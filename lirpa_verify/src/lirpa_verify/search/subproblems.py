@@ -20,6 +20,8 @@ class Subproblems:
         worst: The lower bound of the violation's margin, `[B]`.
         split: The neuron to split next, `[B]`.
         point: Where, `[B]`.
+        beta: Multipliers of the splits that the last bound was found with, `[B, D]`.
+        slopes: Its slopes, as a `SlopeTable` keeps them, `[B, V]`.
     """
 
     violation: Tensor
@@ -29,14 +31,24 @@ class Subproblems:
     worst: Tensor
     split: Tensor
     point: Tensor
+    beta: Tensor
+    slopes: Tensor
 
     @classmethod
-    def roots(cls, margins: Tensor) -> Subproblems:
-        """One for each of the wanted violations, nothing split, their margins `[G]`."""
+    def roots(cls, margins: Tensor, slopes: Tensor) -> Subproblems:
+        """One for each of the wanted violations, nothing split.
+
+        Args:
+            margins: Lower bounds of their margins, `[G]`.
+            slopes: Slopes to begin with, `[V]`.
+        """
         count = len(margins)
         none = margins.new_zeros(count, 0)
         zeros = torch.zeros(count, dtype=torch.long)
-        return cls(torch.arange(count), none.long(), none, none, margins, zeros, margins.new_zeros(count))
+        return cls(
+            torch.arange(count), none.long(), none, none, margins, zeros, margins.new_zeros(count),
+            none, slopes.expand(count, -1),
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.violation)
@@ -67,6 +79,8 @@ class Subproblems:
             self.worst,
             self.split,
             self.point,
+            longer(self.beta, 0),
+            self.slopes,
         )
 
     def halves(self) -> Subproblems:
@@ -83,7 +97,15 @@ class Subproblems:
             twice.worst,
             twice.split,
             twice.point,
+            torch.cat([twice.beta, torch.zeros_like(low).unsqueeze(1)], 1),
+            twice.slopes,
         )
+
+    @property
+    def bytes_of_one(self) -> int:
+        """Bytes that a subproblem takes."""
+        tensors = [getattr(self, f.name) for f in fields(self)]
+        return sum(t.element_size() * t.shape[1:].numel() for t in tensors)
 
     def limits(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Bounds of all neurons over the whole set, `[1, N]`, with the subproblems' limits: `[B, N]`."""

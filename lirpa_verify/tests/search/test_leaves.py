@@ -1,0 +1,101 @@
+"""Branch and bound run to the end finds what a mixed-integer program finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from lirpa_verify import output_in_box, verify
+from lirpa_verify.ladder import BoundStep
+from lirpa_verify.search import NeuronSplitting
+from scipy.optimize import Bounds, LinearConstraint, milp
+from torch import nn
+
+from lirpa_core import PerturbationLpNorm
+
+#: Neurons of the hidden layers; forty at most.
+SHAPES = (
+    (2, 8, 8),
+    (2, 12),
+    (3, 10, 6),
+    (3, 8, 8, 8),
+    (4, 20),
+    (4, 12, 8),
+    (5, 10, 10),
+    (2, 20, 20),
+    (3, 40),
+    (6, 6, 6),
+)
+
+
+def network(seed: int) -> tuple[nn.Sequential, int]:
+    torch.manual_seed(seed)
+    inputs, *hidden = SHAPES[seed % len(SHAPES)]
+    layers: list[nn.Module] = []
+    width = inputs
+    for n in hidden:
+        layers += [nn.Linear(width, n), nn.ReLU()]
+        width = n
+    return nn.Sequential(*layers, nn.Linear(width, 1)).double().eval(), inputs
+
+
+def least(model: nn.Sequential, inputs: int) -> float:
+    """The smallest output over `[-1, 1]ⁿ`, by HiGHS: `z = z⁺ − z⁻`, and a binary says which of them is zero."""
+    low, high = -np.ones(inputs), np.ones(inputs)
+    size = inputs
+    lower, upper, integral = list(low), list(high), [0] * inputs
+    rows: list[tuple[dict[int, float], float, float]] = []
+    values = list(range(inputs))  # the columns of the layer in front
+    linears = [layer for layer in model if isinstance(layer, nn.Linear)]
+    for layer in linears:
+        W, b = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+        low, high = (
+            np.maximum(W, 0) @ low + np.minimum(W, 0) @ high + b,
+            np.maximum(W, 0) @ high + np.minimum(W, 0) @ low + b,
+        )
+        if layer is linears[-1]:
+            objective = np.zeros(size)
+            objective[values] = W[0]
+            break
+        columns = []
+        for j in range(len(b)):
+            up, down, sign = size, size + 1, size + 2
+            size += 3
+            lower += [0.0, 0.0, 0.0]
+            upper += [max(high[j], 0.0), max(-low[j], 0.0), 1.0]
+            integral += [0, 0, 1]
+            terms = {c: -w for c, w in zip(values, W[j], strict=True)} | {up: 1.0, down: -1.0}
+            rows.append((terms, b[j], b[j]))
+            rows.append(({up: 1.0, sign: -max(high[j], 0.0)}, -np.inf, 0.0))
+            rows.append(({down: 1.0, sign: max(-low[j], 0.0)}, -np.inf, max(-low[j], 0.0)))
+            columns.append(up)
+        values, low, high = columns, np.maximum(low, 0), np.maximum(high, 0)
+    matrix = np.zeros((len(rows), size))
+    for i, (terms, _, _) in enumerate(rows):
+        for c, v in terms.items():
+            matrix[i, c] = v
+    found = milp(
+        objective,
+        constraints=LinearConstraint(matrix, [r[1] for r in rows], [r[2] for r in rows]),
+        integrality=np.array(integral),
+        bounds=Bounds(np.array(lower), np.array(upper)),
+        options={"mip_rel_gap": 0.0},
+    )
+    assert found.success
+    # The solver's tolerances let signs be off by a little, so its point is evaluated.
+    with torch.no_grad():
+        reached = float(model(torch.from_numpy(found.x[:inputs]).unsqueeze(0)))
+    assert reached == pytest.approx(found.fun + b[0], abs=1e-6)
+    return reached
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_it_equals_a_mixed_integer_program(seed: int) -> None:
+    model, inputs = network(seed)
+    low = least(model, inputs)
+    x, ball = torch.zeros(1, inputs, dtype=torch.float64), PerturbationLpNorm(eps=1.0)
+    ladder = (BoundStep("CROWN", "CROWN"), NeuronSplitting())
+    true = verify(model, x, ball, output_in_box(lower=low - 1e-6), ladder=ladder, timeout=60)
+    assert true.status == "proved"
+    false = verify(model, x, ball, output_in_box(lower=low + 1e-6), ladder=ladder, timeout=60)
+    assert false.status == "refuted"
