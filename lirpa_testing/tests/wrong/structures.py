@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
+from lirpa_core.linear.coefficients import DenseCoefficients, StructuredCoefficients
 
 
-class Wrong(Coefficients):
+class Wrong(StructuredCoefficients):
     """Dense coefficients that delegate, so that each fault is one method."""
 
     def __init__(self, A: Tensor) -> None:

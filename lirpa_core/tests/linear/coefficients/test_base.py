@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lirpa_core.linear.coefficients import (
-    Coefficients,
     DenseCoefficients,
     PositionwiseCoefficients,
     SelectedRows,
+    StructuredCoefficients,
     add,
 )
 from lirpa_core.linear.coefficients.base import bilinear_sum
@@ -36,7 +36,7 @@ def _positionwise(factors: int | None, positions: tuple[int, ...] = (0, 1)) -> P
     )
 
 
-class Bare(Coefficients):
+class Bare(StructuredCoefficients):
     """A structure that knows nothing but its meaning."""
 
     def __init__(self, A):

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear import scaled_norm
-from lirpa_core.linear.coefficients import Coefficients, OptionalSides, SelectedRows, Sides, picked
+from lirpa_core.linear.coefficients import (
+    Coefficients,
+    OptionalSides,
+    SelectedRows,
+    Sides,
+    StructuredCoefficients,
+    picked,
+)
 from lirpa_core.linear.relax import relax_halves, relax_into, unobserved
 from lirpa_ops_vision.patches.placement import Placement
 
@@ -20,7 +27,7 @@ _CHUNK = 2**17
 
 
 @dataclass(frozen=True, eq=False)
-class PatchesCoefficients(Coefficients):
+class PatchesCoefficients(StructuredCoefficients):
     """Rows whose coefficients vanish outside a window (cf. Xu et al. 2020, "patches mode").
 
     Rows may repeat the placement: rows `i`, `i + R0`, `i + 2 R0`, .. share one window. What lies

@@ -14,6 +14,7 @@ from lirpa_core.linear.coefficients.dense import DenseCoefficients
 from lirpa_core.linear.coefficients.input_first import InputFirstCoefficients
 from lirpa_core.linear.coefficients.positionwise import PositionwiseCoefficients
 from lirpa_core.linear.coefficients.selected_rows import SelectedRows
+from lirpa_core.linear.coefficients.structured import StructuredCoefficients
 
 __all__ = [
     "Coefficients",
@@ -24,6 +25,7 @@ __all__ = [
     "PositionwiseCoefficients",
     "SelectedRows",
     "Sides",
+    "StructuredCoefficients",
     "add",
     "flatten",
     "numbers",

@@ -24,9 +24,8 @@ OptionalSides: TypeAlias = tuple[Tensor | None, Tensor | None]
 class Coefficients(ABC):
     """`R` linear forms over the value of a node, for each of `B` examples.
 
-    A structure stores them any way it likes; `to_dense` is its meaning and its oracle in tests.
-    Every other method has a dense default, so that a new structure starts with `to_dense` alone
-    and gains speed one override at a time.
+    A structure stores them any way it likes; `to_dense` is its meaning and its oracle in tests. A new structure is a
+    subclass of `StructuredCoefficients`, which has a dense default for everything else.
     """
 
     @property
@@ -61,39 +60,38 @@ class Coefficients(ABC):
     def to_dense(self) -> Tensor:
         """The coefficients themselves, `[R, B, *S]`."""
 
+    @abstractmethod
     def dense(self) -> Coefficients:
         """This map as a dense one."""
-        from lirpa_core.linear.coefficients.dense import DenseCoefficients
 
-        return DenseCoefficients(self.to_dense())
-
+    @abstractmethod
     def dot(self, value: Tensor) -> Tensor:
         """`Σ A·value`: `[R, B]` for a value `[B, *S]`."""
-        return self.dense().dot(value)
 
+    @abstractmethod
     def split_dot(self, lower: Tensor | None, upper: Tensor | None) -> Tensor:
         """`Σ A⁺·lower + A⁻·upper`: `[R, B]` for values `[B, *S]`; the minimum over a box.
 
         None stands for zero, and saves the pass over that half; not both.
         """
-        return self.dense().split_dot(lower, upper)
 
     def midpoint_radius(self, midpoint: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         """`Σ A·midpoint` and `Σ |A|·radius`, `[R, B]` each, for a box `[B, *S]` (`radius` not negative)."""
         return self.dot(midpoint), self.dual_norm(1, radius)
 
+    @abstractmethod
     def dual_norm(self, q: float, weight: Tensor | None = None) -> Tensor:
         """`‖weight · A‖_q` over `S`: `[R, B]`; `weight` broadcasts against `[B, *S]`."""
-        return self.dense().dual_norm(q, weight)
 
+    @abstractmethod
     def scale(self, factor: Tensor) -> Coefficients:
         """Multiply elementwise by a factor `[B, *S]`."""
-        return self.dense().scale(factor)
 
     def relax(self, lower: Tensor, upper: Tensor) -> Coefficients:
         """`A⁺·lower + A⁻·upper`, elementwise, for slopes `[B, *S]`, in one fused pass."""
         return self.relax_affine((lower, upper), (None, None))[0]
 
+    @abstractmethod
     def relax_affine(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
         """Through lines below and above each element, in one fused pass.
 
@@ -104,39 +102,38 @@ class Coefficients(ABC):
         Returns:
             `A⁺·lower + A⁻·upper` of the slopes, and its sum of the biases, `[R, B]` or None for zero.
         """
-        return self.dense().relax_affine(slopes, biases)
 
     def relax_mirrored(self, slopes: Sides, biases: OptionalSides) -> tuple[Coefficients, Tensor | None]:
         """`relax_affine` of the rows `[A; −A]`."""
         return self.with_negated().relax_affine(slopes, biases)
 
+    @abstractmethod
     def split(self) -> tuple[Coefficients, Coefficients]:
         """`(A⁺, A⁻)`."""
-        return self.dense().split()
 
+    @abstractmethod
     def negate(self) -> Coefficients:
         """`−A`."""
-        return self.dense().negate()
 
+    @abstractmethod
     def with_negated(self) -> Coefficients:
         """The rows `[A; −A]`, `2R` of them."""
-        return self.dense().with_negated()
 
+    @abstractmethod
     def take(self, start: int, stop: int) -> Coefficients:
         """Rows `start` to `stop`."""
-        return self.dense().take(start, stop)
 
+    @abstractmethod
     def pick(self, index: Tensor) -> Coefficients:
         """Rows at `index` `[R', B]`, for each example its own."""
-        return self.dense().pick(index)
 
+    @abstractmethod
     def sum_to(self, shape: Shape) -> Coefficients:
         """Undo broadcasting of the value from `shape` to `S`."""
-        return self if shape == self.shape else self.dense().sum_to(shape)
 
+    @abstractmethod
     def squeeze(self, dim: int) -> Coefficients:
         """Drop dimension `dim` of `S`, whose size is one."""
-        return self.dense().squeeze(dim)
 
     def add(self, other: Coefficients) -> Coefficients | None:
         """Sum of two maps in a structure of one's own, or None where this one does not know how."""

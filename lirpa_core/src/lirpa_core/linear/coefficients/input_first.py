@@ -10,11 +10,12 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.coefficients.base import Coefficients, flatten
+from lirpa_core.linear.coefficients.structured import StructuredCoefficients
 from lirpa_core.linear.norms import scaled_norm
 
 
 @dataclass(frozen=True, eq=False)
-class InputFirstCoefficients(Coefficients):
+class InputFirstCoefficients(StructuredCoefficients):
     """Rows over an input, one a node's element, stored as images of the input's unit vectors.
 
     Forward propagation sends the `n` unit vectors of an input through the network. Their images are the columns

@@ -11,11 +11,12 @@ from torch import Tensor
 from lirpa_core.graph import Shape
 from lirpa_core.linear.coefficients.base import Coefficients, OptionalSides, Sides
 from lirpa_core.linear.coefficients.selected_rows import SelectedRows
+from lirpa_core.linear.coefficients.structured import StructuredCoefficients
 from lirpa_core.linear.norms import scaled_norm
 
 
 @dataclass(frozen=True, eq=False)
-class PositionwiseCoefficients(Coefficients):
+class PositionwiseCoefficients(StructuredCoefficients):
     """Each row reads one output of one matrix at one position: `row r = scale · weight[j] · (factor · x)[p]`.
 
     A value `[*L, k]` is read as `P` vectors at positions; a row touches one of them. Rows are selected elements

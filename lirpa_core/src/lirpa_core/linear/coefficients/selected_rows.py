@@ -10,10 +10,11 @@ from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.coefficients.base import Coefficients, OptionalSides, Sides, flatten, picked
+from lirpa_core.linear.coefficients.structured import StructuredCoefficients
 
 
 @dataclass(frozen=True, eq=False)
-class SelectedRows(Coefficients):
+class SelectedRows(StructuredCoefficients):
     """Each row reads one element: `row r of example b = scale[r, b] · x[index[r, b]]`.
 
     Attributes:
