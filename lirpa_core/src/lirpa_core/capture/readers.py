@@ -14,7 +14,6 @@ from lirpa_core.capture.functions import FunctionModule
 from lirpa_core.graph import Graph
 from lirpa_core.plugins.reader import CaptureRules, LiveModel, Reader
 
-
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
