@@ -3,6 +3,8 @@
     python -m benchmarks.verify --instances instances.csv --timeout 60
     python -m benchmarks.verify --instances instances.csv --timeout 60 --every 5 --json verify.json
 
+With `--json` a run that was cut off goes on where it was, as long as the file is there.
+
 Every instance is a call of `lirpa verify` in a new process, so the time has Python's start and all imports in it.
 """
 
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from lirpa_verify.instances import Instance, Outcome, read_instances
@@ -61,14 +63,20 @@ def main() -> None:
     )
     parser.add_argument("--every", type=int, default=1, help="only every so-manieth instance")
     parser.add_argument("--family", action="append", help="only this family; may be repeated")
-    parser.add_argument("--json", type=Path, dest="path", help="write everything to this file")
+    parser.add_argument(
+        "--json", type=Path, dest="path", help="write everything to this file, and go on from it"
+    )
     arguments = parser.parse_args()
     listed = read_instances(arguments.instances)[:: arguments.every]
     listed = [i for i in listed if not arguments.family or i.family in arguments.family]
-    outcomes: list[Outcome] = []
-    details = []
+    path: Path | None = arguments.path
+    details = json.loads(path.read_text()) if path is not None and path.exists() else []
+    outcomes = [Outcome(*(d[f.name] for f in fields(Outcome))) for d in details]
+    done = {(o.network, o.query) for o in outcomes}
     folder = Path(tempfile.mkdtemp())
     for number, instance in enumerate(listed, 1):
+        if (instance.network, instance.query) in done:
+            continue
         outcome, worked, said = solve(instance, arguments.timeout, folder)
         outcomes.append(outcome)
         details.append({**asdict(outcome), "processor_seconds": worked, "said": said})
@@ -79,6 +87,8 @@ def main() -> None:
             f"by {said.get('decided_by')}, {outcome.seconds:.2f} s, processor {worked:.2f} s",
             flush=True,
         )
+        if path is not None:
+            _write(path, json.dumps(details, indent=1))
     columns = (
         "family",
         "instances",
@@ -96,8 +106,13 @@ def main() -> None:
         counts = (row.instances, row.proved, row.refuted, row.unknown, row.failed, row.wrong, row.quick)
         table.add_row(row.family, *map(str, counts), f"{row.median:.2f}", f"{row.mean:.2f}")
     Console(width=110).print(table)
-    if arguments.path is not None:
-        arguments.path.write_text(json.dumps(details, indent=1))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that whoever stops the program finds the old one or the new one whole."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text)
+    beside.replace(path)
 
 
 if __name__ == "__main__":

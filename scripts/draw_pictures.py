@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 import torch
+from cycler import cycler
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
@@ -26,8 +27,11 @@ _COMMON: dict[str, Any] = {
     "svg.fonttype": "path",
     "savefig.transparent": True,
 }
-#: Colours of Okabe and Ito (2008), which the colour-blind tell apart; the black one is left to the text.
-_CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+#: Colours that the colour-blind tell apart: those of Okabe and Ito (2008), lighter on a dark page.
+_CYCLE = {
+    "light": ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"],
+    "dark": ["#56B4E9", "#FF9E5E", "#3FD0A0", "#F2A6CF", "#F5C542"],
+}
 _INK = {"light": "#1f2328", "dark": "#e6edf3"}
 
 
@@ -41,9 +45,7 @@ def _style(theme: str) -> dict[str, Any]:
         "ytick.color",
         "legend.labelcolor",
     )
-    cycle = mpl.cycler(
-        color=_CYCLE if theme == "light" else ["#56B4E9", "#FF9E5E", "#3FD0A0", "#F2A6CF", "#F5C542"]
-    )
+    cycle = cycler(color=_CYCLE[theme])
     return {**_COMMON, **dict.fromkeys(inked, ink), "axes.prop_cycle": cycle, "axes.facecolor": "none"}
 
 
@@ -70,7 +72,7 @@ def _product() -> Any:
     figure = plt.figure(figsize=(4.8, 3.8), layout="constrained")
     axes = figure.add_subplot(projection="3d")
     plot_relaxation(torch.mul, ((-1.0, 1.0), (0.0, 2.0)), axes=axes)
-    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):  # type: ignore[attr-defined]
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color((0.5, 0.5, 0.5, 0.08))
     return figure
 
@@ -81,7 +83,7 @@ def _methods() -> Any:
     torch.manual_seed(8)
     one = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
     with torch.no_grad():
-        one[0].weight.mul_(4)
+        next(one.parameters()).mul_(4)
     plot_relaxation(one, (-0.5, 0.9), methods=("IBP", "CROWN", "CROWN-Optimized"), axes=left)
     left.set_title("one input: bounds as functions of it")
     torch.manual_seed(3)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from attack import survives
 from model import HELD_OUT, WEIGHTS, MissingFileError, digits, load
-from report import Measured, tables, write_numbers, write_plot
+from report import Measured, table, write_numbers, write_plot
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
@@ -136,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
         "--norms", type=_norm_names, default=("linf", "l2"), metavar="N,N,...",
         help=f"norms, of {', '.join(NORMS)} (default: linf,l2)",
     )  # fmt: skip
+    add("--widths", action="store_true", help="also show the mean widths of bounds")
     add(
         "--out",
         type=Path,
@@ -160,8 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             found = run(options, progress)
-        for table in tables(found, options.samples):
-            console.print(table)
+        console.print(table(found, options.samples, widths=options.widths))
         options.out.mkdir(parents=True, exist_ok=True)
         written = [write_plot(found, options.out), *write_numbers(found, options.out)]
     except (MissingFileError, WrongCertificateError, LirpaError, OSError) as error:

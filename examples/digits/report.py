@@ -43,31 +43,40 @@ _STYLES = (
 )  # fmt: skip
 
 
-def tables(found: Sequence[Measured], samples: int) -> list[Table]:
-    """One table a norm: a row a radius, a column a method."""
-    return [_table([m for m in found if m.norm == norm], norm, samples) for norm in _names(found, "norm")]
+def table(found: Sequence[Measured], samples: int, *, widths: bool = False) -> Table:
+    """A row a norm and radius, a column a method.
 
-
-def _table(found: Sequence[Measured], norm: str, samples: int) -> Table:
+    Args:
+        found: The numbers.
+        samples: How many digits they are about.
+        widths: Whether the mean width of the margins' bounds stands below each accuracy.
+    """
     methods = _names(found, "method")
-    table = Table(
-        title=f"{norm}: {samples} held-out digits, clean accuracy {found[0].clean:.1%}",
-        caption="certified accuracy, and below it the mean width of the margins' bounds",
+    made = Table(
+        title=f"Certified accuracy of {samples} held-out digits; {found[0].clean:.1%} are classified correctly",
+        caption="below each accuracy: mean width of the margins' bounds" if widths else None,
         title_justify="left",
         caption_justify="left",
         show_footer=True,
         box=box.SIMPLE_HEAD,
     )
-    table.add_column("eps", "seconds", justify="right")
-    table.add_column("under\nattack", justify="right")
+    made.add_column("norm", "seconds")
+    made.add_column("eps", justify="right")
+    made.add_column("under\nattack", justify="right")
     for method in methods:
         seconds = sum(m.seconds for m in found if m.method == method)
-        table.add_column(method.replace("+", "\n+"), f"{seconds:.2f}", justify="right")
-    for eps in dict.fromkeys(m.eps for m in found):
-        row = {m.method: m for m in found if m.eps == eps}
-        cells = [f"{row[method].certified:.1%}\n[dim]{row[method].width:.3g}[/dim]" for method in methods]
-        table.add_row(f"{eps:g}", f"{row[methods[0]].attacked:.1%}", *cells)
-    return table
+        made.add_column(method.replace("+", "\n+"), f"{seconds:.2f}", justify="right")
+    for norm in _names(found, "norm"):
+        own = [m for m in found if m.norm == norm]
+        radii = list(dict.fromkeys(m.eps for m in own))
+        for number, eps in enumerate(radii):
+            row = {m.method: m for m in own if m.eps == eps}
+            cells = [
+                f"{row[m].certified:.1%}" + (f"\n[dim]{row[m].width:.3g}[/dim]" if widths else "") for m in methods
+            ]
+            attacked = f"{row[methods[0]].attacked:.1%}"
+            made.add_row(norm if number == 0 else "", f"{eps:g}", attacked, *cells, end_section=eps == radii[-1])
+    return made
 
 
 def write_numbers(found: Sequence[Measured], folder: Path) -> list[Path]:

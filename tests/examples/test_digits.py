@@ -41,6 +41,15 @@ def run(example, tmp_path_factory):
     return json.loads((folder / "digits.json").read_text()), folder
 
 
+@pytest.mark.parametrize("widths", [False, True])
+def test_prints_one_table_with_widths_on_request(example, tmp_path, capsys, widths):
+    options = ["--samples", "4", "--eps", "0.01", "--methods", "IBP,CROWN", "--out", str(tmp_path)]
+    assert example["demo"].main([*options, *(["--widths"] if widths else [])]) == 0
+    text = capsys.readouterr().out
+    assert text.count("Certified accuracy of 4 held-out digits") == 1 and "L∞" in text and "L2" in text
+    assert ("mean width" in text) is widths
+
+
 def test_writes_plot_and_numbers(run):
     numbers, folder = run
     assert (folder / "digits.png").read_bytes().startswith(b"\x89PNG")

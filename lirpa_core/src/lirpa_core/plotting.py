@@ -216,7 +216,7 @@ def plot_certified(
         )
     for number, (name, values) in enumerate(accuracies.items()):
         style = _STYLES[number % len(_STYLES)]
-        axes.plot(radii, [100 * v for v in values], linestyle=style, marker="o", markersize=3, label=name)  # type: ignore[arg-type]
+        axes.plot(radii, [100 * v for v in values], linestyle=style, marker="o", markersize=3, label=name)
     axes.set(xlabel="radius", ylabel="certified accuracy, %", ylim=(-2, 102))
     axes.legend(frameon=False, fontsize="small")
     return axes

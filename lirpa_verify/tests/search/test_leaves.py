@@ -14,18 +14,7 @@ from torch import nn
 from lirpa_core import PerturbationLpNorm
 
 #: Neurons of the hidden layers; forty at most.
-SHAPES = (
-    (2, 8, 8),
-    (2, 12),
-    (3, 10, 6),
-    (3, 8, 8, 8),
-    (4, 20),
-    (4, 12, 8),
-    (5, 10, 10),
-    (2, 20, 20),
-    (3, 40),
-    (6, 6, 6),
-)
+SHAPES = ((2, 6), (2, 4, 4), (3, 8), (3, 5, 5), (2, 10), (4, 4, 4), (3, 4, 4, 4), (2, 8, 8), (4, 12), (2, 40))
 
 
 def network(seed: int) -> tuple[nn.Sequential, int]:
@@ -42,8 +31,9 @@ def network(seed: int) -> tuple[nn.Sequential, int]:
 def least(model: nn.Sequential, inputs: int) -> float:
     """The smallest output over `[-1, 1]ⁿ`, by HiGHS: `z = z⁺ − z⁻`, and a binary says which of them is zero."""
     low, high = -np.ones(inputs), np.ones(inputs)
+    objective, b = np.zeros(0), np.zeros(1)
     size = inputs
-    lower, upper, integral = list(low), list(high), [0] * inputs
+    lower, upper, integral = low.tolist(), high.tolist(), [0] * inputs
     rows: list[tuple[dict[int, float], float, float]] = []
     values = list(range(inputs))  # the columns of the layer in front
     linears = [layer for layer in model if isinstance(layer, nn.Linear)]

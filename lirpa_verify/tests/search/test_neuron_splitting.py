@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from lirpa_verify import output_in_box, robust, verify
-from lirpa_verify.branching import FSB, BaBSR, Gain, NeuronBranching, OpenNeurons, Widest
+from lirpa_verify.branching import FSB, BaBSR, Gain, NeuronBranching, Widest
 from lirpa_verify.ladder import BoundStep
 from lirpa_verify.search import NeuronSplitting
 from lirpa_verify.search.subproblems import Subproblems
@@ -35,14 +35,14 @@ X, BALL = torch.zeros(1, 3, dtype=torch.float64), PerturbationLpNorm(eps=1.0)
 
 @pytest.mark.parametrize("branching", [FSB(), BaBSR(), Gain(), Widest()])
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_what_is_false_is_never_proved(
     seed: int, activation: type[nn.Module], branching: NeuronBranching
 ) -> None:
     model = network(seed, activation)
     false = output_in_box(lower=least(model) + 1e-9)
     ladder = (NeuronSplitting(branching, batch=16),)
-    result = verify(model, X, BALL, false, ladder=ladder, timeout=1.0)
+    result = verify(model, X, BALL, false, ladder=ladder, timeout=0.5)
     assert result.status != "proved"
     # The margin of the grid's worst point is −1e-9; no lower bound may be above the true one.
     assert float(result.margins[0].max()) <= 0
@@ -77,43 +77,6 @@ def test_other_sets_than_boxes_are_split_too() -> None:
 def test_a_network_without_neurons_is_left_alone() -> None:
     model = nn.Linear(3, 2).double().eval()
     assert verify(model, X, BALL, robust(0), ladder=(NeuronSplitting(),)).status == "unknown"
-
-
-def row(*values: float) -> torch.Tensor:
-    return torch.tensor([values], dtype=torch.float64)
-
-
-def neurons(**changed: torch.Tensor) -> OpenNeurons:
-    """One subproblem with four neurons, of which the last cannot be split."""
-    given = {
-        "lower": row(-1, -1, -1, 1),
-        "upper": row(1, 1, 1, 2),
-        "points": row(0, 0, 0, torch.nan),
-        "coefficients": row(0, 0, 0, 0),
-        "offsets": row(0, 0, 0, 0),
-    } | changed
-
-    def trial(tried: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return -(tried - 1.0).abs(), -torch.ones_like(tried, dtype=torch.float64)
-
-    return OpenNeurons(**given, trial=trial, slopes=lambda: (row(9, 2, 0, 99), row(0, -2, 0, -99)))
-
-
-def test_gain_prefers_what_helps_both_halves() -> None:
-    assert Gain().choose(neurons()).tolist() == [1]
-    assert Widest().choose(neurons()).tolist()[0] in {0, 1, 2}
-
-
-def test_babsr_counts_what_the_upper_line_costs_and_the_bias() -> None:
-    # The upper line of a ReLU over [-1, 1] is 0.5 z + 0.5: a coefficient of -2 loses one there, -1 a half.
-    assert BaBSR().choose(neurons(coefficients=row(-1, -2, 5, -9))).tolist() == [1]
-    # A positive coefficient loses nothing to a lower line through zero, but below a bias both halves differ.
-    biased = neurons(coefficients=row(0, 1, 2, 9), offsets=row(1, 1, 1, 1))
-    assert BaBSR().choose(biased).tolist() == [2]
-
-
-def test_fsb_keeps_the_best_trial() -> None:
-    assert FSB().choose(neurons(coefficients=row(-3, -1, -2, -9))).tolist() == [1]
 
 
 def test_halves_cover_their_parent() -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
@@ -23,6 +21,9 @@ from lirpa_core.graph import Graph
 from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.problem.batching import default_batch_dims, one_example
 from lirpa_core.rules.index_ranges import ids_out_of_range
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 #: `batch_dims="auto"`: inputs whose leading size is that of the first float tensor are per example.
 AUTO = "auto"
@@ -110,9 +111,7 @@ def capture(
 
 def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:
     names = tuple(
-        getattr(s.arg, "name", "")
-        for s in program.graph_signature.input_specs
-        if s.kind is InputKind.USER_INPUT
+        getattr(s.arg, "name", "") for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"
     )
     assert len(names) == count
     return names

@@ -5,13 +5,10 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, free_unbacked_symbols
 from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.clean_up import clean
@@ -30,11 +27,16 @@ from lirpa_core.errors import (
 from lirpa_core.graph import Argument, Node, NodeKind, Ref, SourceLocation
 from lirpa_core.plugins.reader import CaptureRules
 
+# torch.export and its symbolic shapes are imported where they are used: they take as long as half of torch.
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+#: Kinds of nodes by the names of torch's kinds of inputs.
 _LEAF_KINDS = {
-    InputKind.PARAMETER: NodeKind.PARAMETER,
-    InputKind.BUFFER: NodeKind.BUFFER,
-    InputKind.CONSTANT_TENSOR: NodeKind.CONSTANT,
-    InputKind.USER_INPUT: NodeKind.INPUT,
+    "PARAMETER": NodeKind.PARAMETER,
+    "BUFFER": NodeKind.BUFFER,
+    "CONSTANT_TENSOR": NodeKind.CONSTANT,
+    "USER_INPUT": NodeKind.INPUT,
 }
 
 
@@ -49,6 +51,8 @@ def export(
         DataDependentBranchError: If the model branches on the value of a tensor.
         CaptureError: If `torch.export` refuses the model for another reason.
     """
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
     with warnings.catch_warnings():
         # Recurrent modules re-assign their flat weights during export; the modules stay intact.
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
@@ -88,14 +92,18 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
         DataDependentShapeError: For a tensor whose size depends on values.
         CaptureError: If torch cannot do it.
     """
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+    fuse_masked_softmax(program)
+    choose_by_masks(program)
+    if _is_decomposed(program, registry):
+        return program
     table = dict(torch.export.default_decompositions())
     table.update(registry.decomposition_table())
     for op in registry.operators:
         table.pop(op, None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
-        fuse_masked_softmax(program)
-        choose_by_masks(program)
         try:
             with quiet():
                 decomposed: ExportedProgram = program.run_decompositions(table)
@@ -108,6 +116,17 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
         if fx_node.op == "call_function":
             _refuse_unknown_size(fx_node, fx_node.meta.get("val"))
     raise _branch_error(failure) if isinstance(failure, GuardOnDataDependentSymNode) else _refused(failure)
+
+
+def _is_decomposed(program: ExportedProgram, registry: CaptureRules) -> bool:
+    """Whether every operator has a rule and writes to nothing, so that torch's tracer, which takes long, would change none."""
+    targets = {node.target for node in program.graph.nodes if node.op not in ("placeholder", "output")}
+    return all(
+        isinstance(op, torch._ops.OpOverload)  # no public name for the type exists
+        and not op._schema.is_mutable
+        and (op is LEAF_MODULE or op in registry.operators)
+        for op in targets
+    )
 
 
 def has_fixed_batch(program: ExportedProgram) -> bool:
@@ -176,10 +195,12 @@ def read_nodes(
         UnsupportedOperatorError: For higher-order operators such as `torch.cond`.
         DataDependentShapeError: For a tensor whose size depends on values.
     """
+    from torch.export.graph_signature import OutputKind, TensorArgument
+
     leaves = {
-        spec.arg.name: (_LEAF_KINDS[spec.kind], spec.target or spec.arg.name)
+        spec.arg.name: (_LEAF_KINDS[spec.kind.name], spec.target or spec.arg.name)
         for spec in program.graph_signature.input_specs
-        if spec.kind in _LEAF_KINDS
+        if spec.kind.name in _LEAF_KINDS
     }
     nodes: list[Node] = []
     for fx_node in program.graph.nodes:
@@ -200,6 +221,8 @@ def read_nodes(
 
 
 def _refuse_unknown_size(fx_node: torch.fx.Node, value: Any) -> None:
+    from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+
     sample = value if isinstance(value, Tensor) else _first_tensor(value)
     if sample is not None and free_unbacked_symbols(sample):
         raise DataDependentShapeError(

@@ -8,13 +8,15 @@ but the −∞ in between would turn into NaN in every linear bound. So the pair
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.export import ExportedProgram
 from torch.fx import Node
 
 import lirpa_core.operators.masked_softmax  # noqa: F401  (defines lirpa::masked_softmax)
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 aten = torch.ops.aten
 

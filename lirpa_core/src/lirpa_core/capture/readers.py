@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from torch import nn
-from torch.export import ExportedProgram
 
 from lirpa_core.capture.capture import capture
 from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.functions import FunctionModule
 from lirpa_core.graph import Graph
 from lirpa_core.plugins.reader import CaptureRules, LiveModel, Reader
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+def _is_program(source: object) -> TypeGuard[ExportedProgram]:
+    """Whether it is an `ExportedProgram`; who has one has imported `torch.export`, which takes a while."""
+    module = sys.modules.get("torch.export")
+    return module is not None and isinstance(source, module.ExportedProgram)
 
 
 class ModuleReader(Reader):
@@ -47,7 +56,7 @@ class FunctionReader(ModuleReader):
     summary = "a function of tensors"
 
     def accepts(self, source: object) -> bool:
-        return callable(source) and not isinstance(source, (nn.Module, ExportedProgram, type))
+        return callable(source) and not isinstance(source, (nn.Module, type)) and not _is_program(source)
 
     def open(self, source: Any) -> LiveModel:
         return LiveModel(FunctionModule(source))
@@ -60,7 +69,7 @@ class ExportedProgramReader(ModuleReader):
     summary = "an ExportedProgram from torch.export"
 
     def accepts(self, source: object) -> bool:
-        return isinstance(source, ExportedProgram)
+        return _is_program(source)
 
     def open(self, source: Any) -> LiveModel:
         return LiveModel(source.module(), has_fixed_batch(source), fixed_mode=True)

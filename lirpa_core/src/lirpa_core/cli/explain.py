@@ -93,7 +93,8 @@ def _read(path: Path, eps: float | None, norm: float) -> BoundedTensor:
     Raises:
         InputError: If the file holds no tensor, or no set is known.
     """
-    from lirpa_core.perturbations import BoundedTensor, PerturbationLpNorm
+    from lirpa_core.perturbations.lp import PerturbationLpNorm
+    from lirpa_core.perturbations.tensors import BoundedTensor
 
     found: Any
     try:

@@ -151,7 +151,7 @@ def maximise(batch: Batch, start: Choice, iterations: int, enough: Tensor) -> Ch
         if step == iterations or not value.requires_grad or bool((best > enough).all()):
             break
         optimizer.zero_grad()
-        (-value.sum()).backward(inputs=leaves)  # type: ignore[no-untyped-call]
+        (-value.sum()).backward(inputs=leaves)
         optimizer.step()
         schedule.step()
         with torch.no_grad():

@@ -24,6 +24,10 @@ from lirpa_verify.search.split_bounds import Bounded, SplitBounds
 from lirpa_verify.search.subproblems import Subproblems
 from lirpa_verify.task import Counterexample, replay
 
+#: Steps of the optimiser for each batch: more where a step is cheap, for up to so many neurons.
+_FEW_NEURONS: Final = 2048
+_STEPS: Final = (40, 20)
+
 #: Neurons of all subproblems of a batch together, unless that makes a very small or a very large batch.
 _NEURONS_AT_ONCE: Final = 2**17
 
@@ -35,7 +39,7 @@ class NeuronSplitting:
     Attributes:
         branching: Which neuron of a subproblem is split; None: filtered smart branching (`FSB`) for networks of ReLUs and
             the like, `Gain` for others.
-        iterations: Steps of the optimiser for each batch.
+        iterations: Steps of the optimiser for each batch; None: more for small networks than for large ones.
         inner_iterations: Steps for the bounds of neurons over the whole set, which all subproblems start from.
         first_iterations: Steps for the subproblems that nothing is split in.
         batch: Subproblems that are bounded at once; None: more for small networks than for large ones.
@@ -45,7 +49,7 @@ class NeuronSplitting:
     """
 
     branching: NeuronBranching | None = None
-    iterations: int = 20
+    iterations: int | None = None
     inner_iterations: int = 5
     first_iterations: int = 30
     batch: int | None = None
@@ -81,6 +85,7 @@ class _Search:
         neurons = bounds.neurons
         self.branching = settings.branching or (FSB() if neurons.kinked else Gain())
         self.batch = settings.batch or min(512, max(64, _NEURONS_AT_ONCE // neurons.lower.shape[1]))
+        self.iterations = settings.iterations or _STEPS[neurons.lower.shape[1] > _FEW_NEURONS]
         self.bounded = 0
         self.stuck: list[Subproblems] = []  # open, with no neuron left to split
 
@@ -90,7 +95,7 @@ class _Search:
         still, found = self._bound(roots, self.settings.first_iterations)
         while len(still) and found is None and not self.context.clock.expired:
             parents, still = self._pop(still)
-            children, found = self._bound(parents.halves(), self.settings.iterations)
+            children, found = self._bound(parents.halves(), self.iterations)
             still = Subproblems.join(still, children)
             worst = float(still.worst.min()) if len(still) else torch.inf
             self.context.report(State(self.context.clock.elapsed, len(still), self.bounded, worst))

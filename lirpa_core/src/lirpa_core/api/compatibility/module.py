@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,12 +43,13 @@ class ReferenceMembers(nn.Module):
     """Names of auto_LiRPA's `BoundedModule`, in terms of the captured graph and the last result."""
 
     @property
+    @abstractmethod
     def graph(self) -> Graph:
-        """The captured graph."""
-        raise NotImplementedError
+        """The captured graph of the model in its current mode."""
 
+    @abstractmethod
     def _last_bounds(self) -> NodeBounds | None:
-        raise NotImplementedError
+        """Bounds of the inner nodes of the last computation."""
 
     @property
     def final_name(self) -> str:
