@@ -73,7 +73,7 @@ class _Mlp:
             return result
 
     def vjp(self, rows: int, layers: int | None = None) -> Work:
-        """Pull `rows` random rows an example back through the first layers of the model, down to the input."""
+        """Send `rows` random rows an example back through the first layers of the model, down to the input."""
         part = self.model if layers is None else self.model[: 2 * layers - 1]
         with torch.no_grad():
             A = torch.randn(rows, *part(self.x).shape, device=self.x.device)
@@ -86,9 +86,9 @@ class _Mlp:
         return work
 
     def crown_rows(self) -> list[int]:
-        """How many rows CROWN pulls back from every hidden layer but the first, and from the output.
+        """How many rows CROWN backpropagates from every hidden layer but the first, and from the output.
 
-        From a hidden layer it pulls the neurons that interval arithmetic on the bounds of the layer before
+        From a hidden layer it backpropagates the neurons that interval arithmetic on the bounds of the layer before
         cannot decide: twice, for lower and upper bounds, and as many for every example as the worst has.
         """
         found = self.bounded.compute_bounds(

@@ -65,7 +65,7 @@ class _Network:
             result: Tensor = self.model(self.x)
             return result
 
-    def pulls(self) -> list[Work]:
+    def vjps(self) -> list[Work]:
         """A VJP of as many rows as CROWN bounds, from every value that it bounds."""
         graph = fx.symbolic_trace(self.model)
         relus = [
@@ -117,7 +117,7 @@ def _until(graph: fx.GraphModule, name: str) -> fx.GraphModule:
 
 
 def _pull(function: nn.Module, x: Tensor, rows: int) -> Work:
-    """Pull random rows of every example back to the input."""
+    """Send random rows of every example back to the input."""
     with torch.no_grad():
         shape = function(x).shape
 
@@ -143,8 +143,8 @@ def _crown_ibp(name: str, batch: int, device: torch.device) -> Pair:
 
 def _crown(name: str, batch: int, device: torch.device) -> Pair:
     network = _Network(name, batch, device)
-    pulls = network.pulls()
-    return Pair(lambda: network.bounds("CROWN"), lambda: [pull() for pull in pulls])
+    vjps = network.vjps()
+    return Pair(lambda: network.bounds("CROWN"), lambda: [vjp() for vjp in vjps])
 
 
 def _forms(name: str, batch: int, device: torch.device, *, at_once: bool = True) -> Pair:

@@ -96,7 +96,7 @@ class ConvGeometry:
         )
         return out
 
-    def pull(self, A: Tensor, weight: Tensor, size: Sequence[int]) -> Tensor:
+    def backpropagate(self, A: Tensor, weight: Tensor, size: Sequence[int]) -> Tensor:
         """The transpose of `run`: `[N, C_out, *space_out]` to `[N, C, *size]`."""
         if self.transposed:
             zeros = (0,) * self.dims
@@ -206,7 +206,7 @@ class Convolution(LinearOp):
 
     def transpose(self, A: Tensor) -> Tensor:
         dims, shape = self.geometry.dims, self.in_shape
-        out = self.geometry.pull(as_images(A, dims + 1), self.weight, shape[len(shape) - dims :])
+        out = self.geometry.backpropagate(as_images(A, dims + 1), self.weight, shape[len(shape) - dims :])
         return out.reshape(*A.shape[:2], *shape)
 
     def _run(self, x: Tensor, weight: Tensor, lead: int) -> Tensor:

@@ -19,7 +19,7 @@ from lirpa_core.methods.traversal import Refine, backward
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 
-#: Pulling one of so few rows back, to see how large they are, takes longer than what it is good for.
+#: Backpropagating one of so few rows, to see how large they are, takes longer than what it is good for.
 _FEW = 32
 #: Live copies of the largest coefficient tensor during a backward step: the old one, the new one,
 #: a mask and a product.
@@ -63,7 +63,7 @@ def chunks_of_rows(
         rows: All rows.
         memory_budget: Bytes, for rows that are taken to be dense. None: the default, for rows as they are;
             those with structure are smaller.
-        size_of: Pulls a row back, and says how many numbers its coefficients are where there are most.
+        size_of: Backpropagates a row, and says how many numbers its coefficients are where there are most.
     """
     budget = default_budget(problem.device) if memory_budget is None else memory_budget
     row = bytes_of_a_row(problem)

@@ -89,7 +89,7 @@ class CallOp(LinearOp):
 
 
 def transpose(call: Call, A: Tensor) -> Tensor:
-    """Pull coefficients through a call that is linear in its only slot, by `vmap` of its VJP.
+    """Backpropagate coefficients through a call that is linear in its only slot, by `vmap` of its VJP.
 
     Args:
         call: As `linear_part` gives it.
@@ -101,7 +101,7 @@ def transpose(call: Call, A: Tensor) -> Tensor:
     zero = A.new_zeros(call.shapes[0])
     constants = [c.value for c in call.constants]
 
-    def pull(a: Tensor, *values: Tensor) -> Tensor:
+    def backpropagated(a: Tensor, *values: Tensor) -> Tensor:
         pullback: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(
             lambda x: call.function((x,), values), zero
         )[1]
@@ -109,11 +109,11 @@ def transpose(call: Call, A: Tensor) -> Tensor:
 
     if not call.has_batched_constants:
         in_dims = (0,) + (None,) * len(constants)
-        flat = torch.vmap(pull, in_dims=in_dims)(A.flatten(0, 1), *constants)
+        flat = torch.vmap(backpropagated, in_dims=in_dims)(A.flatten(0, 1), *constants)
         return flat.reshape(*A.shape[:2], *call.shapes[0])
     batch = max([A.shape[1], *(c.value.shape[0] for c in call.constants if c.batched)])
     A = A.expand(-1, batch, *A.shape[2:])
     values = [c.value.expand(batch, *c.value.shape[1:]) if c.batched else c.value for c in call.constants]
-    inner = torch.vmap(pull, in_dims=(0, *(0 if c.batched else None for c in call.constants)))
+    inner = torch.vmap(backpropagated, in_dims=(0, *(0 if c.batched else None for c in call.constants)))
     outer: Callable[..., Tensor] = torch.vmap(inner, in_dims=(0,) + (None,) * len(values))
     return outer(A, *values)

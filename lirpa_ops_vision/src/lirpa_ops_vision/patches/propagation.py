@@ -51,8 +51,8 @@ def conv_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None:
     if place.covers:
         return None
     values = A.cleaned().values  # [R, B, C_out, kh, kw]
-    pulled = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
-    return PatchesCoefficients(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
+    found = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
+    return PatchesCoefficients(found.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 
 def conv_rows(op: LinearOp, A: SelectedRows) -> Coefficients | None:
@@ -147,8 +147,8 @@ def average_patches(op: LinearOp, A: PatchesCoefficients) -> Coefficients | None
     divided = A.scale(_average_weights(op, A.values.dtype))
     assert isinstance(divided, PatchesCoefficients)
     values = divided.cleaned().values
-    pulled = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
-    return PatchesCoefficients(pulled.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
+    found = geometry.spread(values.flatten(0, 1), weight, (0, 0), (0, 0))
+    return PatchesCoefficients(found.unflatten(0, values.shape[:2]), place, op.in_shape, clean=place.inside)
 
 
 def _average_weights(op: StructuralOp, dtype: torch.dtype) -> Tensor:

@@ -96,7 +96,7 @@ class PatchesCoefficients(StructuredCoefficients):
         return replace(self, values=values, clean=clean)
 
     def cleaned(self) -> PatchesCoefficients:
-        """The same map with zeros outside the image."""
+        """The same coefficients with zeros outside the image."""
         if self.clean or self.place.inside:
             return self
         _, valid = self.place.pixels()
@@ -219,7 +219,7 @@ class PatchesCoefficients(StructuredCoefficients):
         images = [self._images(side) for side in (*slopes, *biases) if side is not None]
 
         def relaxed(a: Tensor, lower: Tensor, upper: Tensor, *offsets: Tensor) -> tuple[Tensor, ...]:
-            # As the dense map does it, with a gradient where `a` is zero.
+            # As dense coefficients do it, with a gradient where `a` is zero.
             positive, negative = torch.relu(a), a.clamp(max=0)
             halves = [half for half, there in zip((positive, negative), present, strict=True) if there]
             sums = [_sum(half, offset) for half, offset in zip(halves, offsets, strict=True)]
@@ -257,7 +257,7 @@ class PatchesCoefficients(StructuredCoefficients):
         return replace(self, size=self.size[:dim] + self.size[dim + 1 :])
 
     def channels(self, start: int, stop: int) -> PatchesCoefficients:
-        """The coefficients of channels `start` to `stop`, as a map over those channels."""
+        """The coefficients of channels `start` to `stop`, as coefficients over those channels."""
         size = (*self.size[:-3], stop - start, *self.size[-2:])
         return replace(self, values=self.values[:, :, start:stop], size=size)
 

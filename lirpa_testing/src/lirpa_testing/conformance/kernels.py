@@ -1,4 +1,4 @@
-"""Kernels: structured coefficients pulled through a linear operator are what dense ones would be."""
+"""Kernels: structured coefficients backpropagated through a linear operator are what dense ones would be."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Coefficients(ABC):
 
     @abstractmethod
     def dense(self) -> Coefficients:
-        """This map as a dense one."""
+        """The same coefficients, stored in full."""
 
     @abstractmethod
     def dot(self, value: Tensor) -> Tensor:
@@ -136,16 +136,16 @@ class Coefficients(ABC):
         """Drop dimension `dim` of `S`, whose size is one."""
 
     def add(self, other: Coefficients) -> Coefficients | None:
-        """Sum of two maps in a structure of one's own, or None where this one does not know how."""
+        """The sum with other coefficients in a structure of one's own, or None where this one does not know how."""
         return None
 
 
-#: `(op, map) -> map`: pulls structured coefficients through a linear operator; None: cannot here.
+#: `(op, A) -> A`: backpropagates structured coefficients through a linear operator; None: cannot here.
 Kernel = Callable[[LinearOp, Any], "Coefficients | None"]
 
 
 def add(a: Coefficients, b: Coefficients) -> Coefficients:
-    """Sum of two maps; asks both structures before it goes dense."""
+    """The sum of coefficients; asks both structures before it goes dense."""
     result = a.add(b)
     if result is None:
         result = b.add(a)

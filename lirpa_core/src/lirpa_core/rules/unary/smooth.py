@@ -160,8 +160,8 @@ def _derivative(f: Map) -> Map:
 
     def derivative(x: Tensor) -> Tensor:
         x = x.expand_as(f(x))
-        pull: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(f, x)[1]
-        return pull(torch.ones_like(x))[0]
+        vjp: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(f, x)[1]
+        return vjp(torch.ones_like(x))[0]
 
     return derivative
 
