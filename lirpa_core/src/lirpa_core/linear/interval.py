@@ -85,10 +85,11 @@ class Interval:
         if self._size is None:
             known = self.known_midpoint_radius
             if known is not None:
-                self._size = (known[0].abs() + known[1]).detach()
+                size = known[0].abs() + known[1]
             else:
-                largest = torch.maximum(self.lower.abs(), self.upper.abs()).detach()
-                self._size = torch.where(largest < torch.inf, largest, 0)
+                size = torch.maximum(self.lower.abs(), self.upper.abs())
+                size = size.masked_fill(size == torch.inf, 0)
+            self._size = size.detach() if size.requires_grad else size
         return self._size
 
     @property

@@ -79,7 +79,8 @@ def widened(x: Interval, relative_to: RelativeTo, factor: float, least: Tensor |
         return Interval(x.lower - infinite, x.upper + infinite)
     if relative_to == "box":
         middle, radius = x.midpoint_radius()
-        more = torch.add(radius * (1 + factor), middle.detach().abs(), alpha=factor)
+        size = x.size if x.known_midpoint_radius is not None else middle.detach().abs() + radius.detach()
+        more = torch.add(radius, size, alpha=factor)
         some = isinstance(least, Tensor) or least != 0
         return Interval.from_midpoint_radius(middle, more + least if some else more)
     lower, upper = x.lower, x.upper
