@@ -5,19 +5,24 @@
 
 With `--json` a run that was cut off goes on where it was, as long as the file is there.
 
-Every instance is a call of `lirpa verify` in a new process, so the time has Python's start and all imports in it.
+Every instance is a call of `lirpa verify` in a new process, so the time has Python's start and all imports in it. With
+`--processor`, for machines that others use too, the limit and the times are seconds that the processor worked for that
+process, on one thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 
 from lirpa_verify.instances import Instance, Outcome, read_instances
@@ -29,24 +34,42 @@ from rich.table import Table
 #: A process that does not end for this long after its time is over is ended.
 _GRACE = 20.0
 
+#: Where the processor's time counts, that of the clock may be so many times as long.
+_SLOWEST = 20.0
 
-def solve(instance: Instance, timeout: float, folder: Path) -> tuple[Outcome, float, dict[str, object]]:
+
+def solve(
+    instance: Instance, timeout: float, folder: Path, *, processor: bool = False
+) -> tuple[Outcome, float, dict[str, object]]:
     """The outcome of one instance, the seconds that the processor worked, and what the command said."""
     network, query = instance.paths
     command = [sys.executable, "-m", "lirpa_core", "verify", str(network), str(query)]
-    command += ["--timeout", str(timeout), "--json", "--counterexample", str(folder / "counterexample")]
+    clock = _SLOWEST * timeout if processor else timeout
+    command += ["--timeout", str(clock), "--json", "--counterexample", str(folder / "counterexample")]
+    limit = partial(resource.setrlimit, resource.RLIMIT_CPU, (math.ceil(timeout), math.ceil(timeout) + 1))
+    if processor:
+        command += ["--threads", "1"]
     said: dict[str, object] = {}
     start, before = time.perf_counter(), _worked()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout + _GRACE)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=clock + _GRACE,
+            preexec_fn=limit if processor else None,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         answer = "timeout"
     else:
         said = json.loads(done.stdout) if done.stdout.startswith("{") else said
-        answer = ANSWERS[str(said["status"])] if said else f"error: {done.stderr.strip().splitlines()[-1]}"
-    seconds = time.perf_counter() - start
-    outcome = Outcome(instance.family, instance.network, instance.query, 0.0, answer, seconds)
-    return outcome, _worked() - before, said
+        if said:
+            answer = ANSWERS[str(said["status"])]
+        elif done.returncode in {-signal.SIGXCPU, -signal.SIGKILL} and processor:
+            answer = "timeout"
+        else:
+            answer = f"error: {(done.stderr.strip().splitlines() or [str(done.returncode)])[-1]}"
+    seconds, worked = time.perf_counter() - start, _worked() - before
+    counted = worked if processor else seconds
+    outcome = Outcome(instance.family, instance.network, instance.query, 0.0, answer, counted)
+    return outcome, worked, said
 
 
 def _worked() -> float:
@@ -61,6 +84,7 @@ def main() -> None:
     parser.add_argument(
         "--timeout", type=float, default=60.0, help="seconds an instance (default: %(default)s)"
     )
+    parser.add_argument("--processor", action="store_true", help="count seconds that the processor worked")
     parser.add_argument("--every", type=int, default=1, help="only every so-manieth instance")
     parser.add_argument("--family", action="append", help="only this family; may be repeated")
     parser.add_argument(
@@ -77,7 +101,7 @@ def main() -> None:
     for number, instance in enumerate(listed, 1):
         if (instance.network, instance.query) in done:
             continue
-        outcome, worked, said = solve(instance, arguments.timeout, folder)
+        outcome, worked, said = solve(instance, arguments.timeout, folder, processor=arguments.processor)
         outcomes.append(outcome)
         details.append({**asdict(outcome), "processor_seconds": worked, "said": said})
         wrong = instance.expected is not None and outcome.answer in {"sat", "unsat"}

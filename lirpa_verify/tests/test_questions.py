@@ -241,5 +241,8 @@ def test_a_disjunction_over_boxes_needs_all_of_them(absolute_onnx: Path, tmp_pat
 def test_files_that_do_not_fit_are_refused(absolute_onnx: Path, write_query: Callable[..., Path]) -> None:
     with pytest.raises(PropertyError, match="about 3 outputs"):
         verify_files(absolute_onnx, write_query("(assert (>= Y_2 0))", outputs=3))
+    wide = write_query("(declare-const X_2 Real) (assert (>= X_2 0)) (assert (<= X_2 1)) (assert (>= Y_0 0))")
+    with pytest.raises(PropertyError, match="about 3 inputs, but the network has 2"):
+        verify_files(absolute_onnx, wide)
     with pytest.raises(PropertyError, match="set of inputs is empty"):
         verify_files(absolute_onnx, write_query("(assert (>= Y_0 0))", box=(1, -1)))

@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from lirpa_verify import output_in_box, verify
-from lirpa_verify.ladder import BoundStep
+from lirpa_verify import output_in_box
+from lirpa_verify.bounding import Bounder
+from lirpa_verify.clock import Clock
+from lirpa_verify.network import from_module
+from lirpa_verify.questions import answer
+from lirpa_verify.region import Region
 from lirpa_verify.search import NeuronSplitting
+from lirpa_verify.task import Task
 from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import nn
 
@@ -83,9 +88,11 @@ def least(model: nn.Sequential, inputs: int) -> float:
 def test_it_equals_a_mixed_integer_program(seed: int) -> None:
     model, inputs = network(seed)
     low = least(model, inputs)
-    x, ball = torch.zeros(1, inputs, dtype=torch.float64), PerturbationLpNorm(eps=1.0)
-    ladder = (BoundStep("CROWN", "CROWN"), NeuronSplitting())
-    true = verify(model, x, ball, output_in_box(lower=low - 1e-6), ladder=ladder, timeout=60)
-    assert true.status == "proved"
-    false = verify(model, x, ball, output_in_box(lower=low + 1e-6), ladder=ladder, timeout=60)
-    assert false.status == "refuted"
+    x = torch.zeros(1, inputs, dtype=torch.float64)
+    region, module = Region.around((x,), PerturbationLpNorm(eps=1.0)), from_module(model, (x,))
+    bounder: Bounder | None = None
+    for move, status in ((-1e-6, "proved"), (1e-6, "refuted")):
+        task = Task.of(module, region, output_in_box(lower=low + move).property_for(1))
+        bounder = Bounder(task, bounder)
+        found = answer([task], (NeuronSplitting(),), Clock(60), bounder=bounder)
+        assert found.status == status

@@ -126,7 +126,7 @@ def _splits(batch: Batch) -> tuple[Array, Array, Tensor]:
             continue
         rows = SelectedRows.select(inside[here].unsqueeze(1), layer.shape, dtype=batch.problem.dtype)
         A, b = _linear(batch, layer.name, rows)
-        sign = splits.sign[0, used[here]].numpy()
-        normals[here] = sign[:, None] * A
-        offsets[here] = sign * (b - splits.point[0, used[here]].numpy())
+        sign, point = (x[0, used[here]].numpy() for x in (splits.sign, splits.point))
+        normals[here.numpy()] = sign[:, None] * A
+        offsets[here.numpy()] = sign * (b - point)
     return normals, offsets, used

@@ -272,7 +272,7 @@ def _offsets(problem: Problem, intervals: Mapping[str, Interval], neurons: Neuro
         bias = relaxation.lower.bias if relaxation.exact else None
         if bias is None:
             bias = neurons.lower.new_zeros(1, *layer.shape)
-        found.append(bias[:1].expand(1, *layer.shape).reshape(1, -1))
+        found.append(bias.detach()[:1].expand(1, *layer.shape).reshape(1, -1))
     return torch.cat(found, 1)
 
 
