@@ -67,13 +67,13 @@ def test_a_backward_pass_gives_what_images_of_unit_vectors_give(
     for intervals_, affine in found.values():
         form = affine[output]
         for z in PerturbationLpNorm(norm=norm, eps=0.2).sample(x.as_subclass(Tensor), 50):
-            y = model(z)
+            y = model(z).unsqueeze(1)  # [B, *S], S with the dimension of one example
             box = intervals_[output]
             assert bool((box.lower <= y).all() and (y <= box.upper).all())
             for side, sign in ((form.lower, 1), (form.upper, -1)):
                 ((_, A),) = side.coefficients.items()
-                value = A.dot(z) + side.bias  # [3, B]
-                assert bool((sign * (value.T - y) <= 1e-12).all())
+                value = A.dot(z.unsqueeze(1)) + side.bias  # [3, B]
+                assert bool((sign * (value.T - y[:, 0]) <= 1e-12).all())
 
 
 def test_nodes_whose_functions_are_not_concretized_lose_nothing() -> None:
