@@ -227,8 +227,9 @@ class _Walk:
         def watch(A: Coefficients) -> None:
             most.append(numbers(A))
 
+        apart = self.relaxations.apart() if torch.is_grad_enabled() else self.relaxations
         with torch.no_grad():
-            backward(problem, name, rows.take(0, 1), self.relaxations.apart(), both=True, watch=watch)
+            backward(problem, name, rows.take(0, 1), apart, both=True, watch=watch)
         if rows.rows * max(most) > _WORTH * 2 * images * problem.facts.widest * problem.batch:
             return False
         step = max(1, _ROWS // max(most))

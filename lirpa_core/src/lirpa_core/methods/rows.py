@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -150,8 +151,16 @@ def _joined(parts: list[Tensor]) -> Tensor | None:
 
 #: `(node, rows) -> their bounds`, for `tightened_intervals`.
 BoundSelected = Callable[[str, SelectedRows], RowBounds]
-#: `(node, elements, interval) -> (interval, elements)`: cheap bounds that may leave fewer elements to be bounded.
-Screen = Callable[[str, Tensor, Interval], tuple[Interval, Tensor]]
+
+
+class Screen(Protocol):
+    """Cheap bounds that may leave fewer elements to be bounded."""
+
+    def __call__(self, node: str, elements: Tensor, interval: Interval) -> tuple[Interval, Tensor]:
+        """A node's interval and elements to be bounded, tighter and fewer."""
+
+    def learn(self, node: str, by_rows: Interval) -> None:
+        """Is told what rows say about a node; elements without rows are as they were known."""
 
 
 def tightened(
@@ -192,7 +201,10 @@ def tightened(
         rows = SelectedRows.select(index, shape, dtype=problem.dtype_of(name))
     found = bound(name, rows)
     assert found.lower is not None and found.upper is not None
-    return interval.intersect(_scatter(interval, rows.index, found.lower, found.upper))
+    by_rows = _scatter(interval, rows.index, found.lower, found.upper)
+    if screen is not None:
+        screen.learn(name, by_rows)
+    return interval.intersect(by_rows)
 
 
 def marked_rows(mask: Tensor) -> Tensor | None:

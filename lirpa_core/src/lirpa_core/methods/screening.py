@@ -1,26 +1,35 @@
 """Which elements of a node a cheap sound bound decides, so that full rows are made for the others only.
 
-Between parallel lines below and above every nonlinear operator (Fast-Lin, Weng et al. 2018, "Towards Fast Computation
-of Certified Robustness for ReLU Networks", sec. 3.3) a node is one affine function of the inputs give or take a
-number, so one set of rows gives both bounds and takes half the work of two. On the way back the rows meet nodes whose
-intervals are known; a row that these decide goes no further.
+Between parallel lines below and above every nonlinear operator (cf. Fast-Lin, Weng et al. 2018, "Towards Fast
+Computation of Certified Robustness for ReLU Networks", sec. 3.3) a node is one affine function of the inputs give or
+take a number, so one set of rows gives both bounds and takes half the work of two.
+
+The parallel lines lie around the lines that full rows would take, so that they decide nothing that full rows would
+leave open. For let `B` be the bound of full rows. It is superadditive, `B[g + h] ≥ B[g] + B[h]`, as where signs are
+split after the sum no more is lost than before it. If `g` is what full rows make of a row at a layer and `p` what
+parallel lines do, `g − p` is a sum of functions of single elements that are not negative on their intervals, and the
+ends of these are what `B` says about these elements; so `B[g] ≥ B[p] + B[g − p] ≥ B[p]`, and so on down to the inputs.
+(Where interval arithmetic knows an element better, the lines lie around on what full rows say about it.) An element that is
+decided has the same exact relaxation whichever bound decided it, so the relaxations of all rows are the same. What the
+interval of an always active element is wider by enters interval arithmetic alone, and such elements are decided only
+where this is much wider than parallel lines are anyway.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from lirpa_core.linear.coefficients import Coefficients, SelectedRows, add
+from lirpa_core.linear.coefficients import Coefficients, SelectedRows, add, numbers
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate
 from lirpa_core.linear.operators import Diagonal
-from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import gamma, widened
 from lirpa_core.methods.rows import default_budget, marked_rows
 from lirpa_core.problem.problem import Problem
@@ -30,19 +39,48 @@ from lirpa_core.problem.relaxations import Relaxations
 FEW = 2**20
 #: The share of the rows that goes first, and the share of those that has to be decided for the others to follow.
 _PROBE, _WORTH = 16, 0.25
-#: Rows are gathered anew where no more than this share is left.
-_LEFT = 0.8
+#: Where intervals are not so many times wider than with parallel lines, always active elements get full rows too.
+_APART = 4.0
 #: Roundings of the last sums that are not counted one by one.
 _SUMS = 16
 #: Live copies of the largest coefficient tensor during a step.
 _COPIES = 4
 
 
-def parallel(problem: Problem, name: str, inputs: tuple[Interval | None, ...]) -> Relaxation:
-    """How screening relaxes a node: between parallel lines where its rule has such."""
-    rule, call = problem.rules[name], problem.calls[name]
-    found = None if name in problem.facts.affine_operators else rule.parallel(call, inputs)
-    return rule.relax(call, inputs) if found is None else found
+@dataclass(frozen=True, eq=False)
+class Around:
+    """How screening relaxes a node: between parallel lines around its rule's, where these are lines of one element each.
+
+    The line above is the rule's, and the one below its parallel that touches the rule's at an end.
+
+    Attributes:
+        by_rows: What full rows alone say about nodes, where it is wider than what is known.
+    """
+
+    by_rows: Mapping[str, Interval]
+
+    def __call__(self, problem: Problem, name: str, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """The relaxation of a node."""
+        call = problem.calls[name]
+        relaxation = problem.rules[name].relax(call, inputs)
+        lower, upper = relaxation.lower, relaxation.upper
+        if (
+            len(lower.terms) != 1
+            or relaxation.exact
+            or lower.infinite is not None
+            or upper.infinite is not None
+        ):
+            return relaxation
+        (below,), (above,), (known,) = lower.terms, upper.terms, inputs
+        if not (isinstance(below, Diagonal) and isinstance(above, Diagonal)):
+            return relaxation
+        if known is None or below.in_shape != below.out_shape:
+            return relaxation
+        box = self.by_rows.get(call.operands[0], known)
+        steeper = below.slope - above.slope
+        gap = torch.where(steeper >= 0, steeper * box.lower, steeper * box.upper)
+        bias = gap if lower.bias is None else lower.bias + gap
+        return Relaxation(Affine((above,), bias), upper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +109,6 @@ class _Rows:
     def spread(self, by: Tensor) -> _Rows:
         """The rows give or take numbers `[R, 1 or B]`."""
         return _Rows(self.index, self.center, self.radius + by)
-
-    def pick(self, left: Tensor) -> _Rows:
-        """Rows at `[R', B]`."""
-        return _Rows(
-            *(x.expand(self.index.shape).gather(0, left) for x in (self.index, self.center, self.radius))
-        )
 
     def tightened(self, interval: Interval) -> Interval:
         """The interval with these bounds put in where they are tighter; what is not finite says nothing."""
@@ -109,6 +141,11 @@ class Screening:
     problem: Problem
     intervals: Mapping[str, Interval]
     memory_budget: int | None = None
+    _by_rows: dict[str, Interval] = field(default_factory=dict)
+
+    def learn(self, node: str, by_rows: Interval) -> None:
+        """Take note of what full rows say about a node."""
+        self._by_rows[node] = by_rows
 
     def __call__(self, node: str, elements: Tensor, interval: Interval) -> tuple[Interval, Tensor]:
         """The interval of a node, tighter where parallel lines decide, and the elements that they leave.
@@ -129,12 +166,18 @@ class Screening:
         index = marked_rows(marked)
         if index is None or index.numel() * problem.facts.widest < FEW:
             return interval, elements
-        screen = _Pass(problem, node, Relaxations(problem, self.intervals, parallel))
+        screen = _Pass(problem, node, Relaxations(problem, self.intervals, Around(self._by_rows)))
+        if not screen.has_lines():
+            return interval, elements
         probe = -(-index.shape[0] // _PROBE)
         found, widest = screen(index[:probe], interval)
         # Each example is judged by itself, so that its bounds do not hang on the others in the batch.
         first = torch.arange(probe, device=index.device)[:, None] * _PROBE < counts
-        decided = (first & ~_at(screen.unstable(found), index[:probe])).sum(0)
+        known, better = (
+            _at(x.upper - x.lower, index[:probe]).where(first, 0).sum(0) for x in (interval, found)
+        )
+        apart = known > _APART * better  # [B]
+        decided = (first & ~_at(screen.undecided(found, apart), index[:probe])).sum(0)
         worth = (counts > 0) & (decided >= _WORTH * first.sum(0))
         if not bool(worth.any()):
             return interval, elements
@@ -145,7 +188,7 @@ class Screening:
             found, _ = screen(part, found)
         # What stays unstable gets full rows, and keeps its interval until then: lines are chosen by intervals.
         here = elements & worth.reshape(-1, *[1] * len(call.shape))
-        left = here & screen.unstable(found)
+        left = here & screen.undecided(found, apart)
         lower, upper = (
             torch.where(here & ~left, new, there)
             for there, new in ((interval.lower, found.lower), (interval.upper, found.upper))
@@ -167,11 +210,25 @@ class _Pass:
     node: str
     relaxations: Relaxations
 
+    def has_lines(self) -> bool:
+        """Whether all that the rows meet is affine, or lies between parallel lines."""
+        behind = self.problem.ancestors(self.node)
+        found = [self.relaxations[name] for name in self.problem.calls if name in behind]
+        return all([relaxation.exact or _is_parallel(relaxation) for relaxation in found])
+
     def unstable(self, interval: Interval) -> Tensor:
         """Elements at which a tighter interval can change the relaxation of the operator that reads the node."""
         (user,) = self.problem.facts.users[self.node]
         (mask,) = self.problem.rules[user].unstable_inputs(self.problem.calls[user], (interval,))
         return torch.zeros_like(interval.lower, dtype=torch.bool) if mask is None else mask
+
+    def undecided(self, interval: Interval, apart: Tensor) -> Tensor:
+        """Elements that need full rows, `[B, *S]`, where in examples `apart` `[B]` interval arithmetic is hopeless.
+
+        Elsewhere it may bound later nodes as well as full rows do, if only it is given tight intervals of active elements.
+        """
+        unstable, open_ = self.unstable(interval), self.open(interval)
+        return torch.where(apart.reshape(-1, *[1] * (unstable.dim() - 1)), unstable, unstable | open_)
 
     def open(self, interval: Interval) -> Tensor:
         """Where the one operator that reads the node may still give more than one value, `[B, *S]`.
@@ -189,12 +246,12 @@ class _Pass:
         start = SelectedRows.select(index, problem.shape(self.node), dtype=problem.dtype_of(self.node))
         pending: dict[str, Coefficients] = {self.node: start}
         zero = start.values.new_zeros(1, 1)
-        rows, widest, first = _Rows(index, zero, zero), 1, True
+        rows, widest = _Rows(index, zero, zero), 1
         for name in problem.facts.reversed_order:
             A = pending.pop(name, None)
             if A is None:
                 continue
-            widest = max(widest, A.numel // A.rows)
+            widest = max(widest, numbers(A) // A.rows)
             relaxation = relaxations[name]
             affine = relaxation.lower
             if relaxation.error is not None and (
@@ -204,19 +261,7 @@ class _Pass:
             if relaxation.underflow is not None:
                 rows = rows.spread(relaxation.underflow[None])
             if not relaxation.exact:
-                if not _is_parallel(relaxation):
-                    rows = rows.met(A, self.outward(A, relaxations.intervals[name]))
-                    continue
-                # The first time this would be the interval that is known already.
-                if not pending and not first:
-                    known = self.outward(A, relaxations.intervals[name])
-                    interval = self.rounded(rows.met(A, known)).tightened(interval)
-                    left = _left(_at(self.open(interval), rows.index))
-                    if left is not None:
-                        if left.shape[0] == 0:
-                            return interval, widest
-                        A, rows = A.pick(left), rows.pick(left)
-                rows, first = self.through(rows, A, relaxation), False
+                rows = self.through(rows, A, relaxation)
             elif affine.bias is not None:
                 rows = rows.moved(A.dot(affine.bias))
             for operand, term in zip(problem.calls[name].operands, affine.terms, strict=True):
@@ -277,12 +322,3 @@ def _at(value: Tensor, index: Tensor) -> Tensor:
 def _is_parallel(relaxation: Relaxation) -> bool:
     lower, upper = relaxation.lower, relaxation.upper
     return len(lower.terms) == 1 and lower.terms[0] is upper.terms[0] and isinstance(lower.terms[0], Diagonal)
-
-
-def _left(open_: Tensor) -> Tensor | None:
-    """Rows to go on with, `[R', B]`; None where so many are that gathering them does not pay."""
-    rows = open_.shape[0]
-    count = int(open_.sum(0).max())
-    if count > _LEFT * rows:
-        return None
-    return open_.to(torch.uint8).argsort(dim=0, descending=True, stable=True)[:count]

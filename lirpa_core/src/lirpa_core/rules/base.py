@@ -116,13 +116,6 @@ class Rule(ABC):
         """`relax` of several calls of the same rule."""
         return [self.relax(call, given) for call, given in zip(calls, inputs, strict=True)]
 
-    def parallel(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation | None:
-        """Affine bounds whose linear parts are the same object, for passes in which one set of rows gives both bounds.
-
-        None, the default, where the rule has no such bounds that are worth their width.
-        """
-        return None
-
     def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
         """The slopes (α) that an optimizer may move, at the values that `relax` chooses.
 

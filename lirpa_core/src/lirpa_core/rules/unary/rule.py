@@ -88,14 +88,6 @@ class Unary(Rule):
             return _lines(call, curve, box, k_lo, k_up)
         return _lines(call, curve, box, k_lo, k_up, supporting=True)
 
-    def parallel(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation | None:
-        """The line above that `relax` chooses, and its parallel below."""
-        above = self.relax(call, inputs).upper.terms[0]
-        assert isinstance(above, Diagonal)
-        found = self.relax_with(call, inputs, (above.slope, above.slope))
-        lower, upper = (Affine((above,), side.bias, side.infinite) for side in (found.lower, found.upper))
-        return Relaxation(lower, upper)
-
     def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
         """The slopes of the lower and of the upper line; lines of slopes out of the ranges are beaten everywhere."""
         curve = self._curve(call)
