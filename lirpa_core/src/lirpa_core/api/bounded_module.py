@@ -26,7 +26,7 @@ from lirpa_core.api.results import BoundsResult, NodeBounds
 from lirpa_core.api.rounding import Moved, may_matter
 from lirpa_core.api.rule_variants import with_options
 from lirpa_core.api.tripwire import Watch
-from lirpa_core.capture.batch_state import BatchState, clean_pass, holding, needs_state
+from lirpa_core.capture.batch_state import BatchState, clean_pass, holding
 from lirpa_core.capture.capture import AUTO
 from lirpa_core.capture.captured_model import CapturedModel, without_set
 from lirpa_core.errors import InputError, OptionError
@@ -261,7 +261,7 @@ class BoundedModule(ReferenceMembers):
         computed = computation.run(problem)
         found, intervals = computed.found, computed.inner.intervals
         watched = self._is_watched(chosen) or not (options.tripwire is False or captured.is_certain(graph))
-        if watched and batch_state is None and not needs_state(captured.live.module):
+        if watched and batch_state is None and not captured.takes_state(graph):
             plain = [without_set(v) if isinstance(v, Tensor) else v for v in inputs]
             Watch(captured, graph, problem, plain, intervals, nodes, found, C).check(options.tripwire, output)
         moved = self._moved(problem, computation, found, graph, output)

@@ -121,6 +121,7 @@ class CapturedModel:
             graph = dataclasses.replace(graph, executed=True)
         if len(known) >= _KEPT:
             _, old = known.pop(0)
+            self._with_state.pop(id(old), None)
             self._binders = {key: held for key, held in self._binders.items() if held[0] is not old}
         known.append((Fingerprint.of(module, graph.constants.values(), before), graph))
         return graph
@@ -149,12 +150,12 @@ class CapturedModel:
         """
         if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
             refuse_autocast(inputs)
-        if graph.executed and (batch_state is not None or self._takes_state(graph)):
+        if graph.executed and (batch_state is not None or self.takes_state(graph)):
             raise OptionError(
                 'covers="float" is for models in evaluation mode: in training mode the statistics that a layer takes from the '
                 "batch would be executed too. Call model.eval()."
             )
-        if batch_state is None and self._takes_state(graph):
+        if batch_state is None and self.takes_state(graph):
             args, kwargs = self.unflatten([without_set(v) if isinstance(v, Tensor) else v for v in inputs])
             batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
             self.warn_of_training_mode()
@@ -166,7 +167,7 @@ class CapturedModel:
             known = self._binders[id(graph), id(registry)] = (graph, registry, binder)
         return known[2].bind(inputs, wanted, buffers, outward)
 
-    def _takes_state(self, graph: Graph) -> bool:
+    def takes_state(self, graph: Graph) -> bool:
         """Whether the model as it was when the graph was captured takes statistics or masks from the batch."""
         if id(graph) not in self._with_state:
             self._with_state[id(graph)] = needs_state(self.live.module)

@@ -21,14 +21,14 @@ class Interval:
 
     def __init__(
         self,
-        lower: Tensor | None,
-        upper: Tensor | None,
+        lower: Tensor,
+        upper: Tensor,
         *,
         known_midpoint_radius: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         """Bounds from their ends, `[B, *S]` each; a leading size of one means the same for every example."""
-        assert known_midpoint_radius is not None or (lower is not None and upper is not None)
-        self._lower, self._upper = lower, upper
+        self._lower: Tensor | None = lower
+        self._upper: Tensor | None = upper
         self._size: Tensor | None = None
         self._total: Tensor | None = None
         self.known_midpoint_radius = known_midpoint_radius
@@ -36,7 +36,10 @@ class Interval:
     @classmethod
     def from_midpoint_radius(cls, midpoint: Tensor, radius: Tensor) -> Interval:
         """Bounds from a midpoint and a radius; the ends are computed when somebody asks for them."""
-        return cls(None, None, known_midpoint_radius=(midpoint, radius))
+        found = cls.__new__(cls)
+        found._lower = found._upper = found._size = found._total = None
+        found.known_midpoint_radius = (midpoint, radius)
+        return found
 
     @property
     def lower(self) -> Tensor:
@@ -76,8 +79,9 @@ class Interval:
         """Midpoint and radius, the stored ones where there are such; a radius may have a leading one."""
         if self.known_midpoint_radius is not None:
             return self.known_midpoint_radius
-        middle = torch.lerp(self.lower, self.upper, 0.5)
-        return middle, self.upper - middle
+        lower, upper = self.lower, self.upper
+        middle = torch.lerp(lower, upper, 0.5)
+        return middle, upper - middle
 
     @property
     def size(self) -> Tensor:

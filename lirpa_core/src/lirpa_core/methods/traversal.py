@@ -94,6 +94,7 @@ def backward(
     seen: dict[str, Coefficients] = {}
     sums: dict[bool, Tensor] = {}  # biases of mirrored rows, and of others
     errors: dict[bool, Tensor] = {}  # what rounding takes off, from both of two mirrored rows
+    lost: Tensor | None = None  # what underflow takes off, from every row: [B or 1]
     for name in problem.facts.reversed_order:
         if extra is not None and name in extra:
             pending[name] = _joined(pending.get(name), (extra[name], False))
@@ -112,7 +113,7 @@ def backward(
         ):
             _accumulate(errors, mirrored, A.dual_norm(1, relaxation.error).detach())
         if relaxation.underflow is not None:
-            _accumulate(errors, mirrored, relaxation.underflow.expand(A.rows, -1))
+            lost = relaxation.underflow if lost is None else lost + relaxation.underflow
         moved: Sequence[Coefficients | None]
         if relaxation.exact:
             affine = relaxation.lower
@@ -137,6 +138,7 @@ def backward(
     total = _total(sums, errors)
     if total is None:
         total = torch.zeros(rows.rows * (2 if both else 1), 1, dtype=problem.dtype, device=problem.device)
+    total = total if lost is None else total - lost
     return AffineForm({name: _stacked(waiting) for name, waiting in stopped.items()}, total, seen)
 
 
