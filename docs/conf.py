@@ -63,6 +63,7 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"lirpa {release}"
 html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_show_sourcelink = False
 
 

@@ -1,6 +1,7 @@
 """Draw the pictures of the documentation, for a light and a dark page, with the functions that users call.
 
-`docs/conf.py` calls `draw` at every build. By itself: `python scripts/draw_pictures.py FOLDER`.
+`docs/conf.py` calls `draw` at every build. By itself: `python scripts/draw_pictures.py FOLDER`, and with `--readme` in the
+place of the folder the picture of the README, which is kept in the repository.
 """
 
 from __future__ import annotations
@@ -133,6 +134,19 @@ def draw(folder: Path) -> list[Path]:
     return written
 
 
+def draw_for_readme() -> Path:
+    """The picture of the README, as PNG on white."""
+    target = Path(__file__).parents[1] / "docs" / "_static" / "bounds.png"
+    with plt.style.context({**_style("light"), "savefig.transparent": False}):
+        figure = _methods()
+        figure.savefig(target, dpi=110, facecolor="white", metadata={"Software": None})
+        plt.close(figure)
+    return target
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--readme"]:
+        print(draw_for_readme())
+        raise SystemExit
     for drawn_file in draw(Path(sys.argv[1])):
         print(drawn_file)

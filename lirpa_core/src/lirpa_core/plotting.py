@@ -6,7 +6,7 @@ nothing.
 >>> import torch
 >>> from lirpa_core.plotting import plot_relaxation
 >>> axes = plot_relaxation(torch.tanh, (-1.0, 2.0))
->>> axes.get_xlim()[0] < -1
+>>> float(axes.get_xlim()[0]) < -1
 True
 """
 

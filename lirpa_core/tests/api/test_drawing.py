@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lirpa_core import BoundedModule
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import OptionError
 
 
@@ -48,3 +48,14 @@ def test_rendering_hands_the_text_to_dot(
     assert bounded.visualize(tmp_path / "graph.svg").read_text().startswith("digraph")
     with pytest.raises(OptionError, match="no format"):
         bounded.visualize(tmp_path / "graph.xyz")
+
+
+def test_nodes_are_coloured_by_width(bounded: BoundedModule, tmp_path: Path) -> None:
+    x = torch.rand(2, 3)
+    result = bounded.compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=0.1)), method="CROWN")
+    plain = bounded.visualize(tmp_path / "plain.dot").read_text()
+    text = bounded.visualize(tmp_path / "widths.dot", result=result).read_text()
+    assert "mean width" not in plain and text.count("mean width") == len(result.intermediate)
+    widest = max(result.intermediate, key=lambda name: float(result.intermediate[name].width.detach().mean()))
+    (line,) = (line for line in text.splitlines() if line.startswith(f'  "{widest}" ['))
+    assert 'fillcolor="0.08 0.800 1.0"' in line

@@ -351,10 +351,11 @@ class BoundedModule(ReferenceMembers):
     def _last_bounds(self) -> NodeBounds | None:
         return None if self._lirpa_last is None else self._lirpa_last.intermediate
 
-    def visualize(self, output_path: str | Path) -> Path:
+    def visualize(self, output_path: str | Path, *, result: BoundsResult | None = None) -> Path:
         """Draw the captured graph: operators, shapes, module paths.
 
         Args:
+            result: Bounds by whose widths the nodes are coloured, from white for the narrowest to orange for the widest.
             output_path: File to write: `.dot` (or no suffix) is text; `.svg`, `.png` or `.pdf` need the
                 `dot` program of Graphviz.
 
@@ -364,7 +365,9 @@ class BoundedModule(ReferenceMembers):
         Raises:
             OptionError: If the format cannot be written.
         """
-        return draw(self.graph, output_path)
+        bounds = {} if result is None else result.intermediate
+        widths = {name: float(interval.width.detach().mean()) for name, interval in bounds.items()}
+        return draw(self.graph, output_path, widths)
 
     def problem(
         self,

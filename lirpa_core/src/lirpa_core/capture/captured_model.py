@@ -31,6 +31,9 @@ from lirpa_core.problem.problem import Problem
 #: Graphs kept for a dtype and a device, such as those of training and of evaluation.
 _KEPT = 4
 
+#: Kinds of inputs that graphs are kept for: dtype, device, and without a batch dimension the shapes.
+_KINDS = 16
+
 #: Layers named in a warning.
 _LISTED = 8
 
@@ -107,6 +110,11 @@ class CapturedModel:
             if inputs is not None and shapes != _shapes(example):
                 like = self.unflatten([without_set(x) if isinstance(x, Tensor) else x for x in inputs])
         known = self._graphs.setdefault((dtype, device, shapes, executed), [])
+        if len(self._graphs) > _KINDS:  # the oldest goes, lest every new shape stay for good
+            gone = [graph for _, graph in self._graphs.pop(next(iter(self._graphs)))]
+            self._binders = {
+                k: held for k, held in self._binders.items() if not any(held[0] is g for g in gone)
+            }
         for fingerprint, graph in reversed(known):
             if fingerprint.holds():
                 return graph
