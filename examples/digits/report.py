@@ -72,10 +72,13 @@ def table(found: Sequence[Measured], samples: int, *, widths: bool = False) -> T
         for number, eps in enumerate(radii):
             row = {m.method: m for m in own if m.eps == eps}
             cells = [
-                f"{row[m].certified:.1%}" + (f"\n[dim]{row[m].width:.3g}[/dim]" if widths else "") for m in methods
+                f"{row[m].certified:.1%}" + (f"\n[dim]{row[m].width:.3g}[/dim]" if widths else "")
+                for m in methods
             ]
             attacked = f"{row[methods[0]].attacked:.1%}"
-            made.add_row(norm if number == 0 else "", f"{eps:g}", attacked, *cells, end_section=eps == radii[-1])
+            made.add_row(
+                norm if number == 0 else "", f"{eps:g}", attacked, *cells, end_section=eps == radii[-1]
+            )
     return made
 
 
