@@ -43,7 +43,8 @@ class FreeSlope:
         default: The rule's own slope `[B, *P]`, kept where the range is a single slope.
         least: Lower end of the range.
         span: Its length; zero where there is nothing to choose.
-        position: The variable, from 0 to 1.
+        position: The variable, from 0 to 1; it requires a gradient only if some element has a choice, as the line above
+            a ReLU has not.
     """
 
     default: Tensor
@@ -61,10 +62,17 @@ class FreeSlope:
         least, greatest = least.minimum(default), greatest.maximum(default)
         span = torch.where((greatest - least).isfinite(), greatest - least, 0)
         position = torch.where(span > 0, (default - least) / torch.where(span > 0, span, 1), 0)
-        return cls(default, least, span, position.requires_grad_())
+        return cls(default, least, span, position.requires_grad_(bool((span > 0).any())))
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is anything to choose."""
+        return self.position.requires_grad
 
     def slope(self) -> Tensor:
         """The slope at the present position, `[B, *P]`."""
+        if not self.has_choice:
+            return self.default
         return torch.where(self.span > 0, self.least + self.span * self.position, self.default)
 
 
@@ -86,7 +94,7 @@ def free_slopes(
             continue
         slopes = problem.rules[name].slopes(call, relaxations.operand_intervals(name))
         variables = tuple(FreeSlope.of(slope, problem.batch) for slope in slopes)
-        if any(bool((variable.span > 0).any()) for variable in variables):
+        if any(variable.has_choice for variable in variables):
             free[name] = variables
     return free
 
@@ -107,7 +115,7 @@ def climb(
         The best bounds `[R, B]`, and the slopes that gave them, without gradient: those of each row
         and example's best step, or where slopes are shared, those of the step with the best sum.
     """
-    positions = [variable.position for variables in free.values() for variable in variables]
+    positions = [v.position for variables in free.values() for v in variables if v.has_choice]
     optimizer = torch.optim.Adam(positions, lr=search.lr_alpha)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, search.lr_decay)
     best: Tensor | None = None
@@ -119,7 +127,7 @@ def climb(
         found = value.detach()
         if best is None:
             best = record = found
-            kept = {name: tuple([slope.detach() for slope in slopes]) for name, slopes in chosen.items()}
+            kept = {name: tuple([_fixed(slope) for slope in slopes]) for name, slopes in chosen.items()}
         else:
             best = best.maximum(found)
             better = (found.sum() > record.sum()).reshape(1, 1) if search.use_shared_alpha else found > record
@@ -138,11 +146,16 @@ def climb(
     return best, kept
 
 
+def _fixed(slope: Tensor) -> Tensor:
+    """A slope without gradient; the same object where it had none."""
+    return slope.detach() if slope.requires_grad else slope
+
+
 def _replaced(old: Slopes, new: Slopes, better: Tensor) -> Slopes:
     """The new slopes of those examples that are better, `[B]` or `[1]`."""
     return tuple(
         [
-            torch.where(better.reshape(-1, *[1] * (o.dim() - 1)), n.detach(), o)
+            o if n is o else torch.where(better.reshape(-1, *[1] * (o.dim() - 1)), n.detach(), o)
             for n, o in zip(new, old, strict=True)
         ]
     )
