@@ -26,10 +26,14 @@ from lirpa_core.errors import (
 )
 from lirpa_core.graph import Argument, Node, NodeKind, Ref, SourceLocation
 from lirpa_core.plugins.reader import CaptureRules
+from lirpa_core.rules.evaluated import operator_name
 
 # torch.export and its symbolic shapes are imported where they are used: they take as long as half of torch.
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
+
+#: Marks the nodes of a program that was not broken down: the model executes just these operators.
+_AS_EXPORTED = "lirpa_as_exported"
 
 #: Kinds of nodes by the names of torch's kinds of inputs.
 _LEAF_KINDS = {
@@ -97,6 +101,8 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
     fuse_masked_softmax(program)
     choose_by_masks(program)
     if _is_decomposed(program, registry):
+        for fx_node in program.graph.nodes:
+            fx_node.meta[_AS_EXPORTED] = True
         return program
     table = dict(torch.export.default_decompositions())
     table.update(registry.decomposition_table())
@@ -254,6 +260,8 @@ def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) ->
 
 def _origin(fx_node: torch.fx.Node) -> str:
     """Name of the operator in the model as it was exported, before it was broken down; empty where torch does not say."""
+    if fx_node.meta.get(_AS_EXPORTED):
+        return operator_name(fx_node.target)
     found = fx_node.meta.get("from_node") or ()
     name = str(found[-1].target) if found else ""  # "aten.layer_norm.default"
     return name.split(".")[1] if name.count(".") >= 2 else ""

@@ -27,10 +27,10 @@ from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.infinite import plus
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
-from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.precision import half_smallest, is_narrower, unit_roundoff
+from lirpa_core.rules.wrapped import Wrapped
 
 #: `(call, largest absolute values of the slots [B, *S_i], those of the result [B, *S]) -> (a, b)`: the value before it is
 #: rounded is off by `a` (in float32), and constants in the narrow type move it by `b` units of that type's roundoff.
@@ -202,24 +202,14 @@ def operator_name(target: object) -> str:
 
 
 @dataclass(frozen=True)
-class Evaluated(Rule):
+class Evaluated(Wrapped):
     """A rule with the rounding of the operator's evaluation in a narrower type.
 
     Attributes:
-        rule: The rule in real arithmetic.
         magnitudes: What the evaluation may be off by; None: nothing is known, and calls are refused.
     """
 
-    rule: Rule
     magnitudes: Magnitudes | None
-
-    @property
-    def family(self) -> str:  # type: ignore[override]
-        return self.rule.family
-
-    @property
-    def modes(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.rule.modes
 
     def check(self, call: Call) -> None:
         """Refuse what is not known to be evaluated as this file assumes."""
@@ -243,17 +233,9 @@ class Evaluated(Rule):
         """Never: rounding has jumps."""
         return False
 
-    def accuracy(self, call: Call) -> Accuracy:
-        """As the rule: its error is far below that of the narrow type, which is counted twice."""
-        return self.rule.accuracy(call)
-
     def needs_interval(self, call: Call) -> tuple[bool, ...]:
         """How far rounding moves a number depends on its size."""
         return (True,) * len(call.shapes)
-
-    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """Those of the rule: how far rounding moves a number hardly depends on how tight its interval is."""
-        return self.rule.unstable_inputs(call, inputs)
 
     def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
         """Where the operator is not defined, or the type may overflow; then everywhere."""
@@ -296,42 +278,8 @@ class Evaluated(Rule):
 
 
 @dataclass(frozen=True)
-class InRange(Rule):
-    """A rule of an operator on whole numbers, which go round at the ends of their range.
-
-    Attributes:
-        rule: The rule in real arithmetic.
-    """
-
-    rule: Rule
-
-    @property
-    def family(self) -> str:  # type: ignore[override]
-        return self.rule.family
-
-    @property
-    def modes(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.rule.modes
-
-    def check(self, call: Call) -> None:
-        """As the rule."""
-        self.rule.check(call)
-
-    def is_affine(self, call: Call) -> bool:
-        """As the rule."""
-        return self.rule.is_affine(call)
-
-    def accuracy(self, call: Call) -> Accuracy:
-        """As the rule."""
-        return self.rule.accuracy(call)
-
-    def needs_interval(self, call: Call) -> tuple[bool, ...]:
-        """As the rule."""
-        return self.rule.needs_interval(call)
-
-    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """As the rule."""
-        return self.rule.unstable_inputs(call, inputs)
+class InRange(Wrapped):
+    """A rule of an operator on whole numbers, which go round at the ends of their range."""
 
     def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
         """Where the rule's function is not defined, or whether the result may leave the range; then everywhere."""
@@ -340,14 +288,6 @@ class InRange(Rule):
         info = torch.iinfo(call.node.dtype)
         over = ~((result.lower >= float(info.min)) & (result.upper <= float(info.max))).all()
         return over.reshape(1) if outside is None else outside | over
-
-    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        """As the rule."""
-        return self.rule.interval(call, inputs)
-
-    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
-        """As the rule."""
-        return self.rule.relax(call, inputs)
 
 
 def _refuse_reduced_precision(call: Call) -> None:

@@ -22,10 +22,11 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import Accuracy, tiny
 from lirpa_core.rules.allowances import ALLOWANCES, CONVOLUTIONS, EXECUTED_EXACTLY, PRODUCTS, Allowance
-from lirpa_core.rules.base import Rule, Slope
+from lirpa_core.rules.base import MODES, Rule, Slope
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.evaluated import Evaluated, operator_name
 from lirpa_core.rules.precision import is_narrower
+from lirpa_core.rules.wrapped import Wrapped
 
 #: The error terms are themselves computed with rounding; they are enlarged by so much.
 _SPARE = 1 + 2.0**-6
@@ -133,24 +134,14 @@ def _unknown(node: Node, what: str) -> UnsupportedOperandError:
 
 
 @dataclass(frozen=True)
-class Executed(Rule):
+class Executed(Wrapped):
     """A rule with the rounding of the operator's evaluation in the type of the bounds.
 
     Attributes:
-        rule: The rule in real arithmetic.
         allowance: What the evaluation may be off by.
     """
 
-    rule: Rule
     allowance: Allowance
-
-    @property
-    def family(self) -> str:  # type: ignore[override]
-        return self.rule.family
-
-    @property
-    def modes(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.rule.modes
 
     def check(self, call: Call) -> None:
         """Refuse devices and settings under which kernels do not compute what is assumed."""
@@ -181,10 +172,6 @@ class Executed(Rule):
     def needs_interval(self, call: Call) -> tuple[bool, ...]:
         """How far rounding moves a number depends on its size."""
         return (True,) * len(call.shapes)
-
-    def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
-        """Those of the rule: how far rounding moves a number hardly depends on how tight its interval is."""
-        return self.rule.unstable_inputs(call, inputs)
 
     def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
         """Where the operator is not defined, or the type may overflow; then everywhere."""
@@ -262,30 +249,24 @@ def _refuse_on_cuda(call: Call, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Loose(Rule):
+class Loose(Wrapped):
     """A rule of which only the interval is used: of operators that do nothing but bound an error."""
 
-    rule: Rule
+    @property
+    def modes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return MODES
 
-    def check(self, call: Call) -> None:
-        """As the rule."""
-        self.rule.check(call)
+    def is_affine(self, call: Call) -> bool:
+        """Never: two constants bound it."""
+        return False
 
-    def accuracy(self, call: Call) -> Accuracy:
-        """As the rule."""
-        return self.rule.accuracy(call)
+    def needs_interval(self, call: Call) -> tuple[bool, ...]:
+        """All: they are what the constants follow from."""
+        return (True,) * len(call.shapes)
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Tensor | None, ...]:
         """None is worth tightening."""
         return (None,) * len(call.shapes)
-
-    def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
-        """As the rule."""
-        return self.rule.domain_violation(call, inputs)
-
-    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        """As the rule."""
-        return self.rule.interval(call, inputs)
 
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """Two constants."""
