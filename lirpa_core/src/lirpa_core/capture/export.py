@@ -31,6 +31,9 @@ from lirpa_core.plugins.reader import CaptureRules
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+#: Key in the `meta` of nodes that are as the model was exported, because nothing had to be broken down.
+_WHOLE = "lirpa_whole"
+
 #: Kinds of nodes by the names of torch's kinds of inputs.
 _LEAF_KINDS = {
     "PARAMETER": NodeKind.PARAMETER,
@@ -97,6 +100,8 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
     fuse_masked_softmax(program)
     choose_by_masks(program)
     if _is_decomposed(program, registry):
+        for fx_node in program.graph.nodes:
+            fx_node.meta[_WHOLE] = True
         return program
     table = dict(torch.export.default_decompositions())
     table.update(registry.decomposition_table())
@@ -255,7 +260,8 @@ def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) ->
 def _origin(fx_node: torch.fx.Node) -> str:
     """Name of the operator in the model as it was exported, before it was broken down; empty where torch does not say."""
     found = fx_node.meta.get("from_node") or ()
-    name = str(found[-1].target) if found else ""  # "aten.layer_norm.default"
+    own = fx_node.target if fx_node.meta.get(_WHOLE) else ""
+    name = str(own or (found[-1].target if found else ""))  # "aten.layer_norm.default"
     return name.split(".")[1] if name.count(".") >= 2 else ""
 
 
