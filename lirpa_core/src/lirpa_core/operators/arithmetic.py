@@ -137,7 +137,10 @@ def smallest_slopes(product: Product) -> Relaxation:
         assert hull is not None
         unbounded = ~(rx + ry).isfinite()
         x, rx, y, ry = (torch.where(unbounded, 0, number) for number in (x, rx, y, ry))
-    mixture = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()  # which plane: any is sound
+    # Any is sound. In a box so small that the square of its radius underflows, it is a constant for the gradient.
+    tiny = rx.detach() <= torch.finfo(rx.dtype).tiny ** 0.5
+    fixed = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()
+    mixture = torch.where(tiny, fixed, (x / torch.where(tiny, 1, rx)).clamp(-1, 1))
     of_right = product.of_right(x - mixture * rx)
 
     def side(sign: int) -> Affine:
