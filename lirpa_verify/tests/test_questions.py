@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,11 +19,12 @@ from lirpa_verify import (
     verify,
     verify_files,
 )
+from lirpa_verify.certification import certify_examples
 from lirpa_verify.errors import NetworkError, PropertyError
 from lirpa_verify.properties import exact
 from torch import Tensor, nn
 
-from lirpa_core import BoundedTensor, PerturbationLpNorm
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import InputError, OptionError
 
 
@@ -195,6 +197,22 @@ def test_answers_are_the_same_for_the_same_seed(relu_net: nn.Module) -> None:
     assert first.statistics.subproblems == second.statistics.subproblems
     if first.counterexample is not None and second.counterexample is not None:
         assert torch.equal(first.counterexample.inputs[0], second.counterexample.inputs[0])
+
+
+def test_a_network_is_captured_once_for_many_examples(
+    relu_net: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured = []
+
+    class Counted(BoundedModule):
+        def __init__(self, *given: Any) -> None:
+            captured.append(given)
+            super().__init__(*given)
+
+    monkeypatch.setattr("lirpa_verify.bounding.BoundedModule", Counted)
+    x = torch.randn(4, 2)
+    list(certify_examples(relu_net, x, relu_net(x).argmax(1), PerturbationLpNorm(eps=1e-3)))
+    assert len(captured) == 1
 
 
 def test_bad_questions_are_refused(relu_net: nn.Module) -> None:

@@ -143,7 +143,8 @@ def answer(
         clock: The time there is.
         seed: Fixes everything that is random.
         report: Told how a search stands.
-        bounder: What has bounded the same network for other tasks, so that it is not captured again.
+        bounder: That of the first task, or what has bounded the same network for other tasks, so that it is not
+            captured again.
     """
     trace: list[State] = []
 
@@ -157,7 +158,8 @@ def answer(
     refuted: Progress | None = None
     for part in rounds:
         for i, task in enumerate(tasks):
-            bounder = Bounder(task, bounder)
+            if bounder is None or bounder.task is not task:
+                bounder = Bounder(task, bounder)
             progress[i], done = climb(progress[i], part, Context(bounder, clock, seed, record))
             records += done
             if progress[i].counterexample is not None:

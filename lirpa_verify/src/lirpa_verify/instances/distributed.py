@@ -56,7 +56,7 @@ def run_on_ray(
     ray = _ray()
     ours = not ray.is_initialized()
     if ours:
-        ray.init(address=address, log_to_driver=False)
+        ray.init(address=address, include_dashboard=False, log_to_driver=False)
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=_RETRIES)(run_one)
     outcomes: list[Outcome] = []
     try:

@@ -11,10 +11,13 @@ from typing import Any, Final
 
 from lirpa_verify.clock import Clock
 from lirpa_verify.instances.files import Instance, Outcome, ResultsFile
-from lirpa_verify.instances.worker import FAILED, work
+from lirpa_verify.instances.worker import BEGINS, FAILED, work
 
 #: A process that does not answer for this long after its time is over is ended.
 _GRACE: Final = 10.0
+
+#: A process that does not begin for this long has failed.
+_LATEST: Final = 300.0
 
 #: How often an instance is tried whose process fails.
 _ATTEMPTS: Final = 2
@@ -115,7 +118,8 @@ class _Running:
         self.instance = instance
         self.attempt = attempt
         self._limit = timeout if instance.timeout is None else instance.timeout
-        self._start = time.monotonic()
+        self._start = time.monotonic()  # of the process, and then of its work
+        self._preparing: float | None = None
         self.connection, child = context.Pipe(duplex=False)
         network, query = instance.paths
         self._process = context.Process(
@@ -127,25 +131,33 @@ class _Running:
     @property
     def left(self) -> float:
         """Seconds until the process is ended."""
-        return self._start + self._limit + _GRACE - time.monotonic()
+        allowed = _LATEST if self._preparing is None else self._limit + _GRACE
+        return self._start + allowed - time.monotonic()
 
     def outcome(self) -> tuple[Outcome, str] | None:
         """The outcome, if there is one."""
         seconds = time.monotonic() - self._start
         if self.connection.poll():
             try:
-                answer, explanation = self.connection.recv()
+                said = self.connection.recv()
             except EOFError:
                 self._process.join()
-                answer = f"{FAILED}the process ended with code {self._process.exitcode}"
-                explanation = ""
+                said = f"{FAILED}the process ended with code {self._process.exitcode}", ""
+            if said == BEGINS:
+                self._preparing, self._start = seconds, time.monotonic()
+                return None
+            answer, explanation = said
+        elif self.left <= 0 and self._preparing is None:
+            answer, explanation = f"{FAILED}the process did not begin in {_LATEST:.0f} s", ""
         elif self.left <= 0:
             answer, explanation = "timeout", "ended, because it did not stop by itself"
         else:
             return None
         self.end()
         one = self.instance
-        return Outcome(one.family, one.network, one.query, 0.0, answer, seconds), explanation
+        return Outcome(
+            one.family, one.network, one.query, self._preparing or 0.0, answer, seconds
+        ), explanation
 
     def end(self) -> None:
         """End the process if it still runs."""

@@ -22,6 +22,10 @@ from lirpa_verify.questions import verify_files
 FAILED: Final = "failed: "
 
 
+#: What a worker sends before it begins: from here on its time counts.
+BEGINS: Final = "begins"
+
+
 def prepare() -> None:
     """Import what instances need, by using it: the first capture of a process imports much of PyTorch.
 
@@ -60,6 +64,7 @@ def solve(network: Path, query: Path, timeout: float, seed: int, branching: str)
 def work(
     connection: Connection, network: Path, query: Path, timeout: float, seed: int, branching: str
 ) -> None:
-    """Answer one instance, and send the answer."""
+    """Answer one instance: send that the work begins, and the answer."""
+    connection.send(BEGINS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     connection.send(solve(network, query, timeout, seed, branching))

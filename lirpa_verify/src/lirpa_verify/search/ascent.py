@@ -77,6 +77,8 @@ class Choice:
 def evaluate(batch: Batch, choice: Choice, at_nodes: Collection[str] = ()) -> tuple[Tensor, AffineForm]:
     """Lower bounds of the margins of each subproblem's violation, `[B]`, and the linear bounds behind them.
 
+    Where rounding is accounted for, a bound that is not a number is minus infinity.
+
     Args:
         batch: The subproblems.
         choice: Slopes, multipliers and weights.
@@ -104,7 +106,9 @@ def evaluate(batch: Batch, choice: Choice, at_nodes: Collection[str] = ()) -> tu
     )
     value = problem.minimum(form)[0] + constant
     value = value + batch.constraints.constant(choice.beta, outward=problem.outward)
-    return value if slack is None else value - slack, form
+    if slack is not None:
+        value = value - slack
+    return torch.where(value.isnan(), -torch.inf, value) if problem.outward else value, form
 
 
 def _slack_of_weights(batch: Batch, weights: Tensor) -> Tensor:
