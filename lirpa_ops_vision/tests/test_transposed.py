@@ -1,4 +1,4 @@
-"""Transposed convolutions in phases are those of PyTorch."""
+"""Transposed convolutions in phases, and by columns some images at a time, are those of PyTorch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from lirpa_ops_vision.transposed import spread_in_phases
+from lirpa_ops_vision.transposed import spread_by_columns, spread_in_phases
 
 CASES = [
     (kernel, stride, padding, extra)
@@ -39,4 +39,7 @@ def test_equals_the_transposed_convolution(
         A, weight, stride=stride, padding=padding, output_padding=extra
     )
     found = spread_in_phases(A, weight, stride, padding, size)
+    assert torch.allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        found = spread_by_columns(A, weight, stride, padding, (1, 1), size)
     assert torch.allclose(found, wanted, rtol=1e-12, atol=1e-12)

@@ -17,7 +17,7 @@ from lirpa_core.linear.relax import unobserved
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules import Bilinear, Call, Const
 from lirpa_ops_vision.image_operators import as_images, spatial
-from lirpa_ops_vision.transposed import pays, spread_in_phases
+from lirpa_ops_vision.transposed import pays, spread_by_columns, spread_in_phases
 
 aten = torch.ops.aten
 
@@ -134,10 +134,7 @@ class ConvGeometry:
         if unobserved(A) and pays(A, weight, self.stride, self.dilation, self.groups):
             return spread_in_phases(A, weight, self.stride, padding, size)
         if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and A.device.type == "cpu":
-            columns = weight.flatten(1).T @ A.flatten(2)  # [N, C·kh·kw, P]
-            return torch.nn.functional.fold(
-                columns, size, weight.shape[2:], self.dilation, tuple(padding), self.stride
-            )
+            return spread_by_columns(A, weight, self.stride, padding, self.dilation, size)
         out: Tensor = torch.convolution(
             A, weight, None, self.stride, padding, self.dilation, True, extra, self.groups
         )
