@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,3 +62,48 @@ def pytest_configure(config: pytest.Config) -> None:
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Every device of this machine, one after the other."""
     return torch.device(request.param)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A throw-away package, installed by pip into a folder of its own.
+
+    Attributes:
+        site: The folder.
+    """
+
+    site: Path
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with the package on its path, beside what is there already."""
+        paths = os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**os.environ, "PYTHONPATH": paths, **environment},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    def printed(self, *arguments: str, **environment: str) -> str:
+        """What such a run prints; it has to succeed."""
+        done = self.run(*arguments, **environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str], Installed]:
+    """Installs a package of one file: `install(name, pyproject, source)`."""
+
+    def make(name: str, pyproject: str, source: str) -> Installed:
+        project, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+        (project / "pyproject.toml").write_text(pyproject)
+        package = project / "src" / name
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(source)
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+        subprocess.run([*command, "--target", str(site), str(project)], check=True)
+        return Installed(site)
+
+    return make

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from conftest import Installed
 
 PYPROJECT = """
 [build-system]
@@ -86,49 +87,32 @@ print(json.dumps({"widths": found, "inside": inside, "message": message}))
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(install: Callable[[str, str, str], Installed]) -> Installed:
     """The package, installed by pip into a folder of its own."""
-    source = tmp_path_factory.mktemp("source")
-    (source / "pyproject.toml").write_text(PYPROJECT)
-    package = source / "src" / "fast_lin"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(PLUGIN)
-    target = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--target", str(target), str(source)], check=True)
-    return target
+    return install("fast_lin", PYPROJECT, PLUGIN)
 
 
-def run(site: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    done = subprocess.run(
-        [sys.executable, *arguments], env=environment, check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_the_method_is_found_by_its_names_and_bounds_the_model(installed: Path) -> None:
-    found = json.loads(run(installed, "-c", USE).splitlines()[-1])
+def test_the_method_is_found_by_its_names_and_bounds_the_model(installed: Installed) -> None:
+    found = json.loads(installed.printed("-c", USE).splitlines()[-1])
     widths = found["widths"]
     assert found["inside"]
     assert widths["Fast-Lin"] == widths["fastlin"] != widths["CROWN"]
     assert "'Fast-Lin' = 'fastlin' (plugin fast_lin)" in found["message"]
 
 
-def test_the_command_lists_it_with_its_plugin(installed: Path) -> None:
-    listed = json.loads(run(installed, "-m", "lirpa_core", "methods", "--json"))["methods"]
+def test_the_command_lists_it_with_its_plugin(installed: Installed) -> None:
+    listed = json.loads(installed.printed("-m", "lirpa_core", "methods", "--json"))["methods"]
     (mine,) = [method for method in listed if method["name"] == "Fast-Lin"]
     assert mine["plugin"] == "fast_lin" and mine["aliases"] == ["fastlin"]
     assert [m["name"] for m in listed if m["plugin"] == "core"][:2] == ["IBP", "forward"]
 
 
-def test_the_random_graphs_and_the_models_of_the_kit_are_bounded_by_it(installed: Path) -> None:
+def test_the_random_graphs_and_the_models_of_the_kit_are_bounded_by_it(installed: Installed) -> None:
     code = "from lirpa_testing import check_method; print(check_method('Fast-Lin', profile='fast'))"
-    assert "method 'Fast-Lin': 4 random networks and " in run(installed, "-c", code)
+    assert "method 'Fast-Lin': 4 random networks and " in installed.printed("-c", code)
 
 
-def test_conformance_tries_it(installed: Path) -> None:
+def test_conformance_tries_it(installed: Installed) -> None:
     code = """
 from lirpa_testing import method_names
 from lirpa_testing.conformance import assert_conforms, suite_of
@@ -137,12 +121,12 @@ assert "Fast-Lin" in method_names()
 suite = suite_of("fast_lin")
 print([str(item) for item in suite.items], [assert_conforms(i, suite.registry, "fast").sampled for i in suite.items])
 """
-    printed = run(installed, "-c", code).splitlines()[-1]
+    printed = installed.printed("-c", code).splitlines()[-1]
     assert printed == "['fast_lin::method Fast-Lin[random networks]'] [7]"
 
 
-def test_lirpa_check_prints_it(installed: Path) -> None:
-    printed = run(installed, "-m", "lirpa_core", "check", "fast_lin", "--profile", "fast")
+def test_lirpa_check_prints_it(installed: Installed) -> None:
+    printed = installed.printed("-m", "lirpa_core", "check", "fast_lin", "--profile", "fast")
     assert "Fast-Lin" in printed and "0 failed" in printed
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lirpa_testing import method_names
+
+if TYPE_CHECKING:
+    from conftest import Installed
 
 PYPROJECT = """
 [build-system]
@@ -101,34 +102,19 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(install: Callable[[str, str, str], Installed]) -> Installed:
     """The package, installed by pip into a folder of its own."""
-    source = tmp_path_factory.mktemp("source")
-    (source / "pyproject.toml").write_text(PYPROJECT)
-    package = source / "src" / "throw_away"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(PLUGIN)
-    target = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--target", str(target), str(source)], check=True)
-    return target
+    return install("throw_away", PYPROJECT, PLUGIN)
 
 
-def run(site: Path, method: str, **environment: str) -> dict[str, object]:
-    done = subprocess.run(
-        [sys.executable, "-c", USE, method],
-        env={**os.environ, "PYTHONPATH": str(site), **environment},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+def run(installed: Installed, method: str, code: str = USE, **environment: str) -> dict[str, object]:
+    printed = installed.printed("-c", code, method, **environment)
+    result: dict[str, object] = json.loads(printed.splitlines()[-1])
     return result
 
 
 @pytest.mark.parametrize("method", method_names())
-def test_both_rules_are_picked_up(installed: Path, method: str) -> None:
+def test_both_rules_are_picked_up(installed: Installed, method: str) -> None:
     found = run(installed, method)
     assert found["operators"] == ["throw_away.double.default", "aten.softmax.int"]
     assert found["softmax"] == [[[0.0, 0.0]], [[1.0, 1.0]]]
@@ -136,18 +122,9 @@ def test_both_rules_are_picked_up(installed: Path, method: str) -> None:
     assert lower[0] == pytest.approx([-0.2, 1.8]) and upper[0] == pytest.approx([0.2, 2.2])
 
 
-def test_a_disabled_plugin_leaves_the_decomposition(installed: Path) -> None:
-    site = installed
+def test_a_disabled_plugin_leaves_the_decomposition(installed: Installed) -> None:
     code = USE.replace("return throw_away.double(x), torch", "return x, torch")
-    done = subprocess.run(
-        [sys.executable, "-c", code, "CROWN"],
-        env={**os.environ, "PYTHONPATH": str(site), "LIRPA_DISABLE_PLUGINS": "throw_away,nlp"},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = run(installed, "CROWN", code, LIRPA_DISABLE_PLUGINS="throw_away,nlp")
     assert "aten.softmax.int" not in found["operators"]
     (lower,), (upper,) = found["softmax"]
     assert all(0 < a < b < 1 for a, b in zip(lower, upper, strict=True))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from conftest import Installed
 
 PYPROJECT = """
 [build-system]
@@ -72,40 +74,22 @@ print(json.dumps({"answers": answers, "asked": by_turns.ASKED}))
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(install: Callable[[str, str, str], Installed]) -> Installed:
     """The package, installed by pip into a folder of its own."""
-    source = tmp_path_factory.mktemp("source")
-    (source / "pyproject.toml").write_text(PYPROJECT)
-    package = source / "src" / "by_turns"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(PLUGIN)
-    target = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--target", str(target), str(source)], check=True)
-    return target
+    return install("by_turns", PYPROJECT, PLUGIN)
 
 
-def run(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    return subprocess.run(
-        [sys.executable, *arguments], env=environment, check=False, capture_output=True, text=True
-    )
-
-
-def test_heuristics_are_used_by_name(installed: Path) -> None:
-    done = run(installed, "-c", USE)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+def test_heuristics_are_used_by_name(installed: Installed) -> None:
+    found = json.loads(installed.printed("-c", USE).splitlines()[-1])
     assert found["answers"] == {"by turns": "proved", "first neuron": "proved"}
     assert min(found["asked"].values()) > 0
 
 
-def test_the_command_lists_them(installed: Path, absolute_onnx: Path, tmp_path: Path) -> None:
+def test_the_command_lists_them(installed: Installed, absolute_onnx: Path, tmp_path: Path) -> None:
     query = tmp_path / "p.vnnlib"
     query.write_text("(declare-const X_0 Real)")
-    done = run(
-        installed, "-m", "lirpa_core", "verify", str(absolute_onnx), str(query), "--branching", "by chance"
+    done = installed.run(
+        "-m", "lirpa_core", "verify", str(absolute_onnx), str(query), "--branching", "by chance"
     )
     assert done.returncode == 1
     assert "by turns" in done.stderr and "first neuron" in done.stderr
