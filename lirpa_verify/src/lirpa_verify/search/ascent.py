@@ -70,8 +70,9 @@ class Choice:
     weights: Tensor
 
     def variables(self) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Positions of slopes, multipliers, weights."""
-        return [v.position for variables in self.slopes.values() for v in variables], self.beta, self.weights
+        """Positions of slopes that have a choice, multipliers, weights."""
+        positions = [v.position for variables in self.slopes.values() for v in variables if v.has_choice]
+        return positions, self.beta, self.weights
 
 
 def evaluate(batch: Batch, choice: Choice, at_nodes: Collection[str] = ()) -> tuple[Tensor, AffineForm]:

@@ -62,5 +62,6 @@ class SlopeTable:
                 old = found[name][slot]
                 flat = old.position.detach().flatten(1).clone()
                 flat[:, index] = part.to(flat.dtype)
-                found[name][slot] = replace(old, position=flat.reshape(old.position.shape).requires_grad_())
+                position = flat.reshape(old.position.shape).requires_grad_(old.has_choice)
+                found[name][slot] = replace(old, position=position)
         return {name: tuple(variables) for name, variables in found.items()}
