@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.linear import Interval
 from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_core.methods import Relaxations, RowBounds, bound_rows, intervals
 from lirpa_core.methods.rows import every_element, rows_of_interval, rows_over_interval, tighter
+from lirpa_testing import method_names
 
 
 @pytest.mark.parametrize("budget", [1, 2000, 10**9])
@@ -53,3 +56,31 @@ def test_the_tighter_of_two() -> None:
     found = RowBounds(torch.tensor([[0.0, 1.0]]), None)
     better = tighter(found, Interval(torch.tensor([[0.5, 0.5]]), torch.tensor([[9.0, 9.0]])))
     assert better.lower is not None and better.lower.tolist() == [[0.5, 1.0]] and better.upper is None
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_the_bounds_of_an_example_do_not_depend_on_the_others(method: str) -> None:
+    """Examples with many and with few unstable neurons, together and alone: fewer rows are padded, and padding says nothing."""
+    torch.manual_seed(0)
+    layers = [
+        nn.Linear(3, 12),
+        nn.ReLU(),
+        nn.Linear(12, 12),
+        nn.ReLU(),
+        nn.Linear(12, 12),
+        nn.ReLU(),
+        nn.Linear(12, 2),
+    ]
+    model = nn.Sequential(*layers).double()
+    x, eps = torch.randn(4, 3).double(), torch.tensor([0.01, 0.1, 0.5, 2.0]).double()
+    bounded = BoundedModule(model, x)
+    together = bounded.compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=eps)), method=method)
+    for i in range(len(x)):
+        point = BoundedTensor(x[i : i + 1], PerturbationLpNorm(eps=float(eps[i])))
+        alone = bounded.compute_bounds(point, method=method)
+        torch.testing.assert_close(together.lower[i], alone.lower[0], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(together.upper[i], alone.upper[0], rtol=1e-12, atol=1e-12)
+        for name, interval in alone.intermediate.items():
+            whole = together.intermediate[name]
+            for mine, theirs in ((whole.lower, interval.lower), (whole.upper, interval.upper)):
+                torch.testing.assert_close(mine[i], theirs[0], rtol=1e-12, atol=1e-12)

@@ -186,6 +186,7 @@ def tightened(
     if mask is None or (name in done and done[name] is None):
         return None
     shape = problem.shape(name)
+    todo: Tensor | None = None
     if name in problem.facts.affine:  # rows are shared by all examples up to the input: take them all
         rows = SelectedRows.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
         done[name] = None
@@ -202,6 +203,10 @@ def tightened(
     found = bound(name, rows)
     assert found.lower is not None and found.upper is not None
     by_rows = _scatter(interval, rows.index, found.lower, found.upper)
+    if todo is not None:  # rows that pad others' say nothing, lest bounds depend on the rest of the batch
+        by_rows = Interval(
+            torch.where(todo, by_rows.lower, interval.lower), torch.where(todo, by_rows.upper, interval.upper)
+        )
     if screen is not None:
         screen.learn(name, by_rows)
     return interval.intersect(by_rows)
