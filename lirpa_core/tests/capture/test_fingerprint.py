@@ -222,6 +222,36 @@ def captures(model):
     return bounded, look
 
 
+class Rounds(nn.Module):
+    """Rounds its input to the type of its weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+    def forward(self, x):
+        return x.to(self.weight.dtype) * self.weight
+
+
+def test_a_weight_of_another_type_is_followed():
+    model, x = Rounds().eval().requires_grad_(False), torch.full((1, 1), 0.1, dtype=torch.float64)
+    bounded, point = BoundedModule(model, x), BoundedTensor(x, PerturbationLpNorm(eps=1e-12))
+    bounded.compute_bounds(x=point)
+    model.float()  # the parameter is the same object
+    assert abs(float(model(x)) - 0.1) > 1e-9
+    for method in ("IBP", "CROWN"):
+        found = bounded.compute_bounds(x=point, method=method)
+        assert float(found.lower) <= float(model(x)) <= float(found.upper)
+
+
+def test_a_weight_of_another_shape_is_followed():
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU()).eval(), torch.zeros(1, 3)
+    bounded, point = BoundedModule(model, x), BoundedTensor(x, PerturbationLpNorm(eps=0.1))
+    bounded.compute_bounds(x=point)
+    model[0].weight.data, model[0].bias.data = torch.ones(2, 3), torch.zeros(2)
+    assert bounded.compute_bounds(x=point).lower.shape == (1, 2)
+
+
 def test_training_captures_once():
     model = Plain()
     _, look = captures(model)

@@ -62,6 +62,7 @@ class Fingerprint:
         inner: Values that can change in place, and what was inside of them.
         state: The dictionaries of parameters and buffers, with what they held.
         sharing: Which names shared one tensor.
+        kinds: Type and shape of each of these, which `module.half()` changes and leaves the tensors the same objects.
         live: Ids of tensors that are read anew.
         notes: What the model itself changes when it runs, and is not compared.
         uncertain: Whether some of that are no tensors: a counter, say. The replay after capture has shown that it does not
@@ -76,6 +77,7 @@ class Fingerprint:
     inner: list[tuple[Any, object]]
     state: list[_Table]
     sharing: object
+    kinds: list[object]
     live: frozenset[int]
     notes: Notes
     uncertain: bool = False
@@ -93,13 +95,14 @@ class Fingerprint:
         """
         live = frozenset(map(id, chain(constants, model.parameters(), model.buffers())))
         notes, uncertain = before.changed() if before is not None else (frozenset(), False)
-        found = cls(model, [], [], [], [], [], [], _sharing(model), live, notes, uncertain)
+        found = cls(model, [], [], [], [], [], [], _sharing(model), [], live, notes, uncertain)
         collector = _Collector(found)
         for module in model.modules():
             collector.module(module)
         hooks = nn.modules.module
         for table in (hooks._global_forward_hooks, hooks._global_forward_pre_hooks):
             collector.table(table)
+        found.kinds = _kinds(found.state)
         return found
 
     def changed(self) -> tuple[Notes, bool]:
@@ -142,6 +145,8 @@ class Fingerprint:
             if _sharing(self.model) != self.sharing:
                 return False
             self.state = [_Table.of(t.table) for t in self.state]
+        if _kinds(self.state) != self.kinds:
+            return False
         return all([contents(value, self.live) == before for value, before in self.inner])
 
     def _renewed(self, t: _Table) -> bool:
@@ -165,6 +170,11 @@ class Fingerprint:
 
 def _identical(t: _Table) -> bool:
     return len(t.table) == len(t.values) and all(map(operator.is_, t.table.values(), t.values))
+
+
+def _kinds(state: Iterable[_Table]) -> list[object]:
+    """Type and shape of each parameter and buffer: a conversion to the parameter's type is a part of the graph."""
+    return [None if v is None else (v.dtype, v.shape) for t in state for v in t.values]
 
 
 def _only_tensors(value: Any) -> bool:
