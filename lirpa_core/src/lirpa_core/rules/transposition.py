@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.rules.call import Call, Const, Slot
@@ -97,7 +98,12 @@ def transpose(call: Call, A: Tensor) -> Tensor:
 
     Returns:
         `[R, B, *S_in]`.
+
+    Raises:
+        UnsupportedOperandError: Where a custom operator has no derivative.
     """
+    if _is_custom(call.node.target):
+        return _transpose_custom(call, A)
     zero = A.new_zeros(call.shapes[0])
     constants = [c.value for c in call.constants]
 
@@ -117,3 +123,27 @@ def transpose(call: Call, A: Tensor) -> Tensor:
     inner = torch.vmap(backpropagated, in_dims=(0, *(0 if c.batched else None for c in call.constants)))
     outer: Callable[..., Tensor] = torch.vmap(inner, in_dims=(0,) + (None,) * len(values))
     return outer(A, *values)
+
+
+def _is_custom(target: Any) -> bool:
+    """Whether it is an operator of somebody's library, whose derivative `torch.func` cannot transform."""
+    return isinstance(target, torch._ops.OpOverload) and target.namespace not in ("aten", "prims")
+
+
+def _transpose_custom(call: Call, A: Tensor) -> Tensor:
+    """`transpose` by autograd, which is all that `torch.library.register_autograd` promises."""
+    batch = max([A.shape[1], *(c.value.shape[0] for c in call.constants if c.batched)])
+    A = A.expand(-1, batch, *A.shape[2:])
+    x = A.new_zeros(*A.shape[:2], *call.shapes[0]).requires_grad_()  # [R, B, *S_in]
+    with torch.enable_grad():
+        y = call.evaluate([x], 2)  # [R, B, *S_out]
+    try:
+        (back,) = torch.autograd.grad(y, x, A, create_graph=torch.is_grad_enabled())
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise UnsupportedOperandError(
+            f"{call}: linear bounds go backward through the derivative of {call.node.target}, and it has none: "
+            f"{error}. Give it one by torch.library.register_autograd, or give its rule `operator` or `native`."
+        ) from error
+    return back
