@@ -130,6 +130,12 @@ def test_intermediate_bounds_of_an_unknown_node(bounded: BoundedModule) -> None:
         bounded.compute_bounds(x=perturbed(eps=0.1), interm_bounds={"0": (x, x)})
 
 
+@pytest.mark.parametrize("method", method_names())
+def test_a_batch_without_examples(bounded: BoundedModule, method: str) -> None:
+    with pytest.raises(InputError, match=r"\[0, 3\], a batch without examples"):
+        bounded.compute_bounds(x=BoundedTensor(x[:0], PerturbationLpNorm(eps=0.1)), method=method)
+
+
 class Call(nn.Module):
     """A module around a function of tensors."""
 

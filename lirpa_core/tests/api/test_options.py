@@ -8,6 +8,7 @@ from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.api.options import BoundOptions
+from lirpa_core.errors import OptionError
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,11 @@ def test_options_can_change_later() -> None:
     name, inner = bounded.output_name[0], bounded.input_name[0]
     assert before is not None and after is not None
     assert before[name][inner]["lA"].item() == 1.0 and after[name][inner]["lA"].item() == 0.0
+
+
+def test_options_are_a_dictionary() -> None:
+    with pytest.raises(OptionError, match=r"\['rounding'\].*dictionary"):
+        BoundOptions().updated(["rounding"])  # type: ignore[arg-type]
 
 
 def test_options_are_immutable_and_cumulative() -> None:

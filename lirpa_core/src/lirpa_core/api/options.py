@@ -82,6 +82,10 @@ class BoundOptions:
         Raises:
             OptionError: For an unknown name (with the nearest known one) or a wrong value.
         """
+        if changes is not None and not isinstance(changes, Mapping):
+            raise OptionError(
+                f"bound_opts is {changes!r}: expected a dictionary, such as {{'rounding': 'nearest'}}."
+            )
         changes = translated_options(changes or {})
         _refuse_unknown(changes, [f.name for f in dataclasses.fields(self)], *OPTION_NAMES)
         search = changes.get("optimize_bound_args")

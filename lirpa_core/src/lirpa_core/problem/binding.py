@@ -318,6 +318,8 @@ def _check_input(graph: Graph, name: str, x: Any, dim: int | None, *, perturbed:
             f"input '{name}' has shape {given}; the model was captured for [{', '.join(wanted)}] "
             "(B: any number of examples). Make a BoundedModule with an example of the new shape."
         )
+    if dim is not None and given[dim] == 0:
+        raise InputError(f"input '{name}' has shape {given}, a batch without examples: leave it out.")
     if x.is_floating_point() and not all_finite(x):
         if perturbed:
             raise InputError(f"input '{name}' contains NaN or infinite values, for which no bound exists.")
