@@ -1,4 +1,4 @@
-"""The engines under `torch.compile(fullgraph=True)`: no graph break, and the bounds of eager execution."""
+"""The methods under `torch.compile(fullgraph=True)`: no graph break, and the bounds of eager execution."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def test_interval_bounds(mlp, norm):
 
     compiled = whole(ibp)(mlp.x, mlp.weights)
     torch.testing.assert_close(compiled, ibp(mlp.x, mlp.weights))
-    facade = mlp.bounded.compute_bounds(x=(BoundedTensor(mlp.x, ptb),), method="IBP")
-    torch.testing.assert_close(compiled[0].flatten(1), facade.lower.detach())
-    torch.testing.assert_close(compiled[1].flatten(1), facade.upper.detach())
+    eager = mlp.bounded.compute_bounds(x=(BoundedTensor(mlp.x, ptb),), method="IBP")
+    torch.testing.assert_close(compiled[0].flatten(1), eager.lower.detach())
+    torch.testing.assert_close(compiled[1].flatten(1), eager.upper.detach())
 
 
 @pytest.mark.parametrize("norm", [float("inf"), 2.0])
@@ -99,10 +99,10 @@ def test_final_backward_pass(mlp, norm):
     upper = {name: interval.upper for name, interval in inner.items()}
     compiled = whole(pulled)(mlp.x, mlp.weights, C, lower, upper)
     torch.testing.assert_close(compiled, pulled(mlp.x, mlp.weights, C, lower, upper))
-    facade = mlp.bounded.compute_bounds(x=(BoundedTensor(mlp.x, ptb),), C=C, method="CROWN-IBP")
+    eager = mlp.bounded.compute_bounds(x=(BoundedTensor(mlp.x, ptb),), C=C, method="CROWN-IBP")
     # The façade also intersects with interval bounds.
-    assert bool((facade.lower >= compiled[0] - 1e-5).all())
-    assert bool((facade.upper <= compiled[1] + 1e-5).all())
+    assert bool((eager.lower >= compiled[0] - 1e-5).all())
+    assert bool((eager.upper <= compiled[1] + 1e-5).all())
 
 
 def test_gradient_of_compiled_bounds(mlp):

@@ -1,4 +1,4 @@
-"""Gradients of bounds, through every engine, against finite differences in float64."""
+"""Gradients of bounds, through every method, against finite differences in float64."""
 
 from __future__ import annotations
 

@@ -48,6 +48,6 @@ def test_refusals():
     RULE.check(CALL)
 
 
-def test_a_missing_interval_is_an_error_of_the_engine():
+def test_a_missing_interval_is_an_error_of_the_method():
     with pytest.raises(AssertionError, match="every interval"):
         RULE.relax(CALL, (None,))

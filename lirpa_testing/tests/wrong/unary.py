@@ -155,7 +155,7 @@ class WholeBatch(Relu):
 
 
 class NothingLoose(Relu):
-    """Tells the engine that no tighter interval would help."""
+    """Tells methods that no tighter interval would help."""
 
     def unstable_inputs(self, call, inputs):
         return (None,)
