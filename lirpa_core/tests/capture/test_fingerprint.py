@@ -223,21 +223,22 @@ def captures(model):
 
 
 class Rounds(nn.Module):
-    """Rounds its input to the type of its weight."""
+    """Rounds its input to the type of its weight, a parameter or a plain tensor."""
 
-    def __init__(self):
+    def __init__(self, kind):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+        self.weight = kind(torch.ones(1, dtype=torch.float64))
 
     def forward(self, x):
         return x.to(self.weight.dtype) * self.weight
 
 
-def test_a_weight_of_another_type_is_followed():
-    model, x = Rounds().eval().requires_grad_(False), torch.full((1, 1), 0.1, dtype=torch.float64)
+@pytest.mark.parametrize("kind", [nn.Parameter, torch.Tensor.clone])
+def test_a_weight_of_another_type_is_followed(kind):
+    model, x = Rounds(kind).eval().requires_grad_(False), torch.full((1, 1), 0.1, dtype=torch.float64)
     bounded, point = BoundedModule(model, x), BoundedTensor(x, PerturbationLpNorm(eps=1e-12))
     bounded.compute_bounds(x=point)
-    model.float()  # the parameter is the same object
+    model.weight.data = model.weight.data.float()  # the same object, as after model.float()
     assert abs(float(model(x)) - 0.1) > 1e-9
     for method in ("IBP", "CROWN"):
         found = bounded.compute_bounds(x=point, method=method)

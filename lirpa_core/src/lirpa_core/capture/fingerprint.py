@@ -62,7 +62,8 @@ class Fingerprint:
         inner: Values that can change in place, and what was inside of them.
         state: The dictionaries of parameters and buffers, with what they held.
         sharing: Which names shared one tensor.
-        kinds: Type and shape of each of these, which `module.half()` changes and leaves the tensors the same objects.
+        constants: Other tensors whose values are read anew.
+        kinds: Type and shape of each tensor that is read anew; `module.half()` changes them, and leaves the same objects.
         live: Ids of tensors that are read anew.
         notes: What the model itself changes when it runs, and is not compared.
         uncertain: Whether some of that are no tensors: a counter, say. The replay after capture has shown that it does not
@@ -77,6 +78,7 @@ class Fingerprint:
     inner: list[tuple[Any, object]]
     state: list[_Table]
     sharing: object
+    constants: tuple[Tensor, ...]
     kinds: list[object]
     live: frozenset[int]
     notes: Notes
@@ -93,16 +95,17 @@ class Fingerprint:
             constants: Tensors whose values are read anew at every computation, besides parameters and buffers.
             before: The state before the model was run the last few times; what has changed since, the model has changed.
         """
+        constants = tuple(constants)
         live = frozenset(map(id, chain(constants, model.parameters(), model.buffers())))
         notes, uncertain = before.changed() if before is not None else (frozenset(), False)
-        found = cls(model, [], [], [], [], [], [], _sharing(model), [], live, notes, uncertain)
+        found = cls(model, [], [], [], [], [], [], _sharing(model), constants, [], live, notes, uncertain)
         collector = _Collector(found)
         for module in model.modules():
             collector.module(module)
         hooks = nn.modules.module
         for table in (hooks._global_forward_hooks, hooks._global_forward_pre_hooks):
             collector.table(table)
-        found.kinds = _kinds(found.state)
+        found.kinds = found._kinds()
         return found
 
     def changed(self) -> tuple[Notes, bool]:
@@ -145,9 +148,14 @@ class Fingerprint:
             if _sharing(self.model) != self.sharing:
                 return False
             self.state = [_Table.of(t.table) for t in self.state]
-        if _kinds(self.state) != self.kinds:
+        if self._kinds() != self.kinds:
             return False
         return all([contents(value, self.live) == before for value, before in self.inner])
+
+    def _kinds(self) -> list[object]:
+        """Type and shape of each tensor that is read anew: a conversion to its type is a part of the graph."""
+        tensors = chain(*[t.values for t in self.state], self.constants)
+        return [None if v is None else (v.dtype, v.shape) for v in tensors]
 
     def _renewed(self, t: _Table) -> bool:
         """Whether a dictionary holds equal values, though not the same; remembers those if so.
@@ -170,11 +178,6 @@ class Fingerprint:
 
 def _identical(t: _Table) -> bool:
     return len(t.table) == len(t.values) and all(map(operator.is_, t.table.values(), t.values))
-
-
-def _kinds(state: Iterable[_Table]) -> list[object]:
-    """Type and shape of each parameter and buffer: a conversion to the parameter's type is a part of the graph."""
-    return [None if v is None else (v.dtype, v.shape) for t in state for v in t.values]
 
 
 def _only_tensors(value: Any) -> bool:
