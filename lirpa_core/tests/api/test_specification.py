@@ -37,6 +37,8 @@ def test_rows_are_what_the_matrix_says(shape: tuple[int, ...]) -> None:
         (torch.zeros(4, 5, 7).double(), r"\[4, K, 6\]"),
         (torch.zeros(3, 5, 6).double(), r"\[4, K, 6\]"),
         (torch.zeros(4, 5, 6), "dtype torch.float32"),
+        (torch.full((4, 5, 6), torch.nan).double(), "NaN or infinite"),
+        (torch.full((4, 5, 6), torch.inf).double(), "NaN or infinite"),
     ],
 )
 def test_what_does_not_fit_is_refused(C: Tensor, says: str) -> None:

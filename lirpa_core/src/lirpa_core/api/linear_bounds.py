@@ -1,4 +1,4 @@
-"""The linear bounds of an output, in the dictionary that users of the reference system know."""
+"""The linear bounds of an output, in the dictionary that users of auto_LiRPA know."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from lirpa_core.plugins import Registry
 def requested_method(
     registry: Registry, method: str | Method | None, *, IBP: bool = False, forward: bool = False
 ) -> Method:
-    """The method that a name or an object and the two flags of the reference system mean together.
+    """The method that a name or an object and the two flags of auto_LiRPA mean together.
 
     There, `IBP=True` and `forward=True` choose how inner nodes are bounded, and `method=None` means
     that the output is bounded the same way.

@@ -1,4 +1,4 @@
-"""Typed options of a bounded model, under the names that users of the reference system know."""
+"""Typed options of a bounded model, under the names that users of auto_LiRPA know."""
 
 from __future__ import annotations
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from lirpa_core.errors import SpecificationError
 from lirpa_core.graph import Node
 from lirpa_core.linear.coefficients import DenseCoefficients
+from lirpa_core.linear.finite import all_finite
 from lirpa_core.problem.problem import Problem
 
 
@@ -31,4 +33,6 @@ def specification_rows(problem: Problem, node: Node, C: Tensor) -> DenseCoeffici
         raise SpecificationError(
             f"C has dtype {C.dtype}; the bounds are computed in {problem.dtype_of(node.name)}."
         )
+    if not torch.compiler.is_compiling() and not all_finite(C):
+        raise SpecificationError("C contains NaN or infinite values, for which no bound exists.")
     return DenseCoefficients(C.transpose(0, 1).reshape(C.shape[1], C.shape[0], *node.shape))

@@ -59,7 +59,7 @@ class Method(ABC):
 
     Attributes:
         name: The name by which it is found.
-        aliases: Other names, those of the literature and of the reference system.
+        aliases: Other names, those of the literature and of auto_LiRPA.
         summary: One line for tables.
         gives_linear_bounds: Whether `bound_rows` can return linear bounds.
         optimises_slopes: Whether the method searches for slopes, and so takes a `SlopeSearch`.

@@ -1,4 +1,4 @@
-"""Settings of the search for slopes, under the names that users of the reference system know."""
+"""Settings of the search for slopes, under the names that users of auto_LiRPA know."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SlopeSearch:
-    """How slopes are optimised, under the names that users of the reference system know.
+    """How slopes are optimised, under the names that users of auto_LiRPA know.
 
     Attributes:
         iteration: Steps of the optimiser (Adam).

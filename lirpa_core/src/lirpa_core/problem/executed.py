@@ -10,7 +10,7 @@ from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.graph import Graph, Node, NodeKind, iter_refs
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.evaluated import operator_name
-from lirpa_core.rules.executed import Loose, executed, refuse_constant
+from lirpa_core.rules.executed import IntervalOnly, executed, refuse_constant
 
 
 def as_executed(
@@ -51,7 +51,7 @@ def as_executed(
         elif name in real:
             found[name] = rules[name]
         elif name in errors:
-            found[name] = Loose(rules[name])
+            found[name] = IntervalOnly(rules[name])
         else:
             found[name] = executed(rules[name], node, dtype)
     return found

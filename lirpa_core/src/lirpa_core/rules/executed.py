@@ -249,7 +249,7 @@ def _refuse_on_cuda(call: Call, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Loose(Wrapped):
+class IntervalOnly(Wrapped):
     """A rule of which only the interval is used: of operators that do nothing but bound an error."""
 
     @property

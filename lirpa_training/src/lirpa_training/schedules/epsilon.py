@@ -1,4 +1,4 @@
-"""Schedules of the perturbation radius, under the names and options that users of the reference system know."""
+"""Schedules of the perturbation radius, under the names and options that users of auto_LiRPA know."""
 
 from __future__ import annotations
 
