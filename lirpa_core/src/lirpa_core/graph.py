@@ -124,6 +124,7 @@ class Graph:
         constants: Tensors that the capture lifted out of the code, by path.
         executed: Whether bounds are to hold for the model as it is executed in its floating-point types, rather than in
             real arithmetic.
+        specialized: Tensors of the model whose values decided what the graph is, besides those that it reads.
     """
 
     nodes: tuple[Node, ...]
@@ -135,6 +136,7 @@ class Graph:
     output_batch_dims: tuple[int | None, ...]
     constants: Mapping[str, torch.Tensor]
     executed: bool = False
+    specialized: tuple[torch.Tensor, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:

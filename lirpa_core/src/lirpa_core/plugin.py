@@ -14,6 +14,7 @@ from lirpa_core.operators import (
     executed,
     extremum,
     indexing,
+    linear_systems,
     matmul,
     positionwise_kernels,
     reduction,
@@ -38,7 +39,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, decompositions, executed,
+        cumulative, decompositions, linear_systems, executed,
     ):  # fmt: skip
         group.register(registry)
 

@@ -13,11 +13,12 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.batch_state import stand_ins
 from lirpa_core.capture.export import export, read_nodes
+from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import keeping_leaf_modules
 from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
-from lirpa_core.errors import CaptureError, InputError, LirpaError
-from lirpa_core.graph import Graph
+from lirpa_core.errors import CaptureError, InputError, LirpaError, UnsupportedOperatorError
+from lirpa_core.graph import Graph, Node
 from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.problem.batching import default_batch_dims, one_example
 from lirpa_core.rules.index_ranges import ids_out_of_range
@@ -90,9 +91,7 @@ def capture(
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
     with stand_ins(model, one_args, one_kwargs):
         _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
-        with keeping_leaf_modules(model, registry) as kept:
-            program = export(model, one_args, one_kwargs, registry)
-        nodes, outputs = read_nodes(program, registry, kept.sites)
+        program, nodes, outputs, specialized = _exported(model, one_args, one_kwargs, registry)
         refuse_random_nodes(nodes)
         if not any(o is not None for o in outputs):
             raise CaptureError("the model returns no tensor, so there is nothing to bound.")
@@ -105,8 +104,35 @@ def capture(
             input_batch_dims=dims,
             output_batch_dims=(None,) * len(outputs),
             constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
+            specialized=specialized,
         )
         return replayed(graph, model, inputs, fixed_batch=fixed_batch)
+
+
+def _exported(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], registry: CaptureRules
+) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], tuple[Tensor, ...]]:
+    """The exported program, its nodes and outputs, and the tensors of the model whose values entered it.
+
+    A model that cannot be exported without values is exported again with the values of what no input reaches.
+    """
+
+    def run(compute: bool) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], KnownValues]:
+        with (
+            keeping_leaf_modules(model, registry) as kept,
+            knowing_constants(model, compute=compute) as values,
+        ):
+            program = export(model, args, kwargs, registry)
+        return program, *read_nodes(program, registry, kept.sites), values
+
+    try:
+        program, nodes, outputs, values = run(False)
+    except (CaptureError, UnsupportedOperatorError) as refused:
+        try:
+            program, nodes, outputs, values = run(True)
+        except LirpaError as again:
+            raise (again if isinstance(again, type(refused)) else refused) from None
+    return program, nodes, outputs, tuple(values.used.values())
 
 
 def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:

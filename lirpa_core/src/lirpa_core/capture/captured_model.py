@@ -131,7 +131,8 @@ class CapturedModel:
             _, old = known.pop(0)
             self._with_state.pop(id(old), None)
             self._binders = {key: held for key, held in self._binders.items() if held[0] is not old}
-        known.append((Fingerprint.of(module, graph.constants.values(), before), graph))
+        found = Fingerprint.of(module, graph.constants.values(), before, graph.specialized)
+        known.append((found, graph))
         return graph
 
     def bind(

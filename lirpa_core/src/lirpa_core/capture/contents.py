@@ -69,6 +69,11 @@ class _Copy:
     __hash__ = None  # type: ignore[assignment]
 
 
+def values_of(tensor: Tensor) -> object:
+    """A tensor's elements, however many, for comparison with what they are later."""
+    return _Copy(tensor.detach().clone())
+
+
 def is_foreign(module: str | None) -> bool:
     """Whether a module's name is that of a package that is not the user's."""
     return module is not None and module.partition(".")[0] in _FOREIGN

@@ -43,6 +43,15 @@ _LEAF_KINDS = {
     "USER_INPUT": NodeKind.INPUT,
 }
 
+#: Operators that fall apart into a computation and a check that raises, which a graph of values has no place for.
+_WITH_ERROR_CHECKS = (
+    torch.ops.aten.linalg_inv.default,
+    torch.ops.aten.linalg_solve.default,
+    torch.ops.aten.linalg_cholesky.default,
+    torch.ops.aten.linalg_lu_factor.default,
+    torch.ops.aten.linalg_ldl_factor.default,
+)
+
 
 def export(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: CaptureRules
@@ -105,6 +114,8 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
             fx_node.meta[_AS_EXPORTED] = True
         return program
     table = dict(torch.export.default_decompositions())
+    for op in _WITH_ERROR_CHECKS:
+        table.pop(op, None)
     table.update(registry.decomposition_table())
     for op in registry.operators:
         table.pop(op, None)
@@ -180,8 +191,12 @@ def _refused(error: Exception) -> CaptureError:
 
 def _branch_error(error: Exception) -> DataDependentBranchError:
     where = user_frame(str(error))
+    return _number_error(f" at {where}" if where else "")
+
+
+def _number_error(where: str) -> DataDependentBranchError:
     return DataDependentBranchError(
-        f"the model branches on, or converts to a Python number, the value of a tensor{f' at {where}' if where else ''}. One graph would follow "
+        f"the model branches on, or converts to a Python number, the value of a tensor{where}. One graph would follow "
         "only what the example does, and bounds for other inputs would be wrong. Write a choice as "
         "torch.where(condition, a, b), keep numbers as tensors (no float(x), x.item()), or move it out of forward()."
     )
@@ -240,6 +255,8 @@ def _refuse_unknown_size(fx_node: torch.fx.Node, value: Any) -> None:
 
 def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) -> Node:
     source = source_of(fx_node.meta)
+    if fx_node.target in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.item.default):
+        raise _number_error(f" at {source}")
     sample = value if isinstance(value, Tensor) else _first_tensor(value)
     shape = tuple(value.shape) if isinstance(value, Tensor) else ()
     dtype = torch.bool if sample is None else sample.dtype

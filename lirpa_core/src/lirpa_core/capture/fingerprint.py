@@ -10,13 +10,13 @@ from __future__ import annotations
 import operator
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from lirpa_core.capture.contents import INTERNAL, PLAIN, contents, is_foreign, names_in, same
+from lirpa_core.capture.contents import INTERNAL, PLAIN, contents, is_foreign, names_in, same, values_of
 
 #: Lists of a recurrent layer's own parameters.
 _DERIVED = frozenset({"_flat_weights", "_flat_weight_refs", "_all_weights"})
@@ -65,6 +65,9 @@ class Fingerprint:
         constants: Other tensors whose values are read anew.
         kinds: Type and shape of each tensor that is read anew; `module.half()` changes them, and leaves the same objects.
         live: Ids of tensors that are read anew.
+        specialized: Tensors that are not, although they are parameters, buffers or constants of the graph: their values
+            decided what the graph is. Each with its values.
+        homes: Where parameters and buffers among those are registered.
         notes: What the model itself changes when it runs, and is not compared.
         uncertain: Whether some of that are no tensors: a counter, say. The replay after capture has shown that it does not
             matter so far; whether it ever will is for the tripwire to notice.
@@ -83,10 +86,16 @@ class Fingerprint:
     live: frozenset[int]
     notes: Notes
     uncertain: bool = False
+    specialized: list[tuple[Tensor, object]] = field(default_factory=list)
+    homes: list[tuple[Mapping[str, Tensor | None], str, Tensor]] = field(default_factory=list)
 
     @classmethod
     def of(
-        cls, model: nn.Module, constants: Iterable[Tensor] = (), before: Fingerprint | None = None
+        cls,
+        model: nn.Module,
+        constants: Iterable[Tensor] = (),
+        before: Fingerprint | None = None,
+        specialized: Iterable[Tensor] = (),
     ) -> Fingerprint:
         """The state as it is now.
 
@@ -94,11 +103,21 @@ class Fingerprint:
             model: The model.
             constants: Tensors whose values are read anew at every computation, besides parameters and buffers.
             before: The state before the model was run the last few times; what has changed since, the model has changed.
+            specialized: Tensors whose values decided what the graph is, so that they have to stay.
         """
         constants = tuple(constants)
         live = frozenset(map(id, chain(constants, model.parameters(), model.buffers())))
         notes, uncertain = before.changed() if before is not None else (frozenset(), False)
         found = cls(model, [], [], [], [], [], [], _sharing(model), constants, [], live, notes, uncertain)
+        found.specialized = [(x, values_of(x)) for x in specialized]
+        own = {id(x) for x, _ in found.specialized}
+        found.homes = [
+            (table, name, x)
+            for module in model.modules()
+            for table in (module._parameters, module._buffers)
+            for name, x in table.items()
+            if x is not None and id(x) in own
+        ]
         collector = _Collector(found)
         for module in model.modules():
             collector.module(module)
@@ -134,6 +153,10 @@ class Fingerprint:
     def holds(self) -> bool:
         """Whether everything is as it was."""
         if any(self.empty):
+            return False
+        if not all([table.get(name) is x for table, name, x in self.homes]):
+            return False
+        if not all([values_of(x) == before for x, before in self.specialized]):
             return False
         for module, kind in self.classes:
             if module.__class__ is not kind:

@@ -45,7 +45,7 @@ def raised_at(error: BaseException) -> str | None:
 
 def user_frame(message: str) -> str | None:
     """The user's innermost frame quoted in an error message of `torch.export`, as `file:line code`."""
-    frames = [f for f in _FRAME.finditer(message) if not f["file"].startswith(_TORCH)]
+    frames = [f for f in _FRAME.finditer(message) if not f["file"].startswith((_TORCH, _LIRPA))]
     if not frames:
         return None
     frame = frames[-1]

@@ -33,9 +33,18 @@ def slice_scatter(
     return torch.cat([self, src], dim).index_select(dim, order)
 
 
+def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """`self` with the elements that a mask picks replaced by the first elements of `source`, in order."""
+    mask = mask.expand(self.shape)
+    position = mask.reshape(-1).to(torch.int64).cumsum(0) - 1
+    chosen = source.reshape(-1).index_select(0, position.clamp(min=0)).reshape(self.shape)
+    return torch.where(mask, chosen, self)
+
+
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and decompositions."""
     registry.decompose(aten.slice_scatter.default, slice_scatter)
+    registry.decompose(aten.masked_scatter.default, masked_scatter)
     # Rare, so that what vmap derives is fast enough. Where two sources go to one position, PyTorch itself
     # leaves open which of them wins.
     registry.register(aten.scatter.src, Linear(("self", "src")))

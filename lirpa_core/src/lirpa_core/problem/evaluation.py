@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lirpa_core.errors import InputError
@@ -32,6 +33,8 @@ def evaluate_node(node: Node, values: Mapping[str, Const]) -> Const:
     call = Call(node, bind_constants(node, values), (), ())
     try:
         return Const(call.evaluate(()), call.has_batched_constants)
+    except torch.linalg.LinAlgError as error:
+        raise InputError(f"{node}: the model itself fails here: {error}") from error
     except (IndexError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "out of bounds" not in str(error):
             raise
