@@ -16,9 +16,11 @@ from lirpa_core.operators import (
     indexing,
     linear_systems,
     matmul,
+    order,
     positionwise_kernels,
     reduction,
     scatter,
+    several,
     shape,
 )
 from lirpa_core.perturbations.joint import PerturbationJoint
@@ -39,7 +41,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, decompositions, linear_systems, executed,
+        cumulative, order, several, decompositions, linear_systems, executed,
     ):  # fmt: skip
         group.register(registry)
 

@@ -5,6 +5,7 @@ The bounds of a mask are those of its values 0 and 1, in the element type of wha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import Accuracy
+from lirpa_core.operators.reduction import reduced_dims
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const, Slot
@@ -157,11 +159,7 @@ def logic(over: tuple[str, ...], combine: Callable[..., Truth]) -> General:
         dtype = inputs[0].lower.dtype
         return Interval(_full(call, result.surely.to(dtype)), _full(call, result.possibly.to(dtype)))
 
-    def affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-        box, none = bound(call, inputs), (None,) * len(inputs)
-        return Relaxation(Affine(none, box.lower), Affine(none, box.upper))
-
-    return General(over, bound, affine, refuse=_refuse_numbers, precision=lambda call: Accuracy(4, "exact"))
+    return dataclasses.replace(_constant_bounds(over, bound), refuse=_refuse_numbers)
 
 
 def _refuse_numbers(call: Call) -> str | None:
@@ -186,6 +184,57 @@ def _xor(a: Truth, b: Truth) -> Truth:
     return _or(_and(a, _not(b)), _and(_not(a), b))
 
 
+# ---------------------------------------------------------------------- masks along dimensions
+
+
+def reduced_logic(every: bool) -> General:
+    """Rule of `all` (every element is true) or `any` (at least one is)."""
+
+    def bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        (x,) = inputs
+        dims = [d + 1 for d in reduced_dims(call)]
+        surely, possibly = (x.lower > 0) | (x.upper < 0), (x.lower != 0) | (x.upper != 0)
+        for dim in dims:
+            surely, possibly = (
+                t.all(dim, keepdim=True) if every else t.any(dim, keepdim=True) for t in (surely, possibly)
+            )
+        shape = (x.lower.shape[0], *call.shape)
+        return Interval(*(t.reshape(shape).to(x.lower.dtype) for t in (surely, possibly)))
+
+    return _constant_bounds(("self",), bound)
+
+
+def _constant_bounds(
+    over: tuple[str, ...], bound: Callable[[Call, tuple[Interval, ...]], Interval]
+) -> General:
+    """Rule of an operator whose bounds do not follow the operands."""
+
+    def affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
+        box, none = bound(call, inputs), (None,) * len(inputs)
+        return Relaxation(Affine(none, box.lower), Affine(none, box.upper))
+
+    return General(over, bound, affine, precision=lambda call: Accuracy(4, "exact"))
+
+
+# ---------------------------------------------------------------------- what is a number
+
+
+def numbers(of_finite: bool) -> General:
+    """Rule of a question about infinities and NaN, which has one answer for all finite numbers.
+
+    Args:
+        of_finite: That answer.
+    """
+
+    def bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        (x,) = inputs
+        known = x.lower.isfinite() & x.upper.isfinite()
+        answer = torch.full_like(x.lower, float(of_finite))
+        return Interval(torch.where(known, answer, 0), torch.where(known, answer, 1))
+
+    return _constant_bounds(("self",), bound)
+
+
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules."""
     registry.register(aten.where.self, Where())
@@ -195,3 +244,10 @@ def register(registry: OperatorRegistry) -> None:
         registry.register(getattr(aten, f"bitwise_{name}").Tensor, rule)
     registry.register(aten.logical_not.default, logic(("self",), _not))
     registry.register(aten.bitwise_not.default, logic(("self",), _not))
+    for op in (aten.any.default, aten.any.dim, aten.any.dims):
+        registry.register(op, reduced_logic(every=False))
+    for op in (aten.all.default, aten.all.dim, aten.all.dims):
+        registry.register(op, reduced_logic(every=True))
+    for op in (aten.isnan.default, aten.isinf.default, aten.isposinf.default, aten.isneginf.default):
+        registry.register(op, numbers(of_finite=False))
+    registry.register(aten.isfinite.default, numbers(of_finite=True))

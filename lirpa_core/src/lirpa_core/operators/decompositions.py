@@ -271,6 +271,34 @@ def instance_norm(
     return _by_channel(out, weight, bias), mean.flatten(), inverse.flatten()
 
 
+# ---------------------------------------------------------------------- slopes drawn in training
+
+
+def rrelu(
+    self: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, generator: object = None
+) -> Tensor:
+    """In evaluation: a leaky ReLU with the slope in the middle of its range.
+
+    Raises:
+        TrainingModeError: In training, where slopes are drawn.
+    """
+    if training:
+        raise TrainingModeError("rrelu draws random slopes in training mode. Call model.eval() first.")
+    return torch.nn.functional.leaky_relu(self, (lower + upper) / 2)
+
+
+def rrelu_with_noise(
+    self: Tensor,
+    noise: Tensor,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    generator: object = None,
+) -> tuple[Tensor, Tensor]:
+    """As `rrelu`, with the noise that it does not use in evaluation."""
+    return rrelu(self, lower, upper, training), noise
+
+
 def register(registry: OperatorRegistry) -> None:
     """Register this file's decompositions."""
     for op, function in (
@@ -286,5 +314,7 @@ def register(registry: OperatorRegistry) -> None:
         (aten.native_group_norm.default, group_norm),
         (aten._native_batch_norm_legit_no_training.default, batch_norm),
         (aten._native_batch_norm_legit.no_stats, instance_norm),
+        (aten.rrelu.default, rrelu),
+        (aten.rrelu_with_noise_functional.default, rrelu_with_noise),
     ):
         registry.decompose(op, function)

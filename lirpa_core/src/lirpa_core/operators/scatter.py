@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from lirpa_core.errors import InputError
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.linear import Linear
 
@@ -41,9 +44,63 @@ def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     return torch.where(mask, chosen, self)
 
 
+def scatter_reduce(
+    self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """Sums, means, products, maxima and minima of what goes to each position, and of what is there.
+
+    A maximum is one over all sources along the dimension, those that go elsewhere masked by −∞; a product likewise by one.
+
+    Raises:
+        InputError: For a reduction that PyTorch does not have.
+    """
+    if self.dim() == 0:
+        whole = scatter_reduce(
+            self.reshape(1), 0, index.reshape(-1), src.reshape(-1), reduce, include_self=include_self
+        )
+        return whole.reshape(())
+    dim = dim % self.dim()
+    n = self.shape[dim]
+    for d, size in enumerate(index.shape):
+        src = src.narrow(d, 0, size)
+    if any(d != dim and index.shape[d] != self.shape[d] for d in range(self.dim())):
+        raise InputError(
+            f"scatter_reduce: the index of shape {list(index.shape)} does not cover the tensor of shape "
+            f"{list(self.shape)} in every dimension but {dim}; give the part that is written, and put it in place by "
+            "slicing."
+        )
+    place = torch.arange(n, device=index.device)
+    goes = index.movedim(dim, -1).unsqueeze(-2) == place.unsqueeze(-1)  # [.., n, sources]
+    given = src.movedim(dim, -1).unsqueeze(-2)  # [.., 1, sources]
+    there = self.movedim(dim, -1)  # [.., n]
+    some = goes.any(-1)
+    if reduce in ("sum", "mean"):
+        weight = goes.to(self.dtype)
+        total = (given * weight).sum(-1)
+        keep = torch.ones_like(weight.sum(-1)) if include_self else 1 - some.to(self.dtype)
+        found = there * keep + total
+        if reduce == "mean":
+            found = found * torch.reciprocal(keep + weight.sum(-1))
+        return found.movedim(-1, dim)
+    if reduce == "prod":
+        neutral = torch.where(goes, given, torch.ones_like(given))
+        found = torch.prod(neutral, -1)
+        found = found * there if include_self else torch.where(some, found, there)
+        return found.movedim(-1, dim)
+    if reduce not in ("amax", "amin"):
+        raise InputError(f"scatter_reduce: reduce={reduce!r} is none of sum, mean, prod, amax, amin.")
+    sign = 1 if reduce == "amax" else -1
+    masked = torch.where(goes, sign * given, -math.inf)
+    own = (sign * there).unsqueeze(-1)
+    if not include_self:
+        own = torch.where(some.unsqueeze(-1), -math.inf, own)
+    return (sign * torch.cat([masked, own], -1).amax(-1)).movedim(-1, dim)
+
+
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and decompositions."""
     registry.decompose(aten.slice_scatter.default, slice_scatter)
+    registry.decompose(aten.scatter_reduce.two, scatter_reduce)
     registry.decompose(aten.masked_scatter.default, masked_scatter)
     # Rare, so that what vmap derives is fast enough. Where two sources go to one position, PyTorch itself
     # leaves open which of them wins.

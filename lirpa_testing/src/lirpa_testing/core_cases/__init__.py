@@ -13,9 +13,11 @@ from lirpa_testing.core_cases import (
     indexing,
     matmul,
     models,
+    order,
     reduction,
     scatter,
     sets,
+    several,
     shape,
     structures,
 )
@@ -25,6 +27,6 @@ def declare(cases: ConformanceCases) -> None:
     """Declare the cases of all rules, structures and perturbations of the core, and models for its methods."""
     for group in (
         activation, arithmetic, matmul, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, structures, sets, models,
+        cumulative, order, several, structures, sets, models,
     ):  # fmt: skip
         group.declare(cases)

@@ -16,7 +16,20 @@ aten = torch.ops.aten
 inf = math.inf
 
 #: Boxes of these may come close to zero, but not reach it.
-OPEN = ("log", "log2", "log10", "rsqrt", "reciprocal", "pow-1", "pow-2", "pow-0.5", "pow-1.7")
+OPEN = (
+    "log",
+    "log2",
+    "log10",
+    "rsqrt",
+    "reciprocal",
+    "pow-1",
+    "pow-2",
+    "pow-0.5",
+    "pow-1.7",
+    "lgamma",
+    "digamma",
+    "entr",
+)
 _NEAR_ZERO = 1e-6
 _FAR = 1e3
 
@@ -76,6 +89,8 @@ def _case(name: str, *args: Any, **options: Any) -> UnaryCase:
 def _power(p: float, **options: Any) -> UnaryCase:
     return UnaryCase(f"pow{p:g}", aten.pow.Tensor_Scalar, (p,), **options)
 
+
+_STEPS = torch.tensor([-1.0, 0.5, 0.75, 4.0])
 
 positive: dict[str, Any] = {"domain": (0.0, inf), "special": (0.0, 1e-6, 1e-3, 1.0)}
 CASES = [
@@ -174,6 +189,17 @@ CASES = [
         aten.tan.default,
         domain=(-1.57 + 5 * math.pi, 1.57 + 5 * math.pi),
         special=(5 * math.pi,),
+    ),
+    _case("erfinv", domain=(-0.999, 0.999), special=(-0.999, 0.0, 0.999)),
+    _case("lgamma", domain=(0.0, inf), special=(1.0, 2.0, 1.4616321449683623)),
+    UnaryCase("entr", aten.special_entr.default, domain=(0.0, inf), special=(1.0, math.exp(-1))),
+    UnaryCase("bucketize", aten.bucketize.Tensor, (_STEPS,), special=tuple(_STEPS.tolist())),
+    UnaryCase(
+        "searchsorted",
+        aten.searchsorted.Tensor,
+        (_STEPS, "x"),
+        special=tuple(_STEPS.tolist()),
+        kwargs=(("right", True),),
     ),
     _case("floor", special=(0.0, -1.0, 1.0, 3.0)),
     _case("ceil", special=(0.0, -1.0, 1.0, 3.0)),

@@ -158,6 +158,12 @@ class Jet:
     def erfc(self) -> Jet:
         return self.chain(PRIMITIVES["erfc"])
 
+    def erfinv(self) -> Jet:
+        return self.chain(PRIMITIVES["erfinv"])
+
+    def lgamma(self) -> Jet:
+        return self.chain(PRIMITIVES["lgamma"])
+
     def sigmoid(self) -> Jet:
         return self.chain(PRIMITIVES["sigmoid"])
 
@@ -170,6 +176,11 @@ def _power(u: Number, p: int | arb) -> Number:
     if isinstance(u, Range):
         return u**p
     return u**p if p >= 0 else 1 / u**-p
+
+
+def _hurwitz(u: Number, s: int) -> Number:
+    """`Σ (u + n)⁻ˢ`, by which the derivatives of the digamma function are known."""
+    return u.hurwitz(s) if isinstance(u, Range) else arb(s).zeta(u)
 
 
 def _sigmoid(u: Number) -> Number:
@@ -205,6 +216,12 @@ PRIMITIVES: dict[str, Primitive] = {
         lambda u, y: (-(u**2)).exp() * (-2 / arb.pi().sqrt()),
         lambda u, y, d: -2 * u * d,
     ),
+    "erfinv": (
+        lambda u: u.erfinv(),
+        lambda u, y: (y**2).exp() * (arb.pi().sqrt() / 2),
+        lambda u, y, d: 2 * y * d**2,
+    ),
+    "lgamma": (lambda u: u.lgamma(), lambda u, y: u.digamma(), lambda u, y, d: _hurwitz(u, 2)),
     "sigmoid": (
         _sigmoid,
         lambda u, y: (u / 2).sech() ** 2 / 4,

@@ -15,6 +15,9 @@ Scalar: TypeAlias = "arb | int | float"
 _INF = arb.pos_inf()
 _ONE = arb(1)
 
+#: Numbers on either side of where the gamma function is least among positive ones.
+_LEAST_GAMMA = arb(1.4616321449683622), arb(1.4616321449683625)
+
 
 class Range:
     """All numbers from `lo` to `hi`; the ends are balls, and the numbers in these belong to it.
@@ -148,7 +151,16 @@ class Range:
     def erf(self) -> Range:
         return Range(self.lo.erf(), self.hi.erf())
 
+    def erfinv(self) -> Range:
+        return Range(self.lo.erfinv(), self.hi.erfinv())
+
+    def digamma(self) -> Range:
+        return Range(self.lo.digamma(), self.hi.digamma())
+
     # ---- functions that fall
+
+    def hurwitz(self, s: int) -> Range:
+        return Range(arb(s).zeta(self.hi), arb(s).zeta(self.lo))
 
     def acos(self) -> Range:
         return Range(self.hi.acos(), self.lo.acos())
@@ -163,6 +175,17 @@ class Range:
         if a >= 0:
             return Range(a.cosh(), b.cosh())
         return Range(b.cosh(), a.cosh()) if b <= 0 else Range(_ONE, a.cosh().max(b.cosh()))
+
+    def lgamma(self) -> Range:
+        a, b = self.lo, self.hi
+        if a >= _LEAST_GAMMA[1]:
+            return Range(a.lgamma(), b.lgamma())
+        if b <= _LEAST_GAMMA[0]:
+            return Range(b.lgamma(), a.lgamma())
+        least = (
+            _LEAST_GAMMA[0].lgamma() - arb(2) ** -60
+        )  # the slope there is below 2⁻⁵¹, the distance below 2⁻⁵²
+        return Range(least, a.lgamma().max(b.lgamma()))
 
     def sech(self) -> Range:
         a, b = self.lo, self.hi

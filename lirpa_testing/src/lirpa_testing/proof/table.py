@@ -237,6 +237,16 @@ def _comparison(left: float, right: float, equal: float) -> OracleOf:
     return oracle
 
 
+def _position(name: str) -> OracleOf:
+    def oracle(given: Arguments) -> Oracle:
+        steps = [float(at) for at in given.call[name].value]
+        right = bool(given["right"])
+        values = [constant(float(i)) for i in range(len(steps) + 1)]
+        return _pieces(values, steps, [float(i + right) for i in range(len(steps))])
+
+    return oracle
+
+
 _aten = torch.ops.aten
 
 #: From operator to the function it applies to each element.
@@ -302,6 +312,12 @@ ORACLES: Mapping[Any, OracleOf] = {
     _aten.asin.default: _smooth(lambda x: x.asin()),
     _aten.acos.default: _smooth(lambda x: x.acos()),
     _aten.atanh.default: _smooth(lambda x: x.atanh()),
+    # special functions
+    _aten.lgamma.default: _smooth(lambda x: x.lgamma()),
+    _aten.erfinv.default: _smooth(lambda x: x.erfinv()),
+    _aten.special_entr.default: _smooth(lambda x: -(x * x.log())),
+    _aten.bucketize.Tensor: _position("boundaries"),
+    _aten.searchsorted.Tensor: _position("sorted_sequence"),
     # steps
     _aten.floor.default: _always(_FLOOR),
     _aten.ceil.default: _always(_CEIL),
@@ -322,5 +338,6 @@ ORACLES: Mapping[Any, OracleOf] = {
 
 
 def oracle_of(call: Call) -> OracleOf | None:
-    """What the operator of a call computes, if the table knows it."""
-    return ORACLES.get(call.node.target)
+    """What the operator of a call computes of its one perturbed operand, if the table knows it."""
+    parameters = [call.slot(name) for name in ("weight", "min", "max") if name in call.arguments]
+    return ORACLES.get(call.node.target) if parameters.count(None) == len(parameters) else None

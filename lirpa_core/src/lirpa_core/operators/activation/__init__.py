@@ -8,6 +8,7 @@ from lirpa_core.operators.activation import (
     piecewise_linear,
     power,
     s_shaped,
+    special,
     steps,
 )
 from lirpa_core.plugins import OperatorRegistry
@@ -15,5 +16,15 @@ from lirpa_core.plugins import OperatorRegistry
 
 def register(registry: OperatorRegistry) -> None:
     """Register every rule of this package."""
-    for group in (piecewise_linear, elementary, exponential, power, s_shaped, gated, periodic, steps):
+    for group in (
+        piecewise_linear,
+        elementary,
+        exponential,
+        power,
+        s_shaped,
+        gated,
+        periodic,
+        steps,
+        special,
+    ):
         group.register(registry)

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lirpa_core.operators.limits import CLAMP, CLAMP_MAX, CLAMP_MIN, PRELU, PRELU_KERNEL
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Const
-from lirpa_core.rules.unary import CONCAVE, CONVEX, Curve, Jump, Lines, Unary, parameter
+from lirpa_core.rules.unary import CONCAVE, CONVEX, Curve, Jump, Lines, Unary, UnaryOrSeveral, parameter
 
 #: An interval shorter than so many times the smallest normal number has no derivative of its chord's slope.
 _SHORT = 16
@@ -183,16 +184,16 @@ def register(registry: OperatorRegistry) -> None:
     aten = torch.ops.aten
     registry.register(aten.relu.default, Unary(RELU))
     registry.register(aten.leaky_relu.default, Unary(leaky_relu))
-    registry.register(aten.prelu.default, Unary(prelu))
-    registry.register(aten._prelu_kernel.default, Unary(prelu_kernel))
+    registry.register(aten.prelu.default, UnaryOrSeveral(prelu, several=PRELU))
+    registry.register(aten._prelu_kernel.default, UnaryOrSeveral(prelu_kernel, several=PRELU_KERNEL))
+    registry.register(aten.clamp.Tensor, UnaryOrSeveral(clamp, several=CLAMP))
+    registry.register(aten.clamp_min.Tensor, UnaryOrSeveral(clamp_min, several=CLAMP_MIN))
+    registry.register(aten.clamp_max.Tensor, UnaryOrSeveral(clamp_max, several=CLAMP_MAX))
     registry.register(aten.hardtanh.default, Unary(hardtanh))
     registry.register(aten.relu6.default, Unary(_clamp(0.0, 6.0)))
     registry.register(aten.clamp.default, Unary(clamp))
-    registry.register(aten.clamp.Tensor, Unary(clamp))
     registry.register(aten.clamp_min.default, Unary(clamp_min))
-    registry.register(aten.clamp_min.Tensor, Unary(clamp_min))
     registry.register(aten.clamp_max.default, Unary(clamp_max))
-    registry.register(aten.clamp_max.Tensor, Unary(clamp_max))
     registry.register(aten.hardsigmoid.default, Unary(HARDSIGMOID))
     registry.register(aten.abs.default, Unary(ABS))
     registry.register(aten.softshrink.default, Unary(softshrink))

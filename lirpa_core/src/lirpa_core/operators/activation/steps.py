@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lirpa_core.operators.comparisons import comparison
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
-from lirpa_core.rules.unary import Curve, Jump, Point, Position, Unary, clip, parameter
+from lirpa_core.rules.unary import Curve, Jump, Point, Position, Unary, UnaryOrSeveral, clip, parameter
 from lirpa_core.rules.unary.curve import Map
 
 
@@ -139,4 +140,7 @@ def register(registry: OperatorRegistry) -> None:
     for name in _COMPARISONS:
         overloads = getattr(aten, name)
         registry.register(overloads.Scalar, Unary(_comparison(name)))
-        registry.register(overloads.Tensor, Unary(_comparison(name), operands=("self", "other")))
+        both = comparison(name)
+        registry.register(
+            overloads.Tensor, UnaryOrSeveral(_comparison(name), operands=("self", "other"), several=both)
+        )

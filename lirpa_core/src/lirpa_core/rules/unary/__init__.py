@@ -16,6 +16,7 @@ from lirpa_core.rules.unary.curve import (
 )
 from lirpa_core.rules.unary.lines import default_slopes, intercept, line_bounds, slope_range, supporting_slope
 from lirpa_core.rules.unary.rule import Unary, parameter
+from lirpa_core.rules.unary.several import UnaryOrSeveral
 from lirpa_core.rules.unary.smooth import smooth, smooth_curve
 from lirpa_core.rules.unary.tangent import chord, point_of_slope, tangent_point
 
@@ -32,6 +33,7 @@ __all__ = [
     "Position",
     "Span",
     "Unary",
+    "UnaryOrSeveral",
     "chord",
     "clip",
     "default_slopes",

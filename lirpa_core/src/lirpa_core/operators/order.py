@@ -1,0 +1,260 @@
+"""Order statistics: sorted values, the largest few, the k-th smallest, medians, and what their positions select.
+
+The k-th smallest of `n` numbers never decreases in any of them, so its range over a box runs from the k-th smallest lower end
+to the k-th smallest upper end. It is at most the maximum of any `k` of the numbers, and at least the minimum of any
+`n − k + 1` (David and Nagaraja, *Order Statistics*, 3rd ed., sec. 1.1): planes of maxima and minima bound it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lirpa_core.graph import Argument, Node, Ref, Shape
+from lirpa_core.linear.infinite import separated
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.operators.extremum import refuse_positions
+from lirpa_core.plugins import OperatorRegistry
+from lirpa_core.rules.call import Call
+from lirpa_core.rules.general import General
+from lirpa_core.rules.relaxations.maximum import maximum_planes
+
+aten = torch.ops.aten
+
+#: Elements are compared by a number between their ends, so far from the end that counts; as for maxima.
+_SHARE = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class RankMatrix(LinearOp):
+    """A matrix for every line: `y_r = Σⱼ weight[r, j] · x_j`.
+
+    Attributes:
+        weight: `[B, *lines, m, n]`, where `lines` is the operand's shape without its dimension.
+        dim: The dimension of the operand; None: all of them are one line.
+        shapes: Shapes of the operand and of the result.
+    """
+
+    weight: Tensor
+    dim: int | None
+    shapes: tuple[Shape, Shape]
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.shapes[0]
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.shapes[1]
+
+    @property
+    def fan_in(self) -> int:
+        return self.weight.shape[-1]
+
+    @property
+    def fan_out(self) -> int:
+        return self.weight.shape[-2]
+
+    def apply(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self._times(self.weight, x, lead)
+
+    def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
+        return self._times(self.weight.abs(), x, lead)
+
+    def transpose(self, A: Tensor) -> Tensor:
+        m = self.weight.shape[-2]
+        if self.dim is None:
+            lines = A.reshape(*A.shape[:2], m)
+        else:
+            kept = (*self.in_shape[: self.dim], m, *self.in_shape[self.dim + 1 :])
+            lines = A.reshape(*A.shape[:2], *kept).movedim(self.dim + 2, -1)
+        found = (self.weight.mT @ lines.unsqueeze(-1)).squeeze(-1)
+        if self.dim is None:
+            return found.reshape(*found.shape[:2], *self.in_shape)
+        return found.movedim(-1, self.dim + 2)
+
+    def _times(self, weight: Tensor, x: Tensor, lead: int) -> Tensor:
+        found = (weight @ _lines(x, self.dim, lead).unsqueeze(-1)).squeeze(-1)
+        return _back(found, self.dim, lead, self.out_shape)
+
+
+def _lines(x: Tensor, dim: int | None, lead: int) -> Tensor:
+    """`[*L, B, *S]` to `[*L, B, *lines, n]`."""
+    return x.reshape(*x.shape[:lead], -1) if dim is None else x.movedim(dim + lead, -1)
+
+
+def _back(x: Tensor, dim: int | None, lead: int, shape: Shape) -> Tensor:
+    """`[*L, B, *lines, m]` to `[*L, B, *shape]`."""
+    moved = x if dim is None else x.movedim(-1, dim + lead)
+    return moved.reshape(*moved.shape[:lead], *shape)
+
+
+def _dim(call: Call) -> int | None:
+    """The dimension that is ordered; None where all elements are one line."""
+    rank = len(call.shapes[0])
+    return call["dim"] % rank if "dim" in call.arguments and rank else None
+
+
+def ranks(call: Call) -> list[int]:
+    """For every element of the result along the line, how many numbers are below it, if none are equal."""
+    dim = _dim(call)
+    n = math.prod(call.shapes[0]) if dim is None else call.shapes[0][dim]
+    given = call.arguments
+    if "descending" in given:
+        return list(range(n))[:: -1 if given["descending"] else 1]
+    if "largest" in given:
+        return list(range(n - 1, n - 1 - given["k"], -1)) if given["largest"] else list(range(given["k"]))
+    return [given["k"] - 1 if "k" in given else (n - 1) // 2]
+
+
+def _bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
+    """The order statistics of the ends, exactly the range."""
+    (x,) = inputs
+    dim, chosen = _dim(call), ranks(call)
+
+    def pick(end: Tensor) -> Tensor:
+        return _back(_lines(end, dim, 1).sort(-1).values[..., chosen], dim, 1, call.shape)
+
+    return Interval(pick(x.lower), pick(x.upper))
+
+
+def _affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
+    """The upper plane of the maximum of the `k` elements that reach least high, and the mirror image."""
+    (x,) = inputs
+    dim = _dim(call)
+    lower, upper = _lines(x.lower, dim, 1), _lines(x.upper, dim, 1)  # [B, *lines, n]
+    rank = torch.tensor(ranks(call), device=lower.device).unsqueeze(-1)  # [m, 1]
+    low_end, high_end = (_key(call, *ends) for ends in ((lower, upper), (upper, lower)))
+    least = _place(high_end).unsqueeze(-2) <= rank  # [B, *lines, m, n]
+    greatest = _place(low_end).unsqueeze(-2) >= rank
+    over = maximum_planes(*(torch.where(least, end.unsqueeze(-2), -math.inf) for end in (lower, upper)))
+    under = maximum_planes(*(torch.where(greatest, -end.unsqueeze(-2), -math.inf) for end in (upper, lower)))
+    shapes = call.shapes[0], call.shape
+
+    def side(weight: Tensor, bias: Tensor) -> Affine:
+        return Affine(
+            (RankMatrix(weight, dim, shapes),), *separated(_back(bias, dim, 1, call.shape), call.infinite)
+        )
+
+    return Relaxation(side(under.above, -under.bias), side(over.above, over.bias))
+
+
+def _key(call: Call, near: Tensor, far: Tensor) -> Tensor:
+    """A number between two ends, by which elements are compared; the near end itself where an end is infinite."""
+    key = near * (1 - _SHARE) + far * _SHARE
+    return torch.where(near.isfinite() & far.isfinite(), key, near) if call.infinite else key
+
+
+def _place(key: Tensor) -> Tensor:
+    """The place of each element in the order of the keys along the last dimension."""
+    return key.argsort(dim=-1, stable=True).argsort(dim=-1)
+
+
+def _refuse(call: Call) -> str | None:
+    if call.arguments.get("sorted", True) is False:
+        return "sorted=False leaves open in which order the values come; pass sorted=True"
+    return refuse_positions(call)
+
+
+# ---------------------------------------------------------------------- by position
+
+
+def select_by_position(node: Node, nodes: Mapping[str, Node]) -> Node | None:
+    """`gather(x, dim, sort(x, dim).indices)` is `sort(x, dim).values`; likewise for whatever gives positions in `x`."""
+    given = {a.name: a.value for a in node.arguments}
+    x, index = given["self"], given["index"]
+    positions = nodes.get(index.name) if isinstance(index, Ref) else None
+    if positions is None or not isinstance(x, Ref) or positions.arguments[0].value != x:
+        return None
+    there = {a.name: a.value for a in positions.arguments}
+    rank = len(nodes[x.name].shape)
+    if not rank or there.get("dim") is None or (there["dim"] - given["dim"]) % rank:
+        return None
+    if positions.output == 1 and positions.target in _POSITIONED and len(positions.shape) == rank:
+        if not there.get("keepdim", True):
+            return None
+        return dataclasses.replace(
+            node, target=positions.target, arguments=positions.arguments, output=0, origin="gather"
+        )
+    if positions.target in _EXTREMA and there.get("keepdim"):
+        arguments = (Argument("self", x), Argument("dim", (there["dim"],)), Argument("keepdim", True))
+        return dataclasses.replace(
+            node, target=_EXTREMA[positions.target], arguments=arguments, origin="gather"
+        )
+    return None
+
+
+def quantile(
+    self: Tensor,
+    q: Tensor | float,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Tensor:
+    """Interpolated between neighbours of the sorted values; `q` is constant."""
+    x = self.reshape(-1) if dim is None or self.dim() == 0 else self.movedim(dim, -1)
+    values = torch.sort(x, -1).values
+    share = q if isinstance(q, Tensor) else torch.full((), q, dtype=self.dtype, device=self.device)
+    place = share.reshape(-1) * (x.shape[-1] - 1)  # [q]
+    below, above = place.floor(), place.ceil()
+    weight = {
+        "linear": place - below,
+        "midpoint": (above - below) / 2,
+        "lower": 0 * place,
+        "higher": above - below,
+    }.get(interpolation)
+    if weight is None:
+        below = above = place.round()
+        weight = 0 * place
+    low, high = (values.index_select(-1, p.to(torch.int64)) for p in (below, above))  # [.., q]
+    found = low * (1 - weight) + high * weight
+    if keepdim:
+        ones = [1] * self.dim() if dim is None else None
+        found = (
+            found.reshape(*ones, -1)
+            if ones is not None
+            else found.unsqueeze(-2).movedim(-2, dim if dim >= 0 else dim - 1)
+        )
+    found = found.movedim(-1, 0)
+    return found if share.dim() else found.squeeze(0)
+
+
+#: Operators whose second result says where the first lies.
+_POSITIONED = frozenset(
+    {
+        aten.sort.default, aten.sort.stable, aten.topk.default, aten.kthvalue.default, aten.median.dim, aten.max.dim,
+        aten.min.dim,
+    }
+)  # fmt: skip
+
+#: Operators that give a position alone, and the operator of the value there.
+_EXTREMA = {aten.argmax.default: aten.amax.default, aten.argmin.default: aten.amin.default}
+
+ORDER: Sequence[torch._ops.OpOverload] = (
+    aten.sort.default,
+    aten.sort.stable,
+    aten.topk.default,
+    aten.kthvalue.default,
+    aten.median.default,
+    aten.median.dim,
+    aten.nanmedian.default,
+    aten.nanmedian.dim,
+)
+
+
+def register(registry: OperatorRegistry) -> None:
+    """Register this file's rules and fusion."""
+    rule = General(("self",), _bound, _affine, refuse=_refuse)
+    for op in ORDER:
+        registry.register(op, rule)
+    registry.fuse(aten.gather.default, select_by_position)
+    for op in (aten.quantile.default, aten.quantile.scalar):
+        registry.decompose(op, quantile)

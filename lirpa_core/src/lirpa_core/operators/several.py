@@ -1,0 +1,138 @@
+"""Functions of several operands, element by element: powers, angles, what a division leaves."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lirpa_core.linear.interval import Interval
+from lirpa_core.operators.activation.elementary import LOG, RECIPROCAL
+from lirpa_core.operators.activation.exponential import EXP
+from lirpa_core.operators.activation.s_shaped import ATAN
+from lirpa_core.operators.activation.steps import FLOOR, TRUNC
+from lirpa_core.plugins import OperatorRegistry
+from lirpa_core.rules.base import Rule
+from lirpa_core.rules.elements import Elements, of_elements
+
+aten = torch.ops.aten
+
+
+# ---------------------------------------------------------------------- powers and logarithms
+
+
+def _power(x: Elements, y: Elements) -> Elements:
+    return (y * x.apply(LOG)).apply(EXP)
+
+
+#: A positive base to any exponent.
+POWER: Rule = of_elements(("self", "exponent"), _power)
+
+
+def xlogy(self: Tensor | float, other: Tensor | float) -> Tensor:
+    """`self · log(other)`."""
+    return self * (torch.log(other) if isinstance(other, Tensor) else math.log(other))
+
+
+def xlog1py(self: Tensor, other: Tensor) -> Tensor:
+    """`self · log(1 + other)`."""
+    return self * torch.log1p(other)
+
+
+# ---------------------------------------------------------------------- what a division leaves
+
+
+def _quotient(x: Elements, y: Elements) -> Elements:
+    return x * y.apply(RECIPROCAL)
+
+
+def _floor_divide(x: Elements, y: Elements) -> Elements:
+    return _quotient(x, y).apply(FLOOR)
+
+
+def _trunc_divide(x: Elements, y: Elements) -> Elements:
+    return _quotient(x, y).apply(TRUNC)
+
+
+def _remainder(x: Elements, y: Elements) -> Elements:
+    """Between zero and the divisor, whose sign it has."""
+    zero = torch.zeros_like(y.box.lower)
+    return (x - y * _floor_divide(x, y)).within(
+        Interval(y.box.lower.minimum(zero), y.box.upper.maximum(zero))
+    )
+
+
+def _fmod(x: Elements, y: Elements) -> Elements:
+    """No larger than the divisor or the dividend, whose sign it has."""
+    zero = torch.zeros_like(y.box.lower)
+    size = y.box.lower.abs().maximum(y.box.upper.abs())
+    low, up = x.box.lower.minimum(zero).maximum(-size), x.box.upper.maximum(zero).minimum(size)
+    return (x - y * _trunc_divide(x, y)).within(Interval(low, up))
+
+
+FLOOR_DIVIDE: Rule = of_elements(("self", "other"), _floor_divide)
+REMAINDER: Rule = of_elements(("self", "other"), _remainder)
+FMOD: Rule = of_elements(("self", "other"), _fmod)
+
+
+def divide_with_mode(self: Tensor, other: Tensor | float, *, rounding_mode: str | None) -> Tensor:
+    """Division rounded to a whole number, by an operator of its own for each way of rounding."""
+    if rounding_mode is None:
+        return torch.div(self, other)
+    if rounding_mode == "floor":
+        return torch.floor_divide(self, other)
+    return torch.trunc(torch.div(self, other))
+
+
+# ---------------------------------------------------------------------- angles
+
+
+def _angle_range(y: Interval, x: Interval) -> Interval:
+    """The exact range of `atan2`, or the whole circle where the box meets the cut `y = 0, x ≤ 0`."""
+    cut = (y.lower <= 0) & (y.upper >= 0) & (x.lower <= 0)
+    corners = torch.stack([torch.atan2(a, b) for a in (y.lower, y.upper) for b in (x.lower, x.upper)])
+    whole = torch.full_like(y.lower, math.pi)
+    return Interval(torch.where(cut, -whole, corners.amin(0)), torch.where(cut, whole, corners.amax(0)))
+
+
+def _angle(y: Elements, x: Elements) -> Elements:
+    """`atan(y/x)` to the right, `±π/2 − atan(x/y)` above and below; elsewhere the range alone."""
+    right = _quotient(y, x).apply(ATAN)
+    around = -_quotient(x, y).apply(ATAN)
+    to_right, off = x.box.lower > 0, (y.box.lower > 0) | (y.box.upper < 0)
+    quarter = torch.full_like(y.box.lower, math.pi / 2)
+    shift = torch.where(y.box.lower > 0, quarter, -quarter)
+    range_ = _angle_range(y.box, x.box)
+
+    def pick(a: Tensor, b: Tensor, flat: Tensor) -> Tensor:
+        return torch.where(to_right, a, torch.where(off, b, flat))
+
+    zero = torch.zeros_like(shift)
+    return Elements(
+        pick(right.below, around.below, zero),
+        pick(right.low, around.low + shift, range_.lower),
+        pick(right.above, around.above, zero),
+        pick(right.up, around.up + shift, range_.upper),
+        range_,
+    )
+
+
+ATAN2: Rule = of_elements(("self", "other"), _angle)
+
+
+def register(registry: OperatorRegistry) -> None:
+    """Register this file's rules and decompositions."""
+    registry.register(aten.atan2.default, ATAN2)
+    registry.register(aten.pow.Tensor_Tensor, POWER)
+    for op in (aten.remainder.Tensor, aten.remainder.Scalar):
+        registry.register(op, REMAINDER)
+    for op in (aten.fmod.Tensor, aten.fmod.Scalar):
+        registry.register(op, FMOD)
+    for op in (aten.floor_divide.default, aten.floor_divide.Scalar):
+        registry.register(op, FLOOR_DIVIDE)
+    for op in (aten.div.Tensor_mode, aten.div.Scalar_mode):
+        registry.decompose(op, divide_with_mode)
+    for op in (aten.xlogy.Tensor, aten.xlogy.Scalar_Self, aten.xlogy.Scalar_Other):
+        registry.decompose(op, xlogy)
+    registry.decompose(aten.special_xlog1py.default, xlog1py)
