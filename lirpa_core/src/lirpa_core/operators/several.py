@@ -27,7 +27,7 @@ def _power(x: Elements, y: Elements) -> Elements:
 
 
 #: A positive base to any exponent.
-POWER: Rule = of_elements(("self", "exponent"), _power)
+POWER: Rule = of_elements(("self", "exponent"), _power, outside=lambda x, y: ~(x.lower > 0))
 
 
 def xlogy(self: Tensor | float, other: Tensor | float) -> Tensor:
@@ -41,6 +41,10 @@ def xlog1py(self: Tensor, other: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------- what a division leaves
+
+
+def _by_zero(x: Interval, y: Interval) -> Tensor:
+    return ~((y.lower > 0) | (y.upper < 0))
 
 
 def _quotient(x: Elements, y: Elements) -> Elements:
@@ -71,9 +75,9 @@ def _fmod(x: Elements, y: Elements) -> Elements:
     return (x - y * _trunc_divide(x, y)).within(Interval(low, up))
 
 
-FLOOR_DIVIDE: Rule = of_elements(("self", "other"), _floor_divide)
-REMAINDER: Rule = of_elements(("self", "other"), _remainder)
-FMOD: Rule = of_elements(("self", "other"), _fmod)
+FLOOR_DIVIDE: Rule = of_elements(("self", "other"), _floor_divide, outside=_by_zero)
+REMAINDER: Rule = of_elements(("self", "other"), _remainder, outside=_by_zero)
+FMOD: Rule = of_elements(("self", "other"), _fmod, outside=_by_zero)
 
 
 def divide_with_mode(self: Tensor, other: Tensor | float, *, rounding_mode: str | None) -> Tensor:
@@ -91,16 +95,17 @@ def divide_with_mode(self: Tensor, other: Tensor | float, *, rounding_mode: str 
 def _angle_range(y: Interval, x: Interval) -> Interval:
     """The exact range of `atan2`, or the whole circle where the box meets the cut `y = 0, x ≤ 0`."""
     cut = (y.lower <= 0) & (y.upper >= 0) & (x.lower <= 0)
-    corners = torch.stack([torch.atan2(a, b) for a in (y.lower, y.upper) for b in (x.lower, x.upper)])
+    sides = [torch.where(cut, 1, end) for end in (x.lower, x.upper)]  # the origin has no derivative
+    corners = torch.stack([torch.atan2(a, b) for a in (y.lower, y.upper) for b in sides])
     whole = torch.full_like(y.lower, math.pi)
     return Interval(torch.where(cut, -whole, corners.amin(0)), torch.where(cut, whole, corners.amax(0)))
 
 
 def _angle(y: Elements, x: Elements) -> Elements:
     """`atan(y/x)` to the right, `±π/2 − atan(x/y)` above and below; elsewhere the range alone."""
-    right = _quotient(y, x).apply(ATAN)
-    around = -_quotient(x, y).apply(ATAN)
     to_right, off = x.box.lower > 0, (y.box.lower > 0) | (y.box.upper < 0)
+    right = _quotient(y, x.where(to_right, 1.0)).apply(ATAN)
+    around = -_quotient(x, y.where(off, 1.0)).apply(ATAN)
     quarter = torch.full_like(y.box.lower, math.pi / 2)
     shift = torch.where(y.box.lower > 0, quarter, -quarter)
     range_ = _angle_range(y.box, x.box)

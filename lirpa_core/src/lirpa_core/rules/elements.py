@@ -17,6 +17,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.general import General
 from lirpa_core.rules.relaxations.maximum import maximum_planes
@@ -113,6 +114,13 @@ class Elements:
             Interval(self.box.lower.maximum(box.lower), self.box.upper.minimum(box.upper)),
         )
 
+    def where(self, taken: Tensor, number: float) -> Elements:
+        """The same where it is taken, and a number elsewhere."""
+        below, above = torch.where(taken, self.below, 0), torch.where(taken, self.above, 0)
+        ends = (self.low, self.up, self.box.lower, self.box.upper)
+        low, up, lower, upper = (torch.where(taken, end, number) for end in ends)
+        return Elements(below, low, above, up, Interval(lower, upper))
+
     def _side(self, factor: Tensor, side: int) -> tuple[Tensor, Tensor]:
         """The plane below (above) `factor ·` this."""
         same = factor >= 0 if side == LOWER else factor < 0
@@ -129,18 +137,18 @@ def of_elements(
     expression: Expression,
     *,
     refuse: Callable[[Call], str | None] | None = None,
-    hull: Callable[..., Interval] | None = None,
-) -> General:
+    outside: Callable[..., Tensor] | None = None,
+) -> Rule:
     """Rule of a function of several operands, each of which may be perturbed.
 
     Args:
         over: Names of the operands.
         expression: The function, of one `Elements` an operand; None where the call has none.
         refuse: Says why a call cannot be bounded, or None.
-        hull: The exact range, of one `Interval` an operand; default: the box of the expression.
+        outside: Where boxes leave the domain, of one `Interval` an operand; None if that cannot be.
     """
 
-    def evaluated(call: Call, inputs: tuple[Interval, ...]) -> tuple[Elements, list[Interval | None]]:
+    def evaluated(call: Call, inputs: tuple[Interval, ...]) -> Elements:
         boxes = [_box(call, name, inputs) for name in over]
         operands: list[Elements | None] = []
         k = len(call.shapes)
@@ -156,21 +164,27 @@ def of_elements(
                 operands.append(Elements(weights, zero, weights, zero, box))
             else:
                 operands.append(Elements(weights, box.lower, weights, box.upper, box))
-        return expression(*operands), boxes
+        return expression(*operands)
 
     def bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
-        if hull is not None:
-            return hull(*(_box(call, name, inputs) for name in over))
-        return evaluated(call, inputs)[0].box
+        box = evaluated(call, inputs).box
+        beyond = violation(call, inputs)
+        if beyond is None:
+            return box
+        return Interval(torch.where(beyond, -torch.inf, box.lower), torch.where(beyond, torch.inf, box.upper))
+
+    def violation(call: Call, inputs: tuple[Interval, ...]) -> Tensor | None:
+        return None if outside is None else outside(*(_box(call, name, inputs) for name in over))
 
     def affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-        found, _ = evaluated(call, inputs)
-        box = bound(call, inputs)
+        found, box = evaluated(call, inputs), bound(call, inputs)
         unknown = ~(found.below.isfinite().all(0) & found.above.isfinite().all(0))
-        unknown = unknown | ~(found.low.isfinite() & found.up.isfinite())
+        unknown = (
+            unknown | ~(found.low.isfinite() & found.up.isfinite()) | box.lower.isinf() | box.upper.isinf()
+        )
         # A box is better than a plane that is nowhere inside of it, and the only bound where there is no plane.
         low, up = _ends_of(call, inputs, found)
-        flat_below, flat_above = unknown | (low.upper <= box.lower), unknown | (up.lower >= box.upper)
+        flat_below, flat_above = unknown | (low.upper < box.lower), unknown | (up.lower > box.upper)
 
         def side(weights: Tensor, bias: Tensor, flat: Tensor, end: Tensor) -> Affine:
             weights, bias = torch.where(flat, 0, weights), torch.where(flat, end, bias)
@@ -182,7 +196,23 @@ def of_elements(
             side(found.above, found.up, flat_above, box.upper),
         )
 
-    return General(tuple(over), bound, affine, refuse=refuse)
+    return _OfElements(tuple(over), bound, affine, refuse=refuse, violation=violation)
+
+
+@dataclass(frozen=True)
+class _OfElements(General):
+    """A general rule of a function with a domain.
+
+    Attributes:
+        violation: See `Rule.domain_violation`.
+    """
+
+    violation: Callable[[Call, tuple[Interval, ...]], Tensor | None] | None = None
+
+    def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
+        """See `Rule.domain_violation`."""
+        known = tuple([x for x in inputs if x is not None])
+        return None if self.violation is None else self.violation(call, known)
 
 
 def _ends_of(call: Call, inputs: tuple[Interval, ...], found: Elements) -> tuple[Interval, Interval]:
