@@ -39,7 +39,7 @@ def bounds(bounded, x, eps=0.3, method="CROWN"):
 def assert_exact(model, x, eps=0.3):
     """Every model here is linear: its bounds are its values at corners."""
     bounded = BoundedModule(model, x)
-    corners = torch.cartesian_prod(*[torch.tensor([-eps, eps]).double()] * 4)
+    corners = torch.cartesian_prod(*[torch.tensor([-eps, eps], dtype=torch.float64)] * 4)
     values = torch.stack([model(x + corner) for corner in corners])
     for method in METHODS:
         lower, upper = bounds(bounded, x, eps, method)
@@ -250,3 +250,43 @@ def test_a_singular_matrix_is_an_error_of_the_model():
     model.a.zero_()
     with pytest.raises(InputError, match="singular"):
         bounds(bounded, x)
+
+
+def test_how_to_write_a_check_that_only_raises():
+    def checked(m, x):
+        if torch.isnan(x).any():
+            raise ValueError("not a number")
+        return x * 2
+
+    with pytest.raises(DataDependentBranchError, match=r"is_exporting.*validate_args=False"):
+        BoundedModule(Model(checked), example())
+
+    def behind(m, x):
+        return checked(m, x) if not torch.compiler.is_exporting() else x * 2
+
+    assert_exact(Model(behind), example())
+
+
+def test_a_distribution_whose_parameters_are_constant_needs_no_change():
+    def drawn_from(m, x):
+        normal = torch.distributions.Normal(m.mean, m.deviation, validate_args=True)
+        return x * normal.stddev + normal.mean
+
+    assert_exact(Model(drawn_from, mean=torch.zeros(4).double(), deviation=torch.ones(4).double()), example())
+
+
+def test_log_probabilities_of_perturbed_values():
+    def density(m, x):
+        normal = torch.distributions.Normal(m.mean, m.deviation, validate_args=m.validate)
+        return normal.log_prob(x)
+
+    x, mean = example(), torch.zeros(4).double()
+    model = Model(density, mean=mean, deviation=torch.full((4,), 2.0).double())
+    model.validate = True
+    with pytest.raises(DataDependentBranchError, match="validate_args=False"):
+        BoundedModule(model, x)
+    model.validate = False
+    lower, upper = bounds(BoundedModule(model, x), x, method="IBP")
+    for by in (-0.3, 0.0, 0.3):
+        value = torch.distributions.Normal(mean, 2.0).log_prob(x + by)
+        assert (lower <= value).all() and (value <= upper).all()

@@ -153,3 +153,38 @@ def test_a_model_that_branches_by_element(method):
         y = Gate()(x + 0.2 * (2 * torch.rand_like(x) - 1))
         assert (lower <= y + 1e-6).all() and (y <= upper + 1e-6).all()
     assert (upper - lower < 5).all()
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize(("dim", "keepdim"), [(None, False), (1, False), (0, True), ([0, 1], True)])
+def test_any_and_all_follow_the_masks(every, dim, keepdim):
+    aten = torch.ops.aten.all if every else torch.ops.aten.any
+    function = torch.all if every else torch.any
+    op = aten.default if dim is None else aten.dim if isinstance(dim, int) else aten.dims
+    args = () if dim is None else (dim, keepdim)
+    masks = Operand((2, 3), torch.bool)
+    call = Call.of(op, masks, *args)
+    generator = torch.Generator().manual_seed(0)
+    surely = (torch.rand(40, 2, 3, generator=generator) < 0.3).float()
+    possibly = surely.maximum((torch.rand(40, 2, 3, generator=generator) < 0.3).float())
+    rule = default_registry().rule_for(op)
+    found = rule.interval(call, (Interval(surely, possibly),))
+    for end, mask in ((found.lower, surely), (found.upper, possibly)):
+        expected = torch.stack([function(m.bool(), *args).float() for m in mask])
+        assert torch.equal(end, expected)
+    relaxation = rule.relax(call, (Interval(surely, possibly),))
+    assert torch.equal(relaxation.lower.bias, found.lower)
+    assert torch.equal(relaxation.upper.bias, found.upper)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("isnan", 0), ("isinf", 0), ("isposinf", 0), ("isneginf", 0), ("isfinite", 1)]
+)
+def test_questions_about_numbers(name, answer):
+    op = getattr(torch.ops.aten, name).default
+    call, rule = Call.of(op, Operand((3,))), default_registry().rule_for(op)
+    box = Interval(
+        torch.tensor([[-1.0, -torch.inf, 0.0]]).double(), torch.tensor([[2.0, 1.0, torch.inf]]).double()
+    )
+    found = rule.interval(call, (box,))
+    assert found.lower.tolist() == [[answer, 0, 0]] and found.upper.tolist() == [[answer, 1, 1]]

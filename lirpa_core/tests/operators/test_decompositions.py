@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm, plugin
-from lirpa_core.errors import TrainingModeError
+from lirpa_core.errors import CaptureError, TrainingModeError
 from lirpa_core.operators import decompositions
 from lirpa_core.plugins import build_registry
 from lirpa_testing import few_steps, method_names
@@ -285,3 +285,14 @@ def test_dropout_in_attention_is_refused():
     model = Apply(lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.1))
     with pytest.raises(TrainingModeError, match="drops out"):
         BoundedModule(model, T(2, 3, 4), registry=CORE)
+
+
+def test_rrelu_in_evaluation_has_the_slope_in_the_middle():
+    model, x = nn.RReLU(0.1, 0.5).eval(), torch.linspace(-2, 2, 5)[None]
+    lower, upper = BoundedModule(model, x).compute_bounds(
+        x=BoundedTensor(x, PerturbationLpNorm(eps=0.25)), method="IBP"
+    )
+    torch.testing.assert_close(lower, nn.functional.leaky_relu(x - 0.25, 0.3))
+    torch.testing.assert_close(upper, nn.functional.leaky_relu(x + 0.25, 0.3))
+    with pytest.raises(CaptureError, match="random"):
+        BoundedModule(model.train(), x)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.errors import InputError
 from lirpa_core.operators import scatter
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
@@ -71,3 +72,60 @@ def test_a_model_that_assigns():
         radius = torch.tensor([0, 0.5, 1, 1.5]).expand(2, 4)
         torch.testing.assert_close(lower, Assigns()(x) - radius)
         torch.testing.assert_close(upper, Assigns()(x) + radius)
+
+
+REDUCTIONS = ("sum", "mean", "prod", "amax", "amin")
+INTO = {
+    "along the last": (C(2, 3), -1, torch.tensor([[0, 2, 0, 2], [1, 1, 1, 1]]), C(2, 4)),
+    "along the first": (C(3, 2), 0, torch.tensor([[0, 1], [0, 0]]), C(2, 2)),
+    "part of the source": (C(2, 3), 1, torch.tensor([[0, 2], [1, 1]]), C(3, 4)),
+    "a number": (C(1)[0], 0, torch.tensor(0), C(2)[1]),
+}
+
+
+@pytest.mark.parametrize("reduce", REDUCTIONS)
+@pytest.mark.parametrize("include_self", [True, False])
+@pytest.mark.parametrize("name", INTO)
+def test_scatter_reduce_has_the_values_of_pytorchs(reduce, include_self, name, oracle):
+    x, dim, index, src = INTO[name]
+    expected = torch.scatter_reduce(x, dim, index, src, reduce, include_self=include_self)
+    oracle.close(scatter.scatter_reduce(x, dim, index, src, reduce, include_self=include_self), expected)
+
+
+def test_an_index_that_covers_a_part_is_refused():
+    with pytest.raises(InputError, match="does not cover"):
+        scatter.scatter_reduce(C(3, 2), 1, torch.tensor([[0, 1]]), C(3, 2), "sum")
+
+
+class Pools(nn.Module):
+    def __init__(self, reduce, include_self):
+        super().__init__()
+        self.reduce, self.include_self = reduce, include_self
+        self.register_buffer("index", torch.tensor([0, 2, 0, 2]))
+
+    def forward(self, x):
+        index = self.index.expand(x.shape[0], 4)
+        into = torch.zeros(x.shape[0], 3, dtype=x.dtype)
+        return into.scatter_reduce(1, index, x, self.reduce, include_self=self.include_self)
+
+
+@pytest.mark.parametrize("reduce", REDUCTIONS)
+@pytest.mark.parametrize("include_self", [True, False])
+def test_scatter_reduce_is_bounded(reduce, include_self):
+    model, x = Pools(reduce, include_self), C(3, 4)
+    corners = torch.cartesian_prod(*[torch.tensor([-0.4, 0.4], dtype=torch.float64)] * 4)
+    values = torch.stack([model(x + corner) for corner in corners])
+    for method in ("IBP", "CROWN"):
+        lower, upper = BoundedModule(model, x).compute_bounds(
+            x=BoundedTensor(x, PerturbationLpNorm(eps=0.4)), method=method
+        )
+        assert (lower <= values.amin(0) + 1e-9).all() and (values.amax(0) - 1e-9 <= upper).all()
+        if method == "IBP" or reduce in ("sum", "mean"):  # the range is reached at corners
+            torch.testing.assert_close(lower, values.amin(0))
+            torch.testing.assert_close(upper, values.amax(0))
+
+
+def test_masked_scatter_has_the_values_of_pytorchs(oracle):
+    x, source, mask = C(2, 3), C(4), torch.tensor([[True, False, True], [False, True, False]])
+    oracle.close(scatter.masked_scatter(x, mask, source), x.masked_scatter(mask, source))
+    oracle.close(scatter.masked_scatter(x, ~mask & mask, source), x)

@@ -15,7 +15,8 @@ from lirpa_testing.proof.ranges import Range
 
 #: Where each function is tried.
 DOMAINS = {"log": (0.1, 5), "sqrt": (0.1, 5), "acosh": (1.1, 5), "log1p": (-0.9, 5), "tan": (-1.5, 1.5)}
-DOMAINS |= dict.fromkeys(("asin", "acos", "atanh"), (-0.9, 0.9))
+DOMAINS["lgamma"] = (0.1, 5)
+DOMAINS |= dict.fromkeys(("asin", "acos", "atanh", "erfinv"), (-0.9, 0.9))
 
 FORMULAS: dict[str, Callable[[Any], Any]] = {
     **{name: lambda x, name=name: getattr(x, name)() for name in PRIMITIVES},

@@ -190,7 +190,7 @@ def _refused(error: Exception) -> CaptureError:
 
 
 def _branch_error(error: Exception) -> DataDependentBranchError:
-    where = user_frame(str(error))
+    where = user_frame(str(error)) or raised_at(error)
     return _number_error(f" at {where}" if where else "")
 
 
@@ -198,7 +198,9 @@ def _number_error(where: str) -> DataDependentBranchError:
     return DataDependentBranchError(
         f"the model branches on, or converts to a Python number, the value of a tensor{where}. One graph would follow "
         "only what the example does, and bounds for other inputs would be wrong. Write a choice as "
-        "torch.where(condition, a, b), keep numbers as tensors (no float(x), x.item()), or move it out of forward()."
+        "torch.where(condition, a, b), keep numbers as tensors (no float(x), x.item()), or move it out of forward(). A check "
+        "that only raises can stay behind `if not torch.compiler.is_exporting():`, and in torch.distributions it is turned "
+        "off by validate_args=False: bounds then hold for the inputs that pass it."
     )
 
 

@@ -12,7 +12,7 @@ aten = torch.ops.aten
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """`A⁻¹ B`, or `B A⁻¹`; `B` may be a vector, or a batch of vectors where `A` is a batch of as many matrices."""
-    inverse = torch.linalg.inv(A)
+    inverse: Tensor = torch.linalg.inv(A)
     vectors = B.dim() == 1 or (B.dim() == A.dim() - 1 and B.shape == A.shape[:-1])
     if not vectors:
         return inverse @ B if left else B @ inverse
@@ -29,7 +29,7 @@ def solve_triangular(
     )
     if unitriangular:
         triangle = triangle + torch.eye(self.shape[-1], dtype=self.dtype, device=self.device)
-    inverse = torch.linalg.inv(triangle)
+    inverse: Tensor = torch.linalg.inv(triangle)
     return inverse @ B if left else B @ inverse
 
 
@@ -37,7 +37,8 @@ def cholesky_solve(self: Tensor, input2: Tensor, upper: bool = False) -> Tensor:
     """The solution for the matrix with a given Cholesky factor."""
     factor = torch.triu(input2) if upper else torch.tril(input2)
     matrix = factor.mT @ factor if upper else factor @ factor.mT
-    return torch.linalg.inv(matrix) @ self
+    inverse: Tensor = torch.linalg.inv(matrix)
+    return inverse @ self
 
 
 def register(registry: OperatorRegistry) -> None:

@@ -171,13 +171,15 @@ def select_by_position(node: Node, nodes: Mapping[str, Node]) -> Node | None:
     given = {a.name: a.value for a in node.arguments}
     x, index = given["self"], given["index"]
     positions = nodes.get(index.name) if isinstance(index, Ref) else None
-    if positions is None or not isinstance(x, Ref) or positions.arguments[0].value != x:
+    if positions is None or positions.target not in (*_POSITIONED, *_EXTREMA):
+        return None
+    if not isinstance(x, Ref) or positions.arguments[0].value != x:
         return None
     there = {a.name: a.value for a in positions.arguments}
     rank = len(nodes[x.name].shape)
     if not rank or there.get("dim") is None or (there["dim"] - given["dim"]) % rank:
         return None
-    if positions.output == 1 and positions.target in _POSITIONED and len(positions.shape) == rank:
+    if positions.output == 1 and len(positions.shape) == rank:
         if not there.get("keepdim", True):
             return None
         return dataclasses.replace(
@@ -216,13 +218,10 @@ def quantile(
         weight = 0 * place
     low, high = (values.index_select(-1, p.to(torch.int64)) for p in (below, above))  # [.., q]
     found = low * (1 - weight) + high * weight
-    if keepdim:
-        ones = [1] * self.dim() if dim is None else None
-        found = (
-            found.reshape(*ones, -1)
-            if ones is not None
-            else found.unsqueeze(-2).movedim(-2, dim if dim >= 0 else dim - 1)
-        )
+    if keepdim and dim is None:
+        found = found.reshape(*[1] * self.dim(), -1)
+    elif keepdim and dim is not None and self.dim():
+        found = found.unsqueeze(dim % self.dim())
     found = found.movedim(-1, 0)
     return found if share.dim() else found.squeeze(0)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from lirpa_core.operators.activation.steps import FLOOR, TRUNC
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.elements import Elements, of_elements
+from lirpa_core.rules.unary import Curve
 
 aten = torch.ops.aten
 
@@ -32,7 +35,10 @@ POWER: Rule = of_elements(("self", "exponent"), _power, outside=lambda x, y: ~(x
 
 def xlogy(self: Tensor | float, other: Tensor | float) -> Tensor:
     """`self · log(other)`."""
-    return self * (torch.log(other) if isinstance(other, Tensor) else math.log(other))
+    if isinstance(other, Tensor):
+        return torch.log(other) * self
+    assert isinstance(self, Tensor)  # one of the two is
+    return self * math.log(other)
 
 
 def xlog1py(self: Tensor, other: Tensor) -> Tensor:
@@ -51,20 +57,47 @@ def _quotient(x: Elements, y: Elements) -> Elements:
     return x * y.apply(RECIPROCAL)
 
 
+def _exact_floor(x: Tensor, y: Tensor) -> Tensor:
+    """The largest whole number up to `x/y`: PyTorch finds it by `fmod`, which does not round."""
+    return torch.floor_divide(x, y)
+
+
+def _exact_trunc(x: Tensor, y: Tensor) -> Tensor:
+    """The whole number next to `x/y` towards zero, found in the same way."""
+    return torch.sign(x) * torch.sign(y) * torch.floor_divide(x.abs(), y.abs())
+
+
+def _whole(x: Elements, y: Elements, exact: Callable[[Tensor, Tensor], Tensor], curve: Curve) -> Elements:
+    """A rounded quotient.
+
+    `x/y` never rises or never falls in either, so its range, and that of the rounded one, is between corners. These are
+    exact; the planes are over quotients that are rounded outward, lest a jump be missed by a rounding error.
+    """
+    outside = _by_zero(x.box, y.box)
+    ends = [torch.where(outside, 1, end) for end in (y.box.lower, y.box.upper)]
+    corners = [exact(a, b).detach() for a in (x.box.lower, x.box.upper) for b in ends]
+    lower, upper = torch.stack(corners).amin(0), torch.stack(corners).amax(0)
+    quotient = _quotient(x, y.where(~outside, 1.0))
+    infinity = torch.full_like(lower, math.inf)
+    wide = quotient.box.lower, quotient.box.upper
+    for _ in range(4):  # a reciprocal, a product, and as much again for how far they are apart
+        wide = torch.nextafter(wide[0], -infinity), torch.nextafter(wide[1], infinity)
+    found = replace(quotient, box=Interval(*wide)).apply(curve)
+    known = lower == upper
+    below, above = (torch.where(known, 0, weights) for weights in (found.below, found.above))
+    low, up = torch.where(known, lower, found.low), torch.where(known, upper, found.up)
+    return Elements(below, low, above, up, Interval(lower, upper))
+
+
 def _floor_divide(x: Elements, y: Elements) -> Elements:
-    return _quotient(x, y).apply(FLOOR)
-
-
-def _trunc_divide(x: Elements, y: Elements) -> Elements:
-    return _quotient(x, y).apply(TRUNC)
+    return _whole(x, y, _exact_floor, FLOOR)
 
 
 def _remainder(x: Elements, y: Elements) -> Elements:
     """Between zero and the divisor, whose sign it has."""
-    zero = torch.zeros_like(y.box.lower)
-    return (x - y * _floor_divide(x, y)).within(
-        Interval(y.box.lower.minimum(zero), y.box.upper.maximum(zero))
-    )
+    zero, quotient = torch.zeros_like(y.box.lower), _floor_divide(x, y)
+    sign = Interval(y.box.lower.minimum(zero), y.box.upper.maximum(zero))
+    return _left(x, y, quotient, sign)
 
 
 def _fmod(x: Elements, y: Elements) -> Elements:
@@ -72,7 +105,16 @@ def _fmod(x: Elements, y: Elements) -> Elements:
     zero = torch.zeros_like(y.box.lower)
     size = y.box.lower.abs().maximum(y.box.upper.abs())
     low, up = x.box.lower.minimum(zero).maximum(-size), x.box.upper.maximum(zero).minimum(size)
-    return (x - y * _trunc_divide(x, y)).within(Interval(low, up))
+    return _left(x, y, _whole(x, y, _exact_trunc, TRUNC), Interval(low, up))
+
+
+def _left(x: Elements, y: Elements, quotient: Elements, box: Interval) -> Elements:
+    """`x − y · quotient`, which lies in a box; where the quotient is known, that is all there is to it."""
+    left = x - y * quotient
+    known = quotient.box.lower == quotient.box.upper
+    lower = torch.where(known, left.box.lower, box.lower.maximum(left.box.lower))
+    upper = torch.where(known, left.box.upper, box.upper.minimum(left.box.upper))
+    return replace(left, box=Interval(lower, upper))
 
 
 FLOOR_DIVIDE: Rule = of_elements(("self", "other"), _floor_divide, outside=_by_zero)

@@ -33,7 +33,7 @@ def evaluate_node(node: Node, values: Mapping[str, Const]) -> Const:
     call = Call(node, bind_constants(node, values), (), ())
     try:
         return Const(call.evaluate(()), call.has_batched_constants)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise InputError(f"{node}: the model itself fails here: {error}") from error
     except (IndexError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "out of bounds" not in str(error):

@@ -51,10 +51,10 @@ def declare(cases: ConformanceCases) -> None:
         cases.add("known mask", Call.of(op, M(3), MASK))
     for op in (aten.logical_not.default, aten.bitwise_not.default):
         cases.add("mask", Call.of(op, M(3)))
-    for op in (aten.any, aten.all):
-        cases.add("of all", Call.of(op.default, M(2, 2)))
-        cases.add("along one", Call.of(op.dim, M(2, 3), 1))
-        cases.add("kept", Call.of(op.dims, M(2, 2, 2), [0, 2], True))
-        cases.add("of numbers", Call.of(op.dim, X(3), 0, True))
-    for op in (aten.isnan, aten.isinf, aten.isposinf, aten.isneginf, aten.isfinite):
-        cases.add("numbers", Call.of(op.default, X(3)))
+    for packet in (aten.any, aten.all):
+        cases.add("of all", Call.of(packet.default, M(2, 2)))
+        cases.add("along one", Call.of(packet.dim, M(2, 3), 1))
+        cases.add("kept", Call.of(packet.dims, M(2, 2, 2), [0, 2], True))
+        cases.add("of numbers", Call.of(packet.dim, X(3), 0, True))
+    for packet in (aten.isnan, aten.isinf, aten.isposinf, aten.isneginf, aten.isfinite):
+        cases.add("numbers", Call.of(packet.default, X(3)))

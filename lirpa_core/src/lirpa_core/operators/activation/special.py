@@ -37,10 +37,20 @@ ERFINV = Curve(
     inside=0.0,
 )
 
+
+def _inverse_digamma(k: Tensor) -> Tensor:
+    """Where the digamma function is `k` (Minka 2000, "Estimating a Dirichlet distribution", appendix C)."""
+    k = k.detach()
+    x = torch.where(k >= -2.22, k.clamp(max=700).exp() + 0.5, -1 / (k.clamp(max=-1) + 0.5772156649015329))
+    for _ in range(5):
+        x = x - (torch.digamma(x) - k) / torch.polygamma(1, x)
+    return x
+
+
 LGAMMA = Curve(
     f=torch.lgamma,
     df=torch.digamma,
-    arcs=(Arc(CONVEX, jet=lambda x: (torch.digamma(x), torch.polygamma(1, x)), anchor=1.0),),
+    arcs=(Arc(CONVEX, inverse=_inverse_digamma),),
     extrema=(_LEAST_GAMMA,),
     shape=CONVEX,
     outside=unless_above(0),
