@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationLpNorm
-from lirpa_core.errors import CaptureError, DataDependentBranchError, DataDependentShapeError, InputError
+from lirpa_core.errors import (
+    CaptureError,
+    DataDependentBranchError,
+    DataDependentShapeError,
+    InputError,
+    TrainingModeError,
+)
 
 METHODS = ("IBP", "CROWN")
 
@@ -290,3 +296,18 @@ def test_log_probabilities_of_perturbed_values():
     for by in (-0.3, 0.0, 0.3):
         value = torch.distributions.Normal(mean, 2.0).log_prob(x + by)
         assert (lower <= value).all() and (value <= upper).all()
+
+
+def test_statistics_of_a_batch_are_no_constants():
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(4).double()
+
+        def forward(self, x):
+            return self.norm(x) * float(self.norm.running_mean[0] + 2)
+
+    model = Normed()
+    with pytest.raises(TrainingModeError, match="running statistics"):
+        BoundedModule(model, example())
+    BoundedModule(model.eval(), example())

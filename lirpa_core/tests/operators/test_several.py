@@ -127,3 +127,20 @@ def test_boxes_outside_of_the_domain_are_refused(function):
     for method in ("IBP", "CROWN"):
         with pytest.raises(DomainError):
             bounded.compute_bounds(x=BoundedTensor(x, PerturbationLpNorm(eps=0.4)), method=method)
+
+
+def test_a_quotient_that_is_a_whole_number_is_not_missed_by_rounding():
+    """Of these numbers `x · (1/x)` is below one in float64, so that its floor would be zero."""
+    x = torch.arange(1, 2000).double() / 10
+    short = x[(x * x.reciprocal()) < 1][None]
+    assert short.numel() > 10
+    point, operand = Interval(short, short), Operand((short.shape[1],))
+    for op, value in ((aten.floor_divide.default, 1), (aten.remainder.Tensor, 0), (aten.fmod.Tensor, 0)):
+        rule, call = default_registry().rule_for(op), Call.of(op, operand, operand)
+        found, relaxation = rule.interval(call, (point, point)), rule.relax(call, (point, point))
+        expected = torch.full_like(short, value)
+        torch.testing.assert_close(found.lower, expected)
+        torch.testing.assert_close(found.upper, expected)
+        for side in (relaxation.lower, relaxation.upper):
+            at_point = sum(term.slope * short for term in side.terms) + side.bias
+            torch.testing.assert_close(at_point, expected)

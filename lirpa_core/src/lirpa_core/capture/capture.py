@@ -11,13 +11,19 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.capture.batch_state import stand_ins
+from lirpa_core.capture.batch_state import fixable, stand_ins
 from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import keeping_leaf_modules
 from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
-from lirpa_core.errors import CaptureError, InputError, LirpaError, UnsupportedOperatorError
+from lirpa_core.errors import (
+    CaptureError,
+    InputError,
+    LirpaError,
+    TrainingModeError,
+    UnsupportedOperatorError,
+)
 from lirpa_core.graph import Graph, Node
 from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.problem.batching import default_batch_dims, one_example
@@ -92,6 +98,11 @@ def capture(
     with stand_ins(model, one_args, one_kwargs):
         _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
         program, nodes, outputs, specialized = _exported(model, one_args, one_kwargs, registry)
+        if not _statistics_of(model).isdisjoint(map(id, specialized)):
+            raise TrainingModeError(
+                "forward() makes a Python number, a branch or an index of the running statistics or masks of a layer in training "
+                "mode, which are other ones for every batch. Call model.eval() first."
+            )
         refuse_random_nodes(nodes)
         if not any(o is not None for o in outputs):
             raise CaptureError("the model returns no tensor, so there is nothing to bound.")
@@ -107,6 +118,11 @@ def capture(
             specialized=specialized,
         )
         return replayed(graph, model, inputs, fixed_batch=fixed_batch)
+
+
+def _statistics_of(model: nn.Module) -> frozenset[int]:
+    """Ids of the buffers of layers in training mode, whose values are others for every batch."""
+    return frozenset([id(b) for m in model.modules() if fixable(m) for b in m.buffers(recurse=False)])
 
 
 def _exported(
