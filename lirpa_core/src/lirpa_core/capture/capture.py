@@ -95,10 +95,11 @@ def capture(
     single = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     single = [x.clone() if isinstance(x, Tensor) else x for x in single]
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
+    statistics = _statistics_of(model)
     with stand_ins(model, one_args, one_kwargs):
         _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
         program, nodes, outputs, specialized = _exported(model, one_args, one_kwargs, registry)
-        if not _statistics_of(model).isdisjoint(map(id, specialized)):
+        if not (statistics | _statistics_of(model)).isdisjoint(map(id, specialized)):
             raise TrainingModeError(
                 "forward() makes a Python number, a branch or an index of the running statistics or masks of a layer in training "
                 "mode, which are other ones for every batch. Call model.eval() first."
