@@ -85,14 +85,14 @@ class Interval:
 
     @property
     def size(self) -> Tensor:
-        """The largest absolute value in the box, `[B, *S]`, zero where an end is infinite; without gradient."""
+        """The largest absolute value in the box, `[B, *S]`, zero where an end is infinite or not a number; without gradient."""
         if self._size is None:
             known = self.known_midpoint_radius
             if known is not None:
                 size = known[0].abs() + known[1]
             else:
                 size = torch.maximum(self.lower.abs(), self.upper.abs())
-                size = size.masked_fill(size == torch.inf, 0)
+                size = torch.where(size < torch.inf, size, 0)  # not a number where it is selected away
             self._size = size.detach() if size.requires_grad else size
         return self._size
 
