@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, SelectedRows
@@ -83,6 +82,8 @@ def _least(
     """The smallest t with `M x ≤ m` of both blocks, or `M x ≤ m + t` where the block says so, in a box."""
     blocks = [np.concatenate([M, np.full((len(M), 1), -float(moves))], 1) for M, _, moves in (first, second)]
     n = len(limits)
+    from scipy.optimize import linprog  # takes 0.4 s to import, and few searches come down to a leaf
+
     found = linprog(
         np.eye(n + 1)[n],
         A_ub=np.concatenate(blocks),
