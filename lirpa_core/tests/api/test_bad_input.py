@@ -174,7 +174,7 @@ def test_an_operator_without_a_rule_names_line_and_module() -> None:
 
 
 def test_a_combination_without_a_rule() -> None:
-    bounded = BoundedModule(Call(lambda a, b: torch.nn.functional.prelu(a, b)), (x, torch.tensor([0.2])))
+    bounded = BoundedModule(Call(lambda a, b: torch.heaviside(a, b)), (x, torch.tensor([0.2])))
     weight = BoundedTensor(torch.tensor([0.2]), PerturbationLpNorm(eps=0.1))
     with pytest.raises((UnsupportedOperandError, LirpaError)):
         bounded.compute_bounds(x=(perturbed(eps=0.1), weight))

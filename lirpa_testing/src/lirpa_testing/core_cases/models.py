@@ -39,3 +39,15 @@ def declare(cases: ConformanceCases) -> None:
     add("product", lambda h: torch.sigmoid(h) * h.flip(-1), aten.mul.Tensor)
     add("quotient", lambda h: h / (1 + h.abs()), aten.reciprocal.default)
     add("maximum", lambda h: torch.maximum(h, h.flip(-1)), aten.maximum.default)
+    cases.model(
+        "values at their own order",
+        lambda: _Network(_in_order),
+        x,
+        covers=[aten.sort.default],
+        fuses=[aten.gather.default],
+    )
+
+
+def _in_order(h: Tensor) -> Tensor:
+    """Sorted values, taken by their positions."""
+    return h.gather(-1, h.argsort(-1))

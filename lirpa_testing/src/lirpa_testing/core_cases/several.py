@@ -38,6 +38,7 @@ CASES: dict[str, tuple[Any, tuple[Any, ...], tuple[float, float]]] = {
     "fmod": (aten.fmod.Tensor, (X(3), X(3)), (0.5, 9.0)),
     "fmod of a number": (aten.fmod.Scalar, (X(3), -1.5), (-20.0, 20.0)),
     "floor_divide": (aten.floor_divide.default, (X(3), X(1)), (0.5, 9.0)),
+    "floor_divide by a number": (aten.floor_divide.Scalar, (X(3), -1.5), (-20.0, 20.0)),
 }
 
 
