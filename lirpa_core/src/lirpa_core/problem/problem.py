@@ -92,18 +92,8 @@ class Problem:
                      for n, x in found.items()}  # fmt: skip
         return {name: found[name] for name in self.inputs}
 
-    def concretize(
-        self, coefficients: Mapping[str, Coefficients], hulls: Mapping[str, Interval] | None = None
-    ) -> Tensor | None:
-        """Minimum of `Σ coefficients[name] · name` over the inputs' sets.
-
-        Args:
-            coefficients: By input.
-            hulls: What `hulls` has returned before, where no gradients are recorded.
-
-        Returns:
-            `[R, B or 1]`; None where no input is named.
-        """
+    def concretize(self, coefficients: Mapping[str, Coefficients]) -> Tensor | None:
+        """Minimum of `Σ coefficients[name] · name` over the inputs' sets, `[R, B or 1]`; None where none is named."""
         value: Tensor | None = None
         alone = self.inputs
         if self.joint:
@@ -111,7 +101,7 @@ class Problem:
         for name, member in alone.items():
             A = coefficients.get(name)
             if A is not None and self.outward:
-                part = self._least(member, A, (hulls or {}).get(name))
+                part = self._least(member, A)
                 value = part if value is None else value + part
             elif A is not None:
                 A = A if member.batch_dim is None else A.squeeze(member.batch_dim)
@@ -125,13 +115,12 @@ class Problem:
                 value = shared if value is None else value + shared
         return value
 
-    def _least(self, member: PerturbedInput, A: Coefficients, hull: Interval | None) -> Tensor:
+    def _least(self, member: PerturbedInput, A: Coefficients) -> Tensor:
         """The minimum of rows over one input's set, less what rounding may have added: `[R, B]`.
 
         Over a box it is that over a slightly larger one; over other sets the error is taken off.
         """
-        if hull is None:
-            hull = member.laid_out(member.perturbation.hull(member.x))
+        hull = member.laid_out(member.perturbation.hull(member.x))
         factor = gamma(math.prod(A.shape) + 2 * len(self.calls) + 16, self.dtype)
         if member.is_box:
             middle, radius = widened(hull, "box", factor).midpoint_radius()
@@ -163,8 +152,7 @@ class Problem:
             `[R, B]`.
         """
         value = form.bias
-        # Hulls that were found while no gradients were recorded do not know what they depend on.
-        over_inputs = self.concretize(form.coefficients, None if torch.is_grad_enabled() else intervals)
+        over_inputs = self.concretize(form.coefficients)
         if over_inputs is not None:
             value = value + over_inputs
         for name in form.coefficients.keys() - self.inputs.keys():
