@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.operators import OpOfShapes
 from lirpa_core.linear.relax import unobserved
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules import Bilinear, Call, Const
@@ -159,7 +159,7 @@ def _border(before: Sequence[int], after: Sequence[int]) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution(LinearOp):
+class Convolution(OpOfShapes):
     """A convolution of an image with fixed weights, the same for all examples.
 
     Attributes:
@@ -171,14 +171,6 @@ class Convolution(LinearOp):
     geometry: ConvGeometry
     weight: Tensor
     shapes: tuple[Shape, Shape]
-
-    @property
-    def in_shape(self) -> Shape:
-        return self.shapes[0]
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.shapes[1]
 
     @property
     def fan_in(self) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor
 from lirpa_core.graph import Argument, Node, Ref, Shape
 from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.operators import OpOfShapes
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.operators.extremum import refuse_positions
 from lirpa_core.plugins import OperatorRegistry
@@ -33,7 +33,7 @@ _SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class RankMatrix(LinearOp):
+class RankMatrix(OpOfShapes):
     """A matrix for every line: `y_r = Σⱼ weight[r, j] · x_j`.
 
     Attributes:
@@ -45,14 +45,6 @@ class RankMatrix(LinearOp):
     weight: Tensor
     dim: int | None
     shapes: tuple[Shape, Shape]
-
-    @property
-    def in_shape(self) -> Shape:
-        return self.shapes[0]
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.shapes[1]
 
     @property
     def fan_in(self) -> int:

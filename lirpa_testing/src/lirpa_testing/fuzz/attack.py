@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import torch
+from torch import Tensor
 
 from lirpa_testing.fuzz.case import Case
 
@@ -43,8 +44,16 @@ def points(case: Case, seed: int) -> list[tuple[Fraction, ...]]:
     corners = torch.tensor([[float(v) for v in m] for m in members], dtype=torch.float64)
     corner_values = model(corners).detach()
     inside = torch.cat(values)
-    chosen = {int(i) for v in (inside.nan_to_num(), -inside.nan_to_num()) for i in v.argmax(0)} | {0, 1}
-    best = {
-        int(i) for v in (corner_values.nan_to_num(), -corner_values.nan_to_num()) for i in v.argmax(0)
-    } | {0}
+    chosen = _extremes(inside) | {0, 1}
+    best = _extremes(corner_values) | {0}
     return [members[i] for i in sorted(best)] + case.region.members(case.x, everything[sorted(chosen)])
+
+
+def _extremes(values: Tensor) -> set[int]:
+    """Where each output is greatest and where it is least, `[n, K]`; what is not a number is neither."""
+    known = ~values.isnan()
+    return {
+        int(i)
+        for v in (torch.where(known, values, -torch.inf), torch.where(known, -values, -torch.inf))
+        for i in v.argmax(0)
+    }

@@ -124,6 +124,24 @@ class LinearOp(ABC):
         return Transpose(self)
 
 
+class OpOfShapes(LinearOp):
+    """An operator that keeps its shapes, because its weights do not tell them.
+
+    Attributes:
+        shapes: `S_in` and `S_out`; a field of the subclass.
+    """
+
+    shapes: tuple[Shape, Shape]
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.shapes[0]
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.shapes[1]
+
+
 @dataclass(frozen=True, eq=False)
 class _SameSize(LinearOp):
     """An operator whose coefficients have the absolute values of another's."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.linear.operators.base import LinearOp
+from lirpa_core.linear.operators.base import LinearOp, OpOfShapes
 from lirpa_core.linear.operators.broadcasting import align, sum_to
 
 #: Elements of a block of a large matrix, which stays in the cache while it is used twice.
@@ -69,7 +69,7 @@ class MatrixOnTheRight(LinearOp):
 
 
 @dataclass(frozen=True, eq=False)
-class MatrixProduct(LinearOp):
+class MatrixProduct(OpOfShapes):
     """`x ↦ x @ weight` or `x ↦ weight @ x`, in general: matrices by example, by dimension, and vectors.
 
     A vector is treated as a matrix with one row (left) or one column (right).
@@ -91,14 +91,6 @@ class MatrixProduct(LinearOp):
     batched: bool = False
     vector: bool = False
     transposed: bool = False
-
-    @property
-    def in_shape(self) -> Shape:
-        return self.shapes[0]
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.shapes[1]
 
     @property
     def fan_in(self) -> int:
