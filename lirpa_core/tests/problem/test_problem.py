@@ -43,3 +43,26 @@ def test_affine_parts_are_bounded_exactly(method: str, norm: float) -> None:
     assert bool(unstable.any())
     assert torch.allclose(lower[unstable], (affine(x) - radius)[unstable])
     assert torch.allclose(upper[unstable], (affine(x) + radius)[unstable])
+
+
+class Apart(nn.Module):
+    """Two outputs, each of an input of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 3), nn.Linear(2, 3)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.first(x), self.second(y)
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_a_specification_over_an_output_that_nothing_moves(method: str) -> None:
+    torch.manual_seed(0)
+    model, x, y = Apart(), torch.zeros(2, 2), torch.ones(2, 2)
+    C = torch.randn(2, 1, 3)
+    inputs = (BoundedTensor(x, PerturbationLpNorm(eps=0.1)), y)
+    found = BoundedModule(model, (x, y)).compute_bounds(inputs, C=C, output=1, method=method)
+    expected = (C @ model.second(y).unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(found.lower, expected)
+    torch.testing.assert_close(found.upper, expected)

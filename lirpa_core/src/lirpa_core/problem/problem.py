@@ -21,6 +21,7 @@ from lirpa_core.problem.inputs import PerturbedInput
 from lirpa_core.problem.joint import JointInputs
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
+from lirpa_core.rules.precision import bounds_dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,8 @@ class Problem:
 
     def dtype_of(self, name: str) -> torch.dtype:
         """Element type of a node's bounds: float64 where the node or the inputs are, else float32."""
-        return self.facts.dtypes[name]
+        known = self.facts.dtypes.get(name)
+        return bounds_dtype(self.graph.by_name[name].dtype, self.dtype) if known is None else known
 
     def ancestors(self, name: str) -> frozenset[str]:
         """A perturbed node and all perturbed nodes that it depends on."""
