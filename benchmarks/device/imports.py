@@ -28,8 +28,10 @@ def prepare(wheels: Path | None = None) -> str | None:
         sys.path[:0] = sorted(str(wheel) for wheel in wheels.glob("*.whl"))
     for folder in sources(HERE):
         package = next(folder.glob("lirpa_*")).name
-        if importlib.util.find_spec(package) is None:
-            sys.path.append(str(folder))
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:  # a folder of that name in the working directory is no package
+            sys.path.insert(0, str(folder))
+            importlib.invalidate_caches()
     declared = {folder.parent.name for folder in sources(HERE)}
     known = {point.value.partition(".")[0] for point in entry_points(group="lirpa")}
     if declared <= known:

@@ -15,15 +15,17 @@ _DRY = "lirpa_core/tests/perturbations/test_tensors.py"
 
 
 def suite(run: Run) -> None:
-    """Run them in a process of their own; a dry run only collects some."""
-    run.attempt({"tests": "marked cuda"}, lambda: _pytest(run))
+    """Run them folder by folder, each in a process of its own; a dry run only collects some."""
+    for folder in run.steps([_DRY] if run.dry else _folders()):
+        run.attempt({"tests": f"marked cuda in {folder}"}, lambda folder=folder: _pytest(run, folder))  # type: ignore[misc]
 
 
-def _pytest(run: Run) -> Item:
-    if importlib.util.find_spec("pytest") is None:
-        return {"failed": "pytest is not installed here (--wheels takes it from a folder)"}
+def _pytest(run: Run, folder: str) -> Item:
+    missing = [name for name in ("pytest", "sybil", "hypothesis") if importlib.util.find_spec(name) is None]
+    if missing:
+        return {"failed": f"{', '.join(missing)} is not installed here (--wheels takes it from a folder)"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cuda"]
-    command += ["--collect-only", _DRY] if run.dry else ["lirpa_core/tests", *_others()]
+    command += ["--collect-only", folder] if run.dry else [folder]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     try:
         done = subprocess.run(
@@ -39,7 +41,7 @@ def _pytest(run: Run) -> Item:
     return found
 
 
-def _others() -> list[str]:
+def _folders() -> list[str]:
+    """The core's tests first, then those of the other packages and of the whole."""
     folders = [*HERE.glob("lirpa_*/tests"), HERE / "tests"]
-    names = [str(folder.relative_to(HERE)) for folder in sorted(folders)]
-    return [name for name in names if name != "lirpa_core/tests"]
+    return sorted((str(folder.relative_to(HERE)) for folder in folders), key=lambda name: "core" not in name)

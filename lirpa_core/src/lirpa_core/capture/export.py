@@ -113,6 +113,7 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
         for fx_node in program.graph.nodes:
             fx_node.meta[_AS_EXPORTED] = True
         return program
+    _free_of_strides(program)
     table = dict(torch.export.default_decompositions())
     for op in _WITH_ERROR_CHECKS:
         table.pop(op, None)
@@ -144,6 +145,17 @@ def _is_decomposed(program: ExportedProgram, registry: CaptureRules) -> bool:
         and (op is LEAF_MODULE or op in registry.operators)
         for op in targets
     )
+
+
+def _free_of_strides(program: ExportedProgram) -> None:
+    """Let every `view` be a `reshape`: what an operator is broken down to may lay its value out in another way.
+
+    Attention does on a CPU, whose fused kernel returns transposed memory; only some versions of PyTorch export a
+    `reshape` behind it.
+    """
+    for fx_node in program.graph.nodes:
+        if fx_node.target is torch.ops.aten.view.default:
+            fx_node.target = torch.ops.aten.reshape.default
 
 
 def has_fixed_batch(program: ExportedProgram) -> bool:
