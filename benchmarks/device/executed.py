@@ -15,7 +15,15 @@ from benchmarks.device.models import MODELS
 from benchmarks.device.run import Item, Run, tf32
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 
-_NAMES = ("MLP, ReLU", "MLP, tanh", "MLP, GELU", "CNN", "CNN, batch norm, average pool", "SwiGLU", "transformer")
+_NAMES = (
+    "MLP, ReLU",
+    "MLP, tanh",
+    "MLP, GELU",
+    "CNN",
+    "CNN, batch norm, average pool",
+    "SwiGLU",
+    "transformer",
+)
 _METHODS = ("IBP", "CROWN")
 _POINTS = 64
 

@@ -29,7 +29,9 @@ def prepare(wheels: Path | None = None) -> str | None:
     for folder in sources(HERE):
         package = next(folder.glob("lirpa_*")).name
         found = importlib.util.find_spec(package)
-        if found is None or found.origin is None:  # a folder of that name in the working directory is no package
+        if (
+            found is None or found.origin is None
+        ):  # a folder of that name in the working directory is no package
             sys.path.insert(0, str(folder))
             importlib.invalidate_caches()
     declared = {folder.parent.name for folder in sources(HERE)}

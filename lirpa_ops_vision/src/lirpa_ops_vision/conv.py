@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_cpu
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import OpOfShapes
 from lirpa_core.linear.relax import unobserved
@@ -133,7 +134,7 @@ class ConvGeometry:
         )
         if unobserved(A) and pays(A, weight, self.stride, self.dilation, self.groups):
             return spread_in_phases(A, weight, self.stride, padding, size)
-        if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and A.device.type == "cpu":
+        if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and is_cpu(A):
             return spread_by_columns(A, weight, self.stride, padding, self.dilation, size)
         out: Tensor = torch.convolution(
             A, weight, None, self.stride, padding, self.dilation, True, extra, self.groups

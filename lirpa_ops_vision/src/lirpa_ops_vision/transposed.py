@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_cpu
 from lirpa_core.linear.relax import unobserved
 
 #: Elements of the largest tensor that one step makes, so that it is still in the cache when it is read again.
@@ -30,7 +31,7 @@ def pays(images: Tensor, weight: Tensor, stride: Sequence[int], dilation: Sequen
     to few channels.
     """
     plain = groups == 1 and len(dilation) == 2 and all(d == 1 for d in dilation)
-    if not plain or images.device.type != "cpu" or images.shape[0] < _FEW:
+    if not plain or not is_cpu(images) or images.shape[0] < _FEW:
         return False
     few = weight.shape[1] * math.prod(stride) < _LANES and math.prod(images.shape[2:]) > _WINDOW
     even = all(k % s == 0 for k, s in zip(weight.shape[2:], stride, strict=True))

@@ -5,9 +5,10 @@ loss.backward()
 """
 
 from lirpa_core import BoundDataParallel
+from lirpa_core.devices import full_precision
 from lirpa_training._version import __version__
 from lirpa_training.attack import PGD
-from lirpa_training.evaluation import Certificates, certify, full_precision
+from lirpa_training.evaluation import Certificates, certify
 from lirpa_training.expressive import CCIBP, MTLIBP, SABR, Adversarial, Certified
 from lirpa_training.initialization import ibp_initialize
 from lirpa_training.loss import CertifiedLoss, LossParts, certified_loss

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +9,7 @@ from torch import Tensor
 
 from lirpa_core import BoundedModule, Perturbation
 from lirpa_core.api.functional import find_method
+from lirpa_core.devices import full_precision
 from lirpa_training.bounding import Bounding
 from lirpa_training.inputs import perturb
 from lirpa_training.margins import check_labels, margin_rows
@@ -28,21 +27,6 @@ class Certificates(NamedTuple):
     correct: Tensor
     verified: Tensor
     margins: Tensor
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """While this is open, CUDA computes float32 as float32.
-
-    TF32 rounds the factors of matrix products and convolutions to 11 bits. PyTorch allows it for
-    convolutions by default, and bounds that anyone calls certified must not have it.
-    """
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
 def certify(

@@ -29,6 +29,7 @@ from lirpa_core.api.tripwire import Watch
 from lirpa_core.capture.batch_state import BatchState, clean_pass, holding
 from lirpa_core.capture.capture import AUTO
 from lirpa_core.capture.captured_model import CapturedModel, without_set
+from lirpa_core.devices import in_full_precision
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.graph import Graph
 from lirpa_core.methods.base import Method
@@ -177,6 +178,7 @@ class BoundedModule(ReferenceMembers):
     # ------------------------------------------------------------------ bounds
 
     @outside_inference_mode
+    @in_full_precision
     def compute_bounds(
         self,
         x: Any = None,

@@ -12,6 +12,7 @@ from torch import Tensor
 from lirpa_core.api.linear_bounds import linear_bounds_dict
 from lirpa_core.api.outputs import OutputNode
 from lirpa_core.api.specification import specification_rows
+from lirpa_core.devices import in_full_precision
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import IntermediateBounds, Method
 from lirpa_core.problem.postconditions import check_bounds, check_domains
@@ -64,6 +65,7 @@ class Computation:
     linear_bounds: bool = False
     needed: Mapping[str, str | Sequence[str] | set[str]] | None = None
 
+    @in_full_precision
     def run(self, problem: Problem) -> Computed:
         """The bounds of a problem.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import synchronize
 from lirpa_core.errors import InputError
 from lirpa_core.graph import Node
 from lirpa_core.linear.affine import AffineForm
@@ -166,8 +167,7 @@ def _timed(problem: Problem, intervals: Mapping[str, Interval], relaxations: Rel
     call = problem.calls[name]
     problem.rules[name].interval(call, tuple([intervals[o] for o in call.operands]))
     relaxations[name]
-    if problem.device.type == "cuda":
-        torch.cuda.synchronize(problem.device)
+    synchronize(problem.device)
     return (time.perf_counter() - start) * 1e3
 
 

@@ -26,7 +26,11 @@ def outside_inference_mode(method: F) -> F:
 
     @functools.wraps(method)
     def outside(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if not torch.is_inference_mode_enabled() or _is_of_inference_mode(self):
+        if (
+            torch.compiler.is_compiling()
+            or not torch.is_inference_mode_enabled()
+            or _is_of_inference_mode(self)
+        ):
             return method(self, *args, **kwargs)
         with torch.inference_mode(False), torch.no_grad():
             args, kwargs = pytree.tree_map_only(Tensor, _copied, (args, kwargs))

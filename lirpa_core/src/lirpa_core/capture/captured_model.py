@@ -20,6 +20,7 @@ from lirpa_core.capture.capture import refuse_containers
 from lirpa_core.capture.executed_rules import ExecutedRules
 from lirpa_core.capture.fingerprint import Fingerprint
 from lirpa_core.capture.mixed_precision import refuse_autocast
+from lirpa_core.devices import in_full_precision
 from lirpa_core.errors import CaptureError, InputError, OptionError, TrainingModeWarning
 from lirpa_core.graph import Graph
 from lirpa_core.perturbations.tensors import BoundedTensor
@@ -84,6 +85,7 @@ class CapturedModel:
         given = pytree.tree_map_only(Tensor, lambda t: without_set(t, device), (args, dict(kwargs or {})))
         return cls(reader, live, given, batch_dims)
 
+    @in_full_precision
     def graph(self, registry: Registry, inputs: Sequence[Any] | None = None, executed: bool = False) -> Graph:
         """The graph for the model's structure as it is now and for the inputs' dtypes and device.
 
@@ -135,6 +137,7 @@ class CapturedModel:
         known.append((found, graph))
         return graph
 
+    @in_full_precision
     def bind(
         self,
         graph: Graph,

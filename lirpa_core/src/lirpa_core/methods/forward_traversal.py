@@ -10,6 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import in_full_precision
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import (
     Coefficients,
@@ -78,6 +79,7 @@ class _Images:
 _Pair: TypeAlias = tuple[_Images, _Images]
 
 
+@in_full_precision
 def forward(
     problem: Problem,
     given: Mapping[str, Interval] | None = None,

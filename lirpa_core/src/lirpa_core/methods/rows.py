@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import accelerator_of, free_share
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows, numbers
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.infinite import split_dot
@@ -25,28 +25,15 @@ _FEW = 32
 #: Live copies of the largest coefficient tensor during a backward step: the old one, the new one,
 #: a mask and a product.
 _COPIES = 4
-#: Fraction of the free memory that the coefficients may take on an accelerator.
-_FRACTION = 0.25
 #: Bytes that the coefficients take on a CPU unless told otherwise. Above it every temporary is memory that the
 #: system has to hand out and clear first: the residual network of VNN-COMP 2021 with four blocks takes 1.7
 #: times as long with all its rows at once, an MLP on 16 examples 1.6 times.
 _CPU = 2**25
 
 
-def free_share(device: torch.device) -> int:
-    """A quarter of the free memory of a device, in bytes."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * _FRACTION)
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not every system has these names
-        free = 4 * 2**30
-    return int(free * _FRACTION)
-
-
 def default_budget(device: torch.device) -> int:
     """Bytes that coefficients may take unless told otherwise."""
-    return _CPU if device.type == "cpu" else free_share(device)
+    return _CPU if accelerator_of(device) is None else free_share(device)
 
 
 def bytes_of_a_row(problem: Problem) -> int:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import in_full_precision
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, add
 from lirpa_core.linear.infinite import plus, split_dot_infinite
@@ -26,6 +27,7 @@ from lirpa_core.problem.rounding import outward_interval
 Refine: TypeAlias = Callable[[str], None]
 
 
+@in_full_precision
 def intervals(
     problem: Problem,
     given: Mapping[str, Interval] | None = None,
@@ -58,6 +60,7 @@ def intervals(
     return found
 
 
+@in_full_precision
 def backward(
     problem: Problem,
     node: str,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import in_full_precision
 from lirpa_core.graph import Graph, Shape
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
@@ -143,6 +144,7 @@ class Problem:
                 total = total + A.dual_norm(1, factor * hull.size).detach() + lost
         return total
 
+    @in_full_precision
     def minimum(self, form: AffineForm, intervals: Mapping[str, Interval] | None = None) -> Tensor:
         """Minimum of an affine form over the perturbation sets: its concretization.
 

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_cuda, shortened_products
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.infinite import plus
 from lirpa_core.linear.interval import Interval
@@ -225,7 +226,7 @@ class Evaluated(Wrapped):
             raise UnsupportedOperandError(
                 f"{call} converts {wider[0] if wider else 'its operand'} to {own} on the way; call .to({own}) before it."
             )
-        if call.device.type == "cuda":
+        if is_cuda(call.device):
             _refuse_reduced_precision(call)
         self.rule.check(call)
 
@@ -297,9 +298,9 @@ def _refuse_reduced_precision(call: Call) -> None:
         switch = "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction"
     elif own == torch.float16 and matmul.allow_fp16_reduced_precision_reduction:
         switch = "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction"
-    elif own == torch.float32 and matmul.allow_tf32:
-        switch = "torch.backends.cuda.matmul.allow_tf32"
+    elif own == torch.float32:
+        switch = shortened_products(call.device)
     if switch is not None:
         raise UnsupportedOperandError(
-            f"{call} may be summed up in less than float32 while {switch} is set; set it to False."
+            f"{call} may be summed up in less than float32 while {switch} is set; switch it off."
         )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_cuda, shortened_products
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.graph import Node
 from lirpa_core.linear.infinite import plus
@@ -153,11 +154,13 @@ class Executed(Wrapped):
         name = operator_name(call.node.target)
         if name not in CONVOLUTIONS and name not in PRODUCTS:
             return
-        if call.node.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
+        switch = None if call.node.dtype != torch.float32 else shortened_products(call.device)
+        if switch is not None:
             raise UnsupportedOperandError(
-                f"{call} may be computed in less than float32; call torch.set_float32_matmul_precision('highest')."
+                f"{call} may be computed in less than float32, because of {switch}; set it to 'ieee', or call "
+                "torch.set_float32_matmul_precision('highest')."
             )
-        if call.device.type == "cuda":
+        if is_cuda(call.device):
             _refuse_on_cuda(call, name)
 
     def is_affine(self, call: Call) -> bool:
@@ -241,10 +244,6 @@ def _refuse_on_cuda(call: Call, name: str) -> None:
         raise UnsupportedOperandError(
             f"{call} may be computed by a transform on CUDA, whose error has no such bound; set "
             "torch.backends.cudnn.enabled = False, or compute the bounds of the model on the CPU."
-        )
-    if call.node.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32:
-        raise UnsupportedOperandError(
-            f"{call} may be computed in TF32; set torch.backends.cuda.matmul.allow_tf32 = False."
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_cpu
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators.base import LinearOp, OpOfShapes
 from lirpa_core.linear.operators.broadcasting import align, sum_to
@@ -60,7 +61,7 @@ class MatrixOnTheRight(LinearOp):
         longer still. While gradients are recorded there is nothing to gain.
         """
         w = self.weight
-        if w.numel() <= 2 * _BLOCK or w.device.type != "cpu" or torch.is_grad_enabled():
+        if w.numel() <= 2 * _BLOCK or not is_cpu(w) or torch.is_grad_enabled():
             return midpoint @ w, radius @ w.abs()
         step = max(1, _BLOCK // w.shape[0])  # columns, which lie one after another in a linear layer
         blocks = w.split(step, 1)

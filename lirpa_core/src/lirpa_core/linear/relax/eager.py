@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_cpu
+
 #: Elements of a piece. Its temporaries, and what is read and written with it, stay in a cache of a megabyte.
 PIECE = 2**17
 
@@ -20,7 +22,7 @@ def unobserved(*tensors: Tensor | None) -> bool:
     """Whether neither autograd, nor a transform of `torch.func`, nor the compiler looks on, and all is on the CPU."""
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return False
-    if any([t is not None and t.device.type != "cpu" for t in tensors]):
+    if not is_cpu(*tensors):
         return False
     return torch._C._functorch.maybe_current_level() is None  # there is no public way to ask
 

@@ -1,0 +1,19 @@
+"""What depends on the device: how it multiplies, how much memory it has, when its work is done.
+
+Every question of what kind a device is (`device.type`) is asked here.
+"""
+
+from lirpa_core.devices.kinds import accelerator_of, is_cpu, is_cuda, synchronize
+from lirpa_core.devices.memory import free_share
+from lirpa_core.devices.precision import full_precision, in_full_precision, shortened_products
+
+__all__ = [
+    "accelerator_of",
+    "free_share",
+    "full_precision",
+    "in_full_precision",
+    "is_cpu",
+    "is_cuda",
+    "shortened_products",
+    "synchronize",
+]

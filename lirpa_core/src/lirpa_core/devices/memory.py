@@ -1,0 +1,27 @@
+"""How much memory a device has left."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from lirpa_core.devices.kinds import is_cuda
+
+#: Fraction of the free memory that the coefficients may take on an accelerator.
+_FRACTION = 0.25
+
+
+def free_share(device: torch.device) -> int:
+    """A quarter of the free memory of a device, in bytes.
+
+    On a GPU also what PyTorch's allocator keeps without using it counts as free.
+    """
+    if is_cuda(device):
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int((torch.cuda.mem_get_info(device)[0] + kept) * _FRACTION)
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not every system has these names
+        free = 4 * 2**30
+    return int(free * _FRACTION)

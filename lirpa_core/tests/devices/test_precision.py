@@ -1,0 +1,136 @@
+"""Products in full precision, whatever the program's switches say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedTensor, Interval, Perturbation, PerturbationLpNorm, functional
+from lirpa_core.devices import full_precision, in_full_precision, shortened_products
+from lirpa_core.errors import UnsupportedOperandError
+
+MATMUL = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+METHODS = ("IBP", "CROWN-IBP", "CROWN", "forward", "CROWN-Optimized")
+
+
+@pytest.fixture
+def shortened() -> Iterator[None]:
+    """A program that lets products round their factors."""
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision("highest")
+
+
+class Watched(PerturbationLpNorm):
+    """A ball that notes how products are computed while it is asked for its minimum."""
+
+    def __init__(self) -> None:
+        super().__init__(eps=0.1)
+        self.seen: list[str] = []
+
+    def aligned(self, batch_dim: int | None, ndim: int) -> Perturbation:
+        return self
+
+    def hull(self, x: Tensor) -> Interval:
+        self.seen.append(MATMUL.fp32_precision)
+        return super().hull(x)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
+
+
+@pytest.mark.usefixtures("shortened")
+@pytest.mark.parametrize("method", METHODS)
+def test_bounds_are_computed_in_full(model: nn.Module, method: str) -> None:
+    x, ball = torch.rand(2, 64), Watched()
+    bounded = BoundedModule(model, x)
+    found = bounded.compute_bounds(x=(BoundedTensor(x, ball),), method=method)
+    assert ball.seen and set(ball.seen) == {"ieee"}
+    assert MATMUL.fp32_precision == "bf16", "the program's own switches are as they were"
+    torch.set_float32_matmul_precision("highest")
+    expected = bounded.compute_bounds(x=(BoundedTensor(x, Watched()),), method=method)
+    assert torch.equal(found.lower, expected.lower) and torch.equal(found.upper, expected.upper)
+
+
+@pytest.mark.usefixtures("shortened")
+def test_the_functional_layer_too(model: nn.Module) -> None:
+    x, ball = torch.rand(2, 64), Watched()
+    problem = functional.bind(functional.capture(model, x), BoundedTensor(x, ball))
+    (node,) = functional.output_names(problem)
+    inner = functional.intermediate_bounds(problem, "CROWN", (node,))
+    functional.row_bounds(problem, "CROWN", node, inner)
+    assert set(ball.seen) == {"ieee"}
+
+
+@pytest.mark.usefixtures("shortened")
+def test_errors_leave_the_switches_alone() -> None:
+    with pytest.raises(ValueError, match="away"), full_precision():
+        raise ValueError("away")
+    assert MATMUL.fp32_precision == "bf16"
+
+
+@pytest.mark.usefixtures("shortened")
+def test_whoever_is_last_sets_the_switches_back() -> None:
+    entered, leave = threading.Event(), threading.Event()
+    during: list[str] = []
+
+    def other() -> None:
+        with full_precision():
+            entered.set()
+            leave.wait(10)
+            during.append(MATMUL.fp32_precision)
+
+    thread = threading.Thread(target=other)
+    with full_precision():
+        thread.start()
+        assert entered.wait(10)
+    during.append(MATMUL.fp32_precision)  # the other one still computes
+    leave.set()
+    thread.join()
+    assert during == ["ieee", "ieee"]
+    assert MATMUL.fp32_precision == "bf16"
+
+
+def test_where_nothing_is_shortened_nothing_is_set() -> None:
+    before = MATMUL.fp32_precision
+    with full_precision():
+        assert MATMUL.fp32_precision == before
+    assert MATMUL.fp32_precision == before
+    assert shortened_products(torch.device("cpu")) is None
+
+
+@pytest.mark.usefixtures("shortened")
+def test_the_program_s_switch_is_named_even_while_it_is_set_otherwise() -> None:
+    for _ in range(2):
+        assert (
+            shortened_products(torch.device("cpu")) == "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'"
+        )
+        with full_precision():
+            assert (
+                shortened_products(torch.device("cpu"))
+                == "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'"
+            )
+
+
+@pytest.mark.usefixtures("shortened")
+def test_bounds_of_the_model_as_executed_are_refused(model: nn.Module) -> None:
+    x = torch.rand(2, 64)
+    bounded = BoundedModule(model, x, bound_opts={"covers": "float"})
+    with pytest.raises(UnsupportedOperandError, match=r"mkldnn\.matmul\.fp32_precision = 'bf16'"):
+        bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),), method="IBP")
+
+
+def test_a_function_in_full_precision_keeps_its_name_and_result() -> None:
+    @in_full_precision
+    def twice(x: int) -> int:
+        """Two times."""
+        return 2 * x
+
+    assert twice(3) == 6 and twice.__name__ == "twice" and twice.__doc__ == "Two times."
