@@ -38,6 +38,8 @@ def text(content: Mapping[str, Any]) -> str:
         _machine(content),
         *_agreement(items.get("agreement", ())),
         *_waits(items.get("synchronisation", ())),
+        *_convolutions(items.get("convolutions", ())),
+        *_executed(items.get("executed", ())),
         *_cost(items.get("cost", ())),
         *_capture(items.get("capture", ())),
         *_suite(items.get("suite", ())),
@@ -95,14 +97,15 @@ def _agreement(items: Sequence[Item]) -> list[str]:
             "float32, TF32 allowed",
             *(_cell(_find(items, model=name, method=m, tf32=True), show) for m in agreement.METHODS),
         ]
-        for name in ("MLP, ReLU", "CNN")
+        for name in ("MLP, ReLU", "CNN", "ResNet-2B", "LSTM", "transformer")
     ]
     return [
         "",
         "## Bounds of the device and of the CPU",
         "",
         "The largest difference of a bound in units of roundoff times the size of the sums that end in it, which may be",
-        f"up to {agreement.GROWTH:g}. With TF32 allowed by the program, bounds have to be those without it.",
+        f"up to {agreement.GROWTH:g}; a search may end a thousandth of the width away. With TF32 allowed by the program, bounds",
+        "have to be those of the same device without it: in units of roundoff of the largest bound, up to 4.",
         *_table(["model", "type", *agreement.METHODS], rows),
     ]
 
@@ -138,6 +141,54 @@ def _waits(items: Sequence[Item]) -> list[str]:
     ]
 
 
+def _convolutions(items: Sequence[Item]) -> list[str]:
+    def milliseconds(item: Item, key: str) -> str:
+        return f"{1e3 * item[key]:.3g} ms" if key in item else ""
+
+    rows = []
+    for item in items:
+        if "case" not in item:
+            continue
+        kind = "transposed" if item["transposed"] else "forward"
+        name = "{} → {}, {}×{}, stride {}, image {}".format(*(item["case"][i] for i in (0, 1, 2, 2, 3, 4)))
+        if "failed" in item:
+            rows.append([name, str(item["images"]), kind, _cell(item, str), "", "", ""])
+            continue
+        rows.append([
+            name, str(item["images"]), kind, f"{item['units']:.3g}, {item['units_beside']:.3g} of {item['terms']}",
+            milliseconds(item, "seconds"), milliseconds(item, "columns"), milliseconds(item, "native"),
+        ])  # fmt: skip
+    head = ["convolution", "images", "", "units", "time", "by columns", "without cuDNN"]
+    return [
+        "",
+        "## Convolutions",
+        "",
+        "How far outputs are from those in float64, in units of roundoff times the sum of the products' sizes, for ordinary",
+        "numbers, and with a huge number outside of their windows; bounds allow the number of products that follows.",
+        *(_table(head, rows) if rows else ["", f"{MISSING}."]),
+    ]
+
+
+def _executed(items: Sequence[Item]) -> list[str]:
+    rows = [
+        [
+            str(i["model"]),
+            str(i["method"]),
+            _cell(i, lambda i: f"{i['outside']} of {i['outputs']}"),
+            f"{i.get('width', 0):.3g}",
+        ]
+        for i in items
+        if "model" in i
+    ]
+    return [
+        "",
+        "## The model as the device executes it",
+        "",
+        'Outputs of the device outside of bounds with `covers="float"` that the CPU computed.',
+        *(_table(["model", "method", "outside", "width"], rows) if rows else ["", f"{MISSING}."]),
+    ]
+
+
 def _cost(items: Sequence[Item]) -> list[str]:
     def show(item: Item) -> str:
         launches = item.get("launches", item.get("operators"))
@@ -165,21 +216,30 @@ def _capture(items: Sequence[Item]) -> list[str]:
         equal = "" if item["equal"] else " **differs**"
         return f"{1e3 * item['seconds']:.3g} ms for {1e3 * item['eager']:.3g} ms{equal}"
 
-    ways = ("CUDA graph", "torch.compile", "bounded.compiled")
     rows = [
-        [name, method, *(_cell(_find(items, model=name, method=method, way=way), show) for way in ways)]
-        for name in capture._NAMES
+        [
+            name,
+            method,
+            *(_cell(_find(items, model=name, method=method, way=way), show) for way in capture.WAYS),
+        ]
+        for name in MODELS
         for method in capture.METHODS
     ]
     return [
         "",
         "## Compiled and captured",
         "",
-        "Time of a replayed call, and of the eager one.",
-        *_table(["model", "method", *ways], rows),
+        "Time of a replayed call of `bounded.compiled(...)`, and of `compute_bounds`.",
+        *_table(["model", "method", *(f"`{way}`" for way in capture.WAYS)], rows),
     ]
 
 
 def _suite(items: Sequence[Item]) -> list[str]:
-    told = _cell(items[0] if items else None, lambda item: str(item["last"]))
-    return ["", "## The tests that need a CUDA device", "", told if told.endswith(".") else f"{told}."]
+    rows = [
+        [str(item["tests"]), _cell(item, lambda item: str(item["last"]))] for item in items if "tests" in item
+    ]
+    return [
+        "",
+        "## The tests that need a CUDA device",
+        *(_table(["tests", "result"], rows) if rows else ["", f"{MISSING}."]),
+    ]

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_traced
+
 #: Violations that count as none, where rows of `G` have length one and elements are at most one.
 _TOLERANCE = 1e-10
 #: Size of the noise on objectives during the search, without which equal turns could make it go in circles.
@@ -109,11 +111,11 @@ def _search(a: Tensor, G: Tensor, h: Tensor, iterations: int) -> _Search:
         done=torch.zeros(R, B, dtype=torch.bool, device=a.device),
     )
     columns = torch.cat([G, eye.expand(G.shape[0], m, m)], -1).mT.expand(B, n + m, m)
-    if torch.compiler.is_compiling():
+    if is_traced():
         iterations = min(iterations, 4 * m + 8)  # each is unrolled
     for _ in range(iterations):
         _step(state, a, G, h, columns)
-        if not torch.compiler.is_compiling() and bool(state.done.all()):
+        if not is_traced() and bool(state.done.all()):
             break
     state.weights = _weights(state, exact).clamp(min=0)
     return state

@@ -22,6 +22,8 @@ from lirpa_core.api.intermediate_bounds import given_intervals
 from lirpa_core.api.methods import requested_method
 from lirpa_core.api.options import BoundOptions, Rounding
 from lirpa_core.api.outputs import output_nodes, structured
+from lirpa_core.api.recorded import Compiled
+from lirpa_core.api.recording import BACKENDS, Backend
 from lirpa_core.api.results import BoundsResult, NodeBounds
 from lirpa_core.api.rounding import Moved, may_matter
 from lirpa_core.api.rule_variants import with_options
@@ -238,12 +240,7 @@ class BoundedModule(ReferenceMembers):
             output = further.output
         if x is None and not kwargs and self._lirpa_called is not None:
             x, kwargs = self._lirpa_called
-        if isinstance(method, str) and not (IBP or forward):
-            chosen = registry.find_method(known_name(method))
-        else:
-            chosen = requested_method(registry, method, IBP=IBP, forward=forward)
-        if chosen.optimises_slopes and not isinstance(method, Method):
-            chosen = chosen.with_slope_search(options.optimize_bound_args)
+        chosen = self._method(method, IBP=IBP, forward=forward)
         if return_A and not chosen.gives_linear_bounds:
             raise OptionError(
                 f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method."
@@ -280,6 +277,95 @@ class BoundedModule(ReferenceMembers):
         )
         self.__dict__["_lirpa_last"] = result
         return result
+
+    def compiled(
+        self,
+        x: Any = None,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        C: Tensor | None = None,
+        method: str | Method = "backward",
+        bound_lower: bool = True,
+        bound_upper: bool = True,
+        output: int | str | None = None,
+        backend: Backend = "operators",
+    ) -> Compiled:
+        """A function that computes the same bounds faster, by replaying what was recorded at its first call.
+
+        For small models, whose bounds take the host longer than the device: a recording has no Python of this library
+        in it, and on CUDA it is one graph of kernels. CROWN bounds every neuron then, not only those that are
+        unstable, so for large models `compute_bounds` may be faster.
+
+        Args:
+            x: Inputs to record at once, as for `compute_bounds`; default: those of the first call.
+            kwargs: Likewise.
+            C: As for `compute_bounds`.
+            method: As for `compute_bounds`; not one that searches slopes.
+            bound_lower: As for `compute_bounds`.
+            bound_upper: As for `compute_bounds`.
+            output: As for `compute_bounds`.
+            backend: `"operators"` runs the recorded operators; `"inductor"` has `torch.compile` fuse them, which takes
+                a minute the first time and needs a C++ compiler (on CUDA: Triton).
+
+        Returns:
+            A function of `(x, kwargs=None)` that returns `(lower, upper)`, without gradients.
+
+        Raises:
+            OptionError: For an unknown backend or method, or if something is decided by values on the way.
+            LirpaError: As `compute_bounds`, if `x` is given.
+
+        Example:
+            >>> import torch
+            >>> from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+            >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+            >>> x = torch.zeros(3, 2)
+            >>> bounded = BoundedModule(model, x)
+            >>> fast = bounded.compiled(method="CROWN")
+            >>> for shift in range(3):
+            ...     moved = BoundedTensor(x + shift, PerturbationLpNorm(eps=0.1))
+            ...     lb, ub = fast(moved)
+            ...     torch.allclose(lb, bounded.compute_bounds(moved, method="CROWN")[0], atol=1e-5)
+            True
+            True
+            True
+        """
+        if backend not in BACKENDS:
+            raise OptionError(f"backend={backend!r}: expected one of {', '.join(map(repr, BACKENDS))}.")
+        chosen = self._method(method)
+        if chosen.optimises_slopes:
+            raise OptionError(
+                f"compiled(method={chosen.name!r}): a search decides by values and cannot be recorded; use compute_bounds."
+            )
+        captured = self._lirpa_captured
+        asked: dict[str, Any] = {
+            "C": C, "method": method, "bound_lower": bound_lower, "bound_upper": bound_upper, "output": output,
+        }  # fmt: skip
+
+        def graph(inputs: Sequence[Any]) -> Graph:
+            return captured.graph(self._lirpa_registry, inputs, self._lirpa_options.covers == "float")
+
+        def prepare(inputs: Sequence[Any]) -> tuple[Problem, Computation]:
+            if captured.takes_state(graph(inputs)):
+                raise OptionError("compiled() is for models in evaluation mode; call model.eval().")
+            nodes = output_nodes(graph(inputs), output, C)
+            names = frozenset([node.name for node in nodes.values()])
+            outward = self._lirpa_options.rounding == "outward"
+            problem = captured.bind(graph(inputs), self._lirpa_registry, inputs, names, outward=outward)
+            budget = self._budget(problem)
+            return problem, Computation(chosen, nodes, C, bound_lower, bound_upper, memory_budget=budget)
+
+        found = Compiled(
+            prepare=prepare,
+            eager=lambda x, kwargs: self.compute_bounds(x, kwargs=kwargs, **asked),
+            flatten=captured.flatten,
+            arrange=lambda problem, bounds: structured(bounds, problem.graph, output) if bounds else None,
+            module=captured.live.module,
+            backend=backend,
+            state=lambda inputs: (graph(inputs), self._lirpa_options, self._lirpa_registry),
+        )
+        if x is not None or kwargs:
+            found(x, kwargs=kwargs)
+        return found
 
     def init_alpha(
         self,
@@ -441,6 +527,16 @@ class BoundedModule(ReferenceMembers):
         if save_path is not None:
             torch.save(found, save_path)
         return found
+
+    def _method(self, method: str | Method | None, *, IBP: bool = False, forward: bool = False) -> Method:
+        """The method that is asked for, with the options of its search."""
+        if isinstance(method, str) and not (IBP or forward):
+            chosen = self._lirpa_registry.find_method(known_name(method))
+        else:
+            chosen = requested_method(self._lirpa_registry, method, IBP=IBP, forward=forward)
+        if chosen.optimises_slopes and not isinstance(method, Method):
+            return chosen.with_slope_search(self._lirpa_options.optimize_bound_args)
+        return chosen
 
     def _moved(
         self, problem: Problem, computation: Computation, found: Found, graph: Graph, output: int | str | None

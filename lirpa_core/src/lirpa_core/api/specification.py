@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_traced
 from lirpa_core.errors import SpecificationError
 from lirpa_core.graph import Node
 from lirpa_core.linear.coefficients import DenseCoefficients
@@ -33,6 +33,6 @@ def specification_rows(problem: Problem, node: Node, C: Tensor) -> DenseCoeffici
         raise SpecificationError(
             f"C has dtype {C.dtype}; the bounds are computed in {problem.dtype_of(node.name)}."
         )
-    if not torch.compiler.is_compiling() and not all_finite(C):
+    if not is_traced() and not all_finite(C):
         raise SpecificationError("C contains NaN or infinite values, for which no bound exists.")
     return DenseCoefficients(C.transpose(0, 1).reshape(C.shape[1], C.shape[0], *node.shape))

@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.api.outputs import OutputKey, OutputNode
 from lirpa_core.capture.captured_model import CapturedModel
+from lirpa_core.devices import is_traced
 from lirpa_core.errors import SoundnessError
 from lirpa_core.graph import Graph, NodeKind
 from lirpa_core.linear.interval import Interval
@@ -77,7 +78,7 @@ class Watch:
             SoundnessError: Naming the first node whose value leaves its interval, or saying that the model is no longer
                 what was captured.
         """
-        if isinstance(output, str) or torch.compiler.is_compiling():
+        if isinstance(output, str) or is_traced():
             return
         if (
             self.captured.live.fixed_batch and self.problem.batch != 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lirpa_core.devices import is_traced
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
@@ -62,7 +63,7 @@ class CROWN(Method):
         def bound(name: str, rows: SelectedRows) -> RowBounds:
             return bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
 
-        screens = self.screening and not torch.is_grad_enabled()
+        screens = self.screening and not torch.is_grad_enabled() and not is_traced()
         screen = Screening(problem, found, memory_budget) if screens else None
         refine = tightened_intervals(problem, given, relaxations, bound, found, screen)
         intervals(problem, given, refine, found)

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lirpa_core.devices import accelerator_of, free_share
+from lirpa_core.devices import accelerator_of, free_share, is_traced
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows, numbers
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.infinite import split_dot
@@ -174,7 +174,10 @@ def tightened(
         return None
     shape = problem.shape(name)
     todo: Tensor | None = None
-    if name in problem.facts.affine:  # rows are shared by all examples up to the input: take them all
+    if is_traced():  # how many are marked is not known
+        todo, done[name] = mask, None
+        rows = SelectedRows.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
+    elif name in problem.facts.affine:  # rows are shared by all examples up to the input: take them all
         rows = SelectedRows.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
         done[name] = None
     else:

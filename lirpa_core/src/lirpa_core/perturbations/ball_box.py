@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_traced
 from lirpa_core.linear.norms import scaled_norm
 
 #: Most steps of Newton's method: random forms take about ten, geometric ones in theory as many as elements, but
@@ -85,7 +86,7 @@ def _ball_share(size: Tensor, capacity: Tensor, eps: Tensor, p: float, q: float)
         left = 1 - torch.where(ended, wall, 0).sum(-1, keepdim=True)
         new = torch.where(ended, 0, share).sum(-1, keepdim=True) / torch.where(left > 0, left, 1)
         new = torch.where(left > 0, new, t).minimum(t)
-        done = not torch.compiler.is_compiling() and bool((new == t).all())
+        done = not is_traced() and bool((new == t).all())
         t = new
         if done:
             break

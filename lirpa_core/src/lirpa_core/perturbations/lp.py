@@ -268,8 +268,9 @@ class PerturbationLpNorm(Perturbation):
     def _radius(self, x: Tensor) -> Tensor:
         """`eps`, broadcastable to `x`, with the rank of `x`."""
         assert self.eps is not None
-        # Without a dtype a number would be rounded to float32 first.
-        eps = torch.as_tensor(self.eps, dtype=x.dtype, device=x.device)
+        if not isinstance(self.eps, Tensor):  # a copy of a number to a device would wait for it
+            return x.new_full([1] * x.dim(), self.eps)
+        eps = self.eps.to(dtype=x.dtype, device=x.device)
         if eps.dim() == 0:
             return eps.reshape([1] * x.dim())
         if eps.dim() == 1:

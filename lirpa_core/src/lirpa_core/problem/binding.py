@@ -87,21 +87,11 @@ class Binder:
             UnsupportedOperandError: If a rule refuses its call.
         """
         graph = self._graph
-        perturbed: dict[str, PerturbedInput] = {}
-        constants: dict[str, Const] = {}
-        for name, x, dim in zip(graph.inputs, inputs, graph.input_batch_dims, strict=True):
-            if isinstance(x, BoundedTensor):
-                plain = x.as_subclass(Tensor)
-                _check_input(graph, name, plain, dim, perturbed=True)
-                perturbed[name] = _perturbed_input(name, plain, x.ptb, dim)
-                continue
-            _check_input(graph, name, x, dim)
-            if isinstance(x, Tensor):
-                constants[name] = Const(x) if dim is None else Const(to_batch_first(x, dim), batched=True)
+        perturbed, constants = read_inputs(graph, inputs)
         self._read_state(perturbed, constants, buffers or {})
         batch = batch_size(inputs, graph.input_batch_dims, graph.inputs)
         joint = joint_inputs(perturbed)
-        _validate(graph, perturbed, joint)
+        validate_sets(graph, perturbed, joint)
         first = next(iter(perturbed.values())).x
         key = (tuple([(n, p.is_box) for n, p in perturbed.items()]), wanted, batch, first.device, first.dtype)
         bound = self._known.get(key)
@@ -176,6 +166,26 @@ class Binder:
             ):
                 bound.calls[name] = call, own
         return calls
+
+
+def read_inputs(graph: Graph, inputs: Sequence[Any]) -> tuple[dict[str, PerturbedInput], dict[str, Const]]:
+    """The perturbed ones of a call's flattened inputs, and the values of all others, by node name.
+
+    Raises:
+        InputError: If an input does not fit the example that was captured.
+    """
+    perturbed: dict[str, PerturbedInput] = {}
+    constants: dict[str, Const] = {}
+    for name, x, dim in zip(graph.inputs, inputs, graph.input_batch_dims, strict=True):
+        if isinstance(x, BoundedTensor):
+            plain = x.as_subclass(Tensor)
+            _check_input(graph, name, plain, dim, perturbed=True)
+            perturbed[name] = _perturbed_input(name, plain, x.ptb, dim)
+            continue
+        _check_input(graph, name, x, dim)
+        if isinstance(x, Tensor):
+            constants[name] = Const(x) if dim is None else Const(to_batch_first(x, dim), batched=True)
+    return perturbed, constants
 
 
 def bind_plain(
@@ -280,7 +290,14 @@ def _require_used(model: nn.Module, perturbed: Mapping[str, PerturbedInput], gra
             )
 
 
-def _validate(graph: Graph, perturbed: Mapping[str, PerturbedInput], joint: Sequence[JointInputs]) -> None:
+def validate_sets(
+    graph: Graph, perturbed: Mapping[str, PerturbedInput], joint: Sequence[JointInputs]
+) -> None:
+    """Ask every set whether it fits its tensor.
+
+    Raises:
+        PerturbationError: Naming the input or parameter.
+    """
     try:
         what: list[PerturbedInput] = []
         for member in perturbed.values():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_traced
 from lirpa_core.errors import InputError
 from lirpa_core.rules.call import Call
 
@@ -43,7 +43,7 @@ def require_in_range(call: Call, indices: Tensor, count: int, message: str) -> N
     Raises:
         InputError: Naming the node, the index and the range.
     """
-    if torch.compiler.is_compiling():
+    if is_traced():
         return
     found = out_of_range(indices, count, message)
     if found is not None:

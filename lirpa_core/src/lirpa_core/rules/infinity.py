@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import is_traced
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
 
@@ -28,7 +29,7 @@ def with_infinities(calls: Mapping[str, Call], rules: Mapping[str, Rule]) -> dic
     found = {name: _constants(call, rules[name].additive) for name, call in calls.items()}
     sums = [x.detach().sum() for given in found.values() for x in given if isinstance(x, Tensor)]
     numbers = [x for given in found.values() for x in given if not isinstance(x, Tensor)]
-    if torch.compiler.is_compiling() or (not numbers and _all_finite(sums)):
+    if is_traced() or (not numbers and _all_finite(sums)):
         return dict(calls)
     marked: dict[str, Call] = {}
     for name, call in calls.items():

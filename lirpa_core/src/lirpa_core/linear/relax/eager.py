@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lirpa_core.devices import is_cpu
+from lirpa_core.devices import is_cpu, is_traced
 
 #: Elements of a piece. Its temporaries, and what is read and written with it, stay in a cache of a megabyte.
 PIECE = 2**17
@@ -20,7 +20,7 @@ PIECE = 2**17
 
 def unobserved(*tensors: Tensor | None) -> bool:
     """Whether neither autograd, nor a transform of `torch.func`, nor the compiler looks on, and all is on the CPU."""
-    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+    if is_traced() or torch.is_grad_enabled():
         return False
     if not is_cpu(*tensors):
         return False

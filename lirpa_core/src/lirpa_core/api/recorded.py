@@ -1,0 +1,222 @@
+"""Bounds of one kind, computed again and again: `BoundedModule.compiled`."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lirpa_core.api.computation import Computation
+from lirpa_core.api.recording import Backend, Function, record, runner
+from lirpa_core.devices import full_precision
+from lirpa_core.perturbations.base import Perturbation
+from lirpa_core.problem.binding import read_inputs, validate_sets
+from lirpa_core.problem.inputs import PerturbedInput
+from lirpa_core.problem.joint import joint_inputs
+from lirpa_core.problem.postconditions import doubtful
+from lirpa_core.problem.problem import Problem
+
+#: Recordings kept, for other shapes and other numbers that are no tensors.
+_KEPT = 8
+
+
+class RecordedBounds(NamedTuple):
+    """Bounds from a recording.
+
+    Attributes:
+        lower: As `BoundsResult.lower`.
+        upper: As `BoundsResult.upper`.
+    """
+
+    lower: Any
+    upper: Any
+
+
+@dataclass(frozen=True, eq=False)
+class _Recording:
+    """One computation for inputs of one kind.
+
+    Attributes:
+        run: From the inputs' tensors to bounds in their order, and whether they are in doubt.
+        sides: Which of the bounds each output has: `(number, "lower" or "upper")`.
+        holds: What the key refers to by its identity.
+    """
+
+    run: Function
+    sides: tuple[tuple[int, str], ...]
+    holds: Any
+
+
+@dataclass(eq=False)
+class Compiled:
+    """Bounds of one method, recorded at the first call for inputs of a kind, replayed at every other one.
+
+    Made by `BoundedModule.compiled`. Bounds are those of `compute_bounds`, up to rounding, without gradients. A change of
+    the model's weights or structure, other shapes, and another number in a set that is no tensor (`eps=0.1`; give
+    `eps=torch.tensor(0.1)` if it varies) are noticed, and recorded anew.
+
+    Attributes:
+        prepare: The problem of flattened inputs, and what is asked of it.
+        eager: The ordinary computation, for what a recording leaves open.
+        flatten: Inputs as a flat list.
+        arrange: Bounds by number of the output, as the model's output is structured.
+        module: The live model.
+        backend: How recordings are run.
+        state: What else bounds depend on: objects of which others take the place when it changes.
+    """
+
+    prepare: Callable[[Sequence[Any]], tuple[Problem, Computation]]
+    eager: Callable[[Any, Mapping[str, Any] | None], Any]
+    flatten: Callable[[Any, Mapping[str, Any] | None], list[Any]]
+    arrange: Callable[[Problem, Mapping[int, Tensor]], Any]
+    module: nn.Module
+    backend: Backend
+    state: Callable[[Sequence[Any]], tuple[object, ...]]
+    _known: dict[object, tuple[Problem, _Recording]] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, x: Any, *, kwargs: Mapping[str, Any] | None = None) -> RecordedBounds:
+        """Guaranteed bounds of the output.
+
+        Args:
+            x: Positional inputs, as for `compute_bounds`.
+            kwargs: Keyword inputs.
+
+        Raises:
+            LirpaError: As `compute_bounds`.
+            OptionError: If something on the way is decided by values, so that the computation cannot be recorded.
+        """
+        with torch.inference_mode(False), torch.no_grad(), full_precision():
+            return self._bounds(x, kwargs)
+
+    def _bounds(self, x: Any, kwargs: Mapping[str, Any] | None) -> RecordedBounds:
+        inputs = self.flatten(x, kwargs)
+        key, holds = self._key(inputs)
+        known = self._known.get(key)
+        if known is None:
+            found = self.eager(x, kwargs)  # with all checks, and their errors
+            self._known[key] = self._record(inputs, holds)
+            if len(self._known) > _KEPT:
+                self._known.pop(next(iter(self._known)))
+            return RecordedBounds(found.lower, found.upper)
+        problem, recording = known
+        members, _ = read_inputs(problem.graph, inputs)
+        validate_sets(problem.graph, members, joint_inputs(members))
+        *bounds, doubt = recording.run(*_tensors(members))
+        if bool(doubt):  # the ordinary way says what is wrong, or knows better
+            found = self.eager(x, kwargs)
+            return RecordedBounds(found.lower, found.upper)
+        by_side: dict[str, dict[int, Tensor]] = {"lower": {}, "upper": {}}
+        for (number, side), value in zip(recording.sides, bounds, strict=True):
+            by_side[side][number] = value
+        return RecordedBounds(*[self.arrange(problem, ends) for ends in by_side.values()])
+
+    def _key(self, inputs: Sequence[Any]) -> tuple[object, Any]:
+        """What a recording depends on besides the numbers that it is given, and objects to keep for it."""
+        leaves = [*self.module.parameters(), *self.module.buffers()]
+        state = tuple([(id(t), 0 if t.is_inference() else t._version) for t in leaves])
+        kinds: list[object] = []
+        holds: list[Any] = [leaves]
+        for value in inputs:
+            if isinstance(value, Tensor) and getattr(value, "has_set", False):
+                kinds.append((_kind(value), _described(value.ptb, holds)))  # type: ignore[attr-defined]
+            elif isinstance(value, Tensor):
+                kinds.append((id(value), _version(value)))
+                holds.append(value)
+            else:
+                kinds.append(_described(value, holds))
+        others = self.state(inputs)
+        holds.append(others)
+        return (state, tuple(kinds), tuple([id(o) for o in others])), holds
+
+    def _record(self, inputs: Sequence[Any], holds: Any) -> tuple[Problem, _Recording]:
+        problem, computation = self.prepare(inputs)
+        own = {name: m for name, m in problem.inputs.items() if name in problem.graph.inputs}
+        sides: list[tuple[int, str]] = []
+
+        def bounds(*tensors: Tensor) -> tuple[Tensor, ...]:
+            members = {**problem.inputs, **_replaced(own, tensors)}
+            given = dataclasses.replace(problem, inputs=members, joint=joint_inputs(members))
+            computed = computation.run(given)
+            values: list[Tensor] = []
+            sides.clear()
+            for number, ends in computed.found.items():
+                for side, value in zip(("lower", "upper"), ends, strict=True):
+                    if value is not None and (computation.lower if side == "lower" else computation.upper):
+                        sides.append((number, side))
+                        values.append(value)
+            doubt = doubtful(given, computed.inner.intervals, list(computed.found.values()))
+            return (*values, doubt)
+
+        tensors = [t.detach().clone() for t in _tensors(own)]
+        module = record(bounds, tensors)
+        return problem, _Recording(runner(module, tensors, self.backend), tuple(sides), (holds, problem))
+
+
+def _kind(x: Tensor) -> tuple[object, ...]:
+    return tuple(x.shape), x.dtype, x.device
+
+
+def _version(x: Tensor) -> int:
+    return 0 if x.is_inference() else x._version  # no public name exists
+
+
+def _described(value: Any, holds: list[Any]) -> object:
+    """A value as part of a key: tensors by their kind, numbers and words as they are, objects by what they hold."""
+    if isinstance(value, Tensor):
+        return _kind(value)
+    if value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device)):
+        return type(value).__name__, value
+    if isinstance(value, (tuple, list)):
+        return type(value).__name__, tuple([_described(v, holds) for v in value])
+    if isinstance(value, Mapping):
+        return type(value).__name__, tuple([(k, _described(v, holds)) for k, v in value.items()])
+    if isinstance(value, Perturbation):
+        return type(value), tuple([(k, _described(v, holds)) for k, v in sorted(vars(value).items())])
+    holds.append(value)
+    return type(value), id(value)
+
+
+def _tensors(members: Mapping[str, PerturbedInput]) -> list[Tensor]:
+    """The tensors of perturbed inputs, those of their sets included, in an order."""
+    found: list[Tensor] = []
+
+    def note(t: Tensor) -> Tensor:
+        found.append(t.detach())
+        return t
+
+    for member in members.values():
+        note(member.x)
+        _mapped(member.perturbation, note)
+    return found
+
+
+def _replaced(members: Mapping[str, PerturbedInput], tensors: Sequence[Tensor]) -> dict[str, PerturbedInput]:
+    """The same perturbed inputs with other tensors, in the order of `_tensors`."""
+    left = iter(tensors)
+    return {
+        name: dataclasses.replace(
+            member, x=next(left), perturbation=_mapped(member.perturbation, lambda _: next(left))
+        )
+        for name, member in members.items()
+    }
+
+
+def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """A value with other tensors in it: a set is copied as it is, since its constructor would look at their values."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)([_mapped(v, function) for v in value])
+    if isinstance(value, dict):
+        return {k: _mapped(v, function) for k, v in value.items()}
+    if isinstance(value, Perturbation):
+        found = copy.copy(value)
+        for name, old in sorted(vars(value).items()):
+            object.__setattr__(found, name, _mapped(old, function))
+        return found
+    return value

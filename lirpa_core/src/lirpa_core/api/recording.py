@@ -1,0 +1,170 @@
+"""A computation of bounds as a list of operators: recorded once, run again without any Python of this library.
+
+Small models are bound by what the host does between two kernels: a call of CROWN on a network of three layers launches
+hundreds of them. A recording has only these, in an order that is fixed; on CUDA it is replayed as one graph.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, fx
+
+from lirpa_core.devices import is_cuda
+from lirpa_core.errors import OptionError
+
+Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
+#: How a recording is run: its operators as they are, or fused by `torch.compile`.
+Backend: TypeAlias = Literal["operators", "inductor"]
+BACKENDS: tuple[Backend, ...] = ("operators", "inductor")
+
+
+def record(function: Function, tensors: Sequence[Tensor]) -> fx.GraphModule:
+    """The operators that a function runs, what depends on no argument computed once.
+
+    Args:
+        function: A function of tensors that decides nothing by their values.
+        tensors: Arguments to record it with.
+
+    Raises:
+        OptionError: If it asks for a value on the way, so that the next call might have to go another one.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx  # imports much
+
+    try:
+        module = make_fx(function, tracing_mode="real")(*tensors)
+    except RuntimeError as error:
+        if "tracing" not in str(error) and "data-dependent" not in str(error):
+            raise
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/lirpa_" in f.filename]
+        where = f" ({frames[-1].filename}:{frames[-1].lineno} `{frames[-1].line}`)" if frames else ""
+        raise OptionError(
+            f"these bounds cannot be recorded: on the way something is decided by a value{where}, and other inputs might "
+            "need another decision. Use compute_bounds, or another method or set."
+        ) from error
+    fold_constants(module)
+    _refuse_open_shapes(module.graph)
+    return module
+
+
+def _refuse_open_shapes(graph: fx.Graph) -> None:
+    """Refuse operators whose result has as many elements as numbers happen to say.
+
+    Raises:
+        OptionError: Naming the operator.
+    """
+    for node in graph.nodes:
+        op = node.target
+        if not isinstance(op, torch._ops.OpOverload):
+            continue
+        selecting = op._schema.name in ("aten::index", "aten::index_put", "aten::index_put_")
+        if selecting:
+            given = [i.meta.get("val") for i in _nodes(node.args[1])]
+            refused = any(isinstance(x, Tensor) and x.dtype in (torch.bool, torch.uint8) for x in given)
+        else:
+            refused = torch.Tag.dynamic_output_shape in op.tags
+        if refused:
+            raise OptionError(
+                f"these bounds cannot be recorded: {op} selects as many elements as the numbers say. Use compute_bounds, or "
+                "another method or set."
+            )
+
+
+def fold_constants(module: fx.GraphModule) -> None:
+    """Compute what depends on no argument, and drop what nobody uses.
+
+    Values that something writes to in place, and all that these come from, stay as they are: whoever runs the module
+    twice would find them written to.
+    """
+    graph = module.graph
+    kept = _written(graph)
+    values: dict[fx.Node, object] = {}
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            values[node] = getattr(module, str(node.target))
+        elif node.op == "call_function" and node not in kept:
+            given = node.all_input_nodes
+            if all(i in values for i in given) and _is_pure(node):
+                args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda n: values[n])
+                values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+    for i, (node, value) in enumerate(values.items()):
+        if node.op == "get_attr" or not isinstance(value, Tensor):
+            continue
+        if all(user in values for user in node.users):
+            continue  # only folded ones need it
+        name = f"_folded_{i}"
+        module.register_buffer(name, value)
+        with graph.inserting_before(node):
+            node.replace_all_uses_with(graph.get_attr(name))
+    graph.eliminate_dead_code()
+    module.delete_all_unused_submodules()
+    module.recompile()
+
+
+def _is_pure(node: fx.Node) -> bool:
+    op = node.target
+    if not isinstance(op, torch._ops.OpOverload):  # such as operator.getitem
+        return True
+    return not op._schema.is_mutable and torch.Tag.nondeterministic_seeded not in op.tags
+
+
+def _written(graph: fx.Graph) -> set[fx.Node]:
+    """Nodes whose memory something may write to."""
+    found: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        op = node.target
+        if isinstance(op, torch._ops.OpOverload) and op._schema.is_mutable:
+            for argument, value in zip(op._schema.arguments, node.args, strict=False):
+                if argument.alias_info is not None and argument.alias_info.is_write:
+                    found.update(v for v in _nodes(value))
+            found.update(v for value in node.kwargs.values() for v in _nodes(value))  # out=
+        if node in found:
+            found.update(node.all_input_nodes)
+    return found
+
+
+def _nodes(value: object) -> list[fx.Node]:
+    found: list[fx.Node] = []
+    fx.map_arg(value, lambda n: found.append(n) or n)  # type: ignore[func-returns-value, arg-type]
+    return found
+
+
+def runner(module: fx.GraphModule, tensors: Sequence[Tensor], backend: Backend) -> Function:
+    """A function that runs a recording: on CUDA as one graph of kernels, elsewhere operator by operator.
+
+    Args:
+        module: The recording.
+        tensors: Arguments to warm it up with; later ones have the same shapes.
+        backend: How.
+    """
+    function: Function = module
+    if backend == "inductor":
+        function = torch.compile(module, fullgraph=True, dynamic=False)
+    if not is_cuda(tensors[0].device):
+        function(*tensors)
+        return function
+    return _as_cuda_graph(function, tensors)
+
+
+def _as_cuda_graph(function: Function, tensors: Sequence[Tensor]) -> Function:
+    held = [t.detach().clone() for t in tensors]
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(2):  # libraries allocate, and kernels are compiled, when they first run
+            function(*held)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = function(*held)
+
+    def replay(*given: Tensor) -> tuple[Tensor, ...]:
+        for mine, theirs in zip(held, given, strict=True):
+            mine.copy_(theirs)
+        graph.replay()
+        return tuple([t.clone() for t in found])
+
+    return replay
