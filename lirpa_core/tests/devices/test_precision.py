@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import lirpa_core.devices.precision as precision
 from lirpa_core import BoundedModule, BoundedTensor, Interval, Perturbation, PerturbationLpNorm, functional
 from lirpa_core.devices import full_precision, in_full_precision, shortened_products
 from lirpa_core.errors import UnsupportedOperandError
@@ -67,6 +68,65 @@ def test_the_functional_layer_too(model: nn.Module) -> None:
     inner = functional.intermediate_bounds(problem, "CROWN", (node,))
     functional.row_bounds(problem, "CROWN", node, inner)
     assert set(ball.seen) == {"ieee"}
+
+
+def _state() -> list[object]:
+    """All switches, older and newer ones; None where PyTorch finds that they contradict each other."""
+    found: list[object] = []
+    for read in (
+        lambda: torch.backends.cudnn.allow_tf32,
+        lambda: torch.backends.cuda.matmul.allow_tf32,
+        torch.get_float32_matmul_precision,
+    ):
+        try:
+            found.append(read())
+        except RuntimeError:
+            found.append(None)
+    return [
+        *found,
+        *(precision._read(backend, kind) for backend, kind, _ in precision._ON_CPU + precision._ON_CUDA),
+    ]
+
+
+def _as_started() -> None:
+    for _, _, switch in precision._ON_CPU + precision._ON_CUDA:
+        switch.fp32_precision = "none"
+    torch.backends.fp32_precision = "none"
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = True
+
+
+PROGRAMS = {
+    "as PyTorch starts": lambda: None,
+    "older switches": lambda: (
+        torch.set_float32_matmul_precision("high"),
+        setattr(torch.backends.cudnn, "allow_tf32", True),
+    ),
+    "newer switches": lambda: setattr(torch.backends.mkldnn.conv, "fp32_precision", "bf16"),  # type: ignore[attr-defined]
+    "one for all": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
+    "contradicting each other": lambda: (
+        setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),  # type: ignore[attr-defined]
+        setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+    ),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_all_switches_of_a_machine_with_a_gpu(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    monkeypatch.setattr(precision, "_HERE", precision._ON_CPU + precision._ON_CUDA)
+    try:
+        PROGRAMS[program]()
+        before = _state()
+        with full_precision():
+            inside = _state()
+            if None not in before and program != "one for all":
+                assert torch.backends.cudnn.allow_tf32 is False, (
+                    "code of PyTorch itself reads the older switch"
+                )
+        assert all(value in {"none", "ieee"} for value in inside[3:])
+        assert _state() == before
+    finally:
+        _as_started()
 
 
 @pytest.mark.usefixtures("shortened")

@@ -10,67 +10,119 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FULL = ("none", "ieee")
-_CUDNN: Any = torch.backends.cudnn
-#: Backend, kind of product, and the public object with the switch `fp32_precision`.
-_ON_CPU: tuple[tuple[str, str, Any], ...] = (
+#: Backend and kind of product of each switch `fp32_precision`, and its public object.
+_Switch: TypeAlias = tuple[str, str, Any]
+_ON_CPU: tuple[_Switch, ...] = (
     ("mkldnn", "matmul", torch.backends.mkldnn.matmul),  # type: ignore[attr-defined]
     ("mkldnn", "conv", torch.backends.mkldnn.conv),  # type: ignore[attr-defined]
     ("mkldnn", "rnn", torch.backends.mkldnn.rnn),  # type: ignore[attr-defined]
 )
-_ON_CUDA: tuple[tuple[str, str, Any], ...] = (
+_ON_CUDA: tuple[_Switch, ...] = (
     ("cuda", "matmul", torch.backends.cuda.matmul),
-    ("cuda", "conv", _CUDNN.conv),
-    ("cuda", "rnn", _CUDNN.rnn),
+    ("cuda", "conv", torch.backends.cudnn.conv),  # type: ignore[attr-defined]
+    ("cuda", "rnn", torch.backends.cudnn.rnn),  # type: ignore[attr-defined]
 )
-_SWITCHES = _ON_CPU if torch.version.cuda is None and torch.version.hip is None else _ON_CPU + _ON_CUDA
+_HERE = _ON_CPU if torch.version.cuda is None and torch.version.hip is None else _ON_CPU + _ON_CUDA
 #: Reads a switch; the public property takes five times as long.
 _read: Callable[[str, str], str] = torch._C._get_fp32_precision_getter
 
 
+def _asked(older: Callable[[], Any]) -> Any:
+    """What an older switch says; None where PyTorch refuses to say it, as newer ones contradict it."""
+    try:
+        return older()
+    except RuntimeError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """The program's switches, as they were.
+
+    PyTorch has older switches, of several backends at once, beside the newer ones, and code of its own (`torch.export`,
+    for one) fails where the two contradict each other. So both are set, the older ones first.
+
+    Attributes:
+        matmul: `torch.get_float32_matmul_precision()`.
+        cudnn: `torch.backends.cudnn.allow_tf32`.
+        values: Of the newer switches.
+    """
+
+    matmul: str | None
+    cudnn: bool | None
+    values: tuple[tuple[_Switch, str], ...]
+
+    @classmethod
+    def now(cls, values: Sequence[tuple[_Switch, str]]) -> _Saved:
+        """The switches as they are."""
+        cudnn = _asked(lambda: torch.backends.cudnn.allow_tf32)
+        return cls(_asked(torch.get_float32_matmul_precision), cudnn, tuple(values))
+
+    def set_full(self) -> None:
+        """Let nothing be shortened."""
+        shortened = {(backend, kind) for (backend, kind, _), value in self.values if value not in _FULL}
+        if any(kind == "matmul" for _, kind in shortened):
+            torch.set_float32_matmul_precision("highest")
+        if any(backend == "cuda" and kind != "matmul" for backend, kind in shortened):
+            torch.backends.cudnn.allow_tf32 = False
+        for (backend, kind, switch), _ in self.values:
+            if _read(backend, kind) not in _FULL:
+                switch.fp32_precision = "ieee"
+
+    def set_back(self) -> None:
+        """Set what the program had."""
+        if self.matmul is not None:
+            torch.set_float32_matmul_precision(self.matmul)
+        if self.cudnn is not None:
+            torch.backends.cudnn.allow_tf32 = self.cudnn
+        for (backend, kind, switch), value in self.values:
+            if _read(backend, kind) != value:
+                switch.fp32_precision = value
+
+
 @dataclass(eq=False)
-class _Switches:
+class _Holders:
     """PyTorch's switches are of the process: the first who needs full precision sets them, the last one sets them back.
 
     Attributes:
-        holders: How many computations need full precision now.
-        changed: Switches that were set, and to what they are to be set back.
+        count: How many computations need full precision now.
+        saved: What is to be set back; None where nothing was set.
     """
 
-    holders: int = 0
-    changed: list[tuple[Any, str]] = field(default_factory=list)
+    count: int = 0
+    saved: _Saved | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hold(self) -> None:
-        """Set what may shorten factors, unless somebody holds it already."""
+        """Set what may shorten factors, unless somebody did already."""
         with self.lock:
-            for backend, kind, switch in _SWITCHES:
-                value = _read(backend, kind)
-                if value not in _FULL:
-                    switch.fp32_precision = "ieee"
-                    self.changed.append((switch, value))
-            self.holders += 1
+            values = [(switch, _read(switch[0], switch[1])) for switch in _HERE]
+            if any([value not in _FULL for _, value in values]):
+                now = _Saved.now(values)
+                self.saved = self.saved or now
+                now.set_full()
+            self.count += 1
 
     def let_go(self) -> None:
         """Set back what was set, if nobody else holds it."""
         with self.lock:
-            self.holders -= 1
-            if self.holders == 0:
-                while self.changed:
-                    switch, value = self.changed.pop()
-                    switch.fp32_precision = value
+            self.count -= 1
+            if self.count == 0 and self.saved is not None:
+                self.saved.set_back()
+                self.saved = None
 
 
-_SHARED = _Switches()
+_SHARED = _Holders()
 
 
 @contextmanager
@@ -114,14 +166,10 @@ def in_full_precision(function: F) -> F:
 def shortened_products(device: torch.device) -> str | None:
     """Which switch lets a device round factors of float32 to fewer bits, as the program has it; None: none does."""
     with _SHARED.lock:
-        held = {id(switch): value for switch, value in _SHARED.changed}
-        switches = _ON_CPU if device.type == "cpu" else _ON_CUDA
-        for backend, kind, switch in switches:
+        held = {} if _SHARED.saved is None else {id(s[2]): value for s, value in _SHARED.saved.values}
+        for backend, kind, switch in _ON_CPU if device.type == "cpu" else _ON_CUDA:
             value = held.get(id(switch)) or _read(backend, kind)
             if value not in _FULL:
-                return f"{_name(backend, kind)}.fp32_precision = {value!r}"
+                library = "cudnn" if backend == "cuda" and kind != "matmul" else backend
+                return f"torch.backends.{library}.{kind}.fp32_precision = {value!r}"
     return None
-
-
-def _name(backend: str, kind: str) -> str:
-    return f"torch.backends.{'cudnn' if backend == 'cuda' and kind != 'matmul' else backend}.{kind}"
