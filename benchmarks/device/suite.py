@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from benchmarks.checkout import HERE
 from benchmarks.device.run import Item, Run
 
+#: A test with the fixture `device`.
+_ASKS = re.compile(r"def test_\w+\([^)]*\bdevice\b")
 #: Where a dry run looks, which only collects.
 _DRY = "lirpa_core/tests/perturbations/test_tensors.py"
 
 
 def suite(run: Run) -> None:
-    """Run them folder by folder, each in a process of its own; a dry run only collects some."""
-    for folder in run.steps([_DRY] if run.dry else _folders()):
-        run.attempt({"tests": f"marked cuda in {folder}"}, lambda folder=folder: _pytest(run, folder))  # type: ignore[misc]
+    """Run them in a process of their own; a dry run only collects some."""
+    run.attempt({"tests": "marked cuda"}, lambda: _pytest(run, [_DRY] if run.dry else _files()))
 
 
-def _pytest(run: Run, folder: str) -> Item:
+def _pytest(run: Run, files: Sequence[str]) -> Item:
     missing = [name for name in ("pytest", "sybil", "hypothesis") if importlib.util.find_spec(name) is None]
     if missing:
         return {"failed": f"{', '.join(missing)} is not installed here (--wheels takes it from a folder)"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cuda"]
-    command += ["--collect-only", folder] if run.dry else [folder]
+    command += [*(["--collect-only"] if run.dry else []), *files]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     try:
         done = subprocess.run(
@@ -41,7 +44,7 @@ def _pytest(run: Run, folder: str) -> Item:
     return found
 
 
-def _folders() -> list[str]:
-    """The core's tests first, then those of the other packages and of the whole."""
-    folders = [*HERE.glob("lirpa_*/tests"), HERE / "tests"]
-    return sorted((str(folder.relative_to(HERE)) for folder in folders), key=lambda name: "core" not in name)
+def _files() -> list[str]:
+    """Test files that ask for every device of the machine."""
+    files = [*HERE.glob("lirpa_*/tests/**/test_*.py"), *HERE.glob("tests/**/test_*.py")]
+    return sorted(str(f.relative_to(HERE)) for f in files if _ASKS.search(f.read_text(encoding="utf-8")))
