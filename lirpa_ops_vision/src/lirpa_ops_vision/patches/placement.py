@@ -9,6 +9,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import same_positions
+
 Pair: TypeAlias = tuple[int, int]
 
 #: From this part of the image on, gathering slopes for a window costs more than it saves (measured on
@@ -70,7 +72,9 @@ class Placement:
             return False
         if self.anchor is other.anchor:
             return True
-        return self.anchor.shape == other.anchor.shape and bool(torch.equal(self.anchor, other.anchor))
+        if self.anchor.shape != other.anchor.shape:
+            return False
+        return same_positions(self.anchor, other.anchor)
 
     def take(self, start: int, stop: int) -> Placement:
         """Rows `start` to `stop`."""
