@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lirpa_core.api.computation import Computation
 from lirpa_core.api.recording import Backend, Function, record, runner
 from lirpa_core.devices import full_precision
+from lirpa_core.graph import Graph
 from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.problem.binding import read_inputs, validate_sets
 from lirpa_core.problem.inputs import PerturbedInput
@@ -42,7 +43,8 @@ class _Recording:
     """One computation for inputs of one kind.
 
     Attributes:
-        run: From the inputs' tensors to bounds in their order, and whether they are in doubt.
+        run: From the inputs' tensors to bounds in their order, and two flags `[2]`: whether they are in doubt, and whether
+            a weight is no longer what it was.
         sides: Which of the bounds each output has: `(number, "lower" or "upper")`.
         holds: What the key refers to by its identity.
     """
@@ -58,7 +60,8 @@ class Compiled:
 
     Made by `BoundedModule.compiled`. Bounds are those of `compute_bounds`, up to rounding, without gradients. A change of
     the model's weights or structure, other shapes, and another number in a set that is no tensor (`eps=0.1`; give
-    `eps=torch.tensor(0.1)` if it varies) are noticed, and recorded anew.
+    `eps=torch.tensor(0.1)` if it varies) are noticed, and recorded anew. Weights are compared with what they were, number
+    for number, because PyTorch does not count all changes (`weight.data.mul_(2)`).
 
     Attributes:
         prepare: The problem of flattened inputs, and what is asked of it.
@@ -67,7 +70,7 @@ class Compiled:
         arrange: Bounds by number of the output, as the model's output is structured.
         module: The live model.
         backend: How recordings are run.
-        state: What else bounds depend on: objects of which others take the place when it changes.
+        state: What else bounds depend on: the graph, and objects of which others take the place when something changes.
     """
 
     prepare: Callable[[Sequence[Any]], tuple[Problem, Computation]]
@@ -76,7 +79,7 @@ class Compiled:
     arrange: Callable[[Problem, Mapping[int, Tensor]], Any]
     module: nn.Module
     backend: Backend
-    state: Callable[[Sequence[Any]], tuple[object, ...]]
+    state: Callable[[Sequence[Any]], tuple[Graph, object, object]]
     _known: dict[object, tuple[Problem, _Recording]] = dataclasses.field(default_factory=dict)
 
     def __call__(self, x: Any, *, kwargs: Mapping[str, Any] | None = None) -> RecordedBounds:
@@ -98,16 +101,21 @@ class Compiled:
         key, holds = self._key(inputs)
         known = self._known.get(key)
         if known is None:
+            problem, computation = self.prepare(inputs)
             found = self.eager(x, kwargs)  # with all checks, and their errors
-            self._known[key] = self._record(inputs, holds)
+            self._known[key] = problem, self._record(problem, computation, holds)
             if len(self._known) > _KEPT:
                 self._known.pop(next(iter(self._known)))
             return RecordedBounds(found.lower, found.upper)
         problem, recording = known
         members, _ = read_inputs(problem.graph, inputs)
         validate_sets(problem.graph, members, joint_inputs(members))
-        *bounds, doubt = recording.run(*_tensors(members))
-        if bool(doubt):  # the ordinary way says what is wrong, or knows better
+        *bounds, flags = recording.run(*_tensors(members))
+        doubt, stale = flags.tolist()
+        if stale:
+            del self._known[key]
+            return self._bounds(x, kwargs)
+        if doubt:  # the ordinary way says what is wrong, or knows better
             found = self.eager(x, kwargs)
             return RecordedBounds(found.lower, found.upper)
         by_side: dict[str, dict[int, Tensor]] = {"lower": {}, "upper": {}}
@@ -117,28 +125,28 @@ class Compiled:
 
     def _key(self, inputs: Sequence[Any]) -> tuple[object, Any]:
         """What a recording depends on besides the numbers that it is given, and objects to keep for it."""
-        leaves = [*self.module.parameters(), *self.module.buffers()]
-        state = tuple([(id(t), 0 if t.is_inference() else t._version) for t in leaves])
+        others = self.state(inputs)
+        leaves = [*self.module.parameters(), *self.module.buffers(), *others[0].constants.values()]
         kinds: list[object] = []
-        holds: list[Any] = [leaves]
+        holds: list[Any] = [others]
         for value in inputs:
             if isinstance(value, Tensor) and getattr(value, "has_set", False):
                 kinds.append((_kind(value), _described(value.ptb, holds)))  # type: ignore[attr-defined]
             elif isinstance(value, Tensor):
-                kinds.append((id(value), _version(value)))
-                holds.append(value)
+                leaves.append(value)
             else:
                 kinds.append(_described(value, holds))
-        others = self.state(inputs)
-        holds.append(others)
-        return (state, tuple(kinds), tuple([id(o) for o in others])), holds
+        places = tuple([(id(t), t.data_ptr()) for t in leaves])
+        return (places, tuple(kinds), tuple([id(o) for o in others])), (leaves, holds)
 
-    def _record(self, inputs: Sequence[Any], holds: Any) -> tuple[Problem, _Recording]:
-        problem, computation = self.prepare(inputs)
+    def _record(self, problem: Problem, computation: Computation, holds: tuple[list[Tensor], Any]) -> _Recording:
+        live = [t.detach() for t in holds[0]]
+        copies = [t.clone() for t in live]
         own = {name: m for name, m in problem.inputs.items() if name in problem.graph.inputs}
         sides: list[tuple[int, str]] = []
 
-        def bounds(*tensors: Tensor) -> tuple[Tensor, ...]:
+        def bounds(*arguments: Tensor) -> tuple[Tensor, ...]:
+            tensors, present = arguments[:count], arguments[count:]
             members = {**problem.inputs, **_replaced(own, tensors)}
             given = dataclasses.replace(problem, inputs=members, joint=joint_inputs(members))
             computed = computation.run(given)
@@ -150,19 +158,18 @@ class Compiled:
                         sides.append((number, side))
                         values.append(value)
             doubt = doubtful(given, computed.inner.intervals, list(computed.found.values()))
-            return (*values, doubt)
+            changed = [(a != b).any() for a, b in zip(present, copies, strict=True)]
+            stale = torch.stack(changed).any() if changed else torch.zeros_like(doubt)
+            return (*values, torch.stack([doubt, stale]))
 
-        tensors = [t.detach().clone() for t in _tensors(own)]
-        module = record(bounds, tensors)
-        return problem, _Recording(runner(module, tensors, self.backend), tuple(sides), (holds, problem))
+        tensors = [t.clone() for t in _tensors(own)]
+        count = len(tensors)
+        module = record(bounds, tensors, live)
+        return _Recording(runner(module, tensors, self.backend), tuple(sides), (holds, problem))
 
 
 def _kind(x: Tensor) -> tuple[object, ...]:
     return tuple(x.shape), x.dtype, x.device
-
-
-def _version(x: Tensor) -> int:
-    return 0 if x.is_inference() else x._version  # no public name exists
 
 
 def _described(value: Any, holds: list[Any]) -> object:

@@ -7,7 +7,7 @@ hundreds of them. A recording has only these, in an order that is fixed; on CUDA
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, TypeAlias
 
 import torch
@@ -22,12 +22,13 @@ Backend: TypeAlias = Literal["operators", "inductor"]
 BACKENDS: tuple[Backend, ...] = ("operators", "inductor")
 
 
-def record(function: Function, tensors: Sequence[Tensor]) -> fx.GraphModule:
+def record(function: Function, tensors: Sequence[Tensor], live: Sequence[Tensor] = ()) -> fx.GraphModule:
     """The operators that a function runs, what depends on no argument computed once.
 
     Args:
         function: A function of tensors that decides nothing by their values.
         tensors: Arguments to record it with.
+        live: Further arguments, which the recording reads where they are: it is run without them.
 
     Raises:
         OptionError: If it asks for a value on the way, so that the next call might have to go another one.
@@ -35,7 +36,7 @@ def record(function: Function, tensors: Sequence[Tensor]) -> fx.GraphModule:
     from torch.fx.experimental.proxy_tensor import make_fx  # imports much
 
     try:
-        module = make_fx(function, tracing_mode="real")(*tensors)
+        module = make_fx(function, tracing_mode="real")(*tensors, *live)
     except RuntimeError as error:
         if "tracing" not in str(error) and "data-dependent" not in str(error):
             raise
@@ -45,9 +46,25 @@ def record(function: Function, tensors: Sequence[Tensor]) -> fx.GraphModule:
             f"these bounds cannot be recorded: on the way something is decided by a value{where}, and other inputs might "
             "need another decision. Use compute_bounds, or another method or set."
         ) from error
-    fold_constants(module)
+    held = _in_place_of_arguments(module, len(tensors), live)
+    fold_constants(module, held)
     _refuse_open_shapes(module.graph)
     return module
+
+
+def _in_place_of_arguments(module: fx.GraphModule, first: int, live: Sequence[Tensor]) -> set[fx.Node]:
+    """Let the last arguments be attributes of the module, which share the memory of these tensors."""
+    found: set[fx.Node] = set()
+    arguments = [node for node in module.graph.nodes if node.op == "placeholder"]
+    for i, (node, tensor) in enumerate(zip(arguments[first:], live, strict=True)):
+        module.register_buffer(f"_live_{i}", tensor)
+        with module.graph.inserting_before(node):
+            attribute = module.graph.get_attr(f"_live_{i}")
+        attribute.meta.update(node.meta)
+        node.replace_all_uses_with(attribute)
+        module.graph.erase_node(node)
+        found.add(attribute)
+    return found
 
 
 def _refuse_open_shapes(graph: fx.Graph) -> None:
@@ -62,7 +79,7 @@ def _refuse_open_shapes(graph: fx.Graph) -> None:
             continue
         selecting = op._schema.name in ("aten::index", "aten::index_put", "aten::index_put_")
         if selecting:
-            given = [i.meta.get("val") for i in _nodes(node.args[1])]
+            given = [i.meta.get("val") for i in _nodes(node.args[1]) if i.op != "get_attr"]
             refused = any(isinstance(x, Tensor) and x.dtype in (torch.bool, torch.uint8) for x in given)
         else:
             refused = torch.Tag.dynamic_output_shape in op.tags
@@ -73,17 +90,21 @@ def _refuse_open_shapes(graph: fx.Graph) -> None:
             )
 
 
-def fold_constants(module: fx.GraphModule) -> None:
+def fold_constants(module: fx.GraphModule, live: Collection[fx.Node] = ()) -> None:
     """Compute what depends on no argument, and drop what nobody uses.
 
-    Values that something writes to in place, and all that these come from, stay as they are: whoever runs the module
+    Values that something writes to in place, and those that share their memory, stay as they are: whoever runs the module
     twice would find them written to.
+
+    Args:
+        module: A recording; changed in place.
+        live: Attributes that are read anew each time.
     """
     graph = module.graph
     kept = _written(graph)
     values: dict[fx.Node, object] = {}
     for node in graph.nodes:
-        if node.op == "get_attr":
+        if node.op == "get_attr" and node not in live:
             values[node] = getattr(module, str(node.target))
         elif node.op == "call_function" and node not in kept:
             given = node.all_input_nodes
@@ -121,9 +142,16 @@ def _written(graph: fx.Graph) -> set[fx.Node]:
                 if argument.alias_info is not None and argument.alias_info.is_write:
                     found.update(v for v in _nodes(value))
             found.update(v for value in node.kwargs.values() for v in _nodes(value))  # out=
-        if node in found:
+        if node in found and _shares_memory(op):
             found.update(node.all_input_nodes)
     return found
+
+
+def _shares_memory(op: object) -> bool:
+    """Whether a result may be a view of an operand."""
+    if not isinstance(op, torch._ops.OpOverload):
+        return True
+    return any(value.alias_info is not None for value in op._schema.returns)
 
 
 def _nodes(value: object) -> list[fx.Node]:

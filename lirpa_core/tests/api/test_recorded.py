@@ -1,0 +1,211 @@
+"""`BoundedModule.compiled`: bounds from a recording are those of `compute_bounds`, and nothing stale is replayed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.errors import DomainError, InputError, NonFiniteBoundError, OptionError, PerturbationError
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.plugins import default_registry
+
+METHODS = [m.method.name for m in default_registry().methods if not m.method.optimises_slopes]
+
+
+def _model() -> nn.Module:
+    torch.manual_seed(0)
+    return (
+        nn.Sequential(nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 7), nn.Sigmoid(), nn.Linear(7, 3))
+        .double()
+        .eval()
+    )
+
+
+def _x(seed: int, batch: int = 2) -> Tensor:
+    return torch.rand(batch, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def _ball(x: Tensor, eps: Any = 0.1, norm: float = math.inf) -> BoundedTensor:
+    return BoundedTensor(x, PerturbationLpNorm(eps=eps, norm=norm))
+
+
+def _close(found: Any, expected: Any) -> None:
+    torch.testing.assert_close(found.lower, expected.lower.detach(), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(found.upper, expected.upper.detach(), rtol=1e-9, atol=1e-10)
+
+
+@pytest.fixture
+def bounded() -> BoundedModule:
+    return BoundedModule(_model(), _x(0))
+
+
+def _without_eager(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("computed in the ordinary way")
+
+    monkeypatch.setattr(function, "eager", refuse)
+
+
+@pytest.mark.parametrize("norm", [math.inf, 2.0, 1.0])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_bounds_of_compute_bounds(
+    bounded: BoundedModule, method: str, norm: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = bounded.compiled(_ball(_x(1), norm=norm), method=method)
+    _without_eager(function, monkeypatch)
+    for seed in (2, 3):
+        given = _ball(_x(seed), norm=norm)
+        _close(function(given), bounded.compute_bounds(given, method=method))
+
+
+@pytest.mark.parametrize("rounding", ["outward", "nearest"])
+def test_with_rows_and_one_side(rounding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bounded = BoundedModule(_model(), _x(0), bound_opts={"rounding": rounding})
+    C = torch.tensor([[[1.0, -1.0, 0.0], [0.0, 1.0, -1.0]]], dtype=torch.float64)
+    function = bounded.compiled(_ball(_x(1)), C=C, bound_upper=False)
+    _without_eager(function, monkeypatch)
+    found = function(_ball(_x(2)))
+    assert found.upper is None
+    expected = bounded.compute_bounds(_ball(_x(2)), C=C, bound_upper=False)
+    torch.testing.assert_close(found.lower, expected.lower.detach())
+
+
+def test_sets_of_tensors_may_vary(bounded: BoundedModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    function = bounded.compiled(_ball(_x(1), torch.tensor([0.1, 0.2], dtype=torch.float64)))
+    _without_eager(function, monkeypatch)
+    given = _ball(_x(2), torch.tensor([0.3, 0.0], dtype=torch.float64))
+    _close(function(given), bounded.compute_bounds(given))
+
+
+def test_another_number_batch_or_norm_is_recorded_anew(bounded: BoundedModule) -> None:
+    function = bounded.compiled(_ball(_x(1)))
+    for given in (_ball(_x(2), 0.3), _ball(_x(3, 5)), _ball(_x(4), norm=2.0), _ball(_x(5))):
+        for _ in range(2):
+            _close(function(given), bounded.compute_bounds(given))
+
+
+def test_a_changed_model_is_noticed(bounded: BoundedModule) -> None:
+    model, function, given = bounded, bounded.compiled(_ball(_x(1))), _ball(_x(2))
+    layers: Any = model._lirpa_captured.live.module
+    changes = [
+        lambda: layers[0].weight.data.mul_(2.0),
+        lambda: setattr(layers[0], "bias", nn.Parameter(layers[0].bias + 1.0)),
+        lambda: layers.__setitem__(3, nn.Tanh()),
+        lambda: layers.load_state_dict({k: v + 0.1 for k, v in layers.state_dict().items()}),
+        lambda: bounded.set_bound_opts({"rounding": "nearest"}),
+    ]
+    before = function(given)
+    for change in changes:
+        change()
+        for _ in range(2):
+            found = function(given)
+            _close(found, bounded.compute_bounds(given))
+        assert not torch.equal(found.lower, before.lower)
+        before = found
+
+
+def test_weights_written_without_a_trace_are_noticed(bounded: BoundedModule) -> None:
+    """`.data` keeps no count of changes that autograd would see; an optimizer's step does, this is the hard case."""
+    function, given = bounded.compiled(_ball(_x(1))), _ball(_x(2))
+    layers: Any = bounded._lirpa_captured.live.module
+    layers[2].weight.data = layers[2].weight.data * 3
+    _close(function(given), bounded.compute_bounds(given))
+
+
+def test_several_inputs_and_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+            return {"sum": (x * y).sum(-1), "first": torch.relu(x - 0.5)}
+
+    x, y = _x(0), _x(1)
+    bounded = BoundedModule(Two(), (x, y))
+    function = bounded.compiled((_ball(x), y), method="CROWN")
+    z = _x(2)
+    expected = bounded.compute_bounds((_ball(z), y), method="CROWN")
+    with monkeypatch.context() as patched:
+        _without_eager(function, patched)
+        found = function((_ball(z), y))
+    for name in ("sum", "first"):
+        torch.testing.assert_close(found.lower[name], expected.lower[name])
+        torch.testing.assert_close(found.upper[name], expected.upper[name])
+    y = y + 1  # an input that is not perturbed is part of what was recorded
+    again = function((_ball(z), y))
+    torch.testing.assert_close(
+        again.lower["sum"], bounded.compute_bounds((_ball(z), y), method="CROWN").lower["sum"]
+    )
+    y.add_(1.0)
+    torch.testing.assert_close(
+        function((_ball(z), y)).lower["sum"],
+        bounded.compute_bounds((_ball(z), y), method="CROWN").lower["sum"],
+    )
+
+
+def test_what_is_wrong_is_said_as_ever(bounded: BoundedModule) -> None:
+    function = bounded.compiled(_ball(_x(1)))
+    with pytest.raises(InputError, match="NaN"):
+        function(_ball(torch.full((2, 4), math.nan, dtype=torch.float64)))
+    with pytest.raises(PerturbationError, match="nothing to bound"):
+        function(_x(1))
+    walls = PerturbationLpNorm(x_L=torch.zeros(2, 4).double(), x_U=torch.ones(2, 4).double())
+    outside = PerturbationLpNorm(eps=0.1, x_L=torch.zeros(2, 4).double(), x_U=torch.ones(2, 4).double())
+    function(BoundedTensor(_x(1), walls))
+    function(BoundedTensor(_x(1), outside))
+    with pytest.raises(PerturbationError, match="outside the box"):
+        function(BoundedTensor(_x(1) + 5, outside))
+
+
+def test_domains_and_overflow_are_still_looked_at() -> None:
+    class Log(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.log(x).sum(-1)
+
+    class Exp(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.exp(x).sum(-1)
+
+    log = BoundedModule(Log(), _x(0)).compiled(_ball(_x(1) + 1), method="CROWN")
+    with pytest.raises(DomainError, match="leaves the domain"):
+        log(_ball(_x(2) * 0))
+    exp = BoundedModule(Exp(), _x(0)).compiled(_ball(_x(1)), method="IBP")
+    with pytest.raises(NonFiniteBoundError):
+        exp(_ball(_x(2) + 1e4))
+
+
+def test_a_set_of_one_point(bounded: BoundedModule) -> None:
+    function = bounded.compiled(_ball(_x(1), 0.0))
+    _close(function(_ball(_x(2), 0.0)), bounded.compute_bounds(_ball(_x(2), 0.0)))
+
+
+def test_what_cannot_be_recorded_is_refused(bounded: BoundedModule) -> None:
+    class Deciding(PerturbationLpNorm):
+        def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
+            found = super().concretize(x, A)
+            return found if bool((found > 0).all()) else found - 1
+
+    with pytest.raises(OptionError, match="decided by a value"):
+        bounded.compiled(BoundedTensor(_x(1), Deciding(eps=0.1, norm=2.0)))
+    with pytest.raises(OptionError, match="search"):
+        bounded.compiled(method="CROWN-Optimized")
+    with pytest.raises(OptionError, match="backend='cuda'"):
+        bounded.compiled(backend="cuda")  # type: ignore[arg-type]
+
+
+def test_training_mode_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    bounded = BoundedModule(model.eval(), torch.rand(2, 4))
+    function = bounded.compiled()
+    bounded.train()
+    with pytest.raises(OptionError, match="evaluation mode"):
+        function(_ball(torch.rand(2, 4)))
+
+
+def test_no_gradients(bounded: BoundedModule) -> None:
+    function = bounded.compiled(_ball(_x(1)))
+    for _ in range(2):
+        found = function(_ball(_x(2).requires_grad_()))
+        assert not found.lower.requires_grad
