@@ -3,7 +3,7 @@
 What bounds charge for rounding is that of a sum of products in some order. cuDNN has kernels that are no such sums: they
 transform tiles of the image (Winograd; Lavin & Gray 2016) or all of it (FFT), so that numbers outside of an output's
 window take part in its rounding. Measured on one H200, a number of 2⁴⁰ elsewhere in the image moved outputs that do not see
-it by 10⁴ times their size, in half of the sizes tried, and no switch of PyTorch says which kernel runs. On CUDA a
+it by thousands of times their size, in half of the sizes tried, and no switch of PyTorch says which kernel runs. On CUDA a
 convolution is therefore a matrix product with the columns of its windows.
 """
 
