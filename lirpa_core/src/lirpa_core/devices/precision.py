@@ -123,6 +123,8 @@ class _Holders:
 
 
 _SHARED = _Holders()
+#: Whether this thread is inside of `in_full_precision` already, so that nothing is left to do.
+_INSIDE = threading.local()
 
 
 @contextmanager
@@ -152,12 +154,14 @@ def in_full_precision(function: F) -> F:
 
     @functools.wraps(function)
     def held(*args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or getattr(_INSIDE, "held", False):
             return function(*args, **kwargs)
         _SHARED.hold()
+        _INSIDE.held = True
         try:
             return function(*args, **kwargs)
         finally:
+            _INSIDE.held = False
             _SHARED.let_go()
 
     return cast("F", held)
