@@ -31,6 +31,9 @@ class Machine:
         return max(flops / self.flops, moved / self.bytes)
 
 
+_SMALL = torch.ops.aten._slow_conv2d_forward
+
+
 class _Moved(TorchDispatchMode):
     """Adds up operations, and the bytes of operands and results of all operators that are not views.
 
@@ -44,7 +47,9 @@ class _Moved(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)
-        if count is not None:
+        if func._overloadpacket is _SMALL:  # PyTorch's own formula takes other arguments
+            self.flops += 2 * out.numel() * args[1][0].numel()
+        elif count is not None:
             self.flops += count(*args, **(kwargs or {}), out_val=out)
         aliases = [r.alias_info for r in func._schema.returns]
         if not any(alias is not None and not alias.is_write for alias in aliases):
