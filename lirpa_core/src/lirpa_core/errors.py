@@ -59,6 +59,10 @@ class NonFiniteBoundError(LirpaError, ArithmeticError):
     """A bound came out infinite or NaN."""
 
 
+class MemoryBudgetError(LirpaError, MemoryError):
+    """A device has not enough memory for a single row of coefficients."""
+
+
 class SoundnessError(LirpaError, AssertionError):
     """Lower bound above upper bound: a rule is wrong. Always a defect to report."""
 

@@ -9,10 +9,18 @@ import torch
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.errors import MemoryBudgetError
 from lirpa_core.linear import Interval
 from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_core.methods import Relaxations, RowBounds, bound_rows, intervals
-from lirpa_core.methods.rows import every_element, rows_of_interval, rows_over_interval, tighter
+from lirpa_core.methods import rows as rows_module
+from lirpa_core.methods.rows import (
+    every_element,
+    in_halves_if_needed,
+    rows_of_interval,
+    rows_over_interval,
+    tighter,
+)
 from lirpa_testing import method_names
 
 
@@ -31,6 +39,47 @@ def test_a_memory_budget_changes_no_bound(setting: Any, budget: int, sides: tupl
             torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
         else:
             assert got is None
+
+
+def test_rows_that_do_not_fit_the_memory_of_a_device_are_halved() -> None:
+    rows = DenseCoefficients(torch.arange(7.0).reshape(7, 1, 1))
+    tried: list[int] = []
+
+    def work(part: Any) -> torch.Tensor:
+        tried.append(part.rows)
+        if part.rows > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return part.A[:, 0]  # type: ignore[no-any-return]
+
+    parts = list(in_halves_if_needed([rows], work, torch.device("cpu")))
+    assert torch.cat([value for _, value in parts]).flatten().tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert max(tried) == 7 and all(part.rows <= 2 for part, _ in parts)
+
+
+def test_a_single_row_that_does_not_fit_is_explained() -> None:
+    def work(part: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("Tried to allocate 20.00 GiB")
+
+    rows = DenseCoefficients(torch.arange(7.0).reshape(7, 1, 1))
+    with pytest.raises(MemoryBudgetError, match=r"fewer examples.*20\.00 GiB"):
+        list(in_halves_if_needed([rows], work, torch.device("cpu")))
+
+
+def test_bounds_are_the_same_where_memory_runs_out(setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, real = setting.problem, rows_module.backward
+    C = DenseCoefficients(torch.randn(7, 1, 1, 2, dtype=torch.float64))
+    relaxations = Relaxations(problem, intervals(problem))
+    whole = bound_rows(problem, setting.node, C, relaxations)
+
+    def scarce(problem: Any, node: str, start: Any, *rest: Any, **others: Any) -> Any:
+        if start.rows > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(problem, node, start, *rest, **others)
+
+    monkeypatch.setattr(rows_module, "backward", scarce)
+    found = bound_rows(problem, setting.node, C, relaxations)
+    torch.testing.assert_close(found.lower, whole.lower, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.upper, whole.upper, rtol=1e-12, atol=1e-12)
 
 
 def test_rows_over_an_interval_are_its_corners(setting: Any) -> None:

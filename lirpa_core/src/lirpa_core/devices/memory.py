@@ -12,6 +12,12 @@ from lirpa_core.devices.kinds import is_cuda
 _FRACTION = 0.25
 
 
+def release_memory(device: torch.device) -> None:
+    """Give back to a device what PyTorch keeps of its memory without using it."""
+    if is_cuda(device):
+        torch.cuda.empty_cache()
+
+
 def free_share(device: torch.device) -> int:
     """A quarter of the free memory of a device, in bytes.
 

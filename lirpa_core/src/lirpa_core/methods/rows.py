@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from lirpa_core.devices import accelerator_of, free_share, is_traced
+from lirpa_core.devices import accelerator_of, free_share, is_traced, release_memory
+from lirpa_core.errors import MemoryBudgetError
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows, numbers
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.infinite import split_dot
@@ -65,6 +66,38 @@ def chunks_of_rows(
         yield rows.take(start, min(start + size, rows.rows))
 
 
+def in_halves_if_needed(
+    chunks: Iterable[Coefficients], work: Callable[[Coefficients], Tensor], device: torch.device
+) -> Iterator[tuple[Coefficients, Tensor]]:
+    """Work on chunks of rows, in halves where a device runs out of memory.
+
+    Yields:
+        Each chunk, or part of one, with what the work makes of it, in order.
+
+    Raises:
+        MemoryBudgetError: If a single row is too much.
+    """
+    for chunk in chunks:
+        todo = [chunk]
+        while todo:
+            part = todo.pop()
+            try:
+                found = work(part)
+            except torch.OutOfMemoryError as error:
+                if part.rows == 1:
+                    raise MemoryBudgetError(
+                        "the device has not enough memory for one row of coefficients. Use fewer examples at a time, float32, "
+                        f"another method (IBP needs least), or free memory of other things. PyTorch says: {error}"
+                    ) from error
+            else:
+                yield part, found
+                continue
+            # Outside of `except`, whose traceback keeps tensors of the failed attempt alive.
+            release_memory(device)
+            half = part.rows // 2
+            todo += [part.take(half, part.rows), part.take(0, half)]
+
+
 def bound_rows(
     problem: Problem,
     node: str,
@@ -108,10 +141,13 @@ def bound_rows(
             )
         return max(most)
 
-    for part in chunks_of_rows(problem, rows, memory_budget, size_of):
+    def minimum(part: Coefficients) -> Tensor:
         start = part if lower else part.negate()
         form = backward(problem, node, start, relaxations, both=both, stop_at=stop_at)
-        value = problem.minimum(form, relaxations.intervals)
+        return problem.minimum(form, relaxations.intervals)
+
+    chunks = chunks_of_rows(problem, rows, memory_budget, size_of)
+    for part, value in in_halves_if_needed(chunks, minimum, problem.device):
         if problem.outward:  # a row whose error is not a number bounds nothing
             value = torch.where(value.isnan(), -torch.inf, value)
         if lower:
