@@ -46,7 +46,8 @@ def executed(run: Run) -> None:
     scale = 1 if run.dry else 4
     for name in run.steps(["sums that cancel", *_NAMES]):
         if name == "sums that cancel":
-            network, x, eps = Cancelling(), torch.ones(4, 3), 1e-6
+            network: nn.Module = Cancelling()
+            x, eps = torch.ones(4, 3), 1e-6
         else:
             (network, x), eps = MODELS[name].build(scale, torch.float32), MODELS[name].eps
         for method in _METHODS:

@@ -87,10 +87,10 @@ def by_products(
             unfolded = columns.of(few).reshape(few.shape[0], groups, matrix.shape[2], -1)
             parts.append((matrix @ unfolded).reshape(few.shape[0], weight.shape[0], *sizes))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-    whole = [
+    whole = tuple([
         (n - 1) * s + d * (k - 1) + 1
         for n, s, d, k in zip(x.shape[2:], stride, dilation, kernel, strict=True)
-    ]
+    ])  # fmt: skip
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1).mT  # [G, C_out / G · k², C / G]
     parts = []
     for few in _pieces(x, matrix.shape[0] * matrix.shape[1] * math.prod(x.shape[2:])):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, fx
@@ -109,8 +109,10 @@ def fold_constants(module: fx.GraphModule, live: Collection[fx.Node] = ()) -> No
         elif node.op == "call_function" and node not in kept:
             given = node.all_input_nodes
             if all(i in values for i in given) and _is_pure(node):
-                args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda n: values[n])
-                values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                known: Any = values.__getitem__
+                args, kwargs = fx.map_arg(node.args, known), fx.map_arg(dict(node.kwargs), known)
+                function: Any = node.target
+                values[node] = function(*args, **kwargs)
     for i, (node, value) in enumerate(values.items()):
         if node.op == "get_attr" or not isinstance(value, Tensor):
             continue
@@ -156,7 +158,13 @@ def _shares_memory(op: object) -> bool:
 
 def _nodes(value: object) -> list[fx.Node]:
     found: list[fx.Node] = []
-    fx.map_arg(value, lambda n: found.append(n) or n)  # type: ignore[func-returns-value, arg-type]
+
+    def note(node: fx.Node) -> fx.Node:
+        found.append(node)
+        return node
+
+    given: Any = value
+    fx.map_arg(given, note)
     return found
 
 

@@ -30,7 +30,7 @@ _ON_CPU: tuple[_Switch, ...] = (
 _ON_CUDA: tuple[_Switch, ...] = (
     ("cuda", "matmul", torch.backends.cuda.matmul),
     ("cuda", "conv", torch.backends.cudnn.conv),  # type: ignore[attr-defined]
-    ("cuda", "rnn", torch.backends.cudnn.rnn),  # type: ignore[attr-defined]
+    ("cuda", "rnn", torch.backends.cudnn.rnn),
 )
 _HERE = _ON_CPU if torch.version.cuda is None and torch.version.hip is None else _ON_CPU + _ON_CUDA
 #: Reads a switch; the public property takes five times as long.

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import free_share
 from lirpa_core.errors import OptionError
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, SelectedRows
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.crown import CROWN, interval_of_rows
-from lirpa_core.methods.rows import every_element, free_share, tightened_intervals, tighter
+from lirpa_core.methods.rows import every_element, tightened_intervals, tighter
 from lirpa_core.methods.rows_as_examples import fold_intervals, fold_problem, fold_rows, unfold_form
 from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.methods.slopes import Slopes, climb, free_slopes, with_slopes
