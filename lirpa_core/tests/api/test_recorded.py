@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import DomainError, InputError, NonFiniteBoundError, OptionError, PerturbationError
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.plugins import default_registry
@@ -193,6 +193,37 @@ def test_what_cannot_be_recorded_is_refused(bounded: BoundedModule) -> None:
         bounded.compiled(method="CROWN-Optimized")
     with pytest.raises(OptionError, match="backend='cuda'"):
         bounded.compiled(backend="cuda")  # type: ignore[arg-type]
+
+
+def test_perturbed_weights_are_refused() -> None:
+    layer = nn.Linear(4, 3)
+    layer.weight = BoundedParameter(layer.weight.data, PerturbationLpNorm(eps=0.1))
+    with pytest.raises(OptionError, match="'weight' is perturbed"):
+        BoundedModule(layer, torch.rand(2, 4)).compiled(torch.rand(2, 4))
+
+
+def test_masks_with_infinities() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mask", torch.tensor([0.0, -math.inf, 0.0, 0.0], dtype=torch.float64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(x + self.mask)
+
+    bounded = BoundedModule(Masked(), _x(0))
+    function = bounded.compiled(_ball(_x(1)))
+    _close(function(_ball(_x(2))), bounded.compute_bounds(_ball(_x(2))))
+
+
+@pytest.mark.parametrize("method", ["CROWN", "CROWN-forward"])
+def test_a_set_that_is_no_box(method: str) -> None:
+    """There rows of a first layer are tighter than intervals also at stable neurons, which later intervals show."""
+    bounded = BoundedModule(_model(), _x(0))
+    ball = PerturbationLpNorm(eps=0.4, norm=2, x_L=torch.zeros(2, 4).double(), x_U=torch.ones(2, 4).double())
+    function = bounded.compiled(BoundedTensor(_x(1), ball), method=method)
+    given = BoundedTensor(_x(2), ball)
+    _close(function(given), bounded.compute_bounds(given, method=method))
 
 
 def test_training_mode_is_refused() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lirpa_core.api.computation import Computation
 from lirpa_core.api.recording import Backend, Function, record, runner
 from lirpa_core.devices import full_precision
+from lirpa_core.errors import OptionError
 from lirpa_core.graph import Graph
 from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.problem.binding import read_inputs, validate_sets
@@ -142,14 +143,19 @@ class Compiled:
     def _record(
         self, problem: Problem, computation: Computation, holds: tuple[list[Tensor], Any]
     ) -> _Recording:
+        weights = [name for name in problem.inputs if name not in problem.graph.inputs]
+        if weights:
+            raise OptionError(
+                f"compiled(): parameter '{problem.graph[weights[0]].path}' is perturbed, and sets of weights cannot be recorded; "
+                "use compute_bounds."
+            )
         live = [t.detach() for t in holds[0]]
         copies = [t.clone() for t in live]
-        own = {name: m for name, m in problem.inputs.items() if name in problem.graph.inputs}
         sides: list[tuple[int, str]] = []
 
         def bounds(*arguments: Tensor) -> tuple[Tensor, ...]:
             tensors, present = arguments[:count], arguments[count:]
-            members = {**problem.inputs, **_replaced(own, tensors)}
+            members = _replaced(problem.inputs, tensors)
             given = dataclasses.replace(problem, inputs=members, joint=joint_inputs(members))
             computed = computation.run(given)
             values: list[Tensor] = []
@@ -164,7 +170,7 @@ class Compiled:
             stale = torch.stack(changed).any() if changed else torch.zeros_like(doubt)
             return (*values, torch.stack([doubt, stale]))
 
-        tensors = [t.clone() for t in _tensors(own)]
+        tensors = [t.clone() for t in _tensors(problem.inputs)]
         count = len(tensors)
         module = record(bounds, tensors, live)
         return _Recording(runner(module, tensors, self.backend), tuple(sides), (holds, problem))

@@ -210,12 +210,12 @@ def tightened(
         return None
     shape = problem.shape(name)
     todo: Tensor | None = None
-    if is_traced():  # how many are marked is not known
-        todo, done[name] = mask, None
-        rows = SelectedRows.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
-    elif name in problem.facts.affine:  # rows are shared by all examples up to the input: take them all
+    if name in problem.facts.affine:  # rows are shared by all examples up to the input: take them all
         rows = SelectedRows.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
         done[name] = None
+    elif is_traced():  # how many are marked is not known
+        rows = SelectedRows.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
+        todo, done[name] = mask, None
     else:
         before = done.get(name)
         if screen is not None:
