@@ -82,7 +82,8 @@ class BoundsResult:
             and biases `[B, K]`; None where not asked for. `lower` may be tighter than what these
             linear bounds give, since it is intersected with interval bounds.
         intermediate: Bounds of the inner nodes, by name or by module path.
-        method: Name of the method.
+        method: Name of the method; with `"auto"`, of the one that was chosen.
+        reason: Why that one was chosen; empty where nothing was to choose.
         problem: What was bounded, for `explain`; a pickled result has none.
     """
 
@@ -91,6 +92,7 @@ class BoundsResult:
     A: Mapping[str, Mapping[str, Mapping[str, Any]]] | None
     intermediate: NodeBounds
     method: str = ""
+    reason: str = ""
     problem: Problem | None = field(default=None, repr=False)
     _moved: Moved | None = field(default=None, repr=False)
 
