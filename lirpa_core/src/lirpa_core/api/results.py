@@ -135,7 +135,7 @@ class BoundsResult:
 
     @cached_property
     def rounding(self) -> Rounding:
-        """By how much rounding moved each bound: `lower` and `upper` in the layout of the bounds.
+        """By how much rounding moved each bound, as `lower` and `upper` in the layout of the bounds.
 
         With `rounding="outward"`, how much looser the bounds are than what is computed without an account of rounding;
         with `"nearest"`, how wrong they may be. It is computed when it is first read, which takes as long as the bounds

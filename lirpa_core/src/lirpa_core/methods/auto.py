@@ -30,14 +30,17 @@ from lirpa_core.methods.crown import CROWN
 from lirpa_core.methods.ibp import IBP
 from lirpa_core.methods.rows import bytes_of_a_row
 from lirpa_core.methods.slope_search import SlopeSearch
+from lirpa_core.methods.together import Together
 from lirpa_core.problem.problem import Problem
-from lirpa_core.problem.relaxations import Relaxations
+from lirpa_core.problem.relaxations import Relaxations, by_rule
 from lirpa_core.progress import Monitor
 
 #: Seconds that a computation may take unless told otherwise.
 DEFAULT_SECONDS = 10.0
 #: The share of the time in which rows are counted, and how far above the budget an estimate is where that is no use.
 _COUNTING, _HOPELESS = 0.1, 100.0
+#: Rows over the first node so dense are dense over all.
+_DENSE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class AutoBounds(IntermediateBounds):
     Attributes:
         by_ibp: What IBP says of the nodes.
         by_rows: Whether rows have bounded the inner nodes too.
-        seconds: What that was estimated to take; of CROWN, whether it was done or not.
+        seconds: What these were estimated to take together; of rows, whether they were bounded or not.
         problem: The problem that was asked about.
         watched: The same, as relaxations were made for it.
         started: When the computation began, by `time.monotonic()`; None where the clock is not looked at.
@@ -114,9 +117,13 @@ class Auto(Method):
         last = sum(
             [cost.rows_seconds(problem, n, math.prod(problem.shape(n)), memory_budget) for n in wanted]
         )
-        inner = self._inner_seconds(problem, by_ibp.intervals, given, memory_budget, last)
+        inner = cost.intervals_seconds(problem)
+        rows, relaxations = self._inner_seconds(problem, by_ibp.intervals, given, memory_budget, last)
+        inner += rows
         if inner + last > self.time_budget or not _fits(bytes_of_a_row(problem), problem, memory_budget):
-            return AutoBounds(by_ibp.intervals, by_ibp=by_ibp, seconds=inner, started=started)
+            return AutoBounds(
+                by_ibp.intervals, relaxations=relaxations, by_ibp=by_ibp, seconds=inner, started=started
+            )
         until = math.inf if started is None else started + max(0.0, self.time_budget - last)
         with monitor.until(until):
             found = CROWN().intermediate_bounds(watched, wanted, given, memory_budget)
@@ -179,26 +186,33 @@ class Auto(Method):
         given: Mapping[str, Interval] | None,
         memory_budget: int | None,
         last: float,
-    ) -> float:
-        """What CROWN is estimated to take for the inner nodes.
+    ) -> tuple[float, Relaxations | None]:
+        """What CROWN is estimated to take for the inner nodes, and relaxations on the intervals where some were made.
 
-        Where a method would take too long with dense rows, but not by far, it is counted how dense rows really are, of
-        those nodes first that would take longest, in a tenth of the time.
+        Where a method would take too long with dense rows, but not by far, it is counted how dense rows really are: of
+        the first node, and if that tells, of those that would take longest, for as long as CROWN-IBP takes.
         """
         if torch.compiler.is_compiling():  # which does not look at values
-            return sum(cost.inner_seconds(problem, None, given, memory_budget).values())
+            return sum(cost.inner_seconds(problem, None, given, memory_budget).values()), None
         seconds = cost.inner_seconds(problem, intervals, given, memory_budget)
-        left, search = self.time_budget * _COUNTING, last * self.search.iteration * cost.STEP
-        if sum(seconds.values()) + last > _HOPELESS * self.time_budget:
-            return sum(seconds.values())
+        looser = cost.intervals_seconds(problem) + last
+        left = min(self.time_budget * _COUNTING, looser)
+        search = last * self.search.iteration * cost.STEP
+        first = next((name for name in seconds if name not in problem.facts.affine), None)
+        hopeless = sum(seconds.values()) + last > _HOPELESS * self.time_budget or looser > self.time_budget
+        if first is None or hopeless:
+            return sum(seconds.values()), None
+        relaxations = Relaxations(problem, intervals, Together(intervals, frozenset(problem.calls)))
         with torch.no_grad():
-            relaxations = Relaxations(problem, intervals)
-            for node in sorted(seconds, key=lambda name: -seconds[name]):
+            for node in (first, *sorted(seconds.keys() - {first}, key=lambda name: -seconds[name])):
                 left -= cost.rows_seconds(problem, node, 1)
                 if sum(seconds.values()) + last + search <= self.time_budget or left < 0:
                     break
-                seconds[node] *= cost.density(problem, node, relaxations)
-        return sum(seconds.values())
+                found = cost.density(problem, node, relaxations)
+                if node == first and found > _DENSE:
+                    break
+                seconds[node] *= found
+        return sum(seconds.values()), relaxations
 
     def _choose(
         self,
@@ -211,22 +225,24 @@ class Auto(Method):
     ) -> tuple[Method, Choice]:
         """The method for so many rows over a node, and why."""
         row, searched = bytes_of_a_row(problem), cost.search_bytes(problem)
-        once = cost.rows_seconds(problem, node, rows, memory_budget)
+        last, base = cost.rows_seconds(problem, node, rows, memory_budget), cost.intervals_seconds(problem)
         search = begun.seconds + cost.search_seconds(problem, node, rows, self.search.iteration)
         if not begun.by_rows and not _has_linear_bounds(problem) and not linear_bounds:
             return IBP(), Choice("IBP", f"{_first_without_linear_bounds(problem)} has intervals only")
         if not begun.by_rows:
-            looser: Method = CROWN() if once <= self.time_budget or linear_bounds else IBP()
-            takes = once if isinstance(looser, CROWN) else cost.intervals_seconds(problem)
-            name, why = "CROWN-IBP" if isinstance(looser, CROWN) else "IBP", self._of_budget(takes)
-            tighter = _estimated("CROWN", begun.seconds + once, row, problem, memory_budget)
-            return looser, Choice(name, f"{why}; {tighter}")
+            tighter = _estimated("CROWN", begun.seconds + last, row, problem, memory_budget)
+            if base + last <= self.time_budget or linear_bounds:
+                relax = (
+                    by_rule if begun.relaxations is None else begun.relaxations.relax
+                )  # so that they are used
+                return CROWN(relax), Choice("CROWN-IBP", f"{self._of_budget(base + last)}; {tighter}")
+            return IBP(), Choice("IBP", f"{self._of_budget(base)}; {tighter}")
         if begun.stopped:
             why = f"the time, {self.time_budget:.3g} s, was over before all inner nodes were bounded by rows"
             return CROWN(), Choice("CROWN", why)
         if search > self.time_budget or not _fits(searched, problem, memory_budget):
             tighter = _estimated("CROWN-Optimized", search, searched, problem, memory_budget)
-            return CROWN(), Choice("CROWN", f"{self._of_budget(begun.seconds + once)}; {tighter}")
+            return CROWN(), Choice("CROWN", f"{self._of_budget(begun.seconds + last)}; {tighter}")
         method = AlphaCROWN().with_slope_search(self.search)
         return method, Choice(method.name, self._of_budget(search))
 

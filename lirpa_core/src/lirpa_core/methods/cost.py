@@ -47,9 +47,9 @@ class Rates:
 
 
 #: Of one core of a CPU.
-_CORE = Rates(operator=3e-4, product=4e-11, element=1.5e-9)
+_CORE = Rates(operator=4e-4, product=4e-11, element=1.5e-9)
 #: Of a GPU: the same time to begin, and rates below its peaks as far as a core's are below its own.
-_GPU = Rates(operator=3e-4, product=2e-13, element=5e-12)
+_GPU = Rates(operator=4e-4, product=2e-13, element=5e-12)
 #: Of the elements that interval arithmetic leaves unstable, those that get full rows, where screening decides others.
 _LEFT = 0.25
 #: What a screening pass takes, as a share of what full rows take: it has one row where they have two.
