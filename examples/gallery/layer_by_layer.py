@@ -42,7 +42,8 @@ for path in ("0", "2", "4", "6"):
 # %%
 # And what is proved about the two outputs, around samples:
 
-plot_outputs(model, x, methods=("IBP", "CROWN-IBP", "CROWN", "CROWN-Optimized"))
+_, axes = plt.subplots(figsize=(6.5, 4.5), layout="constrained")
+plot_outputs(model, x, methods=("CROWN", "CROWN-Optimized"), axes=axes)
 plt.show()
 
 # %%

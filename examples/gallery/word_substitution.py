@@ -51,13 +51,13 @@ torch.manual_seed(0)
 table = torch.randn(len(WORDS), 12)
 for word, others in SYNONYMS.items():  # vectors of words that mean the same are near each other
     for other in others:
-        table[NUMBER[other]] = table[NUMBER[word]] + 0.15 * torch.randn(12)
+        table[NUMBER[other]] = table[NUMBER[word]] + 0.3 * torch.randn(12)
 texts = [sentence(t, a, b) for t in ("film", "story") for kind in (GOOD, BAD) for a in kind for b in kind]
 ids = torch.tensor([[NUMBER[word] for word in text] for text in texts])
 right = torch.tensor([[float(text[4] in GOOD)] for text in texts])
 reader = Reader()
 optimizer = torch.optim.Adam(reader.parameters(), 0.01)
-for _ in range(60):
+for _ in range(12):
     loss = nn.functional.binary_cross_entropy_with_logits(reader(table[ids]), right)
     optimizer.zero_grad()
     loss.backward()
@@ -106,4 +106,4 @@ for budget, bound in bounds.items():
         f"{budget} words: at least {bound:.2f}, {'kept' if bound > 0 else 'not proved'}; in truth {worst[budget]:.2f}"
     )
     assert bound <= worst[budget] + 1e-4
-assert bounds[1] > 0
+assert bounds[changeable] > 0  # so no combination turns the verdict

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from lirpa_core.devices import free_share
+from lirpa_core.devices import free_share, is_traced
 from lirpa_core.errors import OptionError
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
@@ -106,7 +106,7 @@ class Auto(Method):
         given: Mapping[str, Interval] | None = None,
         memory_budget: int | None = None,
     ) -> AutoBounds:
-        compiling = torch.compiler.is_compiling()
+        compiling = is_traced()
         started = None if compiling else time.monotonic()
         watched = _watched(problem)
         monitor = watched.monitor
@@ -190,13 +190,13 @@ class Auto(Method):
         """What CROWN is estimated to take for the inner nodes, and relaxations on the intervals where some were made.
 
         Where a method would take too long with dense rows, but not by far, it is counted how dense rows really are: of
-        the first node, and if that tells, of those that would take longest, for as long as CROWN-IBP takes.
+        the first node, and if that tells, of those that would take longest, for half as long as CROWN-IBP takes.
         """
-        if torch.compiler.is_compiling():  # which does not look at values
+        if is_traced():  # which does not look at values
             return sum(cost.inner_seconds(problem, None, given, memory_budget).values()), None
         seconds = cost.inner_seconds(problem, intervals, given, memory_budget)
         looser = cost.intervals_seconds(problem) + last
-        left = min(self.time_budget * _COUNTING, looser)
+        left = min(self.time_budget * _COUNTING, looser / 2)
         search = last * self.search.iteration * cost.STEP
         first = next((name for name in seconds if name not in problem.facts.affine), None)
         hopeless = sum(seconds.values()) + last > _HOPELESS * self.time_budget or looser > self.time_budget
