@@ -79,3 +79,17 @@ def test_rows_over_an_image_are_not() -> None:
 
 def test_the_bytes_of_a_search_are_those_of_its_copies(sizes: list[tuple[Problem, str]]) -> None:
     assert cost.search_bytes(sizes[2][0]) == 64 * cost.search_bytes(sizes[1][0])
+
+
+def test_densities_grow_with_the_distance_from_the_inputs() -> None:
+    known = cost.Densities({"a": 1.0, "b": 10.0, "c": 100.0, "d": 1.0})
+    assert (known.least, known.most, known.most_telling) == (0, 112, "c")
+    assert known.learn("a", 0.01) and known.learn("c", 0.1) and not known.learn("c", 0.1)
+    assert known.least == pytest.approx(0.01 + 0.1 + 10 + 0.1)
+    assert known.most == pytest.approx(0.01 + 1 + 10 + 1)
+    truth = {"a": 0.01, "b": 0.05, "c": 0.1, "d": 0.9}
+    exact = 0.01 + 0.5 + 10 + 0.9
+    for _ in range(4):
+        assert known.least <= exact + 1e-12 and exact - 1e-12 <= known.most
+        node = known.most_telling
+        known.learn(node, truth[node])

@@ -39,8 +39,6 @@ from lirpa_core.progress import Monitor
 DEFAULT_SECONDS = 10.0
 #: The share of the time in which rows are counted, and how far above the budget an estimate is where that is no use.
 _COUNTING, _HOPELESS = 0.1, 100.0
-#: Rows over the first node so dense are dense over all.
-_DENSE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,30 +187,25 @@ class Auto(Method):
     ) -> tuple[float, Relaxations | None]:
         """What CROWN is estimated to take for the inner nodes, and relaxations on the intervals where some were made.
 
-        Where a method would take too long with dense rows, but not by far, it is counted how dense rows really are: of
-        the first node, and if that tells, of those that would take longest, for half as long as CROWN-IBP takes.
+        Where a method would take too long with dense rows, but not by far, it is counted how dense rows really are, until that
+        decides or has taken nearly as long as CROWN-IBP.
         """
         if is_traced():  # which does not look at values
             return sum(cost.inner_seconds(problem, None, given, memory_budget).values()), None
         seconds = cost.inner_seconds(problem, intervals, given, memory_budget)
-        looser = cost.intervals_seconds(problem) + last
-        left = min(self.time_budget * _COUNTING, looser / 2)
-        search = last * self.search.iteration * cost.STEP
-        first = next((name for name in seconds if name not in problem.facts.affine), None)
-        hopeless = sum(seconds.values()) + last > _HOPELESS * self.time_budget or looser > self.time_budget
-        if first is None or hopeless:
-            return sum(seconds.values()), None
+        dense, looser = sum(seconds.values()), cost.intervals_seconds(problem) + last
+        goal = self.time_budget - last * (1 + self.search.iteration * cost.STEP)
+        if dense <= goal or dense > _HOPELESS * self.time_budget or looser > self.time_budget:
+            return dense, None
         relaxations = Relaxations(problem, intervals, Together(intervals, frozenset(problem.calls)))
+        density, left = cost.Densities(seconds), min(self.time_budget * _COUNTING, 0.75 * looser)
         with torch.no_grad():
-            for node in (first, *sorted(seconds.keys() - {first}, key=lambda name: -seconds[name])):
+            while density.most > goal and density.least <= self.time_budget - last:
+                node = density.most_telling
                 left -= cost.rows_seconds(problem, node, 1)
-                if sum(seconds.values()) + last + search <= self.time_budget or left < 0:
+                if left < 0 or not density.learn(node, cost.density(problem, node, relaxations)):
                     break
-                found = cost.density(problem, node, relaxations)
-                if node == first and found > _DENSE:
-                    break
-                seconds[node] *= found
-        return sum(seconds.values()), relaxations
+        return density.most, relaxations
 
     def _choose(
         self,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 
 import torch
 
@@ -125,6 +127,48 @@ def density(problem: Problem, node: str, relaxations: Relaxations) -> float:
 
     backward(problem, node, rows.take(middle, middle + 1), relaxations, both=True, watch=count)
     return there[0] / there[1] if there[1] else 1.0
+
+
+class Densities:
+    """What rows over some nodes take, between two limits that come closer with each density that is counted.
+
+    The farther a node is from the inputs, the denser are the rows over it.
+
+    Args:
+        seconds: Of dense rows, by node, from the inputs on.
+    """
+
+    def __init__(self, seconds: Mapping[str, float]) -> None:
+        self._names, self._seconds = list(seconds), list(seconds.values())
+        self._low, self._high = [0.0] * len(seconds), [1.0] * len(seconds)
+
+    @property
+    def least(self) -> float:
+        """Seconds, at least."""
+        return math.fsum(map(mul, self._seconds, self._low))
+
+    @property
+    def most(self) -> float:
+        """Seconds, at most."""
+        return math.fsum(map(mul, self._seconds, self._high))
+
+    @property
+    def most_telling(self) -> str:
+        """The node on either side of which half of what is not known lies."""
+        open_ = [s * (high - low) for s, low, high in zip(self._seconds, self._low, self._high, strict=True)]
+        half = sum(open_) / 2
+        return next(
+            (n for n, so_far in zip(self._names, accumulate(open_), strict=True) if so_far >= half),
+            self._names[-1],
+        )
+
+    def learn(self, name: str, density: float) -> bool:
+        """Take note of a density; False if nothing new follows."""
+        before = self._low, self._high
+        at = self._names.index(name)
+        self._low = [max(low, density) if i >= at else low for i, low in enumerate(self._low)]
+        self._high = [min(high, density) if i <= at else high for i, high in enumerate(self._high)]
+        return (self._low, self._high) != before
 
 
 def search_seconds(problem: Problem, node: str, rows: int, steps: int) -> float:
