@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -14,21 +15,25 @@ from lirpa_core.cli.progress import Bar, progress_bar
 STEPS = (Progress("capture", 0.5, "torch.export"), Progress("bounds of inner nodes", 0.25, "linear_3"))
 
 
-def shown(patience: float) -> str:
+def shown(patience: float, wait: float = 0.0) -> str:
     stream = io.StringIO()
     bar = Bar(Console(file=stream, force_terminal=True, width=120), patience)
     for step in STEPS:
         bar(step)
+    deadline = time.monotonic() + wait
+    while time.monotonic() < deadline and "%" not in stream.getvalue():
+        time.sleep(0.01)
     bar.close()
     return stream.getvalue()
 
 
 def test_what_is_quick_shows_nothing() -> None:
-    assert shown(60.0) == ""
+    assert "%" not in shown(60.0)
 
 
 def test_what_takes_longer_shows_the_task_its_share_and_where_it_is() -> None:
-    text = shown(0.0)
+    """Though nothing is told any more when the time has come."""
+    text = shown(0.05, wait=30.0)
     assert "bounds of inner nodes" in text and "25%" in text and "linear_3" in text
 
 

@@ -139,7 +139,9 @@ class Compiled:
         places = tuple([(id(t), t.data_ptr()) for t in leaves])
         return (places, tuple(kinds), tuple([id(o) for o in others])), (leaves, holds)
 
-    def _record(self, problem: Problem, computation: Computation, holds: tuple[list[Tensor], Any]) -> _Recording:
+    def _record(
+        self, problem: Problem, computation: Computation, holds: tuple[list[Tensor], Any]
+    ) -> _Recording:
         live = [t.detach() for t in holds[0]]
         copies = [t.clone() for t in live]
         own = {name: m for name, m in problem.inputs.items() if name in problem.graph.inputs}

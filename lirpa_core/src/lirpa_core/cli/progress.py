@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +17,7 @@ PATIENCE = 2.0
 
 
 class Bar:
-    """Shows steps on a terminal, once the computation has taken a while.
+    """Shows steps on a terminal, once the computation has taken a while, whether a step is told then or not.
 
     Args:
         console: Where to.
@@ -30,15 +30,13 @@ class Bar:
             TextColumn("{task.fields[at]}"),
             console=console, transient=True,
         )  # fmt: skip
-        self._patience = patience
-        self._began = time.monotonic()
         self._shown: dict[str, TaskID] = {}
+        self._timer = threading.Timer(patience, self._bars.start)
+        self._timer.daemon = True
+        self._timer.start()
 
     def __call__(self, step: Step) -> None:
-        """Show a step; tasks before it are done."""
-        if time.monotonic() - self._began < self._patience:
-            return
-        self._bars.start()
+        """Take note of a step; tasks before it are done."""
         for name in list(self._shown):
             if name != step.task:
                 self._bars.remove_task(self._shown.pop(name))
@@ -48,6 +46,8 @@ class Bar:
 
     def close(self) -> None:
         """Take the bar away."""
+        self._timer.cancel()
+        self._timer.join()  # it may just be starting the bar
         self._bars.stop()
 
 
