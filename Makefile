@@ -92,6 +92,6 @@ hooks: setup  ## Check every commit with pre-commit
 	$(BIN)/pre-commit install
 
 clean:  ## Remove what the other commands made
-	rm -rf $(VENV) build docs/_build docs/_static/pictures docs/api/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build docs/_build docs/_static/pictures docs/api/generated docs/gallery .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -f .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

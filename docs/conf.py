@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
+import sys
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
 from lirpa_core._version import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))  # gallery_order.py, beside this file
 
 project = "lirpa"
 author = "The lirpa developers"
@@ -18,36 +21,29 @@ version = release = __version__
 
 extensions = [
     "myst_parser",
-    "sphinx.ext.apidoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "api/generated/*/modules.rst"]
+exclude_patterns = ["_build"]
 # A name that a package re-exports has two homes; either will do as the target of a link.
 suppress_warnings = ["ref.python"]
-
-# A name is described where it is defined; the names of users are on a page of their own. For pages
-# of packages the extension takes these options from the environment only.
-os.environ["SPHINX_APIDOC_OPTIONS"] = "members,show-inheritance,ignore-module-all"
-# A page for each package and subpackage, made anew at each build: new modules appear by themselves.
-apidoc_modules = [
-    {
-        "path": f"../{package}/src/{package}",
-        "destination": f"api/generated/{package}",
-        "exclude_patterns": ["**/errors.py", "**/_version.py", "**/__main__.py"],
-        "module_first": True,
-    }
-    for package in (
-        "lirpa_core",
-        "lirpa_ops_vision",
-        "lirpa_ops_nlp",
-        "lirpa_perturbations",
-        "lirpa_training",
-        "lirpa_testing",
-        "lirpa_verify",
-    )
+# Every reference has to lead somewhere, except hints of types: of other projects, which are not linked without a network; and
+# internals of lirpa and names of unions, which the reference does not list.
+nitpicky = True
+nitpick_ignore_regex = [
+    (
+        r"py:.*",
+        r"(torch|collections|pathlib|fractions|abc|types|enum|contextlib|hypothesis|st|nn|np|numpy)\..*",
+    ),
+    (r"py:class", r"lirpa_(?!core\.errors)\w+\.\S+"),
+    (
+        r"py:class",
+        r"OperatorLike|Limit|GivenOracle|Range|Number|Domain|_Names|RuleSource|Reduction|Objective|Kernel|Fusion",
+    ),
+    (r"py:class", r"Tensor|Axes|Figure|InitVar|Path"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
@@ -55,10 +51,28 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"show-inheritance": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+
+# The programs of examples/gallery, run once at each build: an error in one of them ends the build.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "gallery_order.GalleryOrder",
+    "abort_on_example_error": True,
+    "plot_gallery": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 0,
+    "image_scrapers": ("matplotlib",),
+    "reset_modules": ("matplotlib",),
+    "image_srcset": ["2x"],
+}
 
 html_theme = "furo"
 html_title = f"lirpa {release}"
@@ -88,6 +102,20 @@ def prose_to_rst(app: Sphinx, what: str, name: str, obj: object, options: object
             end = match.end()
         pieces.append(SPECIAL.sub(r"\\\g<0>", line[end:]))
         lines[number] = "".join(pieces)
+
+
+def link_by_last_name(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
+    """Where a reference names an object without its module, as `Raises:` and hints of types do, link to the one of that name."""
+    if node.get("refdomain") != "py":
+        return None
+    domain = env.get_domain("py")
+    target = node["reftarget"].rpartition(".")[2]
+    found = sorted(
+        {n for n in domain.objects if n.rpartition(".")[2] == target and n.startswith("lirpa_")}, key=len
+    )
+    if not found or node["reftarget"].partition(".")[0] not in (target, found[0].partition(".")[0]):
+        return None
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, shown)
 
 
 OPERATORS = """# Operators
@@ -136,4 +164,5 @@ def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
     app.connect("builder-inited", draw_pictures)
     app.connect("builder-inited", write_operators)
+    app.connect("missing-reference", link_by_last_name)
     app.connect("autodoc-process-docstring", prose_to_rst, priority=400)

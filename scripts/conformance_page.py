@@ -1,4 +1,4 @@
-"""Write the results of `lirpa check --all --save FILE` into docs/conformance.md, below its marker.
+"""Write the results of `lirpa check --all --save FILE` as a table into build/conformance.md.
 
 python scripts/conformance_page.py FILE...
 
@@ -16,12 +16,11 @@ from lirpa_testing.conformance.outcome import Key
 from lirpa_testing.conformance.report import COLUMNS
 from lirpa_testing.profiles import profile_of
 
-PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
-MARKER = "<!-- below: scripts/conformance_page.py -->"
+PAGE = Path(__file__).parents[1] / "build" / "conformance.md"
 
 
 def main(*files: str) -> None:
-    """Replace what stands below the marker."""
+    """Write the page."""
     found: dict[Key, Outcome] = {}
     profiles = set()
     for file in files:
@@ -34,9 +33,13 @@ def main(*files: str) -> None:
     report = Report(profile_of(profiles.pop()), tuple(found.values()))
     rows = [row.cells() for row in report.rows()]
     table = [COLUMNS, ["---"] * len(COLUMNS), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    above = PAGE.read_text(encoding="utf-8").partition(MARKER)[0]
-    body = [f"{above}{MARKER}", "", report.summary() + ".", "", *(f"| {' | '.join(row)} |" for row in table)]
+    body = [
+        "# Conformance", "", report.summary() + ".", "",
+        *(f"| {' | '.join(row)} |" for row in table),
+    ]  # fmt: skip
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text("\n".join(body) + "\n", encoding="utf-8")
+    print(f"wrote {PAGE}")
 
 
 if __name__ == "__main__":

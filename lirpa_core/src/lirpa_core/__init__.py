@@ -13,6 +13,7 @@ from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
+from lirpa_core.progress import Progress
 
 __all__ = [
     "BoundDataParallel",
@@ -26,6 +27,7 @@ __all__ = [
     "Perturbation",
     "PerturbationJoint",
     "PerturbationLpNorm",
+    "Progress",
     "__version__",
     "functional",
     "get_spec_matrix",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lirpa_core.capture.readers import ExportedProgramReader, FunctionReader, ModuleReader
-from lirpa_core.methods import CROWN, IBP, AlphaCROWN, Forward, crown_forward, crown_ibp
+from lirpa_core.methods import CROWN, IBP, AlphaCROWN, Auto, Forward, crown_forward, crown_ibp
 from lirpa_core.operators import (
     activation,
     arithmetic,
@@ -56,7 +56,7 @@ def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
 @hookimpl
 def lirpa_register_methods(registry: MethodRegistry) -> None:
     """Register the methods of the core."""
-    for method in (IBP(), Forward(), crown_ibp(), crown_forward(), CROWN(), AlphaCROWN()):
+    for method in (IBP(), Forward(), crown_ibp(), crown_forward(), CROWN(), AlphaCROWN(), Auto()):
         registry.register(method)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationLpNorm
+from lirpa_core.capture.leaf_modules import keeping_leaf_modules
 from lirpa_core.errors import CaptureError, PluginConflictError, PluginError
 from lirpa_core.plugins import OperatorRegistry, Registry, build_registry, default_registry, hookimpl
 from lirpa_core.rules import Bilinear, Call, Interval, LeafModule, Linear, Operand, Unary, mixed, smooth
@@ -126,6 +129,41 @@ def test_it_is_as_before_after_an_error_too(registry: Registry) -> None:
     with pytest.raises(CaptureError):
         BoundedModule(failing, X, registry=registry)
     assert squeeze.__code__ is code and "forward" not in failing.act.__dict__
+
+
+def test_it_is_as_before_wherever_an_interrupt_comes(model: nn.Module, registry: Registry) -> None:
+    """`KeyboardInterrupt` at every line of what covers modules and functions, one after the other."""
+    code, before = squeeze.__code__, [dict(vars(m)) for m in model.modules()]
+    traced, interrupts = sys.gettrace(), 0
+    while True:
+        try:
+            sys.settrace(_interrupting(interrupts))
+            with keeping_leaf_modules(model, registry):
+                sys.settrace(traced)
+            break
+        except KeyboardInterrupt:
+            interrupts += 1
+        finally:
+            sys.settrace(traced)
+        assert squeeze.__code__ is code and [dict(vars(m)) for m in model.modules()] == before
+    assert interrupts > 10
+
+
+def _interrupting(after: int) -> Callable[..., Any]:
+    """A trace function that raises after so many lines of the functions that cover something."""
+    left = after
+
+    def trace(frame: FrameType, event: str, arg: object) -> Callable[..., Any] | None:
+        nonlocal left
+        if not frame.f_code.co_name.startswith(("_cover_", "_uncovering_")):
+            return None
+        if event == "line":
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        return trace
+
+    return trace
 
 
 def test_a_forward_of_the_instance_is_kept(registry: Registry) -> None:

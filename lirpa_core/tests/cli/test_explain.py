@@ -48,8 +48,17 @@ def test_a_table_and_advice(folder: Path, data: str, options: tuple[str, ...]) -
 def test_json(folder: Path) -> None:
     code, text = run(folder, "x.pt", "--eps", "0.1", "--norm", "2", "--json")
     found = json.loads(text)
-    assert code == 0 and found["method"] == "CROWN" and len(found["layers"]) == 3
+    assert (
+        code == 0 and found["method"] == "CROWN-Optimized" and found["reason"] and len(found["layers"]) == 3
+    )
     assert found["from_inputs"] + sum(row["lost"] for row in found["layers"]) == pytest.approx(1)
+
+
+def test_auto_says_what_it_chose_and_fits_the_budget(folder: Path) -> None:
+    code, text = run(folder, "x.pt", "--eps", "0.1", "--time-budget", "1e-9", "--memory-budget", "1000000")
+    assert code == 0 and text.startswith("IBP: mean width") and "auto chose IBP: " in text
+    code, text = run(folder, "x.pt", "--eps", "0.1", "--method", "CROWN", "--time-budget", "1")
+    assert code == 2 and "method='auto' chooses" in text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -13,14 +14,13 @@ from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.api.compatibility.calls import constructor_keywords, other_keywords, without_init_keywords
-from lirpa_core.api.compatibility.methods import known_name
 from lirpa_core.api.compatibility.module import JacobianOf, ReferenceMembers
 from lirpa_core.api.computation import Computation, Found
 from lirpa_core.api.drawing import draw
 from lirpa_core.api.inference import outside_inference_mode
 from lirpa_core.api.intermediate_bounds import given_intervals
-from lirpa_core.api.methods import requested_method
-from lirpa_core.api.options import BoundOptions, Rounding
+from lirpa_core.api.methods import method_for
+from lirpa_core.api.options import BoundOptions, Rounding, positive
 from lirpa_core.api.outputs import output_nodes, structured
 from lirpa_core.api.recorded import Compiled
 from lirpa_core.api.recording import BACKENDS, Backend
@@ -39,6 +39,7 @@ from lirpa_core.methods.rows import bytes_of_a_row
 from lirpa_core.plugins import Registry, default_registry
 from lirpa_core.problem.batching import batch_size
 from lirpa_core.problem.problem import Problem
+from lirpa_core.progress import Monitor
 
 
 class BoundedModule(ReferenceMembers):
@@ -109,7 +110,11 @@ class BoundedModule(ReferenceMembers):
         self._lirpa_called: tuple[Any, Mapping[str, Any] | None] | None = None  # inputs of the last call
         self._lirpa_calls = 0  # of methods that cost little more than the model
         self._lirpa_looks = 0  # computations that may have been looked at for rounding
-        self._lirpa_captured.graph(self._lirpa_registry, executed=self._lirpa_options.covers == "float")
+        self._lirpa_captured.graph(
+            self._lirpa_registry,
+            executed=self._lirpa_options.covers == "float",
+            report=self._lirpa_options.progress,
+        )
 
     # ------------------------------------------------------------------ the module's ordinary life
 
@@ -197,6 +202,8 @@ class BoundedModule(ReferenceMembers):
         interm_bounds: Mapping[str, Any] | None = None,
         output: int | str | None = None,
         batch_state: BatchState | None = None,
+        time_budget: float | None = None,
+        memory_budget: int | None = None,
         **others: Any,
     ) -> BoundsResult:
         """Guaranteed bounds of the output over the perturbation sets of the inputs.
@@ -208,7 +215,7 @@ class BoundedModule(ReferenceMembers):
             C: Specification matrix `[B, K, out]`: bounds of `C @ output` are computed instead.
             method: A name, such as `"IBP"`, `"forward"`, `"backward"` = `"CROWN"`, `"IBP+backward"` = `"CROWN-IBP"`,
                 `"forward+backward"` = `"CROWN-forward"`, `"CROWN-Optimized"` = `"alpha-CROWN"` (`lirpa methods` lists
-                all that are installed), or a `Method` with options of its own, such as `AlphaCROWN(steps=50)`.
+                all that are installed); `"auto"` chooses by the time that it may take; or a `Method` with options of its own, such as `AlphaCROWN(steps=50)`.
             IBP: Another way to say `"CROWN-IBP"`, or with `method=None` `"IBP"`.
             forward: Another way to say `"CROWN-forward"`, or with `method=None` `"forward"`.
             bound_lower: Whether lower bounds are wanted.
@@ -221,6 +228,9 @@ class BoundedModule(ReferenceMembers):
                 an inner node or the path of a module; default: all outputs.
             batch_state: Of a model in training mode: the statistics and masks to hold, from `clean_pass`;
                 default: those of these inputs, without an update of running statistics.
+            time_budget: Seconds that `method="auto"` may take; it chooses by what methods are estimated to take, and
+                stops at the time.
+            memory_budget: Bytes that coefficients may take; default: the option of that name.
             others: Further keywords of auto_LiRPA, such as `final_node_name` and `reference_bounds`: taken,
                 taken with a warning, or refused, as the page on migration lists them.
 
@@ -240,14 +250,14 @@ class BoundedModule(ReferenceMembers):
             output = further.output
         if x is None and not kwargs and self._lirpa_called is not None:
             x, kwargs = self._lirpa_called
-        chosen = self._method(method, IBP=IBP, forward=forward)
+        chosen = self._method(method, IBP=IBP, forward=forward, time_budget=time_budget)
         if return_A and not chosen.gives_linear_bounds:
             raise OptionError(
                 f"return_A=True: method {chosen.name!r} returns no linear bounds; use another method."
             )
         inputs = captured.flatten(x, kwargs)
         self.__dict__["_lirpa_called"] = x, kwargs
-        graph = captured.graph(registry, inputs, options.covers == "float")
+        graph = captured.graph(registry, inputs, options.covers == "float", options.progress)
         nodes = output_nodes(graph, output, C)
         names = frozenset([node.name for node in nodes.values()])
         problem = captured.bind(graph, registry, inputs, names, batch_state, options.rounding == "outward")
@@ -255,9 +265,12 @@ class BoundedModule(ReferenceMembers):
             chosen, nodes, C, bound_lower, bound_upper,
             given_intervals(problem, interm_bounds) if interm_bounds else None,
             None if further is None else further.intersected,
-            self._budget(problem), return_A, needed_A_dict,
+            self._budget(problem, memory_budget), return_A, needed_A_dict,
         )  # fmt: skip
-        computed = computation.run(problem)
+        report = options.progress
+        computed = computation.run(
+            problem if report is None else dataclasses.replace(problem, monitor=Monitor(report))
+        )
         found, intervals = computed.found, computed.inner.intervals
         watched = self._is_watched(chosen) or not (options.tripwire is False or captured.is_certain(graph))
         if watched and batch_state is None and not captured.takes_state(graph):
@@ -271,7 +284,8 @@ class BoundedModule(ReferenceMembers):
             structured({i: up for i, (_, up) in found.items()}, graph, output) if bound_upper else None,
             computed.A if return_A else None,
             NodeBounds(graph, intervals),
-            chosen.name,
+            chosen.name if computed.choice is None else computed.choice.method,
+            "" if computed.choice is None else computed.choice.reason,
             problem,
             moved,
         )
@@ -528,15 +542,19 @@ class BoundedModule(ReferenceMembers):
             torch.save(found, save_path)
         return found
 
-    def _method(self, method: str | Method | None, *, IBP: bool = False, forward: bool = False) -> Method:
+    def _method(
+        self,
+        method: str | Method | None,
+        *,
+        IBP: bool = False,
+        forward: bool = False,
+        time_budget: float | None = None,
+    ) -> Method:
         """The method that is asked for, with the options of its search."""
-        if isinstance(method, str) and not (IBP or forward):
-            chosen = self._lirpa_registry.find_method(known_name(method))
-        else:
-            chosen = requested_method(self._lirpa_registry, method, IBP=IBP, forward=forward)
-        if chosen.optimises_slopes and not isinstance(method, Method):
-            return chosen.with_slope_search(self._lirpa_options.optimize_bound_args)
-        return chosen
+        return method_for(
+            self._lirpa_registry, method, self._lirpa_options.optimize_bound_args,
+            IBP=IBP, forward=forward, time_budget=time_budget,
+        )  # fmt: skip
 
     def _moved(
         self, problem: Problem, computation: Computation, found: Found, graph: Graph, output: int | str | None
@@ -559,17 +577,23 @@ class BoundedModule(ReferenceMembers):
         count = self.__dict__["_lirpa_calls"] = self._lirpa_calls + 1
         return count & (count - 1) == 0
 
-    def _budget(self, problem: Problem) -> int | None:
-        """Bytes for coefficients: the stated budget, or what the stated number of rows takes."""
+    def _budget(self, problem: Problem, given: int | None = None) -> int | None:
+        """Bytes for coefficients: the budget given to the call or by the options, or what the stated number of rows takes."""
         options = self._lirpa_options
-        budgets = [] if options.memory_budget is None else [options.memory_budget]
+        positive("memory_budget", given)
+        stated = options.memory_budget if given is None else given
+        budgets = [] if stated is None else [stated]
         if options.crown_batch_size is not None:
             budgets.append(options.crown_batch_size * bytes_of_a_row(problem))
         return min(budgets, default=None)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name != "_lirpa_jacobian"}
-        return {**kept, "_lirpa_last": None, "_lirpa_called": None, "_lirpa_registry": None}
+        told = dataclasses.replace(self._lirpa_options, progress=None)  # a function of this process
+        return {
+            **kept,
+            "_lirpa_last": None, "_lirpa_called": None, "_lirpa_registry": None, "_lirpa_options": told,
+        }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

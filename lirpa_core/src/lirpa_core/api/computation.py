@@ -14,7 +14,7 @@ from lirpa_core.api.outputs import OutputNode
 from lirpa_core.api.specification import specification_rows
 from lirpa_core.devices import in_full_precision
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods.base import IntermediateBounds, Method
+from lirpa_core.methods.base import Choice, IntermediateBounds, Method
 from lirpa_core.problem.postconditions import check_bounds, check_domains
 from lirpa_core.problem.problem import Problem
 
@@ -30,11 +30,13 @@ class Computed:
         found: The bounds.
         inner: Bounds of the inner nodes.
         A: Linear bounds by output and input, where they were asked for.
+        choice: What was chosen, by a method that chooses between others.
     """
 
     found: Found
     inner: IntermediateBounds
     A: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +79,12 @@ class Computation:
         if self.further is not None:
             inner = self.further(problem, inner)
         check_domains(problem, inner.intervals)
+        monitor = problem.monitor
+        if monitor is not None:
+            monitor.begin("bounds of the output", len(wanted))
         found: dict[int, tuple[Tensor | None, Tensor | None]] = {}
         A: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        choice: Choice | None = None
         for i, node in self.nodes.items():
             name = node.name
             rows = None if self.C is None else specification_rows(problem, problem.graph[name], self.C)
@@ -86,10 +92,13 @@ class Computation:
                 value = node.constant(problem, rows)
                 found[i] = value, value
                 continue
+            if monitor is not None:
+                monitor.part(name, 1.0)
             bounds = self.method.bound_rows(
                 problem, name, inner, rows,
                 lower=self.lower, upper=self.upper, linear_bounds=self.linear_bounds, memory_budget=self.memory_budget,
             )  # fmt: skip
+            choice = choice or bounds.choice
             lower, upper = check_bounds(problem, inner.intervals, bounds.lower, bounds.upper)
             if lower is not bounds.lower:
                 bounds = dataclasses.replace(bounds, lower=lower, upper=upper)
@@ -97,4 +106,6 @@ class Computation:
             if self.linear_bounds:
                 needed = (self.needed or {}).get(name)
                 A[name] = linear_bounds_dict(problem, bounds, needed, name, inner.intervals, rows)
-        return Computed(found, inner, A)
+        if monitor is not None:
+            monitor.end()
+        return Computed(found, inner, A, choice)

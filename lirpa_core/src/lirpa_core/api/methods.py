@@ -6,7 +6,39 @@ from lirpa_core.api.compatibility.methods import known_name
 from lirpa_core.errors import OptionError
 from lirpa_core.methods.base import Method
 from lirpa_core.methods.hybrid import Hybrid
+from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.plugins import Registry
+
+
+def method_for(
+    registry: Registry,
+    method: str | Method | None,
+    search: SlopeSearch,
+    *,
+    IBP: bool = False,
+    forward: bool = False,
+    time_budget: float | None = None,
+) -> Method:
+    """The method of a computation, with its settings.
+
+    Args:
+        registry: Where names are looked up.
+        method: A name, or an object, which has settings of its own.
+        search: How a method that is named searches for slopes.
+        IBP: See `requested_method`.
+        forward: Likewise.
+        time_budget: Seconds that the method may take.
+
+    Raises:
+        OptionError: As `requested_method`; or the method takes no such budget.
+    """
+    if isinstance(method, str) and not (IBP or forward):
+        chosen = registry.find_method(known_name(method))
+    else:
+        chosen = requested_method(registry, method, IBP=IBP, forward=forward)
+    if chosen.optimises_slopes and not isinstance(method, Method):
+        chosen = chosen.with_slope_search(search)
+    return chosen if time_budget is None else chosen.with_time_budget(time_budget)
 
 
 def requested_method(

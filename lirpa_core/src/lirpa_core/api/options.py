@@ -12,6 +12,7 @@ from lirpa_core.api.compatibility.options import OPTION_NAMES, SEARCH_NAMES, tra
 from lirpa_core.api.tripwire import Tripwire
 from lirpa_core.errors import OptionError
 from lirpa_core.methods.slope_search import SlopeSearch
+from lirpa_core.progress import Report
 
 ReluSlope: TypeAlias = Literal["adaptive", "same-slope", "zero-lb", "one-lb", "reversed-adaptive"]
 HardtanhSlope: TypeAlias = Literal["adaptive", "same-slope"]
@@ -45,6 +46,8 @@ class BoundOptions:
             fourth, eighth and so on; `"corners"`: always, and at eight extreme points of the sets too.
         optimize_bound_args: How CROWN-Optimized searches: a `SlopeSearch`, or a mapping with some of
             its fields.
+        progress: Is called with a `Progress` now and then, while a model is captured and while bounds are computed;
+            None: nobody is told. What it raises ends the computation.
     """
 
     relu: ReluSlope = "adaptive"
@@ -56,6 +59,7 @@ class BoundOptions:
     covers: Covers = "real"
     tripwire: Tripwire = True
     optimize_bound_args: SlopeSearch = field(default_factory=SlopeSearch)
+    progress: Report | None = None
 
     def __post_init__(self) -> None:
         _one_of("relu", self.relu, get_args(ReluSlope))
@@ -68,9 +72,13 @@ class BoundOptions:
             )
         _one_of("tripwire", self.tripwire, (True, False, "corners"))
         _one_of("conv_mode", self.conv_mode, get_args(ConvMode))
-        _positive("crown_batch_size", self.crown_batch_size)
-        _positive("memory_budget", self.memory_budget)
-        _positive("optimize_bound_args.iteration", self.optimize_bound_args.iteration)
+        if self.progress is not None and not callable(self.progress):
+            raise OptionError(
+                f"option progress={self.progress!r}: expected a function of a lirpa_core.Progress, or None."
+            )
+        positive("crown_batch_size", self.crown_batch_size)
+        positive("memory_budget", self.memory_budget)
+        positive("optimize_bound_args.iteration", self.optimize_bound_args.iteration)
 
     def updated(self, changes: Mapping[str, Any] | None) -> BoundOptions:
         """These options with some changed.
@@ -108,6 +116,7 @@ def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
         raise OptionError(f"option {name}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
 
 
-def _positive(name: str, value: object) -> None:
+def positive(name: str, value: object) -> None:
+    """Refuse what is neither None nor a positive whole number."""
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise OptionError(f"option {name}={value!r}: expected a positive whole number, or None.")

@@ -82,7 +82,8 @@ class BoundsResult:
             and biases `[B, K]`; None where not asked for. `lower` may be tighter than what these
             linear bounds give, since it is intersected with interval bounds.
         intermediate: Bounds of the inner nodes, by name or by module path.
-        method: Name of the method.
+        method: Name of the method; with `"auto"`, of the one that was chosen.
+        reason: Why that one was chosen; empty where nothing was to choose.
         problem: What was bounded, for `explain`; a pickled result has none.
     """
 
@@ -91,6 +92,7 @@ class BoundsResult:
     A: Mapping[str, Mapping[str, Mapping[str, Any]]] | None
     intermediate: NodeBounds
     method: str = ""
+    reason: str = ""
     problem: Problem | None = field(default=None, repr=False)
     _moved: Moved | None = field(default=None, repr=False)
 
@@ -133,7 +135,7 @@ class BoundsResult:
 
     @cached_property
     def rounding(self) -> Rounding:
-        """By how much rounding moved each bound: `lower` and `upper` in the layout of the bounds.
+        """By how much rounding moved each bound, as `lower` and `upper` in the layout of the bounds.
 
         With `rounding="outward"`, how much looser the bounds are than what is computed without an account of rounding;
         with `"nearest"`, how wrong they may be. It is computed when it is first read, which takes as long as the bounds

@@ -27,6 +27,7 @@ from lirpa_core.errors import (
 from lirpa_core.graph import Graph, Node
 from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.problem.batching import default_batch_dims, one_example
+from lirpa_core.progress import Monitor
 from lirpa_core.rules.index_ranges import ids_out_of_range
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def capture(
     registry: CaptureRules,
     batch_dims: Sequence[int | None] | str | None = AUTO,
     fixed_batch: bool = False,
+    monitor: Monitor | None = None,
 ) -> Graph:
     """Capture one example of a model as a graph, and check that the graph is the model.
 
@@ -74,6 +76,7 @@ def capture(
             is shared; `"auto"` guesses from leading sizes; None: there is no batch at all.
         fixed_batch: The model takes batches of one only (an exported program without a dynamic batch
             dimension); the replay then cannot try another size.
+        monitor: Is told how far the capture is, by what its steps take of most models.
 
     Returns:
         The graph of one example.
@@ -83,6 +86,8 @@ def capture(
             that cannot be captured, or a graph that does not reproduce the model.
         InputError: If an example input is of an unsupported type.
     """
+    monitor = monitor or Monitor()
+    monitor.begin("capture", 1.0)
     kwargs = dict(kwargs or {})
     inputs, spec = pytree.tree_flatten((tuple(args), kwargs))
     inputs = [x.as_subclass(Tensor).detach() if isinstance(x, Tensor) else x for x in inputs]
@@ -96,9 +101,10 @@ def capture(
     single = [x.clone() if isinstance(x, Tensor) else x for x in single]
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
     statistics = _statistics_of(model)
+    monitor.part("running the model", 0.05)
     with stand_ins(model, one_args, one_kwargs):
         _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
-        program, nodes, outputs, specialized = _exported(model, one_args, one_kwargs, registry)
+        program, nodes, outputs, specialized = _exported(model, one_args, one_kwargs, registry, monitor)
         if not (statistics | _statistics_of(model)).isdisjoint(map(id, specialized)):
             raise TrainingModeError(
                 "forward() makes a Python number, a branch or an index of the running statistics or masks of a layer in training "
@@ -118,7 +124,10 @@ def capture(
             constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
             specialized=specialized,
         )
-        return replayed(graph, model, inputs, fixed_batch=fixed_batch)
+        monitor.part("comparing the graph with the model", 0.15)
+        graph = replayed(graph, model, inputs, fixed_batch=fixed_batch)
+    monitor.end()
+    return graph
 
 
 def _statistics_of(model: nn.Module) -> frozenset[int]:
@@ -127,7 +136,11 @@ def _statistics_of(model: nn.Module) -> frozenset[int]:
 
 
 def _exported(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], registry: CaptureRules
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    registry: CaptureRules,
+    monitor: Monitor,
 ) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], tuple[Tensor, ...]]:
     """The exported program, its nodes and outputs, and the tensors of the model whose values entered it.
 
@@ -139,7 +152,9 @@ def _exported(
             keeping_leaf_modules(model, registry) as kept,
             knowing_constants(model, compute=compute) as values,
         ):
-            program = export(model, args, kwargs, registry)
+            monitor.part("torch.export", 0.5)
+            program = export(model, args, kwargs, registry, lambda: monitor.part("decomposition", 0.2))
+        monitor.part("reading the graph", 0.1)
         return program, *read_nodes(program, registry, kept.sites), values
 
     try:

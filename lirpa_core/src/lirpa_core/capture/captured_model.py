@@ -28,6 +28,7 @@ from lirpa_core.plugins import LiveModel, Reader, Registry, unsupported_message
 from lirpa_core.problem.batching import batch_size
 from lirpa_core.problem.binding import Binder
 from lirpa_core.problem.problem import Problem
+from lirpa_core.progress import Monitor, Report
 
 #: Graphs kept for a dtype and a device, such as those of training and of evaluation.
 _KEPT = 4
@@ -86,13 +87,20 @@ class CapturedModel:
         return cls(reader, live, given, batch_dims)
 
     @in_full_precision
-    def graph(self, registry: Registry, inputs: Sequence[Any] | None = None, executed: bool = False) -> Graph:
+    def graph(
+        self,
+        registry: Registry,
+        inputs: Sequence[Any] | None = None,
+        executed: bool = False,
+        report: Report | None = None,
+    ) -> Graph:
         """The graph for the model's structure as it is now and for the inputs' dtypes and device.
 
         Args:
             registry: What the model is captured for.
             inputs: Flat inputs; None: the example. A model without a batch dimension is captured anew for other shapes.
             executed: Whether bounds are to hold for the model as it is executed.
+            report: Is told how far a capture is.
 
         Raises:
             CaptureError: If the model cannot be captured as one graph.
@@ -126,7 +134,8 @@ class CapturedModel:
         module = self.live.module
         before = Fingerprint.of(module)
         rules = ExecutedRules(registry) if executed else registry
-        graph = self.reader.graph(self.live, args, kwargs, rules, self.batch_dims)
+        live = self.live if report is None else dataclasses.replace(self.live, monitor=Monitor(report))
+        graph = self.reader.graph(live, args, kwargs, rules, self.batch_dims)
         if executed:
             graph = dataclasses.replace(graph, executed=True)
         if len(known) >= _KEPT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,11 +54,22 @@ _WITH_ERROR_CHECKS = (
 
 
 def export(
-    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: CaptureRules
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    registry: CaptureRules,
+    exported: Callable[[], None] = lambda: None,
 ) -> ExportedProgram:
     """Export one example and decompose everything that has no rule of its own.
 
     torch's own error is not shown with the one raised here.
+
+    Args:
+        model: The model.
+        args: Positional inputs of one example.
+        kwargs: Keyword inputs.
+        registry: Which operators have rules.
+        exported: Is called between the two.
 
     Raises:
         DataDependentBranchError: If the model branches on the value of a tensor.
@@ -86,6 +97,7 @@ def export(
             if "data-dependent" in str(error).lower():
                 raise _branch_error(error) from None
             raise _refused(error) from None
+        exported()
         return decompose(program, registry)
 
 

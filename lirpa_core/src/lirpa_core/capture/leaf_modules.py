@@ -125,8 +125,13 @@ def keeping_leaf_modules(model: nn.Module, registry: CaptureRules) -> Iterator[K
         undo: list[Callable[[], None]] = []
         token = _current.set(kept)
         try:
-            undo += [_cover_module(module, kept) for module in modules]
-            undo += [_cover_function(function) for function in functions]
+            # What undoes a step is noted before it is taken: Ctrl-C may come in between.
+            for module in modules:
+                undo.append(_uncovering_module(module))
+                _cover_module(module, kept)
+            for function in functions:
+                undo.append(_uncovering_function(function))
+                _cover_function(function)
             yield kept
         finally:
             _current.reset(token)
@@ -134,21 +139,25 @@ def keeping_leaf_modules(model: nn.Module, registry: CaptureRules) -> Iterator[K
                 step()
 
 
-def _cover_module(module: nn.Module, kept: Kept) -> Callable[[], None]:
+def _uncovering_module(module: nn.Module) -> Callable[[], None]:
+    own = module.__dict__.get("forward")
+
+    def undo() -> None:
+        if own is None:
+            module.__dict__.pop("forward", None)
+        else:
+            module.__dict__["forward"] = own
+
+    return undo
+
+
+def _cover_module(module: nn.Module, kept: Kept) -> None:
     whole = LeafModule.of(module)
-    covered = module.__dict__.get("forward")
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         return whole.function(*args, **kwargs) if kept.inside else kept.call(whole, args, kwargs)
 
-    def undo() -> None:
-        if covered is None:
-            del module.__dict__["forward"]
-        else:
-            module.__dict__["forward"] = covered
-
     module.__dict__["forward"] = forward
-    return undo
 
 
 _KEY = "lirpa: the function that this code stands for"
@@ -170,21 +179,29 @@ def call_covered(key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     return kept.call(LeafModule(function, original), args, kwargs)
 
 
-def _cover_function(function: FunctionType) -> Callable[[], None]:
-    code, key = function.__code__, f"{function.__module__}.{function.__qualname__} at {id(function)}"
+def _key_of(function: FunctionType) -> str:
+    return f"{function.__module__}.{function.__qualname__} at {id(function)}"
+
+
+def _uncovering_function(function: FunctionType) -> Callable[[], None]:
+    code, key = function.__code__, _key_of(function)
+
+    def undo() -> None:
+        function.__code__ = code
+        _covered.pop(key, None)
+
+    return undo
+
+
+def _cover_function(function: FunctionType) -> None:
+    code, key = function.__code__, _key_of(function)
     original = FunctionType(
         code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     original.__kwdefaults__ = function.__kwdefaults__
     original.__annotations__ = function.__annotations__
     _covered[key] = function, original
-
-    def undo() -> None:
-        function.__code__ = code
-        del _covered[key]
-
     function.__code__ = _code_for(key, code)
-    return undo
 
 
 def _code_for(key: str, code: CodeType) -> CodeType:

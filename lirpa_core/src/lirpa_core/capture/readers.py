@@ -45,8 +45,9 @@ class ModuleReader(Reader):
         batch_dims: Sequence[int | None] | str | None,
     ) -> Graph:
         return capture(
-            live.module, args, kwargs, registry=registry, batch_dims=batch_dims, fixed_batch=live.fixed_batch
-        )
+            live.module, args, kwargs,
+            registry=registry, batch_dims=batch_dims, fixed_batch=live.fixed_batch, monitor=live.monitor,
+        )  # fmt: skip
 
 
 class FunctionReader(ModuleReader):

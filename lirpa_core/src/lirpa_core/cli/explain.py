@@ -10,6 +10,7 @@ import click
 import torch
 from torch import Tensor
 
+from lirpa_core.cli.progress import progress_bar
 from lirpa_core.cli.report import json_option, print_json, print_table, registry_of
 from lirpa_core.errors import CaptureError, InputError
 
@@ -25,6 +26,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     epilog="""\b
     Examples:
       lirpa explain model.pt2 x.pt --eps 0.01
+      lirpa explain model.pt2 x.pt --eps 0.01 --time-budget 60
       lirpa explain model.pt2 x.npy --eps 0.5 --norm 2 --method CROWN-IBP
       lirpa explain model.pt2 bounded.pt          a saved BoundedTensor has its set
     """,
@@ -35,7 +37,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--norm", type=float, default=float("inf"), show_default=True, help="Its norm: 1, 2, inf, or another."
 )
-@click.option("--method", default="CROWN", show_default=True, help="How to bound, see `lirpa methods`.")
+@click.option("--method", default="auto", show_default=True, help="How to bound, see `lirpa methods`.")
+@click.option("--time-budget", type=float, help="Seconds that auto may take; default: 10.")
+@click.option("--memory-budget", type=int, help="Bytes that coefficients may take.")
 @click.option("--output", help="Node or module to look at; default: the first output.")
 @json_option
 @click.pass_context
@@ -46,6 +50,8 @@ def command(
     eps: float | None,
     norm: float,
     method: str,
+    time_budget: float | None,
+    memory_budget: int | None,
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -59,15 +65,22 @@ def command(
     from lirpa_core.api.explanation import cells
 
     x = _read(data, eps, norm)
-    bounded = BoundedModule(_program(model), x, registry=registry_of(ctx))
-    found = bounded.compute_bounds(x=x, method=method, output=output).explain(output)
+    with progress_bar() as bar:
+        bounded = BoundedModule(_program(model), x, {"progress": bar}, registry=registry_of(ctx))
+        result = bounded.compute_bounds(
+            x=x, method=method, output=output, time_budget=time_budget, memory_budget=memory_budget
+        )
+    found = result.explain(output)
     if as_json:
-        print_json({"model": str(model), "data": str(data), **asdict(found)})
+        print_json({"model": str(model), "data": str(data), **asdict(found), "reason": result.reason})
         return
     click.echo(
         f"{found.method}: mean width {found.width:.4g} of '{found.output}', "
-        f"{found.from_inputs:.0%} of it from the inputs' sets\n"
+        f"{found.from_inputs:.0%} of it from the inputs' sets"
     )
+    if result.reason:
+        click.echo(f"{method} chose {result.method}: {result.reason}")
+    click.echo("")
     print_table(
         ("layer", "operator", "rule", "width in", "width out", "unstable", "lost", "ms", "MiB"),
         [cells(row) for row in found.layers],

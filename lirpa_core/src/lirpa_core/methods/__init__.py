@@ -6,7 +6,8 @@ What an author of a method needs can be imported from here: `Method` and what it
 
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.methods.alpha_crown import AlphaCROWN
-from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
+from lirpa_core.methods.auto import Auto
+from lirpa_core.methods.base import Choice, IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.crown import CROWN
 from lirpa_core.methods.forward import Forward
 from lirpa_core.methods.forward_traversal import AffineBounds, forward
@@ -25,6 +26,8 @@ __all__ = [
     "AffineBounds",
     "AffineForm",
     "AlphaCROWN",
+    "Auto",
+    "Choice",
     "Forward",
     "FreeSlope",
     "Hybrid",

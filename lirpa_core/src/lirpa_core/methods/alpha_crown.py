@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,10 +21,11 @@ from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, Sele
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.crown import CROWN, interval_of_rows
-from lirpa_core.methods.rows import every_element, tightened_intervals, tighter
+from lirpa_core.methods.rows import every_element, tighter
 from lirpa_core.methods.rows_as_examples import fold_intervals, fold_problem, fold_rows, unfold_form
 from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.methods.slopes import Slopes, climb, free_slopes, with_slopes
+from lirpa_core.methods.tightening import tightened_intervals
 from lirpa_core.methods.traversal import backward, intervals
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
@@ -136,26 +138,36 @@ def _optimised(
     Bounds are, per row and example, the best of all steps. Gradients flow through the bound at the best slopes.
     """
     size = _rows_at_once(problem, node, memory_budget)
+    sides = lower + upper
 
-    def side(signed: Coefficients) -> tuple[Tensor, AffineForm | None]:
+    def side(signed: Coefficients, before: int) -> tuple[Tensor, AffineForm | None]:
         parts = [signed.take(i, min(i + size, signed.rows)) for i in range(0, signed.rows, size)]
+
+        def told(part: int, share: float) -> None:
+            problem.within((before + (part + share) / len(parts)) / sides)
+
         found = [
-            _maximise(_Pass.of(problem, node, p, search), intervals, search, linear_bounds) for p in parts
+            _maximise(_Pass.of(problem, node, p, search), intervals, search, linear_bounds, partial(told, i))
+            for i, p in enumerate(parts)
         ]
         forms = [form for _, form in found if form is not None]
         return torch.cat([value for value, _ in found]), _stacked(forms) if forms else None
 
-    low, low_form = side(rows) if lower else (None, None)
-    up, up_form = side(rows.negate()) if upper else (None, None)
+    low, low_form = side(rows, 0) if lower else (None, None)
+    up, up_form = side(rows.negate(), sides - 1) if upper else (None, None)
     return RowBounds(low, None if up is None else -up, low_form, up_form)
 
 
 def _rows_at_once(problem: Problem, node: str, memory_budget: int | None) -> int:
     """How many rows fit: each leaves a copy of everything on its way, for the gradient."""
-    elements = sum([math.prod(problem.shape(name)) for name in problem.ancestors(node)])
-    bytes_of_a_row = elements * problem.batch * problem.dtype.itemsize * _COPIES
     budget = free_share(problem.device) if memory_budget is None else memory_budget
-    return max(1, budget // max(1, bytes_of_a_row))
+    return max(1, budget // max(1, bytes_of_searched_row(problem, problem.ancestors(node))))
+
+
+def bytes_of_searched_row(problem: Problem, names: Iterable[str]) -> int:
+    """What one row takes on its way through the named nodes while its slopes are searched for."""
+    elements = sum([math.prod(problem.shape(name)) for name in names])
+    return elements * problem.batch * problem.dtype.itemsize * _COPIES
 
 
 def _stacked(forms: list[AffineForm]) -> AffineForm:
@@ -221,7 +233,11 @@ class _Pass:
 
 
 def _maximise(
-    rows: _Pass, intervals: Mapping[str, Interval], search: SlopeSearch, linear_bounds: bool
+    rows: _Pass,
+    intervals: Mapping[str, Interval],
+    search: SlopeSearch,
+    linear_bounds: bool,
+    told: Callable[[float], None],
 ) -> tuple[Tensor, AffineForm | None]:
     """The best lower bounds found, `[R, B]`, and the linear bounds that they come from where these are wanted."""
     laid_out = rows.intervals(intervals)
@@ -232,7 +248,7 @@ def _maximise(
     slopes: dict[str, Slopes] = {}
     if free:
         with torch.enable_grad():
-            best, slopes = climb(free, lambda chosen: search_rows.bound(chosen, fixed), search)
+            best, slopes = climb(free, lambda chosen: search_rows.bound(chosen, fixed), search, told)
         if not linear_bounds and not torch.is_grad_enabled() and search_rows is rows:
             return best, None
     form = rows.form(slopes, laid_out)

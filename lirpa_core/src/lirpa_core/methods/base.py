@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from lirpa_core.errors import OptionError
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
@@ -15,6 +16,19 @@ from lirpa_core.methods.forward_traversal import AffineBounds
 from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a method that chooses between others has chosen.
+
+    Attributes:
+        method: Name of the chosen method.
+        reason: Why, in one sentence.
+    """
+
+    method: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +57,14 @@ class RowBounds:
         upper: `[R, B]`, None where not asked for.
         lower_form: Linear lower bounds, where the method has them and they were asked for.
         upper_form: Linear upper bounds, negated: `−upper ≥ upper_form`.
+        choice: What was chosen, by a method that chooses between others.
     """
 
     lower: Tensor | None
     upper: Tensor | None
     lower_form: AffineForm | None = None
     upper_form: AffineForm | None = None
+    choice: Choice | None = None
 
 
 class Method(ABC):
@@ -63,6 +79,7 @@ class Method(ABC):
         summary: One line for tables.
         gives_linear_bounds: Whether `bound_rows` can return linear bounds.
         optimises_slopes: Whether the method searches for slopes, and so takes a `SlopeSearch`.
+        takes_time_budget: Whether it can be told how long it may take.
     """
 
     name: str
@@ -70,6 +87,7 @@ class Method(ABC):
     summary: str = ""
     gives_linear_bounds: bool = True
     optimises_slopes: bool = False
+    takes_time_budget: bool = False
 
     @abstractmethod
     def intermediate_bounds(
@@ -117,6 +135,17 @@ class Method(ABC):
     def with_slope_search(self, search: SlopeSearch) -> Method:
         """The method with these settings of the optimiser; itself where it optimises nothing."""
         return self
+
+    def with_time_budget(self, seconds: float) -> Method:
+        """The method that takes so many seconds at most.
+
+        Raises:
+            OptionError: The method takes the time that it takes, or the number is not positive.
+        """
+        raise OptionError(
+            f"time_budget={seconds!r}: method {self.name!r} takes the time that it takes. method='auto' chooses a method "
+            "by what it may take."
+        )
 
     def __str__(self) -> str:
         return self.name

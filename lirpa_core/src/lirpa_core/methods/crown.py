@@ -17,10 +17,10 @@ from lirpa_core.methods.rows import (
     linear_row_bounds,
     rows_of_interval,
     rows_over_interval,
-    tightened_intervals,
     tighter,
 )
 from lirpa_core.methods.screening import Screening
+from lirpa_core.methods.tightening import tightened_intervals
 from lirpa_core.methods.together import Together
 from lirpa_core.methods.traversal import intervals
 from lirpa_core.problem.problem import Problem

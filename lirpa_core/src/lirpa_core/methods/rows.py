@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-from lirpa_core.devices import accelerator_of, free_share, is_traced, release_memory
+from lirpa_core.devices import accelerator_of, free_share, release_memory
 from lirpa_core.errors import MemoryBudgetError
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows, numbers
-from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.rounding import gamma, widened
 from lirpa_core.methods.base import RowBounds
-from lirpa_core.methods.traversal import Refine, backward
+from lirpa_core.methods.traversal import backward
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 
@@ -146,6 +144,7 @@ def bound_rows(
         form = backward(problem, node, start, relaxations, both=both, stop_at=stop_at)
         return problem.minimum(form, relaxations.intervals)
 
+    done = 0
     chunks = chunks_of_rows(problem, rows, memory_budget, size_of)
     for part, value in in_halves_if_needed(chunks, minimum, problem.device):
         if problem.outward:  # a row whose error is not a number bounds nothing
@@ -154,6 +153,9 @@ def bound_rows(
             lowers.append(value[: part.rows])
         if upper:
             uppers.append(-value[-part.rows :])
+        done += part.rows
+        if done < rows.rows:
+            problem.within(done / rows.rows)
     return RowBounds(_joined(lowers), _joined(uppers))
 
 
@@ -170,133 +172,6 @@ def linear_row_bounds(
 
 def _joined(parts: list[Tensor]) -> Tensor | None:
     return None if not parts else parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-#: `(node, rows) -> their bounds`, for `tightened_intervals`.
-BoundSelected = Callable[[str, SelectedRows], RowBounds]
-
-
-class Screen(Protocol):
-    """Cheap bounds that may leave fewer elements to be bounded."""
-
-    def __call__(self, node: str, elements: Tensor, interval: Interval) -> tuple[Interval, Tensor]:
-        """A node's interval and elements to be bounded, tighter and fewer."""
-
-    def learn(self, node: str, by_rows: Interval) -> None:
-        """Is told what rows say about a node; elements without rows are as they were known."""
-
-
-def tightened(
-    problem: Problem,
-    name: str,
-    mask: Tensor | None,
-    interval: Interval,
-    done: dict[str, Tensor | None],
-    bound: BoundSelected,
-    screen: Screen | None = None,
-) -> Interval | None:
-    """Bound the marked elements of one node by backward passes; None if there is nothing to do.
-
-    Args:
-        problem: The problem.
-        name: The node.
-        mask: Which elements are worth it, `[B, *S]`; None: none.
-        interval: What is known so far.
-        done: What has been bounded before, by node; None: everything. Updated.
-        bound: Bounds selected elements.
-        screen: Decides elements cheaply.
-    """
-    if mask is None or (name in done and done[name] is None):
-        return None
-    shape = problem.shape(name)
-    todo: Tensor | None = None
-    if name in problem.facts.affine:  # rows are shared by all examples up to the input: take them all
-        rows = SelectedRows.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
-        done[name] = None
-    elif is_traced():  # how many are marked is not known
-        rows = SelectedRows.identity(shape, dtype=problem.dtype_of(name), device=problem.device)
-        todo, done[name] = mask, None
-    else:
-        before = done.get(name)
-        if screen is not None:
-            interval, mask = screen(name, mask, interval)
-        todo = mask if before is None else mask & ~before
-        done[name] = mask if before is None else mask | before
-        index = marked_rows(flatten(todo, 1))
-        if index is None:
-            return None if screen is None else interval
-        rows = SelectedRows.select(index, shape, dtype=problem.dtype_of(name))
-    found = bound(name, rows)
-    assert found.lower is not None and found.upper is not None
-    by_rows = _scatter(interval, rows.index, found.lower, found.upper)
-    if todo is not None:  # rows that pad others' say nothing, lest bounds depend on the rest of the batch
-        by_rows = Interval(
-            torch.where(todo, by_rows.lower, interval.lower), torch.where(todo, by_rows.upper, interval.upper)
-        )
-    if screen is not None:
-        screen.learn(name, by_rows)
-    return interval.intersect(by_rows)
-
-
-def marked_rows(mask: Tensor) -> Tensor | None:
-    """Positions of the marked elements of each example, `[R, B]`, padded with unmarked ones.
-
-    `R` is the largest count of any example; the one place where a method waits for the device.
-    """
-    count = int(mask.sum(1).max())
-    if count == 0:
-        return None
-    order = mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)  # [B, n]
-    return order[:, :count].T
-
-
-def _scatter(old: Interval, index: Tensor, lower: Tensor, upper: Tensor) -> Interval:
-    batch = max(old.lower.shape[0], lower.shape[1])
-    index = index.T.expand(batch, -1)
-
-    def put(into: Tensor, values: Tensor) -> Tensor:
-        every = into.expand(batch, *into.shape[1:])
-        values = values.T.expand(batch, -1).to(into.dtype)
-        return flatten(every, 1).scatter(1, index, values).reshape(every.shape)
-
-    return Interval(put(old.lower, lower), put(old.upper, upper))
-
-
-def tightened_intervals(
-    problem: Problem,
-    given: Mapping[str, Interval] | None,
-    relaxations: Relaxations,
-    bound: BoundSelected,
-    found: dict[str, Interval],
-    screen: Screen | None = None,
-) -> Refine:
-    """What to refine before each operator: those elements of its operands that its rule calls unstable.
-
-    Args:
-        problem: The problem.
-        given: Sound intervals that the user brought; their nodes are not tightened further.
-        relaxations: Relaxations that have to be forgotten where an interval becomes tighter.
-        bound: Bounds selected elements of a node.
-        found: The intervals so far, which `relaxations` reads.
-        screen: Leaves fewer elements unstable before they are bounded.
-    """
-    done: dict[str, Tensor | None] = {}
-    facts = problem.facts
-
-    def refine(name: str) -> None:
-        needs = facts.needs_interval[name]
-        call = problem.calls[name]
-        for slot, operand in enumerate(call.operands):
-            known = operand in problem.inputs or operand in facts.interval_exact or operand in (given or {})
-            if known or not needs[slot]:
-                continue
-            masks = problem.rules[name].unstable_inputs(call, relaxations.operand_intervals(name))
-            better = tightened(problem, operand, masks[slot], found[operand], done, bound, screen)
-            if better is not None:
-                found[operand] = better
-                relaxations.forget(facts.users[operand])
-
-    return refine
 
 
 # ---------------------------------------------------------------------- rows and intervals

@@ -31,7 +31,8 @@ from lirpa_core.linear.kernels import backpropagate
 from lirpa_core.linear.operators import Diagonal
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import gamma, widened
-from lirpa_core.methods.rows import default_budget, marked_rows
+from lirpa_core.methods.rows import default_budget
+from lirpa_core.methods.tightening import marked_rows
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 
@@ -43,6 +44,8 @@ _PROBE, _WORTH = 16, 0.25
 _APART = 4.0
 #: Roundings of the last sums that are not counted one by one.
 _SUMS = 16
+#: How much of the work on a node screening is taken for, where a caller is told of it.
+_SHARE = 0.5
 #: Live copies of the largest coefficient tensor during a step.
 _COPIES = 4
 
@@ -186,6 +189,7 @@ class Screening:
         for start in range(probe, index.shape[0], step):
             part = index[start : start + step]
             found, _ = screen(part, found)
+            problem.within(_SHARE * start / index.shape[0])
         # What stays unstable gets full rows, and keeps its interval until then: lines are chosen by intervals.
         here = elements & worth.reshape(-1, *[1] * len(call.shape))
         left = here & screen.undecided(found, apart)

@@ -18,6 +18,7 @@ from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
+from lirpa_core.progress import OutOfTime
 from lirpa_core.rules.base import Slope
 
 #: Values of the slopes of a node's relaxation, one tensor `[B, *P]` for each that its rule states.
@@ -103,6 +104,7 @@ def climb(
     free: Mapping[str, tuple[FreeSlope, ...]],
     bound: Callable[[Mapping[str, Slopes]], Tensor],
     search: SlopeSearch,
+    told: Callable[[float], None] = lambda share: None,
 ) -> tuple[Tensor, dict[str, Slopes]]:
     """Gradient ascent on the sum of the bounds; every step's bounds hold, so the best of each counts.
 
@@ -110,6 +112,7 @@ def climb(
         free: The variables, by node name.
         bound: Lower bounds `[R, B]` for given slopes.
         search: Settings.
+        told: Is told after each step which share of the steps is done; `OutOfTime` from it ends the search.
 
     Returns:
         The best bounds `[R, B]`, and the slopes that gave them, without gradient: those of each row
@@ -135,6 +138,10 @@ def climb(
             kept = {name: _replaced(kept[name], chosen[name], better.flatten()) for name in kept}
         if step == search.iteration or not value.requires_grad:
             break  # where no bound depends on a slope there is nothing to climb
+        try:
+            told((step + 1) / (search.iteration + 1))
+        except OutOfTime:
+            break
         optimizer.zero_grad()
         (-value.sum()).backward(inputs=positions)
         optimizer.step()

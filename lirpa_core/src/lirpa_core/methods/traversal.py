@@ -88,7 +88,7 @@ def backward(
         watch: Is shown the coefficients over every node on the way.
 
     Returns:
-        Lower bounds of the rows: a form of `R` rows (`2R` with `both`) over the inputs and the nodes stopped at.
+        Lower bounds of the rows, a form of `R` rows (`2R` with `both`) over the inputs and the nodes stopped at.
     """
     kernels, calls = problem.kernels, problem.calls
     # Rows that wait at a node until its turn comes, and whether they are mirrored: stand for their negation too.

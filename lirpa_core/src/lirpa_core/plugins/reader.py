@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from lirpa_core.graph import Graph
+from lirpa_core.progress import Monitor
 from lirpa_core.rules.base import Rule
 
 
@@ -43,11 +44,13 @@ class LiveModel:
         module: The module.
         fixed_batch: Whether it takes batches of one only.
         fixed_mode: Whether it cannot be put in training mode.
+        monitor: What is told how far its capture is; None: nobody asked.
     """
 
     module: nn.Module
     fixed_batch: bool = False
     fixed_mode: bool = False
+    monitor: Monitor | None = None
 
 
 class Reader(ABC):

@@ -11,6 +11,7 @@ import torch
 from lirpa_core.graph import Graph
 from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.problem.inputs import PerturbedInput
+from lirpa_core.problem.work import Work, work_of
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.precision import bounds_dtype
@@ -38,6 +39,7 @@ class Facts:
         charged_operands: By nonlinear operator, the operands whose rounding it accounts for.
         charged_by_users: Affine operators that only nonlinear ones read: the lines of those account for the rounding
             of coefficients at these.
+        work: How much work a row over each operator's output is.
     """
 
     reversed_order: tuple[str, ...]
@@ -53,6 +55,7 @@ class Facts:
     free_of_rounding: frozenset[str]
     charged_operands: Mapping[str, tuple[str, ...]]
     charged_by_users: frozenset[str]
+    work: Mapping[str, Work]
 
 
 def facts_of(
@@ -112,6 +115,7 @@ def facts_of(
             if name not in affine_operators
         },
         charged_by_users=charged,
+        work=work_of(calls, affine_operators, accuracy),
     )
 
 

@@ -20,6 +20,7 @@ from lirpa_core.linear.rounding import gamma, tiny, widened
 from lirpa_core.problem.facts import Facts
 from lirpa_core.problem.inputs import PerturbedInput
 from lirpa_core.problem.joint import JointInputs
+from lirpa_core.progress import Monitor
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.precision import bounds_dtype
@@ -42,6 +43,7 @@ class Problem:
         dtype: Element type of the bounds of the inputs.
         device: Device of the bounds.
         outward: Whether bounds account for the rounding of their own computation.
+        monitor: What is told how far the computation is; None: nobody asked.
     """
 
     graph: Graph
@@ -56,6 +58,16 @@ class Problem:
     dtype: torch.dtype
     device: torch.device
     outward: bool = False
+    monitor: Monitor | None = None
+
+    def within(self, share: float) -> None:
+        """Say which share of the part that is being worked on is done.
+
+        Raises:
+            OutOfTime: The time is over; whoever set a deadline catches it.
+        """
+        if self.monitor is not None:
+            self.monitor.within(share)
 
     def is_perturbed(self, name: str) -> bool:
         """Whether a perturbation reaches the node."""

@@ -106,7 +106,7 @@ def without_init_keywords(given: Mapping[str, Any]) -> dict[str, Any]:
 #: Keywords of `compute_bounds` in both systems, for suggestions.
 _KEYWORDS = (
     "x", "C", "method", "IBP", "forward", "bound_lower", "bound_upper", "return_A", "needed_A_dict", "interm_bounds",
-    "kwargs", "output", "batch_state",
+    "kwargs", "output", "batch_state", "time_budget", "memory_budget",
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ class LinearOp(ABC):
 
     @property
     def key(self) -> Any:
-        """What kernels for structured coefficients are looked up by: the class, or the ATen operator."""
+        """The class, or the ATen operator, by which kernels for structured coefficients are looked up."""
         return type(self)
 
     @property
