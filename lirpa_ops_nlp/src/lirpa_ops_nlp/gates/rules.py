@@ -15,7 +15,7 @@ from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import Diagonal, LinearOp, align
 from lirpa_core.operators import GELU, GELU_TANH, SIGMOID, SILU, TANH, any_over_broadcast
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Call, General, Slot
+from lirpa_core.rules import Call, General, Slot, relative
 from lirpa_core.rules.unary import LOWER, UPPER, Curve, supporting_slope
 from lirpa_ops_nlp.gates.column_generation import Planes, both_planes, stacked_with_mirror
 from lirpa_ops_nlp.gates.following import Hints
@@ -159,4 +159,7 @@ def register(registry: OperatorRegistry) -> None:
             ("self", "other"), gate.interval, gate.relax, gate.unstable_inputs, affine_all=gate.relax_all
         )
         registry.register(op, rule)
+    # The factors, each off by 16 units, and their product.
+    for op in (sigmoid_mul, sigmoid_tanh):
+        registry.allowance(op, relative(48))
     registry.fuse(aten.mul.Tensor, gated_product)
