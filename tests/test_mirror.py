@@ -118,10 +118,10 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_training/utilities": "tests/test_one_import_changed.py",
     },
     "bounds of what is executed are compared with executions, whole models and refusals": {
-        "lirpa_core/operators/executed": "tests/rounding/test_as_executed.py",
+        "lirpa_core/operators/composites_as_executed": "tests/rounding/test_as_executed.py",
         "lirpa_core/rules/executed": "tests/rounding/test_as_executed.py",
-        "lirpa_core/problem/executed": "tests/rounding/test_as_executed.py",
-        "lirpa_core/capture/executed_rules": "tests/rounding/test_as_executed.py",
+        "lirpa_core/problem/rules_as_executed": "tests/rounding/test_as_executed.py",
+        "lirpa_core/capture/registry_as_executed": "tests/rounding/test_as_executed.py",
     },
     "what a captured graph takes for granted is changed in every way there": {
         "lirpa_core/capture/contents": "lirpa_core/tests/capture/test_fingerprint.py",

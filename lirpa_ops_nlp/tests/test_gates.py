@@ -34,7 +34,7 @@ def test_minima_are_those_of_a_fine_grid(op, gate, boxes: tuple[Interval, Interv
     gx = (box.lx + t * (box.ux - box.lx)).unsqueeze(1)
     gy = (box.ly + t * (box.uy - box.ly)).unsqueeze(0)
     grid = (op(gx, gy) - a * gx - b * gy).amin((0, 1))
-    found = gate.surface.least(box, a, b, steps=12).value
+    found = gate.surface.least(box, a, b, exact=True).value
     assert bool((found <= grid + 1e-12).all())
     spacing = ((box.ux - box.lx).square() + (box.uy - box.ly).square()) / 200**2
     assert bool((found >= grid - spacing * (1 + box.ly.abs().maximum(box.uy.abs())) - 1e-9).all())
@@ -56,7 +56,7 @@ def test_planes_are_never_looser_than_mccormick(op, gate, boxes: tuple[Interval,
         for a, b in hints:
             a, b = a.expand_as(mirrored.lx)[k], b.expand_as(mirrored.lx)[k]
             whole = Box(*(t[k] for t in mirrored))
-            theirs = gate.surface.least(whole, a, b, steps=12).value + a * px + b * sign * py
+            theirs = gate.surface.least(whole, a, b, exact=True).value + a * px + b * sign * py
             assert bool((ours >= theirs - 1e-9 * (1 + theirs.abs())).all())
 
 
@@ -78,3 +78,40 @@ def test_ties_are_broken_alike_in_a_batch_and_alone(op, gate) -> None:
     )  # its search lost what it had found
     for i in [*known.tolist(), *range(3, len(ends), 41)]:
         torch.testing.assert_close(planes(ends[i : i + 1])[0], together[i], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("op", "gate"), [*CASES, (gelu_tanh_mul, GELU_TANH_MUL)])
+@pytest.mark.parametrize("size", [0.02, 1.0, 3.0])
+def test_planes_move_with_their_boxes_as_central_differences_say(op, gate, size: float) -> None:
+    """All four ends of 200 boxes, at a point of each box; but for where one-sided differences disagree, at kinks."""
+    generator = torch.Generator().manual_seed(1)
+    centre = torch.randn(2, 1, 200, generator=generator, dtype=torch.float64) * max(size, 1)
+    radius = torch.rand(2, 1, 200, generator=generator, dtype=torch.float64) * size
+    at = centre + (torch.rand(2, 1, 200, generator=generator, dtype=torch.float64) * 2 - 1) * radius
+    ends = torch.stack(
+        [centre[0] - radius[0], centre[0] + radius[0], centre[1] - radius[1], centre[1] + radius[1]]
+    )
+
+    def values(ends: torch.Tensor) -> torch.Tensor:
+        box = Box(*ends.unbind())
+        planes = both_planes(gate.surface, box, gate.hints(stacked_with_mirror(box)))
+        return torch.stack([plane.a * at[0] + plane.b * at[1] + plane.c for plane in planes])
+
+    moving = ends.clone().requires_grad_()
+    attached = values(moving)
+    here = values(ends)
+    assert torch.equal(attached, here)  # what is returned does not depend on whether somebody wants gradients
+    h, judged = 1e-6, 0
+    for side in (0, 1):
+        (gradient,) = torch.autograd.grad(attached[side].sum(), moving, retain_graph=True)
+        for i in range(4):
+            step = h * torch.eye(4, dtype=torch.float64)[i].reshape(4, 1, 1)
+            right, left = (
+                (values(ends + step)[side] - here[side]) / h,
+                (here[side] - values(ends - step)[side]) / h,
+            )
+            smooth = (right - left).abs() <= 1e-4 * (right.abs() + left.abs()) + 1e-5
+            error = (gradient[i] - (right + left) / 2).abs()[smooth]
+            assert error.max() <= 2e-5 * (1 + right.abs().max()), (side, i, int(error.argmax()))
+            judged += int(smooth.sum())
+    assert judged > 0.97 * 8 * 200

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 import runpy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +23,7 @@ from lirpa_testing.fuzz.attack import points
 from lirpa_testing.fuzz.case import Case, draw_case
 from lirpa_testing.fuzz.check import Outcome, check_case
 from lirpa_testing.fuzz.operators import OPERATORS
+from lirpa_testing.fuzz.plugin_sets import KINDS, PluginSet
 from lirpa_testing.fuzz.program import Program, Step
 from lirpa_testing.fuzz.rows import count_rows
 from lirpa_testing.fuzz.run import run
@@ -58,11 +61,11 @@ class Breaks(IBP):
 def test_both_meanings_of_an_operator_are_one(name: str, seed: int) -> None:
     """PyTorch's function and that of balls, at random points."""
     draw = random.Random(seed)
-    operator, width = OPERATORS[name], 3
+    operator, width = OPERATORS[name], 4
     shapes = operator.parameters(draw, [width])
     generator = torch.Generator().manual_seed(seed)
     parameters = tuple(torch.randn(*s, generator=generator, dtype=torch.float64).tolist() for s in shapes)
-    first = Step("linear", (0,), (torch.eye(width).tolist(), [0.25, -1.5, 3.0]))
+    first = Step("linear", (0,), (torch.eye(width).tolist(), [0.25, -1.5, 3.0, 0.5]))
     program = Program(width, (first, Step(name, (1, 0)[: operator.arity], parameters)))
     x = torch.randn(1, width, generator=generator, dtype=torch.float64) * 2
     value = program.module(torch.float64)(x)[0]
@@ -74,9 +77,10 @@ def test_both_meanings_of_an_operator_are_one(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("index", range(12))
-def test_points_belong_to_the_set(index: int) -> None:
-    case = draw_case(7, index)
+def test_points_belong_to_the_ball(index: int) -> None:
+    case = next(c for c in _stream(7 + index) if isinstance(c.region, SetSpec))
     region = case.region
+    assert isinstance(region, SetSpec)
     for point in points(case, 0):
         if region.lower is not None and region.upper is not None:
             assert all(
@@ -93,8 +97,59 @@ def test_points_belong_to_the_set(index: int) -> None:
                     )
 
 
+def _stream(seed: int) -> Iterator[Case]:
+    """One network of each structure of a stream."""
+    return (draw_case(seed, 16 * i) for i in itertools.count())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_points_belong_to_the_set_of_a_plugin(name: str) -> None:
+    """As the set itself says, in float64; and there is more than the nominal point."""
+    several = 0
+    for case in itertools.islice((c for c in _stream(5) if getattr(c.region, "name", "") == name), 4):
+        assert isinstance(case.region, PluginSet)
+        x = case.batch(torch.float64)
+        found = points(case, 0)
+        several += len(set(found)) > 1
+        z = torch.tensor([[float(v) for v in point] for point in found], dtype=torch.float64)
+        assert bool(case.region.perturbation(torch.float64).contains(x, z.reshape(-1, *x.shape)).all())
+    assert several
+
+
+def test_ellipsoids_and_polytopes_hold_their_members_exactly() -> None:
+    """In rational numbers, as the definition says."""
+    matrix, x, z = [[2.0, 1.0], [1.0, 3.0]], (Fraction(1), Fraction(0)), (Fraction(5), Fraction(-4))
+    inside = KINDS["ellipsoid"].inside
+    assert inside is not None
+    a, b = (v - c for v, c in zip(inside({"covariance": matrix, "eps": 0.5}, x, z), x, strict=True))
+    # The inverse is [[3, −1], [−1, 2]] / 5.
+    size = (3 * a * a - 2 * a * b + 2 * b * b) / 5
+    assert Fraction(0.5) ** 2 * (1 - Fraction(1, 2**30)) < size <= Fraction(0.5) ** 2
+    cut = KINDS["linear_constraints"].inside
+    assert cut is not None
+    options = {"A": [[1.0, 1.0]], "b": [1.25], "low": [0.5, -1.0], "up": [2.0, 2.0]}
+    assert cut(options, x, (Fraction(3), Fraction(3))) == (1 + Fraction(1, 12), Fraction(1, 6))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "batch", "weight"])
+def test_a_wrong_method_escapes_on_every_set(kind: str) -> None:
+    """Bounds that are a tenth of their width too tight."""
+    for case in _stream(5):
+        found = {
+            getattr(case.region, "name", ""),
+            "batch" * bool(case.more),
+            "weight" * (case.weight is not None),
+        }
+        if kind not in found:
+            continue
+        (right,), (wrong,) = check_case(case, ["CROWN"]), check_case(case, [Inward()])
+        assert right.kind in ("held", "refused")
+        if wrong.kind == "escape":
+            return
+
+
 def test_a_case_is_text_and_back() -> None:
-    for index in range(20):
+    for index in range(200):
         case = draw_case(3, index)
         assert Case.from_json(case.to_json()) == case
 

@@ -1,7 +1,4 @@
-"""Gradients of bounds by weights, inputs and radius are central differences, for every method and kind of rule.
-
-Not so for gates, whose planes come from a search: see `docs/maths/linear_bounds.md`.
-"""
+"""Gradients of bounds by weights, inputs and radius are central differences, for every method and kind of rule."""
 
 from __future__ import annotations
 
@@ -39,8 +36,25 @@ HEADS: dict[str, Callable[[Tensor], Tensor]] = {
     "rms norm": lambda h: F.rms_norm(h, (6,)),
     "attention": _attention,
     "pooling": lambda h: F.max_pool1d(h.unsqueeze(1), 2),
+    "SwiGLU": lambda h: F.silu(h) * h.flip(-1),
+    "GEGLU": lambda h: F.gelu(h) * h.roll(2, -1),
     "largest": lambda h: h.amax(-1, keepdim=True),
 }
+
+
+#: Recurrent layers over three pairs of numbers.
+RECURRENT: dict[str, type[nn.RNNBase]] = {"LSTM": nn.LSTM, "GRU": nn.GRU}
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer over three pairs of numbers."""
+
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.layer = kind(2, 3, batch_first=True)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.layer(h.view(-1, 3, 2))[0]
 
 
 class Network(nn.Module):
@@ -50,14 +64,14 @@ class Network(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 6)
-        self.head = HEADS[head]
+        self.head = HEADS[head] if head in HEADS else Recurrent(RECURRENT[head])
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.second(torch.tanh(self.first(x))) * 1.5
         return self.head(h).flatten(1)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", [*HEADS, *RECURRENT])
 def test_gradients_are_central_differences(head: str) -> None:
     model = Network(head).double().eval()
     torch.manual_seed(1)

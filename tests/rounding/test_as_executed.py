@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import OptionError, UnsupportedOperandError
+from lirpa_core.plugins import OperatorRegistry, default_registry, hookimpl
+from lirpa_core.rules import smooth
 from lirpa_testing import method_names
 
 METHODS = sorted(method_names())
@@ -108,7 +110,43 @@ class Attentive(nn.Module):
         return other
 
 
-MODELS = {"dense": Dense, "convolutional": Convolutional, "attentive": Attentive}
+class Remembering(nn.Module):
+    """An LSTM in both directions, a GRU, a plain recurrent layer, instance norm, a variance."""
+
+    shape = (3, 4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(4, 4, batch_first=True, bidirectional=True)
+        self.gru, self.plain = nn.GRU(8, 4, batch_first=True), nn.RNN(4, 4, batch_first=True)
+        self.norm, self.last = nn.InstanceNorm1d(3, affine=True), nn.Linear(6, 3)
+        with torch.no_grad():
+            for p in (*self.lstm.parameters(), *self.gru.parameters()):
+                p.mul_(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.plain(self.gru(self.lstm(x)[0])[0])[0] + 2 * x
+        x = self.norm(x + 2)
+        features = torch.cat(
+            [x.mean(1), x.flatten(1).var(-1, keepdim=True), x.flatten(1).std(-1, keepdim=True)], -1
+        )
+        out: Tensor = self.last(features)
+        return out
+
+    def permuted(self, generator: torch.Generator) -> nn.Module:
+        """The same function with the first layer's units in another order, and step by step as cells."""
+        other = copy.deepcopy(self)
+        order = torch.randperm(4, generator=generator)
+        with torch.no_grad():
+            for name, p in other.lstm.named_parameters():
+                rows = p.reshape(4, 4, -1)[:, order].reshape(p.shape)
+                p.copy_(rows[:, order] if name.startswith("weight_hh") else rows)
+            both = torch.cat([order, 4 + order])
+            other.gru.weight_ih_l0.copy_(self.gru.weight_ih_l0[:, both])
+        return other
+
+
+MODELS = {"remembering": Remembering, "dense": Dense, "convolutional": Convolutional, "attentive": Attentive}
 
 
 def _executions(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
@@ -188,19 +226,26 @@ def test_large_biases_that_cancel(method: str) -> None:
     assert any([not float(low) <= y <= float(up) for y in outputs])  # a theorem about another function
 
 
-class _Recurrent(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell = nn.LSTM(3, 4, batch_first=True)
+class _Product(nn.Module):
+    """Which of the factors meet first says whether the product overflows."""
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.cell(x.unsqueeze(1))[0]
-        return out
+        return x.prod(-1)
 
 
-class _Variance(nn.Module):
+class _Remainder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x.var(-1)
+        return torch.remainder(x, 0.1)
+
+
+class _Sampled(nn.Module):
+    """A place that is rounded may be in another pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.full((1, 2, 2, 2), 0.3)
+        return F.grid_sample(
+            x.reshape(-1, 1, 1, 3), places.expand(len(x), -1, -1, -1), mode="nearest", align_corners=False
+        ).flatten(1)
 
 
 class _Statistics(nn.Module):
@@ -218,21 +263,73 @@ def _weight_norm() -> nn.Module:
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (_Recurrent, "'lstm', of which it is a part"),
-        (_Variance, "'var', of which it is a part"),
-        (lambda: nn.InstanceNorm1d(1), "'instance_norm', of which it is a part"),
+        (_Product, "'prod', of which it is a part"),
+        (_Remainder, "'remainder'"),
         (_weight_norm, "computed from constants"),
         (_Statistics, "a part of what"),
-        (lambda: nn.Sequential(nn.Linear(3, 3), nn.Softshrink()), "softshrink"),
+        (_Sampled, "grid_sampler"),
     ],
 )
 def test_what_is_not_known_is_refused(made: type[nn.Module], said: str) -> None:
     model = made().eval().requires_grad_(False)
-    x = torch.ones(1, 1, 3) if isinstance(model, nn.InstanceNorm1d) else torch.ones(1, 3)
+    x = torch.ones(1, 3)
     ball = BoundedTensor(x, PerturbationLpNorm(eps=0.1))
     BoundedModule(model, x).compute_bounds(x=ball, method="CROWN-IBP")
     with pytest.raises(UnsupportedOperandError, match=said):
         BoundedModule(model, x, {"covers": "float"}).compute_bounds(x=ball, method="CROWN-IBP")
+
+
+@torch.library.custom_op("rounding_tests::sigmoid", mutates_args=())
+def other_sigmoid(x: Tensor) -> Tensor:
+    """A sigmoid that a plugin computes, badly."""
+    return torch.sigmoid(x.to(torch.bfloat16)).to(x.dtype)
+
+
+@other_sigmoid.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+class _Sigmoid(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return other_sigmoid(2 * x)
+
+
+def _plugin(*, stated: bool) -> object:
+    class plugin:  # noqa: N801
+        LIRPA_API_VERSION = 1
+
+        @staticmethod
+        @hookimpl
+        def lirpa_register_operators(registry: OperatorRegistry) -> None:
+            registry.register(other_sigmoid, smooth(torch.sigmoid, inflections=[0.0]))
+            if stated:
+                registry.allowance(
+                    other_sigmoid, lambda call, inputs, found, u: (0 * found.lower + 2.0**-7,) * 2
+                )
+
+    return plugin
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_plugin_states_what_its_operator_rounds(method: str) -> None:
+    """And is not taken for PyTorch's operator of the same name."""
+    x = torch.linspace(-2, 2, 8).reshape(1, -1)
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=1e-4))
+    silent = default_registry().extended(_plugin(stated=False))
+    with pytest.raises(UnsupportedOperandError, match="rounding_tests::sigmoid"):
+        BoundedModule(_Sigmoid(), x, {"covers": "float"}, registry=silent).compute_bounds(
+            x=ball, method=method
+        )
+    known = default_registry().extended(_plugin(stated=True))
+    bounded = BoundedModule(_Sigmoid(), x, {"covers": "float"}, registry=known)
+    lower, upper = bounded.compute_bounds(x=ball, method=method)
+    y = _Sigmoid()(x)
+    assert bool(((lower <= y) & (y <= upper)).all())
+    real = BoundedModule(_Sigmoid(), x, {"tripwire": False}, registry=known).compute_bounds(
+        x=ball, method=method
+    )
+    assert not bool(((real.lower <= y) & (y <= real.upper)).all())
 
 
 def test_less_than_the_type_says_is_refused() -> None:

@@ -76,7 +76,7 @@ class Node:
         dtype: Element type of the value.
         source: Where the node comes from, for errors.
         origin: The operator that the model executes, as which this node or a part of it is computed, by its name
-            without namespace and overload; empty where that is not known.
+            without overload (and with its namespace, if that is not `aten`); empty where that is not known.
     """
 
     name: str

@@ -7,11 +7,11 @@ from lirpa_core.methods import CROWN, IBP, AlphaCROWN, Auto, Forward, crown_forw
 from lirpa_core.operators import (
     activation,
     arithmetic,
+    composites_as_executed,
     conditions,
     conversion,
     cumulative,
     decompositions,
-    executed,
     extremum,
     indexing,
     linear_systems,
@@ -41,7 +41,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, order, several, decompositions, linear_systems, executed,
+        cumulative, order, several, decompositions, linear_systems, composites_as_executed,
     ):  # fmt: skip
         group.register(registry)
 

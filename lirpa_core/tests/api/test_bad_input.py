@@ -69,6 +69,41 @@ def test_input_that_is_not_finite(bounded: BoundedModule, value: float) -> None:
         bounded.compute_bounds(x=BoundedTensor(bad, PerturbationLpNorm(eps=0.1)))
 
 
+UNREADABLE = {
+    "meta": lambda t: t.to("meta"),
+    "sparse": lambda t: t.to_sparse(),
+    "nested": lambda t: torch.nested.nested_tensor(list(t)),
+    "quantized": lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_tensors_whose_elements_cannot_be_read(bounded: BoundedModule, kind: str) -> None:
+    """In every place where a tensor may be given: the input, beside one, its set, the specification."""
+    wrong = UNREADABLE[kind](x)
+    with pytest.raises(PerturbationError, match=f"BoundedTensor was given .*{kind}"):
+        BoundedTensor(wrong, PerturbationLpNorm(eps=0.1))
+    for given in ({"eps": wrong}, {"x_L": wrong, "x_U": x}):
+        with pytest.raises(PerturbationError, match=f"(eps|x_L) is .*{kind}"):
+            bounded.compute_bounds(x=BoundedTensor(x, PerturbationLpNorm(**given)))
+    with pytest.raises(SpecificationError, match=f"C is .*{kind}"):
+        bounded.compute_bounds(x=BoundedTensor(x, PerturbationLpNorm(eps=0.1)), C=wrong)
+
+    class Two(nn.Module):
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return a + b
+
+    both = BoundedModule(Two(), (x, x))
+    with pytest.raises(InputError, match=f"input 'b' is .*{kind}"):
+        both.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)), wrong))
+
+
+def test_a_model_that_takes_sparse_tensors_still_does(bounded: BoundedModule) -> None:
+    assert torch.allclose(bounded(x.to_sparse()), bounded(x))
+
+
 @pytest.mark.parametrize("shape", [(2, 4), (2, 3, 1), (3,)])
 def test_input_of_another_shape(bounded: BoundedModule, shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"captured for \[B, 3\]"):

@@ -2,7 +2,7 @@
 
 import torch
 
-from lirpa_core.devices import accelerator_of, is_cpu, is_cuda, synchronize
+from lirpa_core.devices import accelerator_of, is_cpu, is_cuda, synchronize, unreadable
 
 
 def test_kinds() -> None:
@@ -14,3 +14,9 @@ def test_kinds() -> None:
 
 def test_waiting_for_the_host_is_no_error() -> None:
     synchronize(torch.device("cpu"))
+
+
+def test_what_cannot_be_read() -> None:
+    x = torch.ones(2, 3)
+    assert unreadable(x) is None and unreadable(x.t()) is None
+    assert "to_dense" in str(unreadable(x.to_sparse())) and "meta" in str(unreadable(x.to("meta")))

@@ -45,3 +45,14 @@ def test_detached_ends_have_no_history() -> None:
     low = torch.zeros(1, 2, requires_grad=True)
     x = Interval(low + 0, low + 1)
     assert x.lower.requires_grad and not x.detach().lower.requires_grad and not x.detach().upper.requires_grad
+
+
+def test_size_is_zero_where_an_end_is_infinite_or_not_a_number() -> None:
+    """Such elements are selected away later; a sum over an example must not be lost to them."""
+    infinity, nothing = float("inf"), float("nan")
+    lower = torch.tensor([[-1.0, 2, -infinity, nothing, 0, -3]])
+    upper = torch.tensor([[3.0, 2, 1, nothing, infinity, -2]])
+    found = Interval(lower, upper)
+    assert found.size.tolist() == [[3, 2, 0, 0, 0, 3]]
+    assert found.total.tolist() == [8]
+    assert Interval(torch.tensor([-1.0, 2]), torch.tensor([3.0, 2])).total.tolist() == [3, 2]

@@ -171,3 +171,14 @@ def test_nothing_can_be_registered_after_the_hook(
     operators.close()
     with pytest.raises(PluginError, match="registered after the hook had returned"):
         operators.register(RELU, fake_rule())
+
+
+@pytest.mark.parametrize("what", ["allowance", "decompose_as_executed"])
+def test_how_an_operator_is_executed_is_a_function(operators: OperatorRegistry, what: str) -> None:
+    getattr(operators, what)(RELU, no_kernel)
+    with pytest.raises(PluginError, match="relu"):
+        getattr(operators, what)(RELU, no_kernel)  # twice
+    with pytest.raises(PluginError, match="expected a function, got 3"):
+        getattr(operators, what)(torch.ops.aten.tanh.default, 3)
+    found = operators.contribution(PluginInfo("alpha"))
+    assert [r.key for r in (*found.allowances, *found.as_executed)] == [RELU]

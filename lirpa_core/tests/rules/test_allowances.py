@@ -30,6 +30,10 @@ ELEMENTWISE: list[tuple[Any, tuple[Any, ...], float, float]] = [
     (aten.elu.default, (1.5,), -20, 20), (aten.celu.default, (0.7,), -20, 20), (aten.selu.default, (), -20, 20),
     (aten.log_sigmoid.default, (), -80, 80), (aten.softplus.default, (), -80, 80), (aten.softplus.default, (3, 5), -8, 8),
     (aten.mul.Tensor, (0.5,), -1e3, 1e3), (aten.add.Tensor, (0.5,), -1, 1), (aten.sub.Tensor, (0.5,), -1, 1),
+    (aten.acos.default, (), -1, 1), (aten.acosh.default, (), 1, 1e5), (aten.acosh.default, (), 1, 1.001),
+    (aten.atanh.default, (), -0.99999, 0.99999), (aten.erfc.default, (), -5, 9), (aten.erfinv.default, (), -0.99999, 0.99999),
+    (aten.lgamma.default, (), 1e-5, 1e5), (aten.lgamma.default, (), 0.9, 2.1), (aten.special_entr.default, (), 0, 3),
+    (aten.softshrink.default, (0.3,), -1, 1), (aten.threshold.default, (0.3, -0.1), -1, 1),
     (aten.pow.Tensor_Scalar, (3,), -100, 100), (aten.pow.Tensor_Scalar, (0.5,), 0, 100), (aten.square.default, (), -9, 9),
 ]  # fmt: skip
 
@@ -81,8 +85,32 @@ SUMS: list[tuple[str, Any, tuple[int, ...], tuple[Any, ...]]] = [
     ("adaptive", aten.adaptive_avg_pool2d.default, (3, 13, 13), ([4, 4],)),
     ("softmax", aten.softmax.int, (50,), (-1,)),
     ("log of softmax", aten.log_softmax.int, (50,), (-1,)),
+    ("running log", aten.logcumsumexp.default, (200,), (-1,)),
+    ("enlarged", aten.upsample_bilinear2d.vec, (1, 2, 7, 9), (None, False, [1.7, 2.3])),
+    ("cubic", aten.upsample_bicubic2d.vec, (1, 2, 7, 9), (None, False, [1.7, 2.3])),
+    ("line enlarged", aten.upsample_linear1d.vec, (1, 2, 70), (None, True, [2.3])),
+    ("scattered", aten.scatter_add.default, (20,), (-1, torch.arange(300) % 20, torch.randn(300))),
+    ("put", aten.index_put.default, (20,), ([torch.arange(300) % 20 - 20], torch.randn(300), True)),
     ("log of sum", aten.logsumexp.default, (50,), ([-1],)),
 ]  # fmt: skip
+
+
+def _binary(op: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    exact, found = op(a.double(), b.double()), op(a, b)
+    call = Call.of(op, Operand((), torch.float32), Operand((), torch.float32), batch=len(a))
+    allowance = ALLOWANCES[operator_name(op)]
+    boxes = (Interval(a.double(), a.double()), Interval(b.double(), b.double()))
+    below, above = allowance(call, boxes, Interval(exact, exact), torch.finfo(torch.float32).eps / 2)
+    least = 256 * torch.finfo(torch.float32).tiny
+    usable = exact.abs() < 1e38
+    return usable & ((found < exact - below - least) | (found > exact + above + least))
+
+
+def test_powers_and_angles() -> None:
+    torch.manual_seed(2)
+    a, b = torch.randn(50_000), torch.randn(50_000) * 10.0 ** (4 * torch.rand(50_000) - 2)
+    assert not bool(_binary(aten.atan2.default, a, b).any())
+    assert not bool(_binary(aten.pow.Tensor_Tensor, b.abs() + 1e-3, 8 * a).any())
 
 
 @pytest.mark.parametrize(("name", "op", "shape", "args"), SUMS, ids=[s[0] for s in SUMS])
@@ -95,7 +123,7 @@ def test_sums(
     x = torch.randn(16, *shape) * scale
     x = x.abs() if positive else x
     call = Call.of(op, Operand(shape, torch.float32), *args, batch=16)
-    wide = [a.double() if isinstance(a, torch.Tensor) else a for a in args]
+    wide = [a.double() if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args]
     if op in (aten.conv1d.default, aten.conv2d.default, aten.conv_transpose2d.input):
         found, exact = op(x, *args), op(x.double(), *wide)
     else:

@@ -8,7 +8,7 @@ from torch import Tensor
 from lirpa_core.linear.coefficients import SelectedRows
 from lirpa_core.operators import Gather, gather_rows
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Call, Linear, require_in_range
+from lirpa_core.rules import Call, Linear, exact, require_in_range
 from lirpa_ops_nlp.operators import gather_targets
 
 aten = torch.ops.aten
@@ -66,3 +66,5 @@ def register(registry: OperatorRegistry) -> None:
     registry.decompose(aten.nll_loss_forward.default, nll_loss)
     registry.decompose(aten.nll_loss2d_forward.default, nll_loss)
     registry.decompose(aten.glu.default, glu)
+    registry.decompose_as_executed(aten.glu.default, lambda inner: inner)
+    registry.allowance(gather_targets, exact)

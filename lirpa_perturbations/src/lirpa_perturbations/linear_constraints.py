@@ -14,7 +14,7 @@ from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.perturbations import require_real_finite, show
 from lirpa_perturbations.box import ULPS, align, parse_box, random_in, require_inside, slack, walls
-from lirpa_perturbations.linear_program import bound, contradiction, multipliers
+from lirpa_perturbations.linear_program import bound, contradiction, least
 from lirpa_perturbations.polytope_projection import nearest
 
 _TIGHTENINGS = 2
@@ -130,9 +130,9 @@ class PerturbationLinearConstraints(Perturbation):
         a = A.to_dense().flatten(2)
         centre, radius = self._centred(x)
         G, h = self._scaled(x, centre, radius)
-        weights = multipliers((a * radius).detach(), G.detach(), h.detach(), self.iterations)
         nominal = torch.einsum("rbn,bn->rb", a.expand(-1, max(a.shape[1], centre.shape[0]), -1), centre)
-        return over_hull.maximum(nominal + bound(a * radius, G, h, weights))
+        over_set = nominal + least(a * radius, G, h, self.iterations)
+        return torch.where(over_hull > over_set, over_hull, over_set)
 
     def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
         with torch.no_grad():

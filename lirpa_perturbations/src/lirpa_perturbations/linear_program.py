@@ -32,8 +32,29 @@ def bound(a: Tensor, G: Tensor, h: Tensor, weights: Tensor) -> Tensor:
     return -(weights * h).sum(-1) - reduced.abs().sum(-1)
 
 
-def multipliers(a: Tensor, G: Tensor, h: Tensor, iterations: int) -> Tensor:
-    """The best multipliers, without gradient; zero where nothing beats the box alone.
+def least(a: Tensor, G: Tensor, h: Tensor, iterations: int) -> Tensor:
+    """The lower bound `[R, B]` that the best multipliers prove, with its gradient by all that the programme is made of.
+
+    By the envelope theorem that is the gradient of `a·y + λ·(G y − h)` at the multipliers and at the point where the
+    minimum is attained: an element whose reduced cost is zero is where the constraints hold it, not at an end of the box.
+
+    Args:
+        a: Objectives `[R, B, n]`.
+        G: Constraints `[B, m, n]`.
+        h: Right-hand sides `[B, m]`.
+        iterations: Most steps of the simplex method.
+    """
+    fixed = a.detach(), G.detach(), h.detach()
+    weights, y = multipliers(*fixed, iterations)
+    value = bound(*fixed, weights)
+    if not (a.requires_grad or G.requires_grad or h.requires_grad):
+        return value
+    moving = (a * y).sum(-1) + (weights * (torch.einsum("bmn,rbn->rbm", G, y) - h)).sum(-1)
+    return value + (moving - moving.detach())
+
+
+def multipliers(a: Tensor, G: Tensor, h: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """The best multipliers, zero where nothing beats the box alone, and the point that goes with them; without gradient.
 
     Args:
         a: Objectives `[R, B, n]`.
@@ -42,16 +63,17 @@ def multipliers(a: Tensor, G: Tensor, h: Tensor, iterations: int) -> Tensor:
         iterations: Most steps of the simplex method.
 
     Returns:
-        `[R, B, m]`, not negative.
+        Multipliers `[R, B, m]`, not negative, and points `[R, B, n]`.
     """
     with torch.no_grad():
         norm = _norm(G)
         size = torch.linalg.vector_norm(a, dim=-1, keepdim=True)
         objective = a / torch.where(size > 0, size, 1)
-        found = _search(objective, G / norm.unsqueeze(-1), h / norm, iterations).weights.to(a)
-        found = found * size / norm
-        gained = bound(a, G, h, found) > bound(a, G, h, torch.zeros_like(found))
-        return torch.where(gained.unsqueeze(-1), found, 0)
+        search = _search(objective, G / norm.unsqueeze(-1), h / norm, iterations)
+        found = search.weights.to(a) * size / norm
+        gained = (bound(a, G, h, found) > bound(a, G, h, torch.zeros_like(found))).unsqueeze(-1)
+        point = _point(search, (G / norm.unsqueeze(-1)).double(), (h / norm).double()).to(a)
+        return torch.where(gained, found, 0), torch.where(gained, point, -a.sign())
 
 
 def contradiction(G: Tensor, h: Tensor, iterations: int) -> Tensor:
@@ -121,6 +143,20 @@ def _search(a: Tensor, G: Tensor, h: Tensor, iterations: int) -> _Search:
     return state
 
 
+def _values(state: _Search, G: Tensor, h: Tensor) -> Tensor:
+    """Values of the basic variables, `[R, B, m]`."""
+    return torch.einsum("rbmk,rbk->rbm", state.inverse, h - torch.einsum("bmn,rbn->rbm", G, state.side))
+
+
+def _point(state: _Search, G: Tensor, h: Tensor) -> Tensor:
+    """Values of the elements: at an end of the box, or as the constraints leave them, `[R, B, n]`."""
+    n, m = state.side.shape[-1], state.basis.shape[-1]
+    everything = state.side.new_zeros(*state.side.shape[:-1], n + m).scatter(
+        -1, state.basis, _values(state, G, h)
+    )
+    return state.side + everything[..., :n]
+
+
 def _weights(state: _Search, a: Tensor) -> Tensor:
     """The multipliers with which the basic variables have reduced costs of zero, `[R, B, m]`."""
     n = a.shape[-1]
@@ -133,7 +169,7 @@ def _step(state: _Search, a: Tensor, G: Tensor, h: Tensor, columns: Tensor) -> N
     n, m = a.shape[-1], h.shape[-1]
     inverse, basis, side = state.inverse, state.basis, state.side
     free = basis < n  # elements range over [-1, 1], slacks from 0 on
-    value = torch.einsum("rbmk,rbk->rbm", inverse, h - torch.einsum("bmn,rbn->rbm", G, side))
+    value = _values(state, G, h)
     above = torch.where(free, value - 1, -torch.inf)
     below = torch.where(free, -1 - value, -value)
     excess, leaving = above.maximum(below).max(-1, keepdim=True)  # [R, B, 1]

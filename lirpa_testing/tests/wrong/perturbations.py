@@ -18,6 +18,13 @@ class WrongDualNorm(PerturbationLpNorm):
         return A.dot(x) - self.eps * A.dual_norm(self.norm)
 
 
+class ConstantRadius(PerturbationLpNorm):
+    """Right, but the gradient takes what the radius takes off for a constant."""
+
+    def concretize(self, x, A):
+        return A.dot(x) - (self.eps * A.dual_norm(2)).detach()
+
+
 class NominalForgotten(PerturbationLpNorm):
     def concretize(self, x, A):
         return super().concretize(x, A) - A.dot(x)
@@ -180,6 +187,7 @@ SETS: dict[str, tuple[Any, str, str]] = {
     "projection moves members": (ProjectsHalfway(0.5, 2), "project", "project moves"),
     "projection onto the hull": (ProjectsToTheBox(0.5, 2), "project", "a projected point is not contained"),
     "NaN for zero rows": (NanAtZeroRows(0.5, 2), "concretize", "not finite"),
+    "half of the gradient": (ConstantRadius(0.5, 2), "differences", "is not its central difference"),
     "NaN gradient for zero rows": (NanGradientAtZeroRows(0.5, 2), "gradients", "by A is not finite"),
     "hull of one example": (HullOfOneExample(0.5, 1), "hull", "not like x"),
     "hull crossed": (HullCrossed(0.5, 1), "hull", "exceeds the upper end"),

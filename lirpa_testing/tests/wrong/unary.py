@@ -147,6 +147,22 @@ class NanGradient(Relu):
         return low, torch.where(mixed, u / (u - l), up), bias
 
 
+class ConstantSlopes(Relu):
+    """Sound, but the gradient takes the slopes for constants."""
+
+    def lines(self, l, u):
+        low, up, bias = super().lines(l.detach(), u.detach())
+        return low, up, torch.where(bias == 0, bias, -up * l)
+
+
+class HalfAtTheEnd(Relu):
+    """The larger of two numbers that are the same gets half of the gradient of each."""
+
+    def interval(self, call, inputs):
+        right = super().interval(call, inputs)
+        return Interval(right.lower, right.upper.maximum(right.upper.detach()))
+
+
 class WholeBatch(Relu):
     """Sound, but looks at the other examples."""
 
@@ -277,6 +293,12 @@ RULES: dict[str, Fault] = {
     ),
     "NaN at l = u": Fault(NanAtAPoint(), relu, ("finite",), "NaN"),
     "NaN gradient": Fault(NanGradient(), relu, ("gradients", "finite"), "NaN"),
+    "slopes without a gradient": Fault(
+        ConstantSlopes(), relu, ("differences",), "upper affine function is not its central difference"
+    ),
+    "half of the gradient": Fault(
+        HalfAtTheEnd(), relu, ("differences",), "upper end of the interval is not its central difference"
+    ),
     "looks at the whole batch": Fault(
         WholeBatch(), relu, ("batch", "degenerate"), "in a batch than alone", {"without": ("degenerate",)}
     ),

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from lirpa_core.devices import is_traced
+from lirpa_core.devices import is_traced, unreadable
 from lirpa_core.errors import SpecificationError
 from lirpa_core.graph import Node
 from lirpa_core.linear.coefficients import DenseCoefficients
@@ -22,6 +22,9 @@ def specification_rows(problem: Problem, node: Node, C: Tensor) -> DenseCoeffici
     """
     size = math.prod(node.shape)
     expected = f"[{problem.batch}, K, {size}]"
+    what = unreadable(C)
+    if what is not None:
+        raise SpecificationError(f"C is {what}.")
     if C.dim() < 3:
         raise SpecificationError(f"C must be a tensor of shape {expected}; got {list(C.shape)}.")
     if math.prod(C.shape[2:]) != size or C.shape[0] not in (1, problem.batch):

@@ -17,6 +17,7 @@ from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import keeping_leaf_modules
 from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
+from lirpa_core.devices import unreadable
 from lirpa_core.errors import (
     CaptureError,
     InputError,
@@ -240,10 +241,8 @@ def refuse_containers(inputs: Sequence[Any]) -> None:
                 f"input {i} is a packed sequence, whose examples share steps. Give the padded sequences, and let the "
                 "model pick each example's last step with a mask or torch.gather."
             )
-        if isinstance(x, Tensor) and (x.is_nested or x.layout != torch.strided):
-            raise InputError(
-                f"input {i} is a nested or sparse tensor; give a dense one, with a mask for padding."
-            )
+        if isinstance(x, Tensor) and x.device.type != "meta" and (what := unreadable(x)) is not None:
+            raise InputError(f"input {i} is {what}.")  # a model on the device meta can be captured
 
 
 def _refuse_bad_inputs(inputs: list[Any]) -> None:

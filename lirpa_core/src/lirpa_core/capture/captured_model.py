@@ -17,9 +17,9 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, fixable, needs_state
 from lirpa_core.capture.capture import refuse_containers
-from lirpa_core.capture.executed_rules import ExecutedRules
 from lirpa_core.capture.fingerprint import Fingerprint
 from lirpa_core.capture.mixed_precision import refuse_autocast
+from lirpa_core.capture.registry_as_executed import RegistryAsExecuted
 from lirpa_core.devices import in_full_precision
 from lirpa_core.errors import CaptureError, InputError, OptionError, TrainingModeWarning
 from lirpa_core.graph import Graph
@@ -133,7 +133,7 @@ class CapturedModel:
         )
         module = self.live.module
         before = Fingerprint.of(module)
-        rules = ExecutedRules(registry) if executed else registry
+        rules = RegistryAsExecuted(registry) if executed else registry
         live = self.live if report is None else dataclasses.replace(self.live, monitor=Monitor(report))
         graph = self.reader.graph(live, args, kwargs, rules, self.batch_dims)
         if executed:
@@ -295,5 +295,5 @@ def _describe_missing(registry: Registry, node: Any, shapes: Sequence[Any]) -> s
 
 def without_set(x: Tensor, device: torch.device | str | None = None) -> Tensor:
     """A tensor without its perturbation, on a device."""
-    plain = x.as_subclass(Tensor)
+    plain = x if type(x) is Tensor else x.as_subclass(Tensor)  # a sparse tensor is nothing else
     return plain if device is None else plain.to(device)

@@ -306,8 +306,10 @@ def _origin(fx_node: torch.fx.Node) -> str:
     if fx_node.meta.get(_AS_EXPORTED):
         return operator_name(fx_node.target)
     found = fx_node.meta.get("from_node") or ()
-    name = str(found[-1].target) if found else ""  # "aten.layer_norm.default"
-    return name.split(".")[1] if name.count(".") >= 2 else ""
+    parts = str(found[-1].target).split(".") if found else []  # "aten.layer_norm.default"
+    if len(parts) < 3:
+        return ""
+    return parts[1] if parts[0] in {"aten", "lirpa"} else f"{parts[0]}::{parts[1]}"
 
 
 def _arguments(fx_node: torch.fx.Node, source: SourceLocation) -> tuple[Argument, ...]:

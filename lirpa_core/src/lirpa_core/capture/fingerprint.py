@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from lirpa_core.capture.contents import INTERNAL, PLAIN, contents, is_foreign, names_in, same, values_of
@@ -63,7 +64,9 @@ class Fingerprint:
         state: The dictionaries of parameters and buffers, with what they held.
         sharing: Which names shared one tensor.
         constants: Other tensors whose values are read anew.
-        kinds: Type and shape of each tensor that is read anew; `module.half()` changes them, and leaves the same objects.
+        tensors: The tensors that are read anew.
+        dtypes: Their types; `module.half()` changes them, and leaves the same objects.
+        shapes: Their shapes; `parameter.data = value` may change them.
         live: Ids of tensors that are read anew.
         specialized: Tensors that are not, although they are parameters, buffers or constants of the graph: their values
             decided what the graph is. Each with its values.
@@ -82,7 +85,9 @@ class Fingerprint:
     state: list[_Table]
     sharing: object
     constants: tuple[Tensor, ...]
-    kinds: list[object]
+    tensors: list[Tensor]
+    dtypes: list[torch.dtype]
+    shapes: list[torch.Size]
     live: frozenset[int]
     notes: Notes
     uncertain: bool = False
@@ -108,7 +113,9 @@ class Fingerprint:
         constants = tuple(constants)
         live = frozenset(map(id, chain(constants, model.parameters(), model.buffers())))
         notes, uncertain = before.changed() if before is not None else (frozenset(), False)
-        found = cls(model, [], [], [], [], [], [], _sharing(model), constants, [], live, notes, uncertain)
+        found = cls(
+            model, [], [], [], [], [], [], _sharing(model), constants, [], [], [], live, notes, uncertain
+        )
         found.specialized = [(x, values_of(x)) for x in specialized]
         own = {id(x) for x, _ in found.specialized}
         found.homes = [
@@ -124,7 +131,8 @@ class Fingerprint:
         hooks = nn.modules.module
         for table in (hooks._global_forward_hooks, hooks._global_forward_pre_hooks):
             collector.table(table)
-        found.kinds = found._kinds()
+        found.tensors = found._read_anew()
+        found.dtypes, found.shapes = [v.dtype for v in found.tensors], [v.shape for v in found.tensors]
         return found
 
     def changed(self) -> tuple[Notes, bool]:
@@ -171,14 +179,14 @@ class Fingerprint:
             if _sharing(self.model) != self.sharing:
                 return False
             self.state = [_Table.of(t.table) for t in self.state]
-        if self._kinds() != self.kinds:
+            self.tensors = self._read_anew()
+        # A conversion to a tensor's type is a part of the graph. Lists of one attribute each are the fastest to make.
+        if [v.dtype for v in self.tensors] != self.dtypes or [v.shape for v in self.tensors] != self.shapes:
             return False
         return all([contents(value, self.live) == before for value, before in self.inner])
 
-    def _kinds(self) -> list[object]:
-        """Type and shape of each tensor that is read anew: a conversion to its type is a part of the graph."""
-        tensors = chain(*[t.values for t in self.state], self.constants)
-        return [None if v is None else (v.dtype, v.shape) for v in tensors]
+    def _read_anew(self) -> list[Tensor]:
+        return [v for v in chain(*[t.values for t in self.state], self.constants) if v is not None]
 
     def _renewed(self, t: _Table) -> bool:
         """Whether a dictionary holds equal values, though not the same; remembers those if so.

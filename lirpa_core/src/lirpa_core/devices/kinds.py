@@ -21,6 +21,19 @@ def accelerator_of(device: torch.device) -> str | None:
     return None if device.type == "cpu" else device.type
 
 
+def unreadable(x: Tensor) -> str | None:
+    """What a tensor is whose elements cannot be read and computed with one by one; None for an ordinary one."""
+    if x.is_nested:
+        return "a nested tensor; pad it, and let the model mask the padding"
+    if x.layout != torch.strided:
+        return f"a sparse tensor ({x.layout}); make it dense with .to_dense()"
+    if x.is_quantized:
+        return "a quantized tensor; convert it with .dequantize()"
+    if x.device.type == "meta":
+        return "on the device 'meta', where tensors have no values; move it to a device that computes"
+    return None
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until a device has done what it was given, so that a clock can be read."""
     if is_cuda(device):

@@ -101,7 +101,7 @@ class Interval:
         """The sum of `size` over an example, `[B]`."""
         if self._total is None:
             size = self.size
-            self._total = size.flatten(1).sum(1) if size.dim() > 1 else size
+            self._total = size.sum(tuple(range(1, size.dim()))) if size.dim() > 1 else size
         return self._total
 
     @property

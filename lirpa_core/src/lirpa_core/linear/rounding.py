@@ -63,6 +63,11 @@ def tiny(dtype: torch.dtype) -> float:
     return float(torch.finfo(dtype).tiny)
 
 
+def fixed(x: Tensor) -> Tensor:
+    """A number as a constant for the gradient."""
+    return x.detach() if x.requires_grad else x
+
+
 def widened(x: Interval, relative_to: RelativeTo, factor: float, least: Tensor | float = 0.0) -> Interval:
     """A box that holds each of its numbers after a relative change by `factor` and an absolute one by `least`.
 
@@ -79,17 +84,17 @@ def widened(x: Interval, relative_to: RelativeTo, factor: float, least: Tensor |
         return Interval(x.lower - infinite, x.upper + infinite)
     if relative_to == "box":
         middle, radius = x.midpoint_radius()
-        size = x.size if x.known_midpoint_radius is not None else middle.detach().abs() + radius.detach()
+        size = x.size if x.known_midpoint_radius is not None else fixed(middle).abs() + fixed(radius)
         more = torch.add(radius, size, alpha=factor)
         some = isinstance(least, Tensor) or least != 0
         return Interval.from_midpoint_radius(middle, more + least if some else more)
     lower, upper = x.lower, x.upper
     # Products of ends, so that infinite ones stay; of two numbers `where` would make a tensor in float32.
-    low = torch.where(lower.detach() > 0, lower * (1 - factor), lower * (1 + factor)) - least
-    up = torch.where(upper.detach() > 0, upper * (1 + factor), upper * (1 - factor)) + least
+    low = torch.where(lower > 0, lower * (1 - factor), lower * (1 + factor)) - least
+    up = torch.where(upper > 0, upper * (1 + factor), upper * (1 - factor)) + least
     if isinstance(least, Tensor) or least != 0:  # numbers that underflow keep their sign
-        low = torch.where(lower.detach().signbit(), low, low.clamp(min=0))
-        up = torch.where(upper.detach().signbit(), up.clamp(max=0), up)
+        low = torch.where(lower.signbit(), low, low.clamp(min=0))
+        up = torch.where(upper.signbit(), up.clamp(max=0), up)
     return Interval(low, up)
 
 
@@ -107,6 +112,6 @@ def without_overflow(x: Interval) -> Interval:
     lower, upper = x.lower, x.upper
     infinity = torch.inf
     return Interval(
-        torch.where(lower.detach() == infinity, -infinity, lower),
-        torch.where(upper.detach() == -infinity, infinity, upper),
+        torch.where(lower == infinity, -infinity, lower),
+        torch.where(upper == -infinity, infinity, upper),
     )

@@ -7,6 +7,7 @@ matrices, and decompositions.
 from lirpa_core.operators.activation.gated import GELU, GELU_TANH, SILU
 from lirpa_core.operators.activation.s_shaped import SIGMOID, TANH
 from lirpa_core.operators.arithmetic import diagonal, factor
+from lirpa_core.operators.composites_as_executed import as_executed
 from lirpa_core.operators.conditions import any_over_broadcast
 from lirpa_core.operators.decompositions import attention_scores, layer_norm, rms_norm
 from lirpa_core.operators.indexing import Gather, gather_rows
@@ -21,6 +22,7 @@ __all__ = [
     "Gather",
     "MatMul",
     "any_over_broadcast",
+    "as_executed",
     "attention_scores",
     "diagonal",
     "factor",

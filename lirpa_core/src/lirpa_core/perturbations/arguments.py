@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import unreadable
 from lirpa_core.errors import PerturbationError
 
 #: A limit or a radius: one number, or a tensor of them.
@@ -43,6 +44,9 @@ def parse_limit(name: str, value: Any) -> Limit | None:
         except (TypeError, ValueError, RuntimeError) as error:
             given = type(value).__name__
             raise PerturbationError(f"{name} must be a number or a tensor, not {given}") from error
+    what = unreadable(tensor)
+    if what is not None:
+        raise PerturbationError(f"{name} is {what}.")
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise PerturbationError(f"{name} must be real, but has dtype {tensor.dtype}")
     return tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from lirpa_core.devices import unreadable
 from lirpa_core.errors import PerturbationError
 from lirpa_core.perturbations.base import Perturbation
 
@@ -192,6 +193,9 @@ class BoundedParameter(nn.Parameter):
 def _check(owner: str, value: Any, ptb: Any, *, optional: bool = False) -> None:
     if not isinstance(value, Tensor):
         raise PerturbationError(f"{owner} needs a tensor, not {type(value).__name__}")
+    what = unreadable(value)
+    if what is not None:
+        raise PerturbationError(f"{owner} was given {what}.")
     if not value.is_floating_point():
         raise PerturbationError(
             f"{owner} needs a floating point tensor, not {value.dtype}: integers cannot be perturbed"

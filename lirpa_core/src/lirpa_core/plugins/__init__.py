@@ -2,6 +2,7 @@
 
 from lirpa_core.plugins.collector import Collector
 from lirpa_core.plugins.entries import (
+    AllowanceEntry,
     DecompositionEntry,
     KernelEntry,
     LeafModuleEntry,
@@ -38,6 +39,7 @@ from lirpa_core.plugins.registry import Registry
 
 __all__ = [
     "LIRPA_API_VERSION",
+    "AllowanceEntry",
     "CaptureRules",
     "Collector",
     "DecompositionEntry",

@@ -12,6 +12,7 @@ from lirpa_core.linear.coefficients.base import Coefficients, Kernel
 from lirpa_core.methods.base import Method
 from lirpa_core.plugins.operator_names import Operator
 from lirpa_core.plugins.reader import Reader
+from lirpa_core.rules.allowances import Allowance
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.leaf_modules import LeafModule, LeafModuleKey
 
@@ -128,6 +129,15 @@ class DecompositionEntry:
 
 
 @dataclass(frozen=True, eq=False)
+class AllowanceEntry:
+    """What an operator's kernel may be off by in the model's own type, and the plugin that said so."""
+
+    op: Operator
+    allowance: Allowance
+    plugin: str
+
+
+@dataclass(frozen=True, eq=False)
 class FusionEntry:
     """How an operator and what it reads become one operator, and the plugin that said so."""
 
@@ -200,6 +210,8 @@ class Contribution:
     operators: tuple[Registration[Operator, OperatorEntry], ...] = ()
     leaf_modules: tuple[Registration[Any, LeafModuleEntry], ...] = ()
     decompositions: tuple[Registration[Operator, DecompositionEntry], ...] = ()
+    as_executed: tuple[Registration[Operator, DecompositionEntry], ...] = ()
+    allowances: tuple[Registration[Operator, AllowanceEntry], ...] = ()
     fusions: tuple[Registration[Operator, FusionEntry], ...] = ()
     kernels: tuple[Registration[tuple[Any, type[Coefficients]], KernelEntry], ...] = ()
     perturbations: tuple[Registration[str, PerturbationEntry], ...] = ()

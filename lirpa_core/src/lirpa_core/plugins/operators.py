@@ -13,6 +13,7 @@ from lirpa_core.linear.coefficients.base import Coefficients, Kernel
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.plugins.collector import Collector
 from lirpa_core.plugins.entries import (
+    AllowanceEntry,
     Contribution,
     DecompositionEntry,
     Fusion,
@@ -31,6 +32,7 @@ from lirpa_core.plugins.operator_names import (
     key_label,
     resolve_operator,
 )
+from lirpa_core.rules.allowances import Allowance
 from lirpa_core.rules.base import MODES, Rule
 
 _RULE_METHODS = tuple(
@@ -51,6 +53,8 @@ class OperatorRegistry(Collector):
         self._operators: dict[Operator, Registration[Operator, OperatorEntry]] = {}
         self._leaf_modules: dict[Any, Registration[Any, LeafModuleEntry]] = {}
         self._decompositions: dict[Operator, Registration[Operator, DecompositionEntry]] = {}
+        self._as_executed: dict[Operator, Registration[Operator, DecompositionEntry]] = {}
+        self._allowances: dict[Operator, Registration[Operator, AllowanceEntry]] = {}
         self._fusions: dict[Operator, Registration[Operator, FusionEntry]] = {}
         self._kernels: dict[
             tuple[Any, type[Coefficients]], Registration[tuple[Any, type[Coefficients]], KernelEntry]
@@ -153,6 +157,55 @@ class OperatorRegistry(Collector):
         entry = DecompositionEntry(overload, function, self.plugin)
         self._add(self._decompositions, what, Registration(overload, entry, override))
 
+    def decompose_as_executed(
+        self,
+        op: OperatorLike,
+        executed: Callable[[Callable[..., Any]], Callable[..., Any]],
+        *,
+        override: bool = False,
+    ) -> None:
+        """Say how an operator that falls apart is executed, for `covers="float"`.
+
+        Args:
+            op: An operator without a rule, which some plugin says how to take apart.
+            executed: From the decomposition that holds in real arithmetic to that of what is executed: what the
+                operators there may be off by covers what the kernel makes of the whole, perhaps with the help of
+                `lirpa_core.operators.as_executed`. Where the kernel does these very operators, `lambda inner: inner`.
+            override: Replace what another plugin registers without `override`.
+
+        Raises:
+            PluginError: The operator is not known, the function not callable, or registered twice.
+        """
+        overload = self._resolve(op)
+        what = f"decomposition of {overload} as it is executed"
+        if not callable(executed):
+            self._refuse(what, f"expected a function, got {_describe(executed)}")
+        entry = DecompositionEntry(overload, executed, self.plugin)
+        self._add(self._as_executed, what, Registration(overload, entry, override))
+
+    def allowance(self, op: OperatorLike, allowance: Allowance, *, override: bool = False) -> None:
+        """State what an operator's kernel may be off by, for `covers="float"`; without it the operator is refused there.
+
+        Args:
+            op: The operator.
+            allowance: `(call, boxes of the operands, box of the exact result, roundoff) -> (below, above)`: how far what
+                is executed for operands in their boxes may be below the lower end and above the upper one of the exact
+                result, `[B, *S]` each. The roundoff is half of the type's epsilon. `relative` and `exact` make the usual ones.
+            override: Replace what another plugin registers without `override`.
+
+        Raises:
+            PluginError: The operator is not known, the allowance not callable, or registered twice.
+        """
+        overload = self._resolve(op)
+        what = f"allowance of {overload}"
+        if not callable(allowance):
+            self._refuse(what, f"expected a function, got {_describe(allowance)}")
+        self._add(
+            self._allowances,
+            what,
+            Registration(overload, AllowanceEntry(overload, allowance, self.plugin), override),
+        )
+
     def fuse(self, op: OperatorLike, function: Fusion, *, override: bool = False) -> None:
         """Let an operator become another one where what it reads allows that.
 
@@ -215,6 +268,8 @@ class OperatorRegistry(Collector):
             operators=tuple(self._operators.values()),
             leaf_modules=tuple(self._leaf_modules.values()),
             decompositions=tuple(self._decompositions.values()),
+            as_executed=tuple(self._as_executed.values()),
+            allowances=tuple(self._allowances.values()),
             fusions=tuple(self._fusions.values()),
             kernels=tuple(self._kernels.values()),
         )

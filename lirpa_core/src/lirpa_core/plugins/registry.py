@@ -14,6 +14,7 @@ from lirpa_core.errors import OptionError, PluginError
 from lirpa_core.linear.coefficients.base import Coefficients, Kernel
 from lirpa_core.methods.base import Method
 from lirpa_core.plugins.entries import (
+    AllowanceEntry,
     Contribution,
     DecompositionEntry,
     FusionEntry,
@@ -31,7 +32,9 @@ from lirpa_core.plugins.loading import Failed, check_names, from_object, load
 from lirpa_core.plugins.merge import CORE, merge
 from lirpa_core.plugins.operator_names import Operator, resolve_operator
 from lirpa_core.plugins.operators import OperatorRegistry
+from lirpa_core.rules.allowances import Allowance
 from lirpa_core.rules.base import Rule
+from lirpa_core.rules.evaluated import operator_name
 from lirpa_core.rules.leaf_modules import LeafModule, LeafModuleKey
 
 
@@ -42,6 +45,8 @@ class _Tables:
     operators: dict[Operator, OperatorEntry]
     leaf_modules: dict[Any, LeafModuleEntry]
     decompositions: dict[Operator, DecompositionEntry]
+    as_executed: dict[Operator, DecompositionEntry]
+    allowances: dict[Operator, AllowanceEntry]
     fusions: dict[Operator, FusionEntry]
     kernels: dict[tuple[Any, type[Coefficients]], KernelEntry]
     perturbations: dict[str, PerturbationEntry]
@@ -92,6 +97,8 @@ class Registry:
             operators=merge(parts, lambda c: c.operators, "a rule for operator"),
             leaf_modules=merge(parts, lambda c: c.leaf_modules, "a rule for"),
             decompositions=merge(parts, lambda c: c.decompositions, "a decomposition of operator"),
+            as_executed=merge(parts, lambda c: c.as_executed, "how it is executed of operator"),
+            allowances=merge(parts, lambda c: c.allowances, "an allowance of operator"),
             fusions=merge(parts, lambda c: c.fusions, "a fusion of operator"),
             kernels=merge(parts, lambda c: c.kernels, "a kernel of"),
             perturbations=merge(parts, lambda c: c.perturbations, "perturbation"),
@@ -197,6 +204,23 @@ class Registry:
         """
         tables = self._tables
         return {op: e.function for op, e in tables.decompositions.items() if op not in tables.operators}
+
+    def decompositions_as_executed(self) -> dict[Operator, Callable[..., Any]]:
+        """The decompositions that apply, those of kernels as they are executed where some plugin knows them."""
+        known = self._tables.as_executed
+        return {
+            op: known[op].function(f) if op in known else f for op, f in self.decomposition_table().items()
+        }
+
+    @property
+    def known_as_executed(self) -> frozenset[str]:
+        """Names of the operators that fall apart and of which some plugin knows how they are executed."""
+        return frozenset(map(operator_name, self._tables.as_executed))
+
+    def allowance_for(self, op: object) -> Allowance | None:
+        """What a plugin says that an operator's kernel may be off by, if one does."""
+        entry = self._tables.allowances.get(op)  # type: ignore[call-overload]
+        return None if entry is None else entry.allowance
 
     def find_kernel(self, op_key: object, structure_type: type[Coefficients]) -> Kernel | None:
         """The kernel for exactly this operator key, and for the structure or its nearest base class."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lirpa_core.devices import unreadable
 from lirpa_core.errors import InputError, PerturbationError
 from lirpa_core.graph import Graph, Node, NodeKind, Ref
 from lirpa_core.linear.finite import all_finite
@@ -323,6 +324,9 @@ def _check_input(graph: Graph, name: str, x: Any, dim: int | None, *, perturbed:
         return
     if not isinstance(x, Tensor):
         raise InputError(f"input '{name}' is a {type(x).__name__}; the captured model takes a tensor there.")
+    what = unreadable(x)
+    if what is not None:
+        raise InputError(f"input '{name}' is {what}.")
     if x.dtype != node.dtype:
         raise InputError(f"input '{name}' has dtype {x.dtype}; the model was captured with {node.dtype}.")
     expected, given = list(node.shape), list(x.shape)

@@ -11,12 +11,12 @@ import torch
 from lirpa_core.errors import UnsupportedOperatorError
 from lirpa_core.graph import Graph, Node, NodeKind, Shape
 from lirpa_core.linear.kernels import Kernels
-from lirpa_core.problem.executed import as_executed
+from lirpa_core.problem.rules_as_executed import ExecutionSource, rules_as_executed
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.evaluated import evaluation
 
 
-class RuleSource(Kernels, Protocol):
+class RuleSource(Kernels, ExecutionSource, Protocol):
     """Where rules and kernels are found: a registry."""
 
     def rule_for(self, op: object) -> Rule | None:
@@ -84,5 +84,5 @@ def perturbed_graph(
     if missing:
         raise UnsupportedOperatorError("\n\n".join(missing.values()))
     if graph.executed:
-        rules = as_executed(graph, operators, rules, dtype, source.rule_for)
+        rules = rules_as_executed(graph, operators, rules, dtype, source)
     return PerturbedGraph(graph, operators, rules)

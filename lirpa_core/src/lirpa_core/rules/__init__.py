@@ -14,6 +14,7 @@ or an instance of a subclass of `Rule`, which has defaults for all methods but t
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.rules.allowances import Allowance, exact, relative
 from lirpa_core.rules.base import MODES, Rule, Slope
 from lirpa_core.rules.bilinear import Bilinear, Product, mean_planes
 from lirpa_core.rules.call import Call, Const, Operand, Slot
@@ -42,6 +43,7 @@ __all__ = [
     "KEPT",
     "MODES",
     "Affine",
+    "Allowance",
     "Arc",
     "Bilinear",
     "Call",
@@ -63,6 +65,7 @@ __all__ = [
     "Slot",
     "StructuralOp",
     "Unary",
+    "exact",
     "is_narrower",
     "line_bounds",
     "mean_planes",
@@ -70,6 +73,7 @@ __all__ = [
     "negative",
     "parameter",
     "positive",
+    "relative",
     "require_in_range",
     "smooth",
     "smooth_curve",

@@ -31,8 +31,14 @@ Allowance: TypeAlias = Callable[[Call, tuple[Interval, ...], Interval, float], t
 _ULPS = 16
 
 
-def _of_result(units: float) -> Allowance:
-    """So many units of the result's own size: signs stay."""
+def exact(call: Call, inputs: tuple[Interval, ...], found: Interval, u: float) -> tuple[Tensor, Tensor]:
+    """The allowance of a kernel that does not round."""
+    nothing = torch.zeros_like(found.lower)
+    return nothing, nothing
+
+
+def relative(units: float) -> Allowance:
+    """The allowance of a kernel that is off by so many units of roundoff of its result's own size: signs stay."""
 
     def allowance(
         call: Call, inputs: tuple[Interval, ...], found: Interval, u: float
@@ -73,12 +79,12 @@ def _softplus(call: Call, inputs: tuple[Interval, ...], found: Interval, u: floa
 
 def _power(call: Call, inputs: tuple[Interval, ...], found: Interval, u: float) -> tuple[Tensor, Tensor]:
     exponent, own = call["exponent"], call.node.dtype
-    if (
-        not isinstance(exponent, int | float)
-        or torch.tensor(exponent, dtype=torch.float64).to(own).double() != exponent
-    ):
+    if isinstance(exponent, Const):
+        exponent = exponent.value
+    kept = torch.as_tensor(0.0 if isinstance(exponent, Slot) else exponent, dtype=torch.float64)
+    if bool((kept.to(own).double() != kept).any()):
         raise UnsupportedOperandError(f"{call}: the exponent {exponent!r} is no number of {own}.")
-    return _of_result(_ULPS)(call, inputs, found, u)
+    return relative(_ULPS)(call, inputs, found, u)
 
 
 def _sum_over(terms: Callable[[Call], int]) -> Allowance:
@@ -148,6 +154,41 @@ def _pooled(call: Call) -> int:
     return math.prod([-(-n // m) + 1 for n, m in zip(into, out, strict=True)])
 
 
+def _put(call: Call, inputs: tuple[Interval, ...], found: Interval, u: float) -> tuple[Tensor, Tensor]:
+    """Elements that are put into others are chosen; where they are added they are terms of a sum, in any order."""
+    if call.arguments.get("reduce") is not None:
+        raise UnsupportedOperandError(f"{call} reduces in an order that is not known.")
+    if not call.arguments.get("accumulate"):
+        return exact(call, inputs, found, u)
+    places = [v.value for v in call["indices"] if isinstance(v, Const)]
+    shapes = [(v.numel(),) if v.dtype == torch.bool else tuple(v.shape) for v in places]
+    return _sum_over(lambda call: 1 + math.prod(torch.broadcast_shapes(*shapes)))(call, inputs, found, u)
+
+
+def _scattered(call: Call) -> int:
+    dim: int = call["dim"]
+    return 1 + _shape(call, "src")[dim]
+
+
+def _interpolated(steep: float) -> Allowance:
+    """A continuous function of places that are computed, between elements of a line: off by `n` units, `n` its length.
+
+    A place is off by a few units of the line's length, for the kernel as for the rule's matrix. What is interpolated
+    changes between neighbours at a rate of at most so many of the largest element.
+    """
+
+    def allowance(
+        call: Call, inputs: tuple[Interval, ...], found: Interval, u: float
+    ) -> tuple[Tensor, Tensor]:
+        rank = len(call.shape) - 2
+        longest = max(*call.shapes[0][-rank:], *call.shape[-rank:])
+        size = _largest(inputs[0]).flatten(-rank).amax(-1).reshape(-1, *call.shape[:-rank], *[1] * rank)
+        off = steep * rank * (longest + 16) * u * size
+        return off, off
+
+    return allowance
+
+
 def _summed(call: Call, inputs: tuple[Interval, ...], found: Interval, u: float) -> tuple[Tensor, Tensor]:
     """Sums of two: relative to their operands, so that a difference inside of a fused kernel is among it."""
     alpha = abs(call.arguments.get("alpha", 1))
@@ -188,6 +229,17 @@ def _log_softmax(
     return off, off
 
 
+def _running_log(
+    call: Call, inputs: tuple[Interval, ...], found: Interval, u: float
+) -> tuple[Tensor, Tensor]:
+    """Logarithms of sums of two exponentials, each computed from the one before."""
+    dim = call["dim"] if call["dim"] < 0 else call["dim"] - len(call.shape)
+    n = call.shape[dim]
+    size = torch.where(_largest(inputs[0]).isfinite(), _largest(inputs[0]), 0)
+    off = n * (_ULPS + 8 * (size.amax(dim, keepdim=True) + math.log(n))) * u
+    return off, off
+
+
 def _exponential_units(call: Call, inputs: tuple[Interval, ...], u: float) -> Tensor:
     """The relative error of a sum of exponentials of scores less their largest one, `[B, *S]` broadcastable."""
     given = call.arguments.get("dim", -1)
@@ -215,24 +267,36 @@ _AVERAGES = (
 _RELATIVE = (
     "mul square exp exp2 expm1 tanh sigmoid sqrt rsqrt reciprocal leaky_relu prelu _prelu_kernel clamp clamp_min clamp_max "
     "hardtanh relu6 silu where log log2 log10 log1p sin cos atan asin sinh cosh tan asinh hardsigmoid "
-    "hardswish mish sigmoid_mul sigmoid_tanh silu_mul"
+    "hardswish mish atan2 special_entr"
 )
 
 #: Operators that are executed exactly: `as_executed` knows its error itself.
 EXECUTED_EXACTLY = EXACT | {
     "as_executed", "embedding", "pad", "unfold", "expand_copy", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
-    "_upsample_nearest_exact3d", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not",
+    "_upsample_nearest_exact3d", "topk", "sort", "kthvalue", "median", "nanmedian", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not",
 }  # fmt: skip
 
 #: What is executed may be off by, by the operator's name.
 ALLOWANCES: Mapping[str, Allowance] = {
-    **dict.fromkeys(_RELATIVE.split(), _of_result(_ULPS)),
+    **dict.fromkeys(_RELATIVE.split(), relative(_ULPS)),
     "erf": _and(_ULPS, lambda call, inputs, found: 1.0),
     "gelu": _and(_ULPS, _operand),
     "elu": _and(_ULPS, lambda call, inputs, found: abs(call["alpha"] * call["scale"])),
     "selu": _and(_ULPS, lambda call, inputs, found: 2.0),
     "celu": _and(_ULPS, lambda call, inputs, found: abs(call["alpha"])),
-    "log_sigmoid": _of_result(2 * _ULPS),
+    **dict.fromkeys(("acos", "acosh", "atanh"), _and(_ULPS, lambda call, inputs, found: 1.0)),
+    "lgamma": _and(2 * _ULPS, lambda call, inputs, found: 1.0),
+    "erfc": relative(2 * _ULPS),
+    "erfinv": _and(_ULPS, lambda call, inputs, found: 2 * _largest(found).square().exp()),
+    "softshrink": _and(_ULPS, lambda call, inputs, found: abs(call["lambd"])),
+    **dict.fromkeys(("threshold", "heaviside"), relative(_ULPS)),
+    **dict.fromkeys(("scatter", "index_put"), _put),
+    "scatter_add": _sum_over(_scattered),
+    "upsample_linear1d": _interpolated(16.0),
+    "upsample_bilinear2d": _interpolated(16.0),
+    "upsample_trilinear3d": _interpolated(16.0),
+    "upsample_bicubic2d": _interpolated(128.0),
+    "log_sigmoid": relative(2 * _ULPS),
     "softplus": _softplus,
     "pow": _power,
     "add": _summed,
@@ -245,5 +309,6 @@ ALLOWANCES: Mapping[str, Allowance] = {
     "cumsum": _sum_over(lambda call: call.shape[call["dim"]]),
     **dict.fromkeys(_AVERAGES, _sum_over(_pooled)),
     **dict.fromkeys(("softmax", "_softmax", "_safe_softmax", "masked_softmax"), _softmax),
+    "logcumsumexp": _running_log,
     **dict.fromkeys(("log_softmax", "_log_softmax", "logsumexp"), _log_softmax),
 }  # fmt: skip

@@ -39,6 +39,9 @@ Magnitudes: TypeAlias = Callable[[Call, list[Tensor], Tensor], tuple[Tensor, Ten
 
 _U32 = unit_roundoff(torch.float32)
 
+#: Namespaces of the operators that the tables are about.
+_OWN = frozenset({"aten", "lirpa"})
+
 #: What float32 code that flushes subnormal numbers to zero loses.
 _FLUSHED = torch.finfo(torch.float32).tiny
 
@@ -75,7 +78,9 @@ def absolute_call(call: Call) -> Call:
 
     numbers = ("other", "alpha", "beta", "value")
     arguments = {
-        name: abs(value) if name in numbers and isinstance(value, int | float) else absolute(value)
+        name: value
+        if name in ("index", "indices")
+        else (abs(value) if name in numbers and isinstance(value, int | float) else absolute(value))
         for name, value in call.arguments.items()
     }
     return dataclasses.replace(call, arguments=arguments)
@@ -197,9 +202,12 @@ def evaluation(rule: Rule, target: object, own: torch.dtype, kept: torch.dtype) 
 
 
 def operator_name(target: object) -> str:
-    """An operator's name without namespace and overload, `"add"`."""
+    """An operator's name without overload: `"add"`, and with the namespace if it is not the core's, `"mylib::add"`."""
     packet = getattr(target, "overloadpacket", None)
-    return getattr(packet, "__name__", str(target))
+    if packet is None:
+        return str(target)
+    namespace = getattr(target, "namespace", "aten")
+    return str(packet.__name__) if namespace in _OWN else f"{namespace}::{packet.__name__}"
 
 
 @dataclass(frozen=True)

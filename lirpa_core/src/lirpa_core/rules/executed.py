@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -33,11 +34,14 @@ from lirpa_core.rules.wrapped import Wrapped
 _SPARE = 1 + 2.0**-6
 
 _NORMALIZATIONS = (
-    "layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "rms_norm", "batch_norm",
+    "instance_norm", "layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "rms_norm", "batch_norm",
 )  # fmt: skip
 _PRODUCTS = (*PRODUCTS, "addmm", "addmv", "addbmm", "baddbmm", "einsum", "tensordot", "inner")
 _SUMS = frozenset({"sum", "mean"})
 _IN_PLACE = ("add", "sub", "mul", "div", "relu", "sigmoid", "tanh", "exp", "clamp", "sqrt")
+
+#: Recurrent layers, which cuDNN computes in one kernel.
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 
 #: Operators that fall apart into others whose errors cover what one kernel makes of the whole, and into which.
 COMPOSITES: Mapping[str, frozenset[str]] = {
@@ -45,7 +49,7 @@ COMPOSITES: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(_PRODUCTS, frozenset({*PRODUCTS, "mul", "add"})),
     "scaled_dot_product_attention": frozenset({"mul", "bmm", "matmul", "add", "softmax", "masked_softmax"}),
     **dict.fromkeys(("div", "true_divide", "divide"), frozenset({"reciprocal", "mul"})),
-    "addcmul": frozenset({"mul", "add"}),
+    "addcmul": frozenset({"mul", "add", "pow", "square"}),
     "addcdiv": frozenset({"mul", "add", "reciprocal"}),
     "mul": frozenset({"pow", "square"}),
     "pow": frozenset({"square", "sqrt", "rsqrt", "reciprocal", "mul"}),
@@ -58,11 +62,20 @@ COMPOSITES: Mapping[str, frozenset[str]] = {
     **{f"conv_transpose{n}d": frozenset({"convolution"}) for n in (1, 2, 3)},
     "subtract": frozenset({"sub"}),
     "multiply": frozenset({"mul"}),
-    "masked_fill": frozenset({"where"}),
+    **dict.fromkeys(("masked_fill", "fill", "nan_to_num"), frozenset({"where"})),
+    "index_fill": frozenset({"index_put"}),
+    "index_add": frozenset({"index_put"}),
+    "lerp": frozenset({"sub", "mul", "add"}),
+    "hypot": frozenset({"square", "pow", "mul", "add", "sqrt"}),
+    "logaddexp": frozenset({"logsumexp"}),
+    "frac": frozenset({"sub"}),
+    "rrelu": frozenset({"leaky_relu"}),
+    "xlogy": frozenset({"log", "mul"}),
     **{f"adaptive_avg_pool{n}d": frozenset({"mean", f"_adaptive_avg_pool{n}d"}) for n in (1, 2, 3)},
     "log_sigmoid": frozenset({"log_sigmoid_forward"}),
     "logsigmoid": frozenset({"log_sigmoid"}),
     **{f"{name}_": frozenset({name}) for name in _IN_PLACE},
+    "fill_": frozenset({"where"}),
 }  # fmt: skip
 
 #: Constants that are made or chosen rather than computed, and copies.
@@ -75,13 +88,25 @@ _MADE = frozenset({
 _SINGLE = frozenset({"neg", "abs", "add", "sub", "rsub", "mul", "div", "sqrt"})
 
 
-def executed(rule: Rule, node: Node, kept: torch.dtype) -> Rule:
+class Executions(Protocol):
+    """What is known of how operators are executed, besides the tables of this package: a registry."""
+
+    @property
+    def known_as_executed(self) -> frozenset[str]:
+        """Names of the operators that fall apart as they are executed."""
+
+    def allowance_for(self, op: object) -> Allowance | None:
+        """What an operator's kernel may be off by, if a plugin says so."""
+
+
+def executed(rule: Rule, node: Node, kept: torch.dtype, known: Executions) -> Rule:
     """The rule of an operator as the model executes it.
 
     Args:
         rule: The rule of `rules.evaluated.evaluation`: in real arithmetic where the node's type is that of the bounds.
         node: The operator.
         kept: The type of the bounds of the inputs.
+        known: What plugins know.
 
     Raises:
         UnsupportedOperandError: If it is not known how the operator is executed.
@@ -89,7 +114,8 @@ def executed(rule: Rule, node: Node, kept: torch.dtype) -> Rule:
     name = operator_name(node.target)
     if rule.rounds or rule.selects or not node.dtype.is_floating_point or name in EXECUTED_EXACTLY:
         return rule
-    if node.origin != name and name not in COMPOSITES.get(node.origin, ()):
+    part = name in COMPOSITES.get(node.origin, ()) or node.origin in known.known_as_executed
+    if node.origin != name and not part:
         whole = (
             f"'{node.origin}', of which it is a part," if node.origin else "the operator that it is a part of"
         )
@@ -98,9 +124,10 @@ def executed(rule: Rule, node: Node, kept: torch.dtype) -> Rule:
         if isinstance(rule, Evaluated):
             return rule
         raise _unknown(node, f"'{name}' in {node.dtype}")
-    if name not in ALLOWANCES:
+    allowance = known.allowance_for(node.target) or ALLOWANCES.get(name)
+    if allowance is None:
         raise _unknown(node, f"'{name}'")
-    return Executed(rule, ALLOWANCES[name])
+    return Executed(rule, allowance)
 
 
 def refuse_constant(node: Node, rule: Rule | None) -> None:
@@ -152,6 +179,11 @@ class Executed(Wrapped):
                 f"{call} converts its operand on the way; call .to({call.node.dtype}) before it."
             )
         name = operator_name(call.node.target)
+        if is_cuda(call.device) and call.node.origin in _RECURRENT and torch.backends.cudnn.enabled:
+            raise UnsupportedOperandError(
+                f"{call} is a part of what cuDNN computes as a whole, in a way that is not known; set "
+                "torch.backends.cudnn.enabled = False, or compute the bounds of the model on the CPU."
+            )
         if name not in CONVOLUTIONS and name not in PRODUCTS:
             return
         switch = None if call.node.dtype != torch.float32 else shortened_products(call.device)

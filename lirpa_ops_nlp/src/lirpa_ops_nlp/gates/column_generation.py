@@ -14,10 +14,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lirpa_ops_nlp.gates.following import (
+    EXCHANGES,
+    Exchange,
+    Frame,
+    Hints,
+    Path,
+    cross,
+    followed,
+    limited,
+    settled,
+)
 from lirpa_ops_nlp.gates.surface import Box, Surface, clearly_less
-
-#: How often a point is exchanged. Values at the target settle to three digits or so after four.
-EXCHANGES = 6
 
 #: Where in the box (from −1 to 1) the plane is to be high: half way between the centre, where the value stands
 #: for the volume, and small `y`. Of planes that are equally high at the centre, as the two of McCormick are,
@@ -39,11 +47,10 @@ class _Search(NamedTuple):
     value: Tensor
     a: Tensor
     b: Tensor
+    which: Tensor
 
 
-def both_planes(
-    surface: Surface, box: Box, hints: tuple[tuple[Tensor, Tensor], ...]
-) -> tuple[Planes, Planes]:
+def both_planes(surface: Surface, box: Box, hints: Hints) -> tuple[Planes, Planes]:
     """Planes below and above, the upper one as the lower one of the box mirrored in `y`.
 
     Args:
@@ -56,8 +63,11 @@ def both_planes(
         A plane below and a plane above.
     """
     both = stacked_with_mirror(box)
-    a, b = best_slopes(surface, Box(*(t.detach() for t in both)), hints)
-    c = surface.least(both, a, b, steps=12).value
+    fixed = Box(*(t.detach() for t in both))
+    a, b, path = best_slopes(surface, fixed, tuple((a.detach(), b.detach()) for a, b in hints))
+    if any(t.requires_grad for t in both):
+        a, b = followed(surface, both, hints, path)
+    c = surface.least(both, a, b, exact=True).value
     return Planes(a[0], b[0], c[0]), Planes(-a[1], b[1], -c[1])
 
 
@@ -67,51 +77,54 @@ def stacked_with_mirror(box: Box) -> Box:
     return Box(*(torch.stack(pair) for pair in zip(box, mirrored, strict=True)))
 
 
-def best_slopes(
-    surface: Surface, box: Box, hints: tuple[tuple[Tensor, Tensor], ...]
-) -> tuple[Tensor, Tensor]:
-    """Slopes of the plane below with the largest value at the target, as far as found."""
-    cx, cy = box.lx / 2 + box.ux / 2, box.ly / 2 + box.uy / 2
-    rx, ry = box.ux / 2 - box.lx / 2, box.uy / 2 - box.ly / 2
-    steep_x, low_y, high_y = surface.slope_range(box)
-    qx, qy = (cx.new_tensor(t).expand_as(cx) for t in TARGET)
+def best_slopes(surface: Surface, box: Box, hints: Hints) -> tuple[Tensor, Tensor, Path]:
+    """Slopes of the plane below with the largest value at the target, as far as found, and how they were found.
 
-    def improve(best: _Search | None, a: Tensor, b: Tensor, steps: int = 4) -> tuple[_Search, Tensor, Tensor]:
-        a = torch.where(a.isnan(), 0, a).maximum(-steep_x).minimum(steep_x)
-        b = torch.where(b.isnan(), 0, b).maximum(low_y).minimum(high_y)
-        found = surface.least(box, a, b, steps)
-        value = found.value + a * (cx + qx * rx) + b * (cy + qy * ry)
+    Args:
+        surface: The surface.
+        box: The box; nothing here carries gradients.
+        hints: Slopes of planes to be tried.
+    """
+    qx, qy = (box.lx.new_tensor(t).expand_as(box.lx) for t in TARGET)
+    frame = Frame.of(box)
+    limits = surface.slope_range(box)
+
+    def improve(
+        best: _Search | None, which: Tensor, a: Tensor, b: Tensor, exact: bool = False
+    ) -> tuple[_Search, Tensor, Tensor]:
+        a, b = limited(a, b, limits)
+        found = surface.least(box, a, b, exact)
+        value = found.value + a * (frame.cx + qx * frame.rx) + b * (frame.cy + qy * frame.ry)
         if best is not None:
             take = clearly_less(best.value, value)
-            best = _Search(*(torch.where(take, n, o) for n, o in zip((value, a, b), best, strict=True)))
-        return best or _Search(value, a, b), found.x, found.y
+            new = (value, a, b, which)
+            best = _Search(*(torch.where(take, n, o) for n, o in zip(new, best, strict=True)))
+        return best or _Search(value, a, b, which), found.x, found.y
 
+    numbers = torch.arange(EXCHANGES + len(hints), device=box.lx.device)
+    steps, of_hints = numbers[:EXCHANGES].expand(*box.lx.shape, -1).unbind(-1), numbers[EXCHANGES:]
     best: _Search | None = None
-    for a, b in hints:
-        best, _, _ = improve(best, a, b)
-    points = _first_triangle(surface, box, qx, qy)
-    barycentric = _barycentric(points, qx, qy)
-    heights = torch.stack([surface.value(cx + rx * p[0], cy + ry * p[1]) for p in points.unbind()])
+    for number, (a, b) in zip(of_hints, hints, strict=True):
+        best, _, _ = improve(best, number.expand_as(a), a, b)
+    first = _first_triangle(surface, box, qx, qy)
+    points, barycentric, heights = first, _barycentric(first, qx, qy), frame.heights(surface, first)
+    exchanges = []
     for step in range(EXCHANGES):
-        p, q = _slopes(points, heights)
-        a, b = _per_unit(p, rx), _per_unit(q, ry)
-        best, x, y = improve(best, a, b)
+        a, b = frame.slopes(points, heights)
+        best, x, y = improve(best, steps[step], a, b)
         if step + 1 < EXCHANGES:
-            entering = torch.stack([_per_unit(x - cx, rx).clamp(-1, 1), _per_unit(y - cy, ry).clamp(-1, 1)])
-            points, barycentric, heights = _exchange(
-                points, barycentric, heights, entering, surface.value(x, y)
-            )
+            x, y = settled(surface, box, *limited(a, b, limits), x, y)
+            entering = frame.relative(x, y)
+            out, barycentric = _exchange(points, barycentric, entering)
+            exchanges.append(Exchange(x, y, out))
+            points = torch.where(out.unsqueeze(1), entering, points)
+            heights = torch.where(out, surface.value(x, y), heights)
     assert best is not None
     # The values so far are rough, and a rough idea may prefer what is worse than a hint.
-    chosen: _Search | None = None
-    for a, b in ((best.a, best.b), *hints):
-        chosen, _, _ = improve(chosen, a, b, steps=12)
-    assert chosen is not None
-    return chosen.a, chosen.b
-
-
-def _per_unit(x: Tensor, radius: Tensor) -> Tensor:
-    return torch.where(radius > 0, x / torch.where(radius > 0, radius, 1), 0)
+    chosen, _, _ = improve(None, best.which, best.a, best.b, exact=True)
+    for number, (a, b) in zip(of_hints, hints, strict=True):
+        chosen, _, _ = improve(chosen, number.expand_as(a), a, b, exact=True)
+    return chosen.a, chosen.b, Path(first, tuple(exchanges), chosen.which)
 
 
 def _first_triangle(surface: Surface, box: Box, qx: Tensor, qy: Tensor) -> Tensor:
@@ -127,38 +140,21 @@ def _first_triangle(surface: Surface, box: Box, qx: Tensor, qy: Tensor) -> Tenso
     )
 
 
-def _cross(u: Tensor, v: Tensor) -> Tensor:
-    return u[0] * v[1] - u[1] * v[0]
-
-
 def _barycentric(points: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Shares of the three points in `(x, y)`, `[3, ..]`."""
     o, u, v = points[0], points[1] - points[0], points[2] - points[0]
     w = torch.stack([x, y]) - o
-    area = _cross(u, v)
+    area = cross(u, v)
     safe = torch.where(area == 0, 1, area)
-    second, third = _cross(w, v) / safe, _cross(u, w) / safe
+    second, third = cross(w, v) / safe, cross(u, w) / safe
     return torch.stack([1 - second - third, second, third])
 
 
-def _slopes(points: Tensor, heights: Tensor) -> tuple[Tensor, Tensor]:
-    """Slopes of the plane through three points of the graph."""
-    u, v = points[1] - points[0], points[2] - points[0]
-    du, dv = heights[1] - heights[0], heights[2] - heights[0]
-    area = _cross(u, v)
-    safe = torch.where(area == 0, 1, area)
-    return (du * v[1] - dv * u[1]) / safe, (dv * u[0] - du * v[0]) / safe
-
-
-def _exchange(
-    points: Tensor, barycentric: Tensor, heights: Tensor, entering: Tensor, height: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Let a point in for the one that keeps the target inside the triangle."""
+def _exchange(points: Tensor, barycentric: Tensor, entering: Tensor) -> tuple[Tensor, Tensor]:
+    """Which point leaves so that the target stays inside the triangle, `[3, ..]`, and the shares afterwards."""
     its = _barycentric(points, entering[0], entering[1])
     ratio = torch.where(its > 1e-9, barycentric / torch.where(its > 1e-9, its, 1), torch.inf)
     amount, leaving = ratio.min(0)
     amount = torch.where(amount.isfinite(), amount, 0)
     out = torch.arange(3, device=barycentric.device).reshape(3, *[1] * (barycentric.dim() - 1)) == leaving
-    barycentric = torch.where(out, amount, (barycentric - amount * its).clamp(min=0))
-    points = torch.where(out.unsqueeze(1), entering, points)
-    return points, barycentric, torch.where(out, height, heights)
+    return out, torch.where(out, amount, (barycentric - amount * its).clamp(min=0))

@@ -15,15 +15,14 @@ from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import Diagonal, LinearOp, align
 from lirpa_core.operators import GELU, GELU_TANH, SIGMOID, SILU, TANH, any_over_broadcast
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Call, General, Slot
+from lirpa_core.rules import Call, General, Slot, relative
 from lirpa_core.rules.unary import LOWER, UPPER, Curve, supporting_slope
 from lirpa_ops_nlp.gates.column_generation import Planes, both_planes, stacked_with_mirror
+from lirpa_ops_nlp.gates.following import Hints
 from lirpa_ops_nlp.gates.surface import Box, CurveTimesValue, GatedTanh, GatedValue, Surface
 from lirpa_ops_nlp.operators import gelu_mul, gelu_tanh_mul, sigmoid_mul, sigmoid_tanh, silu_mul
 
 aten = torch.ops.aten
-
-Hints = tuple[tuple[Tensor, Tensor], ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,6 @@ def _corner(curve: Curve, box: Box, y: Tensor) -> Tensor:
 
 
 def _hints_of_product(curve: Curve, box: Box) -> Hints:
-    box = Box(*(t.detach() for t in box))
     ends = curve.hull(box.lx, box.ux)
     middle = (box.ly / 2 + box.uy / 2, (ends[0] + ends[1]) / 2)
     corners = [(box.ly, ends[0]), (box.uy, ends[1]), middle]
@@ -111,7 +109,6 @@ def _hints_of_product(curve: Curve, box: Box) -> Hints:
 
 
 def _hints_of_tanh(box: Box) -> Hints:
-    box = Box(*(t.detach() for t in box))
     k = supporting_slope(TANH, box.ly, box.uy, LOWER)
     inner = box._replace(ly=torch.tanh(box.ly), uy=torch.tanh(box.uy))
     return tuple((a, s * k) for a, s in _hints_of_product(SIGMOID, inner))
@@ -162,4 +159,7 @@ def register(registry: OperatorRegistry) -> None:
             ("self", "other"), gate.interval, gate.relax, gate.unstable_inputs, affine_all=gate.relax_all
         )
         registry.register(op, rule)
+    # The factors, each off by 16 units, and their product.
+    for op in (sigmoid_mul, sigmoid_tanh):
+        registry.allowance(op, relative(48))
     registry.fuse(aten.mul.Tensor, gated_product)

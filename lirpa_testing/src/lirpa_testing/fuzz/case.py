@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from lirpa_core import BoundedParameter, PerturbationLpNorm
 from lirpa_testing.fuzz.operators import Numbers
+from lirpa_testing.fuzz.plugin_sets import KINDS, PluginSet, draw_plugin_set
 from lirpa_testing.fuzz.program import Program, Step, draw_program
 from lirpa_testing.fuzz.sets import SetSpec, draw_set
 
@@ -26,18 +30,46 @@ class Case:
         x: The nominal input of one example, `[width]`.
         region: The set around it.
         dtype: `"float32"` or `"float64"`.
+        more: Further examples of the batch, each with the same set around it.
+        weight: A linear layer's step and a radius: its matrix is perturbed too, each number by so much.
     """
 
     program: Program
     x: tuple[float, ...]
-    region: SetSpec
+    region: SetSpec | PluginSet
     dtype: str
+    more: tuple[tuple[float, ...], ...] = ()
+    weight: tuple[int, float] | None = None
 
     @property
     def torch_dtype(self) -> torch.dtype:
         """The type in PyTorch."""
         dtype: torch.dtype = getattr(torch, self.dtype)
         return dtype
+
+    def batch(self, dtype: torch.dtype) -> Tensor:
+        """All examples, as the set has them: `[B, *S]`."""
+        x = torch.tensor([self.x, *self.more], dtype=dtype)
+        return x.unflatten(1, self.region.shape) if isinstance(self.region, PluginSet) else x
+
+    def model(self, dtype: torch.dtype) -> nn.Module:
+        """The network as lirpa is given it: with its perturbed weight, and of inputs of the set's shape."""
+        model = self.program.module(dtype)
+        if self.weight is not None:
+            step, eps = self.weight
+            name = f"p{step}"
+            value = getattr(model, name)
+            delattr(model, name)
+            model.register_parameter(
+                name, BoundedParameter(value, PerturbationLpNorm(eps), requires_grad=False)
+            )
+        flat = not isinstance(self.region, PluginSet) or len(self.region.shape) == 1
+        return model if flat else nn.Sequential(nn.Flatten(1), model)
+
+    def examples(self) -> Iterator[Case]:
+        """Each example of the batch alone."""
+        for x in (self.x, *self.more):
+            yield replace(self, x=x, more=())
 
     def to_json(self) -> str:
         """The case as text."""
@@ -51,14 +83,22 @@ class Case:
             Step(s["operator"], tuple(s["operands"]), tuple(s["parameters"]))
             for s in data["program"]["steps"]
         )
-        region = data["region"]
-        lower, upper = (None if region[k] is None else tuple(region[k]) for k in ("lower", "upper"))
+        weight = data.get("weight")
         return cls(
             Program(data["program"]["width"], tuple(steps)),
             tuple(data["x"]),
-            SetSpec(region["norm"], region["eps"], lower, upper),
+            _region(data["region"]),
             data["dtype"],
+            tuple(map(tuple, data.get("more", ()))),
+            None if weight is None else (weight[0], weight[1]),
         )
+
+
+def _region(data: dict[str, Any]) -> SetSpec | PluginSet:
+    if "name" in data:
+        return PluginSet(data["name"], data["options"], tuple(data["shape"]))
+    lower, upper = (None if data[k] is None else tuple(data[k]) for k in ("lower", "upper"))
+    return SetSpec(data["norm"], data["eps"], lower, upper)
 
 
 def _rounded(value: float, dtype: torch.dtype) -> float:
@@ -114,4 +154,13 @@ def draw_case(seed: int, index: int) -> Case:
     x = tuple(numbers.one(scale) for _ in range(width))
     size = max(map(abs, x)) if draw.random() < 0.5 else 1.0
     eps = _rounded(min(10.0 ** draw.uniform(-8, 1) * size, 1e30), torch.float32)
-    return Case(program, x, draw_set(draw, x, eps), dtype)
+    kind = structure.choice((*[""] * 7, *KINDS))
+    found = draw_plugin_set(draw, x, eps, numbers, kind) if kind else None
+    region, x = found or (draw_set(draw, x, eps), x)
+    ball = isinstance(region, SetSpec) and region.lower is None
+    alone = structure.random() < 0.7
+    more = () if alone or not ball else tuple(tuple(numbers.one(scale) for _ in x) for _ in range(2))
+    steps = [i for i, s in enumerate(program.steps) if s.operator == "linear"]
+    chosen = structure.choice(steps) if structure.random() < 0.15 and steps else None
+    radius = _rounded(10.0 ** structure.uniform(-6, 0), torch.float32)
+    return Case(program, x, region, dtype, more, None if chosen is None else (chosen, radius))

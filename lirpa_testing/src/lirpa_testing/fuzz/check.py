@@ -9,19 +9,21 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-import torch
 from flint import arb, ctx
 
 from lirpa_core import BoundedModule, BoundedTensor
 from lirpa_core.errors import LirpaError, SoundnessError
 from lirpa_core.methods import Method
 from lirpa_core.plugins import Registry
-from lirpa_testing.fuzz.attack import points
+from lirpa_testing.fuzz.attack import points, weight_corners
 from lirpa_testing.fuzz.case import Case
 from lirpa_testing.fuzz.operators import Balls
 from lirpa_testing.methods.names import few_steps
 
 _BITS = 400
+
+#: Members of the set that are tried with extreme weights.
+_WITH_WEIGHTS = 6
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,18 @@ class Captured:
         Args:
             case: The case.
         """
-        model = case.program.module(case.torch_dtype)
-        shapes = tuple((name, value.shape) for name, value in model.named_buffers())
+        model = case.model(case.torch_dtype)
+        shapes = tuple((name, value.shape) for name, value in model.state_dict().items())
         key = (
             case.program.width,
             tuple((s.operator, s.operands) for s in case.program.steps),
             shapes,
             case.dtype,
+            case.weight,
+            case.batch(case.torch_dtype).shape[1:],
         )
         if self._last is None or self._last[0] != key:
-            x = torch.tensor([case.x], dtype=case.torch_dtype)
+            x = case.batch(case.torch_dtype)[:1]
             self._last = key, BoundedModule(model, x, few_steps(), registry=self._registry)
         bounded = self._last[1]
         bounded.load_state_dict(model.state_dict())
@@ -97,12 +101,12 @@ def check_case(
         captured: Holds the last network, for cases in a row that have the same operators.
     """
     dtype = case.torch_dtype
-    x = torch.tensor([case.x], dtype=dtype)
+    x = case.batch(dtype)
     try:
         bounded = (captured or Captured(registry)).of(case)
     except Exception as error:  # noqa: BLE001 - every error is a result here
         return [_failed(_name(method), error) for method in methods]
-    values: list[Balls] | None = None
+    values: list[list[Balls]] | None = None  # of each example
     outcomes = []
     for method in methods:
         try:
@@ -114,9 +118,10 @@ def check_case(
             outcomes.append(_failed(_name(method), error))
             continue
         if values is None:
-            values = exact_values(case, points(case, seed))
-        ends = lower.detach()[0].tolist(), upper.detach()[0].tolist()
-        outcomes.append(_judged(_name(method), *ends, values))
+            values = [exact_values(one, points(one, seed)) for one in case.examples()]
+        ends = zip(lower.detach().tolist(), upper.detach().tolist(), values, strict=True)
+        judged = [_judged(_name(method), *each) for each in ends]
+        outcomes.append(next((one for one in judged if one.is_finding), judged[0]))
     return outcomes
 
 
@@ -128,7 +133,15 @@ def exact_values(case: Case, members: Sequence[tuple[Fraction, ...]]) -> list[Ba
         members: Points of its set.
     """
     with ctx.workprec(_BITS):
-        return [case.program.exact(point) for point in members]
+        found = [case.program.exact(point) for point in members]
+        if case.weight is not None:
+            step = case.weight[0]
+            found += [
+                case.program.exact(point, (step, weight))
+                for point in members[:_WITH_WEIGHTS]
+                for weight in weight_corners(case, point)
+            ]
+        return found
 
 
 def _name(method: str | Method) -> str:

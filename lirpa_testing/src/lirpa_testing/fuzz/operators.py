@@ -94,6 +94,17 @@ def _conv(v: Balls, w: Balls, b: Balls) -> Balls:
     return array([_total(padded[i : i + k] * w[0, 0]) + b[0] for i in range(len(padded) - k + 1)])
 
 
+def _conv2d(v: Balls, w: Balls, b: Balls) -> Balls:
+    image = v.reshape(2, -1)
+    return array(
+        [
+            _total((image[:, j : j + 2] * w[c, 0]).flatten()) + b[c]
+            for c in range(2)
+            for j in range(image.shape[1] - 1)
+        ]
+    )
+
+
 def _normalized(v: Balls) -> Balls:
     centred = v - _total(v) / len(v)
     return centred / (_total(centred * centred) / len(v) + arb(2) ** -10).sqrt()
@@ -158,6 +169,47 @@ OPERATORS: Final[Mapping[str, Operator]] = MappingProxyType(
             exact=_conv,
             width=lambda n: n + 1,
             parameters=lambda _r, _n: ((1, 1, 2), (1,)),
+        ),
+        "conv2d": Operator(
+            source=_F + ".conv2d({a}.reshape(-1, 1, 2, {n} // 2), {p}, {q}).flatten(1)",
+            exact=_conv2d,
+            width=lambda n: n - 2 if n >= 4 and n % 2 == 0 else None,
+            parameters=lambda _r, _n: ((2, 1, 2, 2), (2,)),
+        ),
+        "max_pool": Operator(
+            source=_F + ".max_pool1d({a}.unsqueeze(1), 2, 1).squeeze(1)",
+            exact=lambda v: array([_greatest(v[i : i + 2]) for i in range(len(v) - 1)]),
+            width=lambda n: n - 1 or None,
+        ),
+        "avg_pool": Operator(
+            source=_F + ".avg_pool1d({a}.unsqueeze(1), 2, 1).squeeze(1)",
+            exact=lambda v: (v[1:] + v[:-1]) / 2,
+            width=lambda n: n - 1 or None,
+        ),
+        "log_softmax": Operator(
+            source="torch.log_softmax({a}, -1)",
+            exact=lambda v: array([-_total(array([(u - e).exp() for u in v])).log() for e in v]),
+        ),
+        "rms_norm": Operator(
+            source=_F + ".rms_norm({a}, ({n},), eps=2.0**-10)",
+            exact=lambda v: v / (_total(v * v) / len(v) + arb(2) ** -10).sqrt(),
+        ),
+        "glu": Operator(
+            source=_F + ".glu({a}, -1)",
+            exact=lambda v: v[: len(v) // 2] * array([_sigmoid(e) for e in v[len(v) // 2 :]]),
+            width=lambda n: n // 2 if n % 2 == 0 else None,
+        ),
+        "swiglu": Operator(
+            source=_F + ".silu({a}) * {b}",
+            exact=lambda v, w: array([e * _sigmoid(e) for e in v]) * w,
+            width=_same,
+            arity=2,
+        ),
+        "attend": Operator(
+            source="(torch.softmax({a}, -1).unsqueeze(1) @ {b}.unsqueeze(2)).squeeze(1)",
+            exact=lambda v, w: array([_total(_softmax(v) * w)]),
+            width=lambda n, m: 1 if n == m else None,
+            arity=2,
         ),
         "scale": Operator(
             source="{a} * {p} + {q}",

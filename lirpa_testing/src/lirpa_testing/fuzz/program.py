@@ -79,12 +79,19 @@ class Program:
             widths.append(_width(step, [widths[k] for k in step.operands]))
         return widths
 
-    def exact(self, point: Sequence[Fraction]) -> Balls:
-        """The output for one example in balls of the precision that is set: `[out]`."""
+    def exact(self, point: Sequence[Fraction], weight: tuple[int, Any] | None = None) -> Balls:
+        """The output for one example in balls of the precision that is set: `[out]`.
+
+        Args:
+            point: The input.
+            weight: A step, and nested lists of fractions that stand for its first parameter.
+        """
         values = [array([_ball(v) for v in point])]
-        for step in self.steps:
+        for i, step in enumerate(self.steps):
             operands = [values[k] for k in step.operands]
             parameters = [_balls(p) for p in step.parameters]
+            if weight is not None and weight[0] == i:
+                parameters[0] = _fractions(weight[1])
             values.append(OPERATORS[step.operator].exact(*operands, *parameters))
         return values[-1]
 
@@ -104,6 +111,10 @@ def _width(step: Step, operands: Sequence[int]) -> int:
 
 def _ball(value: Fraction) -> arb:
     return arb(fmpq(value.numerator, value.denominator))
+
+
+def _fractions(values: Sequence[Sequence[Fraction]]) -> Balls:
+    return np.stack([array([_ball(v) for v in row]) for row in values])
 
 
 def _balls(values: Numbers) -> Balls:

@@ -93,7 +93,7 @@ def _look(
     values: list[Balls] | None = None
     for dtype in (torch.float32, torch.float64):
         typed = dataclasses.replace(case, dtype=str(dtype).removeprefix("torch."))
-        x = torch.tensor([case.x], dtype=dtype)
+        x = case.batch(dtype)[:1]
         try:
             bounded = BoundedModule(case.program.module(dtype), x, few_steps())
         except LirpaError as error:  # values that overflow, say

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -40,6 +40,25 @@ class SetSpec:
         """The set as lirpa knows it."""
         box = [None if v is None else torch.tensor([v], dtype=dtype) for v in (self.lower, self.upper)]
         return PerturbationLpNorm(self.eps, self.norm, x_L=box[0], x_U=box[1])
+
+    def source(self, dtype: str) -> str:
+        """Python that makes it."""
+        arguments = [] if self.eps is None else [f"eps={self.eps!r}, norm={_number(self.norm)}"]
+        for name, ends in (("x_L", self.lower), ("x_U", self.upper)):
+            if ends is not None:
+                arguments.append(f"{name}=torch.tensor([{list(ends)}], dtype={dtype})")
+        return f"PerturbationLpNorm({', '.join(arguments)})"
+
+    def smaller(self) -> Iterator[SetSpec]:
+        """Simpler sets: without the box, in the largest norm, of radius one."""
+        if self.eps is None:
+            return
+        if self.lower is not None:
+            yield replace(self, lower=None, upper=None)
+        if self.norm != math.inf:
+            yield replace(self, norm=math.inf)
+        if self.eps not in (0.0, 1.0):
+            yield replace(self, eps=1.0)
 
     def corners(self, x: Sequence[float]) -> list[tuple[Fraction, ...]]:
         """Extreme members, at most 40, and the nominal point where it belongs to the set."""
@@ -85,6 +104,10 @@ class SetSpec:
         if self.upper is not None:
             out = [min(v, Fraction(end)) for v, end in zip(out, self.upper, strict=True)]
         return tuple(out)
+
+
+def _number(value: float) -> str:
+    return 'float("inf")' if math.isinf(value) else repr(value)
 
 
 def draw_set(draw: random.Random, x: Sequence[float], eps: float) -> SetSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ import torch
 from lirpa_testing.fuzz.case import Case
 from lirpa_testing.fuzz.operators import Numbers
 from lirpa_testing.fuzz.program import Program, Step
+from lirpa_testing.fuzz.sets import SetSpec
 
 #: Attempts at most.
 _ATTEMPTS = 150
@@ -44,13 +44,12 @@ def _smaller(case: Case) -> Iterator[Case]:
         shorter = _without(program, i)
         if shorter is not None:
             yield replace(case, program=shorter)
-    if case.region.lower is not None and case.region.eps is not None:
-        yield replace(case, region=replace(case.region, lower=None, upper=None))
-    if case.region.eps is not None:
-        if case.region.norm != math.inf:
-            yield replace(case, region=replace(case.region, norm=math.inf))
-        if case.region.eps not in (0.0, 1.0):
-            yield replace(case, region=replace(case.region, eps=1.0))
+    if case.more:
+        yield from case.examples()
+    if case.weight is not None:
+        yield replace(case, weight=None)
+    for region in case.region.smaller():
+        yield replace(case, region=region)
     for i, step in enumerate(program.steps):
         if step.operator == "linear" and len(step.parameters[0]) > 1 and i == n - 1:
             weight, bias = step.parameters
@@ -62,7 +61,7 @@ def _smaller(case: Case) -> Iterator[Case]:
                 parameters = (*step.parameters[:k], simpler, *step.parameters[k + 1 :])
                 steps = (*program.steps[:i], replace(step, parameters=parameters), *program.steps[i + 1 :])
                 yield replace(case, program=replace(program, steps=steps))
-    if case.region.lower is None:
+    if isinstance(case.region, SetSpec) and case.region.lower is None:
         for simpler in _simpler(list(case.x)):
             yield replace(case, x=tuple(simpler))
 
@@ -109,30 +108,22 @@ def script(case: Case, method: str, detail: str) -> str:
         method: The method's name.
         detail: What was found; goes into a comment.
     """
-    region, dtype = case.region, f"torch.{case.dtype}"
-    eps = "" if region.eps is None else f"eps={region.eps!r}, norm={_number(region.norm)}"
-    box = ""
-    if region.lower is not None and region.upper is not None:
-        box = f", x_L=torch.tensor([{list(region.lower)}], dtype={dtype}), x_U=torch.tensor([{list(region.upper)}], dtype={dtype})"
-    arguments = (eps + box).removeprefix(", ")
+    dtype = f"torch.{case.dtype}"
     return f'''"""{detail}"""
 import torch
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_testing.fuzz.case import Case
+from lirpa_testing.fuzz.check import check_case
+from lirpa_testing.fuzz.plugin_sets import PluginSet
 
 
 {case.program.source(case.torch_dtype)}
 
-x = torch.tensor([{list(case.x)}], dtype={dtype})
-ptb = PerturbationLpNorm({arguments})
-bounded = BoundedModule(Model().eval(), x, {{"optimize_bound_args": {{"iteration": 2}}}})
+case = Case.from_json(r"""{case.to_json()}""")
+x = case.batch({dtype})
+ptb = {case.region.source(dtype)}
+bounded = BoundedModule(case.model({dtype}), x[:1], {{"optimize_bound_args": {{"iteration": 2}}}})
 print(bounded.compute_bounds(x=(BoundedTensor(x, ptb),), method={method!r}))
 
-from lirpa_testing.fuzz.case import Case
-from lirpa_testing.fuzz.check import check_case
-
-print(check_case(Case.from_json(r"""{case.to_json()}"""), [{method!r}]))
+print(check_case(case, [{method!r}]))
 '''
-
-
-def _number(value: float) -> str:
-    return 'float("inf")' if math.isinf(value) else repr(value)

@@ -20,6 +20,9 @@ _SAMPLES = 256
 #: Forms that are minimised at once.
 _ROWS = 500
 
+#: Forms whose gradients are compared with differences.
+_DIFFERENCES = 32
+
 #: Largest gap, relative to how far a form moves over the hull, between a minimum and an attack's best.
 EXACT = 1e-4
 
@@ -38,8 +41,8 @@ def check_perturbation(
     The minimum of random, sparse and one-hot linear forms is compared with samples and with an attack:
     projected steps of growing length along the form, which on a convex set end near the minimum. The
     rest: samples lie in the hull and are contained; projection ends inside and leaves members alone; a
-    structured or shared coefficients give what dense, repeated ones do; gradients are finite; float32 stays
-    float32; nothing is changed in place.
+    structured or shared coefficients give what dense, repeated ones do; gradients are finite, and central differences
+    by the form; float32 stays float32; nothing is changed in place.
 
     Args:
         ptb: The perturbation.
@@ -84,6 +87,7 @@ class _Checker:
         gap = self.check_minimum(value, A, points, exact)
         self.check_structures(A, value)
         self.check_gradients(A)
+        self.check_differences(self.normal(9, *A[:_DIFFERENCES].shape))
         self.check_float32(A)
         if not torch.equal(x, self.before):
             self.fail("purity", "a method changed x in place")
@@ -276,6 +280,30 @@ class _Checker:
         for name, gradient in zip(names, gradients, strict=False):
             if gradient is not None and not bool(gradient.isfinite().all()):
                 self.fail("gradients", f"the gradient of the minimum by {name} is not finite")
+
+    def check_differences(self, A: Tensor) -> None:
+        """The gradient of a minimum by the form is its central difference, but for where one-sided ones disagree."""
+        step, move = 1e-6, self.normal(8, *A.shape)
+
+        def value(form: Tensor) -> Tensor:
+            return self.ptb.concretize(self.x, DenseCoefficients(form))
+
+        leaf = A.clone().requires_grad_()
+        with torch.enable_grad():
+            here = value(leaf)
+        with torch.no_grad():
+            hull = self.ptb.hull(self.x)
+            size = hull.lower.abs().maximum(hull.upper.abs())
+            right, left = (value(A + step * move) - here) / step, (here - value(A - step * move)) / step
+        middle, noise = (right + left) / 2, allowance(self._sum(A.abs() * size), self.size) / step
+        smooth = (right - left).abs() <= 1e-4 * (right.abs() + left.abs()) + noise
+        (gradient,) = torch.autograd.grad(torch.where(smooth, here, 0).sum(), leaf)
+        found = self._sum(gradient * move)
+        wrong = smooth & ((found - middle).abs() > 1e-5 * self._sum((gradient * move).abs()) + 2 * noise)
+        if bool(wrong.any()):
+            r, b = (int(i) for i in wrong.nonzero()[0])
+            what = "the gradient of the minimum by A is not its central difference"
+            self.fail("differences", what, example=b, gradient=found[r, b], difference=middle[r, b])
 
     def check_float32(self, A: Tensor) -> None:
         ptb, x = self.ptb.map_tensors(Tensor.float), self.x.float()

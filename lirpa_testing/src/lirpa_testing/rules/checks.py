@@ -9,7 +9,7 @@ import torch
 
 from lirpa_core.errors import DomainError
 from lirpa_testing.report import RuleReport, RuleViolation
-from lirpa_testing.rules import compiling, consistency, operator_checks, proving, soundness
+from lirpa_testing.rules import compiling, consistency, differences, operator_checks, proving, soundness
 from lirpa_testing.rules.case import Case
 
 #: Every check by name, in the order in which they run: what a later one relies on comes first.
@@ -28,6 +28,7 @@ CHECKS: Final[dict[str, Callable[[Case], None]]] = {
     "batch": consistency.check_batch,
     "shared": consistency.check_shared,
     "gradients": consistency.check_gradients,
+    "differences": differences.check_differences,
     "unstable inputs": consistency.check_unstable_inputs,
     "float32": consistency.check_float32,
     "compiled": compiling.check_compiled,

@@ -145,7 +145,7 @@ def check_gradients(case: Case) -> None:
     sizes = torch.cat(
         [e.abs().reshape(case.batch, -1) for x in case.inputs for e in (x.lower, x.upper, x.width)], 1
     )
-    usable = ~((sizes > 0) & (sizes < _NARROWEST)).any(1) & _smooth_at_the_ends(case)
+    usable = ~((sizes > 0) & (sizes < _NARROWEST)).any(1) & smooth_at_the_ends(case)
     if not bool(usable.any()):
         return
     case = case.only(usable)
@@ -184,7 +184,7 @@ def check_gradients(case: Case) -> None:
                 )
 
 
-def _smooth_at_the_ends(case: Case) -> Tensor:
+def smooth_at_the_ends(case: Case) -> Tensor:
     """Whether the operator has finite gradients at both ends of the box, `[B]`."""
     smooth = torch.ones(case.batch, dtype=torch.bool)
     for side in ("lower", "upper"):

@@ -45,7 +45,7 @@ class Diagonal(LinearOp):
 
     @property
     def fan_out(self) -> int:
-        return max(1, self.slope[0].numel() // max(1, math.prod(self.shape)))
+        return max(1, math.prod(self.slope.shape[1:]) // max(1, math.prod(self.shape)))
 
     @property
     def splits_ends(self) -> bool:

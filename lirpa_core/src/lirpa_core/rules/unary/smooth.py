@@ -102,8 +102,10 @@ def smooth_curve(
             None if end == high else end,
             jet=jet,
             anchor=_anchor(start, end),
+            limit=_limit(slope, start, end),
         )
-        for bend, (start, end) in zip(bends, pieces, strict=True)
+        for bend, piece in zip(bends, pieces, strict=True)
+        for start, end in _one_sided(piece)
         if bend
     ]
     x = torch.cat([_points(*piece, _FARTHEST) for piece in pieces])
@@ -153,6 +155,19 @@ def _anchor(start: float, end: float) -> float:
     if math.isfinite(start) and math.isfinite(end):
         return (start + end) / 2
     return start + 1 if math.isfinite(start) else end - 1 if math.isfinite(end) else 0.0
+
+
+def _one_sided(piece: tuple[float, float]) -> tuple[tuple[float, float], ...]:
+    """The whole line in two halves, because the slope has a limit of its own at either end."""
+    return ((-math.inf, 0.0), (0.0, math.inf)) if piece == _WHOLE_LINE else (piece,)
+
+
+def _limit(slope: Map, start: float, end: float) -> float | None:
+    """Slope at the infinite end of a piece that flattens out; None where it has no such end, or grows for ever."""
+    if math.isfinite(start) == math.isfinite(end):
+        return None
+    far = _value(slope, 2.0**_FARTHEST if math.isfinite(start) else -(2.0**_FARTHEST))
+    return far if math.isfinite(far) and abs(far) < 2.0 ** (_FARTHEST / 4) else None
 
 
 def _derivative(f: Map) -> Map:

@@ -167,6 +167,63 @@ def batch_norm(inner: Decomposition) -> Decomposition:
     return decomposed
 
 
+def instance_norm(inner: Decomposition) -> Decomposition:
+    """Instance norm: batch norm of examples that became channels, whose variance may be a difference of means."""
+
+    def decomposed(
+        input: Tensor,  # noqa: A002
+        weight: Tensor | None,
+        bias: Tensor | None,
+        training: bool,
+        momentum: float,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        dims = [d for d in range(input.dim()) if d != 1]
+        value, mean, inverse = inner(input, None, None, training, momentum, eps)
+        channels = [1, -1] + [1] * (input.dim() - 2)
+        out = _standardized(input, value, inverse.reshape(channels), dims, [input], welford=False)
+        scale, shift = (None if v is None else v.reshape(channels) for v in (weight, bias))
+        return _scaled(out, scale, shift), mean, inverse
+
+    return decomposed
+
+
+def _of_deviations(root: bool, with_mean: bool) -> Callable[[Decomposition], Decomposition]:
+    """Variance or standard deviation, with or without the mean, by Welford's method.
+
+    A variance `v` of numbers whose mean of squares is `s` is off by `c·(v + √(s·v)) + c²·s`, with `c` of the order of
+    `n·u` (Chan, Golub and LeVeque 1983, table 1 and (2.2)); its root by twice the quotient of that and `√v`.
+    """
+
+    def wrapped(inner: Decomposition) -> Decomposition:
+        def decomposed(
+            self: Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False
+        ) -> Any:
+            found = inner(self, dim, correction=correction, keepdim=keepdim)
+            value, mean = found if with_mean else (found, None)
+            dims = list(range(self.dim())) if dim is None or len(dim) == 0 else list(dim)
+            n, u = math.prod(self.shape[d] for d in dims), _roundoff(self)
+            c = (4 * n + 2 * _FEW) * u
+            spread = value if root else torch.sqrt(value)
+            size = torch.sqrt(torch.square(self).mean(dims, keepdim=keepdim))
+            degrees = n - (1 if correction is None else correction)
+            size = size * math.sqrt(n / degrees) if degrees > 0 else size
+            error = (
+                (2 * spread + 3 * size) * c
+                if root
+                else (value + size * spread) * c + torch.square(size) * c**2
+            )
+            out = as_executed(value, error, [self])
+            if mean is None:
+                return out
+            off = self.abs().mean(dims, keepdim=keepdim) * ((n + _FEW) * u)
+            return out, as_executed(mean, off, [self])
+
+        return decomposed
+
+    return wrapped
+
+
 def attention(inner: Decomposition) -> Decomposition:
     """Attention as scores, softmax and a weighted sum, each with its own rounding: what fused kernels do is among it."""
 
@@ -189,18 +246,18 @@ def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 #: From the usual decomposition of an operator to the one of what is executed.
-_WRAPPED: Mapping[Any, Callable[[Decomposition], Decomposition]] = {
+_EXECUTED: Mapping[Any, Callable[[Decomposition], Decomposition]] = {
     aten.native_layer_norm.default: layer_norm,
     aten.native_group_norm.default: group_norm,
     aten.rms_norm.default: rms_norm,
+    aten._native_batch_norm_legit.no_stats: instance_norm,
+    aten.var.correction: _of_deviations(root=False, with_mean=False),
+    aten.var_mean.correction: _of_deviations(root=False, with_mean=True),
+    aten.std.correction: _of_deviations(root=True, with_mean=False),
+    aten.std_mean.correction: _of_deviations(root=True, with_mean=True),
     aten._native_batch_norm_legit_no_training.default: batch_norm,
     aten.scaled_dot_product_attention.default: attention,
 }
-
-
-def executed_decompositions(table: Mapping[Any, Decomposition]) -> dict[Any, Decomposition]:
-    """A table of decompositions in which those of this file stand for the usual ones."""
-    return {**table, **{op: wrap(table[op]) for op, wrap in _WRAPPED.items() if op in table}}
 
 
 class AsExecuted(Rule):
@@ -257,5 +314,7 @@ def _constant(call: Call, name: str) -> Tensor:
 
 
 def register(registry: OperatorRegistry) -> None:
-    """Register the rule of this file; its decompositions are for models as they are executed."""
+    """Register the rule of this file, and its decompositions of models as they are executed."""
     registry.register(as_executed, AsExecuted())
+    for op, executed in _EXECUTED.items():
+        registry.decompose_as_executed(op, executed)

@@ -6,20 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lirpa_core.operators.executed import executed_decompositions
-from lirpa_core.plugins.reader import CaptureRules
+from lirpa_core.plugins.registry import Registry
 from lirpa_core.rules.base import Rule
 
 
 @dataclass(frozen=True, eq=False)
-class ExecutedRules:
+class RegistryAsExecuted:
     """The rules of a registry, without fusions, and with decompositions that know the rounding of the whole.
 
     Attributes:
         rules: The registry.
     """
 
-    rules: CaptureRules
+    rules: Registry
 
     @property
     def operators(self) -> Mapping[Any, Any]:
@@ -41,5 +40,5 @@ class ExecutedRules:
         return self.rules.rule_for(op)
 
     def decomposition_table(self) -> dict[Any, Callable[..., Any]]:
-        """Those of the registry, and of `operators.executed` where these fit."""
-        return executed_decompositions(self.rules.decomposition_table())
+        """Those of kernels as they are executed, where these are known."""
+        return self.rules.decompositions_as_executed()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 
@@ -10,15 +11,22 @@ from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.graph import Graph, Node, NodeKind, iter_refs
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.evaluated import operator_name
-from lirpa_core.rules.executed import IntervalOnly, executed, refuse_constant
+from lirpa_core.rules.executed import Executions, IntervalOnly, executed, refuse_constant
 
 
-def as_executed(
+class ExecutionSource(Executions, Protocol):
+    """Where rules are found, and what is known of how operators are executed: a registry."""
+
+    def rule_for(self, op: object) -> Rule | None:
+        """The rule of an operator, if it has one."""
+
+
+def rules_as_executed(
     graph: Graph,
     operators: Sequence[Node],
     rules: Mapping[str, Rule],
     dtype: torch.dtype,
-    rule_for: Callable[[object], Rule | None],
+    source: ExecutionSource,
 ) -> dict[str, Rule]:
     """The rules of the perturbed operators, with the rounding of their evaluation.
 
@@ -29,7 +37,7 @@ def as_executed(
         operators: The operators that matter, in topological order.
         rules: Rules in real arithmetic of those that are perturbed.
         dtype: Element type of the perturbed inputs.
-        rule_for: The rule of an operator.
+        source: Where rules are found.
 
     Raises:
         UnsupportedOperandError: If it is not known how an operator is executed.
@@ -47,13 +55,13 @@ def as_executed(
         name = node.name
         if name not in rules:
             if name not in real and name not in errors:
-                refuse_constant(node, rule_for(node.target))
+                refuse_constant(node, source.rule_for(node.target))
         elif name in real:
             found[name] = rules[name]
         elif name in errors:
             found[name] = IntervalOnly(rules[name])
         else:
-            found[name] = executed(rules[name], node, dtype)
+            found[name] = executed(rules[name], node, dtype, source)
     return found
 
 
