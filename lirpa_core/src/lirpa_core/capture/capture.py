@@ -98,7 +98,7 @@ def capture(
     statistics = _statistics_of(model)
     with stand_ins(model, one_args, one_kwargs):
         _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
-        program, nodes, outputs, specialized = _exported(model, one_args, one_kwargs, registry)
+        program, nodes, outputs, ends, specialized = _exported(model, one_args, one_kwargs, registry)
         if not (statistics | _statistics_of(model)).isdisjoint(map(id, specialized)):
             raise TrainingModeError(
                 "forward() makes a Python number, a branch or an index of the running statistics or masks of a layer in training "
@@ -117,6 +117,7 @@ def capture(
             output_batch_dims=(None,) * len(outputs),
             constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
             specialized=specialized,
+            ends=ends,
         )
         return replayed(graph, model, inputs, fixed_batch=fixed_batch)
 
@@ -128,28 +129,30 @@ def _statistics_of(model: nn.Module) -> frozenset[int]:
 
 def _exported(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], registry: CaptureRules
-) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], tuple[Tensor, ...]]:
-    """The exported program, its nodes and outputs, and the tensors of the model whose values entered it.
+) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], dict[str, str], tuple[Tensor, ...]]:
+    """The exported program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
 
     A model that cannot be exported without values is exported again with the values of what no input reaches.
     """
 
-    def run(compute: bool) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], KnownValues]:
+    def run(
+        compute: bool,
+    ) -> tuple[ExportedProgram, tuple[tuple[Node, ...], tuple[str | None, ...], dict[str, str]], KnownValues]:
         with (
             keeping_leaf_modules(model, registry) as kept,
             knowing_constants(model, compute=compute) as values,
         ):
             program = export(model, args, kwargs, registry)
-        return program, *read_nodes(program, registry, kept.sites), values
+        return program, read_nodes(program, registry, kept.sites), values
 
     try:
-        program, nodes, outputs, values = run(False)
+        program, read, values = run(False)
     except (CaptureError, UnsupportedOperatorError) as refused:
         try:
-            program, nodes, outputs, values = run(True)
+            program, read, values = run(True)
         except LirpaError as again:
             raise (again if isinstance(again, type(refused)) else refused) from None
-    return program, nodes, outputs, tuple(values.used.values())
+    return program, *read, tuple(values.used.values())
 
 
 def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:

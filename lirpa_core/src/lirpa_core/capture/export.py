@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.clean_up import clean
+from lirpa_core.capture.in_place import functional
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
-from lirpa_core.capture.masked_softmax import fuse_masked_softmax
+from lirpa_core.capture.patterns import rewrite
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.source import raised_at, source_of, user_frame
 from lirpa_core.errors import (
@@ -107,8 +108,7 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
     """
     from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-    fuse_masked_softmax(program)
-    choose_by_masks(program)
+    program = _recognised(program, registry)
     if _is_decomposed(program, registry):
         for fx_node in program.graph.nodes:
             fx_node.meta[_AS_EXPORTED] = True
@@ -134,6 +134,22 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
         if fx_node.op == "call_function":
             _refuse_unknown_size(fx_node, fx_node.meta.get("val"))
     raise _branch_error(failure) if isinstance(failure, GuardOnDataDependentSymNode) else _refused(failure)
+
+
+def _recognised(program: ExportedProgram, registry: CaptureRules) -> ExportedProgram:
+    """The program with the operators in it that its parts are ways of writing."""
+    choose_by_masks(program)
+    patterns = [entry.pattern for entry in registry.patterns.values()]
+    if not patterns:
+        return program
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+            program = functional(program)
+    except Exception:  # noqa: BLE001  what torch refuses here it refuses, and explains, when the program is decomposed
+        return program
+    rewrite(program, patterns)
+    return program
 
 
 def _is_decomposed(program: ExportedProgram, registry: CaptureRules) -> bool:
@@ -181,7 +197,7 @@ def has_fixed_batch(program: ExportedProgram) -> bool:
 
 def operators_of(program: ExportedProgram, registry: CaptureRules) -> Mapping[Any, list[SourceLocation]]:
     """Every operator that an input reaches, as capture would see it, with the places it comes from."""
-    nodes, _ = read_nodes(decompose(program, registry), registry)
+    nodes, _, _ = read_nodes(decompose(program, registry), registry)
     found: dict[Any, list[SourceLocation]] = {}
     reached = {node.name for node in nodes if node.kind is NodeKind.INPUT}
     for node in nodes:
@@ -218,8 +234,8 @@ def _number_error(where: str) -> DataDependentBranchError:
 
 def read_nodes(
     program: ExportedProgram, registry: CaptureRules, sites: Sequence[Site] = ()
-) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
-    """The cleaned nodes of an exported program, and the names of its user outputs.
+) -> tuple[tuple[Node, ...], tuple[str | None, ...], dict[str, str]]:
+    """The cleaned nodes of an exported program, the names of its user outputs, and the node that each module ends in.
 
     Args:
         program: The program.
@@ -252,7 +268,7 @@ def read_nodes(
         if spec.kind is OutputKind.USER_OUTPUT
     )
     fusions = {op: entry.function for op, entry in registry.fusions.items()}
-    return clean(nodes, outputs, fusions)
+    return clean(nodes, outputs, fusions, merge=registry.real)
 
 
 def _refuse_unknown_size(fx_node: torch.fx.Node, value: Any) -> None:

@@ -1,0 +1,324 @@
+"""Where the term of a pattern is found in the terms of a program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import Any
+
+from lirpa_core.capture.terms import Dims, Scalar, Symbol, Term, Terms, as_product, as_sum, product, total
+from lirpa_core.capture.terms.algebra import Factors, Summands
+from lirpa_core.capture.terms.operators import Counted
+
+#: Operators whose two operands may change places.
+_COMMUTATIVE = frozenset({"maximum", "minimum"})
+
+#: How far numbers may be apart, relatively: `1 / 1.4142135623730951` is not `0.7071067811865476`.
+_ROUNDING = 2**-50
+
+#: What stands for each variable and symbol of a pattern.
+Binding = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """`factor · pattern · others` or `factor · pattern + others`, which is what a term computes.
+
+    Attributes:
+        binding: What stands for each parameter: a term, a number, or dimensions.
+        factor: The number.
+        others: The other factors with their powers, or the other summands with their numbers.
+        number: The number among the other summands.
+    """
+
+    binding: Binding
+    factor: float = 1.0
+    others: Mapping[Term, Any] = field(default_factory=dict)
+    number: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Matcher:
+    """Compares terms of a pattern with terms of a program.
+
+    Attributes:
+        own: Terms of the pattern.
+        given: Terms of the program.
+        open: Terms of the pattern that are matched after others.
+    """
+
+    own: Terms
+    given: Terms
+    open: Collection[Term] = ()
+
+    def _composed(self, parts: Mapping[Term, Any]) -> list[tuple[Term, Any]]:
+        """What is no variable, in an order in which variables become known."""
+        return sorted([item for item in parts.items() if not _bare(item[0])], key=lambda item: item[0] in self.open)
+
+    def matches(self, pattern: Term, term: Term) -> Iterator[Match]:
+        """Every way in which a pattern is a term, or a part of a sum or of a product."""
+        if pattern.op == "sum":
+            if term.op == "sum":
+                yield from self._part_of_sum(pattern, term)
+        elif term.op in ("product", "sum") or pattern.op == "product":
+            yield from self._part_of_product(pattern, term)
+        else:
+            for binding in self.match(pattern, term, {}):
+                yield Match(binding)
+
+    def match(self, pattern: Term, term: Term, known: Binding) -> Iterator[Binding]:
+        """Every way in which a pattern is a whole term, given what some variables stand for."""
+        if pattern.op == "variable":
+            yield from self._variable(pattern.attributes, term, known)
+        elif pattern.op == "number":
+            if term.op == "number":
+                yield from _number(pattern.attributes, term.attributes, known)
+        elif pattern.op == "sum":
+            yield from self._sum(pattern, term, known)
+        elif pattern.op == "product":
+            yield from self._product(pattern, term, known)
+        elif pattern.op == term.op and len(pattern.operands) == len(term.operands):
+            for binding in _attributes(pattern.attributes, term.attributes, known):
+                for operands in self._orders(term):
+                    yield from self._all(pattern.operands, operands, binding)
+
+    def _orders(self, term: Term) -> Iterator[Sequence[Term]]:
+        yield from permutations(term.operands) if term.op in _COMMUTATIVE else (term.operands,)
+        if term.op == "where":  # the choice the other way round
+            condition, x, y = term.operands
+            opposite = {"positive": "not_negative", "not_negative": "positive"}.get(condition.op)
+            if opposite is not None:
+                difference = total(self.given, {condition.operands[0]: -1.0})
+                yield self.given.make(opposite, (difference,)), y, x
+
+    def _all(self, patterns: Sequence[Term], terms: Sequence[Term], known: Binding) -> Iterator[Binding]:
+        if not patterns:
+            yield known
+            return
+        for binding in self.match(patterns[0], terms[0], known):
+            yield from self._all(patterns[1:], terms[1:], binding)
+
+    def _variable(self, name: str, term: Term, known: Binding) -> Iterator[Binding]:
+        if name in known:
+            if known[name] is term:
+                yield known
+        elif term.op != "number":
+            yield {**known, name: term}
+
+    # ------------------------------------------------------------------ sums
+
+    def _sum(self, pattern: Term, term: Term, known: Binding) -> Iterator[Binding]:
+        """A whole sum."""
+        summands, number = as_sum(self.given, term)
+        for match in self._summands(pattern, summands, number, known, 1.0, whole=True):
+            yield match.binding
+
+    def _part_of_sum(self, pattern: Term, term: Term) -> Iterator[Match]:
+        """A part of a sum, times a number."""
+        summands, number = as_sum(self.given, term)
+        own, _ = as_sum(self.own, pattern)
+        first, factor = next((item for item in own.items() if not _bare(item[0])), (None, 1.0))
+        if first is None or isinstance(factor, Symbol):
+            scales: set[float] = {1.0}
+        else:
+            scales = {gf / factor for t, gf in summands.items() if t.op == first.op and not isinstance(gf, Symbol)}
+        for scale in sorted(scales, key=lambda s: (s != 1, s)):
+            yield from self._summands(pattern, summands, number, {}, scale, whole=False)
+
+    def _summands(
+        self, pattern: Term, summands: Summands, number: Scalar, known: Binding, scale: float, *, whole: bool
+    ) -> Iterator[Match]:
+        own, constant = as_sum(self.own, pattern)
+        composed = self._composed(own)
+        bare = [item for item in own.items() if _bare(item[0])]
+
+        def composed_ones(i: int, left: Summands, binding: Binding) -> Iterator[tuple[Summands, Binding]]:
+            if i == len(composed):
+                yield left, binding
+                return
+            wanted, factor = composed[i]
+            for term, given in left.items():
+                for bound in _scaled_number(factor, given, scale, binding):
+                    for found in self.match(wanted, term, bound):
+                        yield from composed_ones(i + 1, {t: f for t, f in left.items() if t is not term}, found)
+
+        for left, binding in composed_ones(0, summands, known):
+            yield from self._bare_summands(bare, constant, left, number, binding, scale, whole=whole)
+
+    def _bare_summands(
+        self,
+        bare: list[tuple[Term, Scalar]],
+        constant: Scalar,
+        left: Summands,
+        number: Scalar,
+        binding: Binding,
+        scale: float,
+        *,
+        whole: bool,
+    ) -> Iterator[Match]:
+        open_ones = []
+        for variable, factor in bare:
+            value = binding.get(variable.attributes)
+            if value is None:
+                open_ones.append((variable, factor))
+                continue
+            inner, inner_number = as_sum(self.given, value)
+            share = _share(inner, left)
+            if isinstance(factor, Symbol) and factor.name not in binding:
+                if share is None:
+                    return
+                binding = {**binding, factor.name: share / factor.factor / scale}
+            wanted = scale * _value(factor, binding)
+            if share is None or not _close(share, wanted):
+                return
+            left = {t: f for t, f in left.items() if t not in inner}
+            number = _difference(number, wanted * inner_number)
+        if len(open_ones) > 1:
+            return
+        if isinstance(constant, Symbol):
+            if open_ones or number == 0:
+                return
+            for bound in _scaled_number(constant, number, scale, binding):
+                binding, number = bound, 0.0
+        else:
+            number = _difference(number, scale * constant)
+        if open_ones:
+            ((variable, factor),) = open_ones
+            if isinstance(factor, Symbol) or not left:
+                return
+            rest = total(self.given, {t: f / (factor * scale) for t, f in left.items()}, number / (factor * scale))
+            yield Match({**binding, variable.attributes: rest}, scale)
+        elif not whole:
+            yield Match(binding, scale, left, number)
+        elif not left and number == 0:
+            yield Match(binding, scale)
+
+    # ------------------------------------------------------------------ products
+
+    def _product(self, pattern: Term, term: Term, known: Binding) -> Iterator[Binding]:
+        """A whole product."""
+        own, number = as_product(self.own, pattern)
+        factors, given = as_product(self.given, term)
+        for left, binding, rest in self._factors(own, factors, known):
+            if left:
+                continue
+            for found in _number(number, given / rest, binding):
+                yield found
+        if len(own) == 1 and not isinstance(number, Symbol):
+            yield from self._open_product(own, number, factors, given, known)
+
+    def _open_product(
+        self, own: Factors, number: float, factors: Factors, given: float, known: Binding
+    ) -> Iterator[Binding]:
+        """A variable that stands for all that there is: a number times a power."""
+        ((variable, exponent),) = own.items()
+        if not _bare(variable) or variable.attributes in known:
+            return
+        ratio = given / number
+        if exponent != 1 and not (ratio > 0 and all([f % exponent == 0 for f in factors.values()])):
+            return
+        root = product(self.given, {t: f / exponent for t, f in factors.items()}, ratio ** (1 / exponent))
+        if root.op != "number":
+            yield {**known, variable.attributes: root}
+
+    def _part_of_product(self, pattern: Term, term: Term) -> Iterator[Match]:
+        """A part of a product."""
+        own, number = as_product(self.own, pattern)
+        factors, given = as_product(self.given, term)
+        if isinstance(number, Symbol):
+            return
+        for left, binding, rest in self._factors(own, factors, {}):
+            yield Match(binding, given / number / rest, left)
+
+    def _factors(self, own: Factors, factors: Factors, known: Binding) -> Iterator[tuple[Factors, Binding, float]]:
+        """What is left of factors, the binding, and the number that variables brought."""
+        composed = self._composed(own)
+        bare = [item for item in own.items() if _bare(item[0])]
+
+        def composed_ones(i: int, left: Factors, binding: Binding) -> Iterator[tuple[Factors, Binding]]:
+            if i == len(composed):
+                yield left, binding
+                return
+            wanted, exponent = composed[i]
+            for term, power in left.items():
+                if power == exponent:
+                    for found in self.match(wanted, term, binding):
+                        yield from composed_ones(i + 1, {t: p for t, p in left.items() if t is not term}, found)
+
+        for left, binding in composed_ones(0, factors, known):
+            rest = 1.0
+            remaining = dict(left)
+            for variable, exponent in bare:
+                value = binding.get(variable.attributes)
+                if value is None:
+                    break
+                inner, number = as_product(self.given, value)
+                if any([remaining.get(t) != p * exponent for t, p in inner.items()]):
+                    break
+                if not number > 0 and exponent != int(exponent):
+                    break
+                for t in inner:
+                    del remaining[t]
+                rest *= number**exponent
+            else:
+                yield remaining, binding, rest
+
+
+def _bare(term: Term) -> bool:
+    return term.op == "variable"
+
+
+def _close(a: float, b: float) -> bool:
+    return a == b or (math.isfinite(a) and math.isfinite(b) and abs(a - b) <= _ROUNDING * max(abs(a), abs(b)))
+
+
+def _difference(a: float, b: float) -> float:
+    """`a − b`; zero where they differ by rounding."""
+    return 0.0 if _close(a, b) else a - b
+
+
+def _value(factor: Scalar, binding: Binding) -> float:
+    return factor.factor * binding[factor.name] if isinstance(factor, Symbol) else factor
+
+
+def _share(inner: Summands, left: Summands) -> float | None:
+    """The number by which all of a sum's terms are found among others."""
+    shares = [left[t] / f if t in left else math.nan for t, f in inner.items()]
+    return shares[0] if shares and all([_close(s, shares[0]) for s in shares]) else None
+
+
+def _number(wanted: Scalar, given: float, known: Binding) -> Iterator[Binding]:
+    yield from _scaled_number(wanted, given, 1.0, known)
+
+
+def _scaled_number(wanted: Scalar, given: float, scale: float, known: Binding) -> Iterator[Binding]:
+    """Whether a number is a pattern's number times another one."""
+    if not isinstance(wanted, Symbol):
+        if _close(given, wanted * scale):
+            yield known
+        return
+    value = given / (wanted.factor * scale)
+    if wanted.name not in known:
+        yield {**known, wanted.name: value}
+    elif _close(known[wanted.name], value):
+        yield known
+
+
+def _attributes(wanted: Any, given: Any, known: Binding) -> Iterator[Binding]:
+    if isinstance(wanted, Counted):
+        wanted, given = wanted.dims, given.dims
+    if not isinstance(wanted, Dims):
+        if wanted == given:
+            yield known
+    elif wanted.of is None:
+        if given.every:
+            yield known
+    elif not isinstance(wanted.of, str):
+        if wanted.of == given.of:
+            yield known
+    elif wanted.of not in known:
+        yield {**known, wanted.of: given.of}
+    elif known[wanted.of] == given.of:
+        yield known
