@@ -7,7 +7,7 @@ import torch
 
 from lirpa_core.capture.executed_rules import ExecutedRules
 from lirpa_core.capture.functions import FunctionModule
-from lirpa_core.capture.in_place import functional
+from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.patterns import rewrite
 from lirpa_core.plugins import default_registry
 
@@ -35,8 +35,8 @@ KEPT = {
 
 def _program(function, executed):
     registry = ExecutedRules(default_registry()) if executed else default_registry()
-    program = functional(torch.export.export(FunctionModule(function), (torch.ones(1, 3),), strict=False))
-    rewrite(program, [entry.pattern for entry in registry.patterns.values()])
+    program = torch.export.export(FunctionModule(function), (torch.ones(1, 3),), strict=False)
+    rewrite(program, [entry.pattern for entry in registry.patterns.values()], make_new(program))
     return program, [str(n.target) for n in program.graph.nodes]
 
 

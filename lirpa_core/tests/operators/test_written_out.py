@@ -163,7 +163,9 @@ def over_channels(x):
 
 def grouped(x):
     y = x.view(x.shape[0], 2, -1)
-    return ((y - y.mean(-1, keepdim=True)) / torch.sqrt(y.var(-1, keepdim=True, unbiased=False) + 1e-5)).view(x.shape)
+    return ((y - y.mean(-1, keepdim=True)) / torch.sqrt(y.var(-1, keepdim=True, unbiased=False) + 1e-5)).view(
+        x.shape
+    )
 
 
 def grouped_in_two_dimensions(x):
@@ -250,19 +252,35 @@ BUILT_IN = {
     "log-softmax": (LOG_SOFTMAXES, _last(F.log_softmax, -1)),
     "logsumexp": (LOGSUMEXPS, _last(torch.logsumexp, -1)),
     "attention": (ATTENTIONS, lambda x: torch.softmax(scores(x), -1) @ x),
-    "causal attention": ({"masked": causal}, lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True)),
+    "causal attention": (
+        {"masked": causal},
+        lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    ),
     "layer norm": (LAYER_NORMS, _last(F.layer_norm, SHAPE[-1:])),
     "layer norm with weights": (
-        {"weight first": lambda x: WEIGHT * (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, correction=0, keepdim=True) + 1e-5)},
+        {
+            "weight first": lambda x: (
+                WEIGHT
+                * (x - x.mean(-1, keepdim=True))
+                / torch.sqrt(x.var(-1, correction=0, keepdim=True) + 1e-5)
+            )
+        },
         _last(F.layer_norm, SHAPE[-1:], WEIGHT),
     ),
     "layer norm of channels": (
         {"mean of squares": over_channels},
         lambda x: F.layer_norm(x.movedim(1, -1), (x.shape[1],), eps=1e-6).movedim(-1, 1),
     ),
-    "group norm": ({"view": grouped, "view in two dimensions": grouped_in_two_dimensions}, _last(F.group_norm, 2)),
+    "group norm": (
+        {"view": grouped, "view in two dimensions": grouped_in_two_dimensions},
+        _last(F.group_norm, 2),
+    ),
     "instance norm": (
-        {"variance": lambda x: (x - x.mean(2, keepdim=True)) / torch.sqrt(x.var(2, keepdim=True, unbiased=False) + 1e-5)},
+        {
+            "variance": lambda x: (
+                (x - x.mean(2, keepdim=True)) / torch.sqrt(x.var(2, keepdim=True, unbiased=False) + 1e-5)
+            )
+        },
         F.instance_norm,
     ),
     "RMS norm": (RMS_NORMS, _last(F.rms_norm, SHAPE[-1:], eps=1e-5)),
@@ -307,14 +325,26 @@ def test_however_it_is_written(name, way):
 
 ALMOST = {
     "ε beside the sum": (lambda x: torch.exp(x) / (torch.exp(x).sum(-1, keepdim=True) + 1e-3), "softmax"),
-    "a sum over another dimension": (lambda x: torch.exp(x - x.amax(-1, keepdim=True)) / torch.exp(x).sum(1, keepdim=True), "softmax"),
-    "a hard mask": (lambda x: torch.softmax(x.masked_fill(x.new_ones(6).cumsum(0) > 3, -1e4), -1), "masked_softmax"),
+    "a sum over another dimension": (
+        lambda x: torch.exp(x - x.amax(-1, keepdim=True)) / torch.exp(x).sum(1, keepdim=True),
+        "softmax",
+    ),
+    "a hard mask": (
+        lambda x: torch.softmax(x.masked_fill(x.new_ones(6).cumsum(0) > 3, -1e4), -1),
+        "masked_softmax",
+    ),
     "other coefficients": (lambda x: 0.5 * x * (1 + torch.tanh(0.8 * (x + 0.044715 * x**3))), "gelu"),
     "another argument": (lambda x: x * torch.sigmoid(x.flip(-1)), "silu"),
     "a slope above one": (lambda x: torch.maximum(x, 1.5 * x), "leaky_relu"),
     "a kink elsewhere": (lambda x: torch.where(x > 0.1, x, 0.0), "relu"),
-    "the mean of something else": (lambda x: (x - x.flip(1).mean(-1, keepdim=True)) / x.var(-1, keepdim=True).sqrt(), "normalized"),
-    "a mean twice": (lambda x: (x - 2 * x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True) + 1e-5), "normalized"),
+    "the mean of something else": (
+        lambda x: (x - x.flip(1).mean(-1, keepdim=True)) / x.var(-1, keepdim=True).sqrt(),
+        "normalized",
+    ),
+    "a mean twice": (
+        lambda x: (x - 2 * x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True) + 1e-5),
+        "normalized",
+    ),
 }
 
 
@@ -352,10 +382,10 @@ def test_gradients_of_bounds_reach_the_weights(batch):
         model = Behind(function)
         x = torch.linspace(-1, 1, batch * 24, dtype=torch.float64).reshape(batch, 4, 6)
         bounded = BoundedModule(model, x)
-        lower, upper = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),), method="CROWN")
+        lower, upper = bounded.compute_bounds(
+            x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),), method="CROWN"
+        )
         (lower.square().sum() + upper.sum()).backward()
         found.append((lower, upper, *[p.grad for p in model.parameters()]))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs)
-
-

@@ -90,7 +90,9 @@ _NORMS = {normalized: _root_mean_square, of_length: _length}
 NORMALIZED = Bilinear("self", "other", fixed=diagonal, ranges=normalized_range, planes=normalized_planes)
 
 
-def unit_length(x: Tensor, dims: Sequence[int], eps: float, added: bool = False, centered: bool = False) -> Tensor:
+def unit_length(
+    x: Tensor, dims: Sequence[int], eps: float, added: bool = False, centered: bool = False
+) -> Tensor:
     """`x / max(‖x‖₂, ε)`, or `x / (‖x‖₂ + ε)`.
 
     Args:

@@ -62,7 +62,9 @@ def scaled(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
 
 
 def cosine_by_norms(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor:
-    lengths = torch.linalg.vector_norm(x, dim=dims, keepdim=True) * torch.linalg.vector_norm(y, dim=dims, keepdim=True)
+    lengths = torch.linalg.vector_norm(x, dim=dims, keepdim=True) * torch.linalg.vector_norm(
+        y, dim=dims, keepdim=True
+    )
     return (x * y).sum(dims, keepdim=True) / lengths
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lirpa_core.capture.repetitions import identity
 from lirpa_core.graph import Argument, Node, NodeKind, Ref, paths_of
@@ -81,6 +82,7 @@ def clean(
     fusions: Mapping[Any, Callable[[Node, Mapping[str, Node]], Node | None]] | None = None,
     *,
     merge: bool = True,
+    constants: Mapping[str, Tensor] | None = None,
 ) -> tuple[tuple[Node, ...], tuple[str | None, ...], dict[str, str]]:
     """Fold and drop what carries no mathematics; keep the order.
 
@@ -89,6 +91,7 @@ def clean(
         outputs: Names of the graph's outputs.
         fusions: By operator, what may make another operator of a node and of what it reads.
         merge: Whether nodes that compute the same become one.
+        constants: Tensors that capture lifted out of the code, by path.
 
     Returns:
         The nodes that the outputs need (leaves always stay), the outputs' names after renaming, and the node that each module of
@@ -104,7 +107,7 @@ def clean(
             alias[node.name] = source
             continue
         node = _reshape(_square(_fold_getitem(node, by_name)))
-        key = identity(node) if merge else None
+        key = identity(node, constants or {}) if merge else None
         if key is not None and key in known:
             alias[node.name] = known[key]
             continue

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.clean_up import clean
-from lirpa_core.capture.in_place import functional
+from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
 from lirpa_core.capture.patterns import rewrite
@@ -108,7 +108,7 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
     """
     from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-    program = _recognised(program, registry)
+    _recognise(program, registry)
     if _is_decomposed(program, registry):
         for fx_node in program.graph.nodes:
             fx_node.meta[_AS_EXPORTED] = True
@@ -136,20 +136,11 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
     raise _branch_error(failure) if isinstance(failure, GuardOnDataDependentSymNode) else _refused(failure)
 
 
-def _recognised(program: ExportedProgram, registry: CaptureRules) -> ExportedProgram:
-    """The program with the operators in it that its parts are ways of writing."""
+def _recognise(program: ExportedProgram, registry: CaptureRules) -> None:
+    """Put, in place, the operators that have rules where what is written is another way of writing them."""
     choose_by_masks(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]
-    if not patterns:
-        return program
-    try:
-        with quiet(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
-            program = functional(program)
-    except Exception:  # noqa: BLE001  what torch refuses here it refuses, and explains, when the program is decomposed
-        return program
-    rewrite(program, patterns)
-    return program
+    rewrite(program, patterns, make_new(program))
 
 
 def _is_decomposed(program: ExportedProgram, registry: CaptureRules) -> bool:
@@ -267,8 +258,9 @@ def read_nodes(
         for spec in program.graph_signature.output_specs
         if spec.kind is OutputKind.USER_OUTPUT
     )
+    lifted = {path: value for path, value in program.constants.items() if isinstance(value, Tensor)}
     fusions = {op: entry.function for op, entry in registry.fusions.items()}
-    return clean(nodes, outputs, fusions, merge=registry.real)
+    return clean(nodes, outputs, fusions, merge=registry.real, constants=lifted)
 
 
 def _refuse_unknown_size(fx_node: torch.fx.Node, value: Any) -> None:

@@ -20,21 +20,30 @@ _FRESH = frozenset(
 )  # fmt: skip
 
 
-def functional(program: ExportedProgram) -> ExportedProgram:
-    """The program without operators that write into what they read.
+def make_new(program: ExportedProgram) -> set[Node]:
+    """Exchange, in place, what writes into its operand for what returns a new tensor, where nobody reads the operand later.
 
-    What is the last to read the value that it writes to is exchanged for the operator that makes a new one, which is quick; where
-    that is not enough, torch does it.
+    Returns:
+        Nodes whose values are other ones at another time: what is written into after all, and what may share memory with it.
     """
-    for node in program.graph.nodes:
+    nodes = list(program.graph.nodes)
+    for node in nodes:
         if _writes(node):
             _make_new(node)
-    if not any(_writes(node) for node in program.graph.nodes):
-        return program
-    return program.run_decompositions({})
+    if not any(_writes(node) for node in nodes):
+        return set()
+    sharing = {node: {node} for node in nodes}
+    for node in nodes:
+        if _shares(node) and node.op != "output":
+            for source in node.all_input_nodes:
+                joined = sharing[node] | sharing[source]
+                sharing.update(dict.fromkeys(joined, joined))
+    return {n for node in nodes if _writes(node) for n in (node, *sharing[node])}
 
 
 def _writes(node: Node) -> bool:
+    if node.target is torch.ops.aten.detach_.default:  # which changes no value
+        return False
     return isinstance(node.target, torch._ops.OpOverload) and bool(node.target._schema.is_mutable)
 
 
@@ -43,7 +52,11 @@ def _make_new(node: Node) -> None:
     if target is None or not node.args or node.kwargs.get("out") is not None:
         return
     source = node.args[0]
-    if not isinstance(source, Node) or not _is_fresh(source) or any(_shares(user) for user in source.users if user is not node):
+    if (
+        not isinstance(source, Node)
+        or not _is_fresh(source)
+        or any(_shares(user) for user in source.users if user is not node)
+    ):
         return
     position = {n: i for i, n in enumerate(node.graph.nodes)}
     if any(position[user] > position[node] for user in source.users):
@@ -51,7 +64,12 @@ def _make_new(node: Node) -> None:
     with torch.no_grad():
         made = target(*_values(node.args), **_values(node.kwargs))
     old = source.meta.get("val")
-    if isinstance(made, Tensor) and isinstance(old, Tensor) and made.dtype == old.dtype and made.shape == old.shape:
+    if (
+        isinstance(made, Tensor)
+        and isinstance(old, Tensor)
+        and made.dtype == old.dtype
+        and made.shape == old.shape
+    ):
         node.target = target
 
 

@@ -56,8 +56,8 @@ def check_pattern(entry: PatternEntry, registry: Registry, *, seed: int = 0) -> 
     """
     pattern, subject = entry.pattern, f"pattern '{entry.pattern.name}' of plugin '{entry.plugin}'"
     tried = 0
+    x = torch.randn(2, *_SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     for name, others in _settings(pattern, seed):
-        x = torch.randn(2, *_SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
         written, becomes = (_Model(f, name, others) for f in (pattern.written, pattern.becomes))
         try:
             apart = float((written(x) - becomes(x)).abs().nan_to_num(0).max())
@@ -65,10 +65,14 @@ def check_pattern(entry: PatternEntry, registry: Registry, *, seed: int = 0) -> 
             continue
         tried += 1
         if apart > 1e-9:
-            raise Violation(subject, "same function", f"the two functions differ by {apart:.3g}", {"given": others})
+            raise Violation(
+                subject, "same function", f"the two functions differ by {apart:.3g}", {"given": others}
+            )
         _compare(subject, written, becomes, x, registry)
     if tried == 0:
-        raise Violation(subject, "runs", f"no setting of its parameters suits a tensor of shape {list(x.shape)}")
+        raise Violation(
+            subject, "runs", f"no setting of its parameters suits a tensor of shape {list(x.shape)}"
+        )
     return tried
 
 
@@ -90,7 +94,11 @@ def _settings(pattern: Pattern, seed: int) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _compare(subject: str, written: nn.Module, becomes: nn.Module, x: Tensor, registry: Registry) -> None:
-    from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm  # which testing does not need else
+    from lirpa_core import (
+        BoundedModule,
+        BoundedTensor,
+        PerturbationLpNorm,
+    )  # which testing does not need else
 
     found, wanted, plain = (
         BoundedModule(model, x, registry=rules, bound_opts=few_steps())

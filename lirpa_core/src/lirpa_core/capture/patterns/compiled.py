@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ class Compiled:
     size: int
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(pattern: Pattern) -> Compiled:
     """Trace what a pattern looks for.
 
@@ -50,7 +50,9 @@ def compiled(pattern: Pattern) -> Compiled:
     try:
         graph = torch.fx.Tracer().trace(pattern.written)
     except Exception as error:
-        raise _refused(pattern, f"it cannot be traced ({type(error).__name__}: {error}); it may not branch") from error
+        raise _refused(
+            pattern, f"it cannot be traced ({type(error).__name__}: {error}); it may not branch"
+        ) from error
     inputs = {n: str(n.target) for n in graph.nodes if n.op == "placeholder"}
     reader = TermReader(
         OPERATORS,

@@ -6,10 +6,10 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from lirpa_core.capture.terms import Dims, Scalar, Symbol, Term, Terms, as_product, as_sum, product, total
-from lirpa_core.capture.terms.algebra import Factors, Summands
+from lirpa_core.capture.terms.algebra import Factors
 from lirpa_core.capture.terms.operators import Counted
 
 #: Operators whose two operands may change places.
@@ -19,7 +19,10 @@ _COMMUTATIVE = frozenset({"maximum", "minimum"})
 _ROUNDING = 2**-50
 
 #: What stands for each variable and symbol of a pattern.
-Binding = Mapping[str, Any]
+Binding: TypeAlias = Mapping[str, Any]
+
+#: Summands of the program, and their numbers.
+Known: TypeAlias = Mapping[Term, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +56,19 @@ class Matcher:
     given: Terms
     open: Collection[Term] = ()
 
+    def _known_sum(self, term: Term) -> tuple[dict[Term, float], float]:
+        """A sum of the program, in which no number is open."""
+        return cast(tuple[dict[Term, float], float], as_sum(self.given, term))
+
+    def _known_product(self, term: Term) -> tuple[Factors, float]:
+        """A product of the program, in which no number is open."""
+        return cast(tuple[Factors, float], as_product(self.given, term))
+
     def _composed(self, parts: Mapping[Term, Any]) -> list[tuple[Term, Any]]:
         """What is no variable, in an order in which variables become known."""
-        return sorted([item for item in parts.items() if not _bare(item[0])], key=lambda item: item[0] in self.open)
+        return sorted(
+            [item for item in parts.items() if not _bare(item[0])], key=lambda item: item[0] in self.open
+        )
 
     def matches(self, pattern: Term, term: Term) -> Iterator[Match]:
         """Every way in which a pattern is a term, or a part of a sum or of a product."""
@@ -111,30 +124,32 @@ class Matcher:
 
     def _sum(self, pattern: Term, term: Term, known: Binding) -> Iterator[Binding]:
         """A whole sum."""
-        summands, number = as_sum(self.given, term)
+        summands, number = self._known_sum(term)
         for match in self._summands(pattern, summands, number, known, 1.0, whole=True):
             yield match.binding
 
     def _part_of_sum(self, pattern: Term, term: Term) -> Iterator[Match]:
         """A part of a sum, times a number."""
-        summands, number = as_sum(self.given, term)
+        summands, number = self._known_sum(term)
         own, _ = as_sum(self.own, pattern)
         first, factor = next((item for item in own.items() if not _bare(item[0])), (None, 1.0))
         if first is None or isinstance(factor, Symbol):
             scales: set[float] = {1.0}
         else:
-            scales = {gf / factor for t, gf in summands.items() if t.op == first.op and not isinstance(gf, Symbol)}
+            scales = {
+                gf / factor for t, gf in summands.items() if t.op == first.op and not isinstance(gf, Symbol)
+            }
         for scale in sorted(scales, key=lambda s: (s != 1, s)):
             yield from self._summands(pattern, summands, number, {}, scale, whole=False)
 
     def _summands(
-        self, pattern: Term, summands: Summands, number: Scalar, known: Binding, scale: float, *, whole: bool
+        self, pattern: Term, summands: Known, number: float, known: Binding, scale: float, *, whole: bool
     ) -> Iterator[Match]:
         own, constant = as_sum(self.own, pattern)
         composed = self._composed(own)
         bare = [item for item in own.items() if _bare(item[0])]
 
-        def composed_ones(i: int, left: Summands, binding: Binding) -> Iterator[tuple[Summands, Binding]]:
+        def composed_ones(i: int, left: Known, binding: Binding) -> Iterator[tuple[Known, Binding]]:
             if i == len(composed):
                 yield left, binding
                 return
@@ -142,7 +157,9 @@ class Matcher:
             for term, given in left.items():
                 for bound in _scaled_number(factor, given, scale, binding):
                     for found in self.match(wanted, term, bound):
-                        yield from composed_ones(i + 1, {t: f for t, f in left.items() if t is not term}, found)
+                        yield from composed_ones(
+                            i + 1, {t: f for t, f in left.items() if t is not term}, found
+                        )
 
         for left, binding in composed_ones(0, summands, known):
             yield from self._bare_summands(bare, constant, left, number, binding, scale, whole=whole)
@@ -151,8 +168,8 @@ class Matcher:
         self,
         bare: list[tuple[Term, Scalar]],
         constant: Scalar,
-        left: Summands,
-        number: Scalar,
+        left: Known,
+        number: float,
         binding: Binding,
         scale: float,
         *,
@@ -164,7 +181,7 @@ class Matcher:
             if value is None:
                 open_ones.append((variable, factor))
                 continue
-            inner, inner_number = as_sum(self.given, value)
+            inner, inner_number = self._known_sum(value)
             share = _share(inner, left)
             if isinstance(factor, Symbol) and factor.name not in binding:
                 if share is None:
@@ -188,7 +205,9 @@ class Matcher:
             ((variable, factor),) = open_ones
             if isinstance(factor, Symbol) or not left:
                 return
-            rest = total(self.given, {t: f / (factor * scale) for t, f in left.items()}, number / (factor * scale))
+            rest = total(
+                self.given, {t: f / (factor * scale) for t, f in left.items()}, number / (factor * scale)
+            )
             yield Match({**binding, variable.attributes: rest}, scale)
         elif not whole:
             yield Match(binding, scale, left, number)
@@ -200,12 +219,11 @@ class Matcher:
     def _product(self, pattern: Term, term: Term, known: Binding) -> Iterator[Binding]:
         """A whole product."""
         own, number = as_product(self.own, pattern)
-        factors, given = as_product(self.given, term)
+        factors, given = self._known_product(term)
         for left, binding, rest in self._factors(own, factors, known):
             if left:
                 continue
-            for found in _number(number, given / rest, binding):
-                yield found
+            yield from _number(number, given / rest, binding)
         if len(own) == 1 and not isinstance(number, Symbol):
             yield from self._open_product(own, number, factors, given, known)
 
@@ -226,13 +244,15 @@ class Matcher:
     def _part_of_product(self, pattern: Term, term: Term) -> Iterator[Match]:
         """A part of a product."""
         own, number = as_product(self.own, pattern)
-        factors, given = as_product(self.given, term)
+        factors, given = self._known_product(term)
         if isinstance(number, Symbol):
             return
         for left, binding, rest in self._factors(own, factors, {}):
             yield Match(binding, given / number / rest, left)
 
-    def _factors(self, own: Factors, factors: Factors, known: Binding) -> Iterator[tuple[Factors, Binding, float]]:
+    def _factors(
+        self, own: Factors, factors: Factors, known: Binding
+    ) -> Iterator[tuple[Factors, Binding, float]]:
         """What is left of factors, the binding, and the number that variables brought."""
         composed = self._composed(own)
         bare = [item for item in own.items() if _bare(item[0])]
@@ -245,7 +265,9 @@ class Matcher:
             for term, power in left.items():
                 if power == exponent:
                     for found in self.match(wanted, term, binding):
-                        yield from composed_ones(i + 1, {t: p for t, p in left.items() if t is not term}, found)
+                        yield from composed_ones(
+                            i + 1, {t: p for t, p in left.items() if t is not term}, found
+                        )
 
         for left, binding in composed_ones(0, factors, known):
             rest = 1.0
@@ -254,7 +276,7 @@ class Matcher:
                 value = binding.get(variable.attributes)
                 if value is None:
                     break
-                inner, number = as_product(self.given, value)
+                inner, number = self._known_product(value)
                 if any([remaining.get(t) != p * exponent for t, p in inner.items()]):
                     break
                 if not number > 0 and exponent != int(exponent):
@@ -283,7 +305,7 @@ def _value(factor: Scalar, binding: Binding) -> float:
     return factor.factor * binding[factor.name] if isinstance(factor, Symbol) else factor
 
 
-def _share(inner: Summands, left: Summands) -> float | None:
+def _share(inner: Known, left: Known) -> float | None:
     """The number by which all of a sum's terms are found among others."""
     shares = [left[t] / f if t in left else math.nan for t, f in inner.items()]
     return shares[0] if shares and all([_close(s, shares[0]) for s in shares]) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -82,7 +81,9 @@ class Builder:
         """
         tensors = {name: value for name, value in arguments.items() if isinstance(value, Node)}
         constants = {name: value for name, value in arguments.items() if name not in tensors}
-        program = _exported(pattern, [node.meta["val"] for node in tensors.values()], list(tensors), constants)
+        program = _exported(
+            pattern, [node.meta["val"] for node in tensors.values()], list(tensors), constants
+        )
         placeholders = [n for n in program.graph.nodes if n.op == "placeholder"]
         if len(placeholders) != len(tensors):  # it makes a constant of its own
             raise CannotBuildError
@@ -119,7 +120,9 @@ def _values(arguments: Any) -> Any:
     return torch.fx.node.map_arg(arguments, lambda n: n.meta["val"])
 
 
-def _exported(pattern: Pattern, like: list[Tensor], names: list[str], constants: Mapping[str, Any]) -> ExportedProgram:
+def _exported(
+    pattern: Pattern, like: list[Tensor], names: list[str], constants: Mapping[str, Any]
+) -> ExportedProgram:
     def function(*tensors: Tensor) -> Tensor:
         return pattern.becomes(**dict(zip(names, tensors, strict=True)), **constants)
 
@@ -127,5 +130,5 @@ def _exported(pattern: Pattern, like: list[Tensor], names: list[str], constants:
     try:
         with quiet():
             return torch.export.export(_Function(function), example, strict=False)
-    except Exception as error:  # noqa: BLE001  torch raises whatever its tracers raise
+    except Exception as error:
         raise CannotBuildError from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +26,22 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
-#: Replacements of one node, each of which may make room for another one.
-_MOST = 16
+#: Sweeps over a program, each of which may make room for others.
+_MOST_SWEEPS = 16
 
 
-def rewrite(program: ExportedProgram, patterns: Sequence[Pattern]) -> None:
-    """Replace, in place, what patterns describe. The program must write into nothing.
+def rewrite(program: ExportedProgram, patterns: Sequence[Pattern], written: Set[Node] = frozenset()) -> None:
+    """Replace, in place, what patterns describe.
 
     Each replacement is tried on random numbers first, and left out if it does not compute the same.
+
+    Args:
+        program: The program.
+        patterns: The patterns.
+        written: Nodes that are left alone, with what reads them: their values are other ones at another time.
     """
     if patterns and not any(_has_open_size(node.meta.get("val")) for node in program.graph.nodes):
-        _Rewriting.of(program, by_size(patterns)).run()
+        _Rewriting.of(program, by_size(patterns), written).run()
 
 
 def _has_open_size(value: Any) -> bool:
@@ -50,20 +56,24 @@ class _Rewriting:
         graph: The graph of the program, which changes.
         reader: Reads its nodes as terms.
         patterns: What is looked for.
+        written: Nodes that nothing is known of.
         nodes: The first node that computes a term.
         multiples: The first node that computes a number times a term, and the number.
+        reshaped: The first node that has the numbers of a term in another shape, and the term's own shape.
         replaced: Nodes that something else was put in the place of.
     """
 
     graph: torch.fx.Graph
     reader: TermReader
     patterns: Sequence[Compiled]
+    written: Set[Node]
     nodes: dict[Term, Node] = field(default_factory=dict)
     multiples: dict[Term, tuple[Node, float]] = field(default_factory=dict)
+    reshaped: dict[Term, tuple[Node, tuple[int, ...]]] = field(default_factory=dict)
     replaced: dict[Node, None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, program: ExportedProgram, patterns: Sequence[Compiled]) -> _Rewriting:
+    def of(cls, program: ExportedProgram, patterns: Sequence[Compiled], written: Set[Node]) -> _Rewriting:
         lifted = program.graph_signature.inputs_to_lifted_tensor_constants
         numbers: dict[Node, float] = {}
         differentiates = False
@@ -73,22 +83,43 @@ class _Rewriting:
                 numbers[node] = value.item()
             if node.op == "call_function" and not isinstance(node.target, torch._ops.OpOverload):
                 differentiates |= node.target is not operator.getitem
-        return cls(program.graph, TermReader(OPERATORS, numbers, through_detach=not differentiates), patterns)
+        reader = TermReader(OPERATORS, numbers, written=written, through_detach=not differentiates)
+        return cls(program.graph, reader, patterns, written)
 
     def run(self) -> None:
-        """Look at every node, in order."""
-        for node in list(self.graph.nodes):
-            if node.op == "output":
+        """Sweep over the program until nothing more is found."""
+        for _ in range(_MOST_SWEEPS):
+            self._read()
+            if not self._sweep():
+                break
+            self._remove_unused()
+
+    def _read(self) -> None:
+        """Find the first node of each term."""
+        self.reader.forget()
+        for known in (self.nodes, self.multiples, self.reshaped, self.replaced):
+            known.clear()
+        for node in self.graph.nodes:
+            if node.op == "output" or node in self.written:
                 continue
-            for _ in range(_MOST):
-                if not self._replaced(node):
-                    break
             term = self.reader.term(node)
+            if term.op == "reshape":
+                self.reshaped.setdefault(term.operands[0], (node, term.attributes[0]))
             if term.op != "number":
                 self.nodes.setdefault(term, node)
                 unit, number = self._unit(term)
                 self.multiples.setdefault(unit, (node, number))
-        self._remove_unused()
+
+    def _sweep(self) -> bool:
+        """Look at every node, the last first: what it is made of may be part of something larger. Whether any was replaced."""
+        found = False
+        unused: set[Node] = set()
+        for node in reversed(list(self.graph.nodes)):
+            if node in self.replaced and unused.issuperset(node.users):
+                unused.add(node)
+            elif self.reader.known(node):
+                found |= self._replaced(node)
+        return found
 
     def _unit(self, term: Term) -> tuple[Term, float]:
         factors, number = as_product(self.reader.terms, term)
@@ -106,25 +137,23 @@ class _Rewriting:
         for pattern in self.patterns:
             for match in Matcher(pattern.terms, self.reader.terms, pattern.open).matches(pattern.term, term):
                 if self._apply(node, pattern, match, shape):
-                    self.reader.forget(node)
                     return True
         return False
 
     def _apply(self, node: Node, pattern: Compiled, match: Match, shape: tuple[int, ...] | None) -> bool:
         """Replace a node, if everything that is read exists, and if what it becomes computes the same."""
         builder = Builder(self.graph, node)
-        try:
+        with suppress(CannotBuildError):
             made = self._built(builder, pattern, match, shape)
-            held = self._holds(node, made, builder)
-        except CannotBuildError:
-            held = False
-        if not held:
-            builder.undo()
-            return False
-        builder.take(made)
-        return True
+            if self._holds(node, made, builder):
+                builder.take(made)
+                return True
+        builder.undo()
+        return False
 
-    def _built(self, builder: Builder, pattern: Compiled, match: Match, shape: tuple[int, ...] | None) -> Node:
+    def _built(
+        self, builder: Builder, pattern: Compiled, match: Match, shape: tuple[int, ...] | None
+    ) -> Node:
         """What takes the place of a node."""
         arguments: dict[str, Any] = {}
         for name, kind in pattern.kinds.items():
@@ -159,30 +188,42 @@ class _Rewriting:
         if term in self.nodes:
             return self.nodes[term]
         unit, number = self._unit(term)
-        if unit not in self.multiples:
-            raise CannotBuildError
-        node, own = self.multiples[unit]
-        return builder.scaled(node, number / own)
+        if unit in self.multiples:
+            node, own = self.multiples[unit]
+            return builder.scaled(node, number / own)
+        if term in self.reshaped:
+            node, shape = self.reshaped[term]
+            return builder.call(aten.reshape.default, node, list(shape))
+        raise CannotBuildError
 
     def _holds(self, node: Node, made: Node, builder: Builder) -> bool:
         """Whether the types are those in which rules are about real numbers, and random numbers give the same."""
         inputs = builder.inputs()
-        terms = {self.reader.term(n): n for n in inputs}
-        same: dict[Node, Node] = {}
+        units = {}
+        for read in inputs:
+            unit, own = self._unit(self.reader.term(read))
+            units[unit, read.meta["val"].shape] = read, own
+        same: dict[Node, tuple[Node, float]] = {}
         for other in node.graph.nodes:
             if other is node:
                 break
-            if self.reader.known(other) and (source := terms.get(self.reader.term(other))) is not None:
-                if other.meta["val"].shape == source.meta["val"].shape:
-                    same[other] = source
-        inner = region(node, {*inputs, *same})
-        own = node.meta["val"].dtype
+            if self.reader.known(other) and isinstance(other.meta.get("val"), Tensor):
+                unit, number = self._unit(self.reader.term(other))
+                if (unit, other.meta["val"].shape) in units:
+                    source, own = units[unit, other.meta["val"].shape]
+                    same[other] = source, number / own
+        inner = region(node, {*inputs, *same, *self.reader.numbers})
+        if any(n.op != "call_function" or n in self.written for n in inner) or not self.written.isdisjoint(
+            inputs
+        ):
+            return False
+        dtype = node.meta["val"].dtype
         values = [n.meta.get("val") for n in (*inner, *inputs)]
-        if any(isinstance(v, Tensor) and v.is_floating_point() and v.dtype != own for v in values):
+        if any(isinstance(v, Tensor) and v.is_floating_point() and v.dtype != dtype for v in values):
             return False
-        if any(n.op != "call_function" for n in inner) or not agree(node, made, inputs, same):
+        if not agree(node, made, inputs, same, self.reader.numbers):
             return False
-        self.replaced.update(dict.fromkeys(inner))
+        self.replaced.update(dict.fromkeys([n for n in inner if n is not node]))
         return True
 
     def _remove_unused(self) -> None:

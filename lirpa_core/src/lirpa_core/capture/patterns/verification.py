@@ -56,12 +56,19 @@ def _run(node: Node, known: Mapping[Node, Any]) -> Any:
     if node.op != "call_function":
         raise KeyError(node)
     args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: known[n])
-    kwargs = {name: torch.float64 if value is torch.float32 else value for name, value in kwargs.items()}
-    args = [torch.float64 if value is torch.float32 else value for value in args]
-    return node.target(*args, **kwargs)  # type: ignore[operator]
+    wide = [torch.float64 if value is torch.float32 else value for value in args]
+    named = {name: torch.float64 if value is torch.float32 else value for name, value in kwargs.items()}
+    function: Any = node.target
+    return function(*wide, **named)
 
 
-def agree(before: Node, after: Node, inputs: Sequence[Node], same: Mapping[Node, Node]) -> bool:
+def agree(
+    before: Node,
+    after: Node,
+    inputs: Sequence[Node],
+    same: Mapping[Node, tuple[Node, float]],
+    numbers: Mapping[Node, float],
+) -> bool:
     """Whether two nodes compute the same from random values of what both are made of.
 
     Where the one before is not finite the model itself is not, and nothing is compared; but not everywhere.
@@ -70,12 +77,18 @@ def agree(before: Node, after: Node, inputs: Sequence[Node], same: Mapping[Node,
         before: The one.
         after: The other one.
         inputs: What the other one reads.
-        same: Nodes that compute what one of the inputs does, and that one.
+        same: Nodes that compute a number times what one of the inputs does: that one, and the number.
+        numbers: Values of nodes that are constants.
     """
     generator = torch.Generator().manual_seed(0)
     for scale in _SCALES:
         drawn = {node: _draw(node.meta["val"], scale, generator) for node in inputs}
-        values = {**drawn, **{node: drawn[source] for node, source in same.items()}}
+        constants = {node: torch.tensor(value, dtype=torch.float64) for node, value in numbers.items()}
+        values = {
+            **constants,
+            **drawn,
+            **{n: drawn[source] * k if k != 1 else drawn[source] for n, (source, k) in same.items()},
+        }
         with torch.no_grad():
             want, got = evaluate(before, values), evaluate(after, drawn)
         if not isinstance(got, Tensor) or got.shape != want.shape or got.dtype != want.dtype:

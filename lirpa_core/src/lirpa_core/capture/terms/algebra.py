@@ -129,7 +129,11 @@ def _power(terms: Terms, term: Term, exponent: float) -> tuple[Factors, Scalar]:
     if isinstance(number, Symbol):
         raise OpenNumberError(f"it raises {number} to a power")
     if not inner:
-        return ({}, number**exponent) if number > 0 or (whole and number != 0) else ({terms.number(number): exponent}, 1.0)
+        return (
+            ({}, number**exponent)
+            if number > 0 or (whole and number != 0)
+            else ({terms.number(number): exponent}, 1.0)
+        )
     if whole or (number > 0 and _signs(inner) and len(inner) == 1):
         return {base: own * exponent for base, own in inner.items()}, number**exponent
     if number > 0:

@@ -93,7 +93,9 @@ def _function(call: Call) -> Term | None:
     return call.elementwise(("self",), lambda x: call.reader.terms.make(name, (x,)))
 
 
-def _of(call: Call, name: str, inner: tuple[float, float] = (1, 0), outer: tuple[float, float] = (1, 0)) -> Term | None:
+def _of(
+    call: Call, name: str, inner: tuple[float, float] = (1, 0), outer: tuple[float, float] = (1, 0)
+) -> Term | None:
     """`a·f(b·x + c) + d`."""
     terms = call.reader.terms
 
@@ -151,7 +153,13 @@ def _reduction(call: Call, name: str, keepdim: int = 2, first: int = 1) -> Term 
     if call.node.kwargs.get("dtype") is not None:
         return None
     operand = call.get(0, "self")
-    return _reduced(call, operand, call.get(first, "dim"), call.get(keepdim, "keepdim", False), partial(_plain, call, name))
+    return _reduced(
+        call,
+        operand,
+        call.get(first, "dim"),
+        call.get(keepdim, "keepdim", False),
+        partial(_plain, call, name),
+    )
 
 
 def _plain(call: Call, name: str, x: Term, dims: Dims, count: int | None) -> Term:
@@ -187,16 +195,14 @@ def _variance(call: Call, power: float) -> Term | None:
     node, operand = call.node, call.get(0, "self")
     overload = getattr(node.target, "_overloadname", None)
     given = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-    correction: Any
+    stated: Any
     if isinstance(given, bool):  # var(x, unbiased)
-        given, correction = None, float(given)
-    elif "correction" in node.kwargs:
-        correction = node.kwargs["correction"]
-    elif overload in ("correction", None):
-        correction = node.kwargs.get("unbiased", True)
+        given, stated = None, given
+    elif "correction" in node.kwargs or overload in ("correction", None):
+        stated = node.kwargs.get("correction", node.kwargs.get("unbiased"))
     else:
-        correction = call.get(2, "unbiased", True)
-    correction = 1.0 if correction is None else float(correction)
+        stated = call.get(2, "unbiased")
+    correction = 1.0 if stated is None else float(stated)
     keepdim = node.kwargs.get("keepdim", node.args[3] if len(node.args) > 3 else False)
     terms = call.reader.terms
 
@@ -227,7 +233,9 @@ def _norm(call: Call, order: int, dim: int, keepdim: int) -> Term | None:
         squares = terms.make("add_up", (product(terms, {x: 2}),), Counted(dims, count))
         return product(terms, {squares: 0.5})
 
-    return _reduced(call, call.get(0, "self"), call.get(dim, "dim"), call.get(keepdim, "keepdim", False), build)
+    return _reduced(
+        call, call.get(0, "self"), call.get(dim, "dim"), call.get(keepdim, "keepdim", False), build
+    )
 
 
 def _extreme(call: Call, name: str) -> Term | None:
@@ -276,7 +284,9 @@ def _masked_softmax(call: Call) -> Term | None:
 def _compare(call: Call, name: str, sign: float) -> Term | None:
     """`x > y` as a difference that is positive."""
     terms = call.reader.terms
-    return call.elementwise(("self", "other"), lambda x, y: terms.make(name, (_sum(call, x, sign, y, -sign),)))
+    return call.elementwise(
+        ("self", "other"), lambda x, y: terms.make(name, (_sum(call, x, sign, y, -sign),))
+    )
 
 
 def _where(call: Call) -> Term | None:
@@ -338,7 +348,7 @@ def _convert(call: Call) -> Term | None:
     if not isinstance(operand, torch.fx.Node) or call.reader.shape(operand) is None:
         return None
     of, to = operand.meta["val"].dtype, call.node.meta["val"].dtype
-    return call.reader.term(operand) if of == to or of == torch.bool else None
+    return call.reader.term(operand) if of in (to, torch.bool) else None
 
 
 def _filled(call: Call, value: float) -> Term:
@@ -350,11 +360,9 @@ def _full(call: Call) -> Term | None:
     return call.reader.terms.number(value) if isinstance(value, int | float) else None
 
 
-_FUNCTIONS = (
-    "exp log sin cos tanh sigmoid erf abs relu silu softplus elu log_sigmoid cosh sinh atan asinh mish hardswish hardsigmoid"
-)
+_FUNCTIONS = "exp log sin cos tanh sigmoid erf abs relu silu softplus elu log_sigmoid cosh sinh atan asinh mish hardswish hardsigmoid"
 _VIEWS = "view reshape _unsafe_view unsqueeze squeeze flatten unflatten view_as reshape_as"
-_IDENTITIES = "clone contiguous alias detach lift_fresh_copy lift_fresh dropout"  # dropout in evaluation: see `is_random`
+_IDENTITIES = "clone contiguous alias detach detach_ lift_fresh_copy lift_fresh dropout"  # dropout in evaluation: see `is_random`
 
 #: How an operator is read, by its name; None from a function: it is taken as it stands.
 OPERATORS: Mapping[str, Read] = {

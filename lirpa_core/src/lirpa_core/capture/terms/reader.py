@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,13 @@ from lirpa_core.capture.terms.algebra import OpenNumberError
 from lirpa_core.capture.terms.term import Dims, Symbol, Term, Terms
 
 #: The names of Python's operators, where torch's is another one.
-_PYTHON = {"truediv": "div", "inv": "bitwise_not", "invert": "bitwise_not", "and_": "bitwise_and", "or_": "bitwise_or"}
+_PYTHON = {
+    "truediv": "div",
+    "inv": "bitwise_not",
+    "invert": "bitwise_not",
+    "and_": "bitwise_and",
+    "or_": "bitwise_or",
+}
 
 #: Other names for an operator.
 _ALIASES = {
@@ -96,6 +102,7 @@ class TermReader:
         numbers: Values of nodes that are constants of one element.
         variables: Tensors that a pattern leaves open, by name.
         symbols: Numbers and dimensions that it leaves open.
+        written: Nodes whose values are other ones at another time.
         through_detach: Whether `detach` is the identity: in a graph that does not differentiate.
 
     Attributes:
@@ -106,6 +113,7 @@ class TermReader:
     numbers: Mapping[Node, float] = field(default_factory=dict)
     variables: Mapping[Node, str] = field(default_factory=dict)
     symbols: Mapping[Node, str] = field(default_factory=dict)
+    written: Collection[Node] = ()
     through_detach: bool = True
     terms: Terms = field(default_factory=Terms)
     _read: dict[Node, Term] = field(default_factory=dict)
@@ -120,9 +128,9 @@ class TermReader:
             found = self._read[value] = self._new(value)
         return found
 
-    def forget(self, node: Node) -> None:
-        """Read a node anew that has become another one."""
-        self._read.pop(node, None)
+    def forget(self) -> None:
+        """Read every node anew, some of which have become others."""
+        self._read.clear()
 
     def known(self, node: Node) -> bool:
         """Whether a node has been read."""
@@ -136,6 +144,8 @@ class TermReader:
         if node in self.numbers:
             return self.terms.number(self.numbers[node])
         if node.op not in ("call_function", "call_method") or is_random(node):
+            return self.opaque(node)
+        if self.written and not {node, *node.all_input_nodes}.isdisjoint(self.written):
             return self.opaque(node)
         name = name_of(node)
         call = Call(self, node)
@@ -163,9 +173,13 @@ class TermReader:
                 return tuple([(key, freeze(v)) for key, v in sorted(value.items())])
             return (type(value), repr(value) if isinstance(value, float) else value)  # 0.0 equals -0.0
 
+        if self.variables and not isinstance(node.target, torch._ops.OpOverload):
+            return self.opaque(node)
         attributes = (freeze(node.args), freeze(node.kwargs))
         if any([isinstance(t.attributes, Symbol) for t in operands]):
-            raise OpenNumberError(f"it gives an open number to {node.target}, of whose arguments nothing is known")
+            raise OpenNumberError(
+                f"it gives an open number to {node.target}, of whose arguments nothing is known"
+            )
         try:
             return self.terms.make(str(node.target), tuple(operands), attributes)
         except TypeError:  # an argument that cannot be hashed
@@ -193,7 +207,9 @@ class TermReader:
             return base
         return self.terms.make("reshape", (base,), (of, to))
 
-    def elementwise(self, node: Node, values: Sequence[Any], build: Callable[..., Term | None]) -> Term | None:
+    def elementwise(
+        self, node: Node, values: Sequence[Any], build: Callable[..., Term | None]
+    ) -> Term | None:
         """See `Call.elementwise`."""
         wanted = self.shape(node)
         found = [self.term(value) for value in values]
@@ -226,7 +242,7 @@ def is_random(node: Node) -> bool:
     target = node.target
     if not isinstance(target, torch._ops.OpOverload):
         return not (isinstance(target, str) or target is operator.getitem or callable(target))
-    if target is torch.ops.aten.dropout.default and not node.args[2]:  # in evaluation
+    in_evaluation = target is torch.ops.aten.dropout.default and not node.args[2]
+    if in_evaluation or target is torch.ops.aten.detach_.default:
         return False
     return torch.Tag.nondeterministic_seeded in target.tags or target._schema.is_mutable
-

@@ -53,7 +53,9 @@ class Term:
 
     def _written(self, levels: int) -> str:
         inner = [term._written(levels - 1) if levels else "…" for term in self.operands]
-        return f"{self.op}({', '.join([*inner, *([] if self.attributes is None else [str(self.attributes)])])})"
+        return (
+            f"{self.op}({', '.join([*inner, *([] if self.attributes is None else [str(self.attributes)])])})"
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
