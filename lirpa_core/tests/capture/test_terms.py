@@ -77,6 +77,8 @@ DIFFERENT = {
     "random numbers": (lambda x, y: torch.rand_like(x), lambda x, y: torch.rand_like(x)),
     "zeros of other signs": (lambda x, y: torch.copysign(x, 0.0), lambda x, y: torch.copysign(x, -0.0)),
     "rounding of quotients": (lambda x, y: torch.div(x, y, rounding_mode="floor"), lambda x, y: x / y),
+    "truth values": (lambda x, y: x * ((x > 0) + (y > 0)), lambda x, y: x * (x > 0) + x * (y > 0)),
+    "whole numbers": (lambda x, y: x * ((x > 0).long() // 2), lambda x, y: x * ((x > 0).long() / 2)),
     "equality": (lambda x, y: torch.where(x > y, x, 1.0), lambda x, y: torch.where(x >= y, x, 1.0)),
     "order in place of value": (lambda x, y: x.max(-1)[1], lambda x, y: x.max(-1)[0]),
     "shapes": (lambda x, y: x.sum(-1), lambda x, y: x.sum(-1, keepdim=True)),

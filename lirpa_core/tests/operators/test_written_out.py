@@ -335,7 +335,7 @@ ALMOST = {
     ),
     "other coefficients": (lambda x: 0.5 * x * (1 + torch.tanh(0.8 * (x + 0.044715 * x**3))), "gelu"),
     "another argument": (lambda x: x * torch.sigmoid(x.flip(-1)), "silu"),
-    "a slope above one": (lambda x: torch.maximum(x, 1.5 * x), "leaky_relu"),
+    "a minimum": (lambda x: torch.minimum(x, 0.5 * x), "leaky_relu"),
     "a kink elsewhere": (lambda x: torch.where(x > 0.1, x, 0.0), "relu"),
     "the mean of something else": (
         lambda x: (x - x.flip(1).mean(-1, keepdim=True)) / x.var(-1, keepdim=True).sqrt(),

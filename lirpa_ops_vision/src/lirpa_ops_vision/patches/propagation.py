@@ -74,7 +74,9 @@ def _whole_kernels(weight: Tensor, geometry: ConvGeometry) -> Tensor:
     out, each, *kernel = weight.shape
     if geometry.groups > 1:
         group = torch.arange(out, device=weight.device) // (out // geometry.groups)
-        select = (group.unsqueeze(-1) == torch.arange(geometry.groups, device=group.device)).to(weight.dtype)  # [C_out, groups]
+        select = (group.unsqueeze(-1) == torch.arange(geometry.groups, device=group.device)).to(
+            weight.dtype
+        )  # [C_out, groups]
         whole = select[:, :, None, None, None] * weight[:, None]
         weight = whole.reshape(out, geometry.groups * each, *kernel)
     for d, step in enumerate(geometry.dilation):

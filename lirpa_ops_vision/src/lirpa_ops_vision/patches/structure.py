@@ -305,7 +305,9 @@ def single_pixels(rows: SelectedRows) -> PatchesCoefficients | None:
     channels, *space = rows.shape[-3:]
     area = space[0] * space[1]
     index = rows.index
-    every = torch.arange(channels, device=index.device)  # one_hot would look at the numbers, and wait for them
+    every = torch.arange(
+        channels, device=index.device
+    )  # one_hot would look at the numbers, and wait for them
     one_hot = (index // area).unsqueeze(-1) == every  # [R, B, C]
     values = (one_hot.to(rows.values.dtype) * rows.values.unsqueeze(-1))[..., None, None]
     return PatchesCoefficients(values, placement_of(rows), rows.shape, clean=True)

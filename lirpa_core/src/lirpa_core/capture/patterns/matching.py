@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-from lirpa_core.capture.terms import Dims, Scalar, Symbol, Term, Terms, as_product, as_sum, product, total
+from lirpa_core.capture.patterns import numbers
+from lirpa_core.capture.patterns.numbers import Binding, Known
+from lirpa_core.capture.terms import Scalar, Symbol, Term, Terms, as_product, as_sum, product, total
 from lirpa_core.capture.terms.algebra import Factors
-from lirpa_core.capture.terms.operators import Counted
 
 #: Operators whose two operands may change places.
 _COMMUTATIVE = frozenset({"maximum", "minimum"})
-
-#: How far numbers may be apart, relatively: `1 / 1.4142135623730951` is not `0.7071067811865476`.
-_ROUNDING = 2**-50
-
-#: What stands for each variable and symbol of a pattern.
-Binding: TypeAlias = Mapping[str, Any]
-
-#: Summands of the program, and their numbers.
-Known: TypeAlias = Mapping[Term, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +78,13 @@ class Matcher:
             yield from self._variable(pattern.attributes, term, known)
         elif pattern.op == "number":
             if term.op == "number":
-                yield from _number(pattern.attributes, term.attributes, known)
+                yield from numbers.number(pattern.attributes, term.attributes, known)
         elif pattern.op == "sum":
             yield from self._sum(pattern, term, known)
         elif pattern.op == "product":
             yield from self._product(pattern, term, known)
         elif pattern.op == term.op and len(pattern.operands) == len(term.operands):
-            for binding in _attributes(pattern.attributes, term.attributes, known):
+            for binding in numbers.attributes(pattern.attributes, term.attributes, known):
                 for operands in self._orders(term):
                     yield from self._all(pattern.operands, operands, binding)
 
@@ -155,7 +146,7 @@ class Matcher:
                 return
             wanted, factor = composed[i]
             for term, given in left.items():
-                for bound in _scaled_number(factor, given, scale, binding):
+                for bound in numbers.scaled_number(factor, given, scale, binding):
                     for found in self.match(wanted, term, bound):
                         yield from composed_ones(
                             i + 1, {t: f for t, f in left.items() if t is not term}, found
@@ -182,25 +173,25 @@ class Matcher:
                 open_ones.append((variable, factor))
                 continue
             inner, inner_number = self._known_sum(value)
-            share = _share(inner, left)
+            share = numbers.share(inner, left)
             if isinstance(factor, Symbol) and factor.name not in binding:
                 if share is None:
                     return
                 binding = {**binding, factor.name: share / factor.factor / scale}
-            wanted = scale * _value(factor, binding)
-            if share is None or not _close(share, wanted):
+            wanted = scale * numbers.value(factor, binding)
+            if share is None or not numbers.close(share, wanted):
                 return
             left = {t: f for t, f in left.items() if t not in inner}
-            number = _difference(number, wanted * inner_number)
+            number = numbers.difference(number, wanted * inner_number)
         if len(open_ones) > 1:
             return
         if isinstance(constant, Symbol):
             if open_ones or number == 0:
                 return
-            for bound in _scaled_number(constant, number, scale, binding):
+            for bound in numbers.scaled_number(constant, number, scale, binding):
                 binding, number = bound, 0.0
         else:
-            number = _difference(number, scale * constant)
+            number = numbers.difference(number, scale * constant)
         if open_ones:
             ((variable, factor),) = open_ones
             if isinstance(factor, Symbol) or not left:
@@ -223,7 +214,7 @@ class Matcher:
         for left, binding, rest in self._factors(own, factors, known):
             if left:
                 continue
-            yield from _number(number, given / rest, binding)
+            yield from numbers.number(number, given / rest, binding)
         if len(own) == 1 and not isinstance(number, Symbol):
             yield from self._open_product(own, number, factors, given, known)
 
@@ -290,57 +281,3 @@ class Matcher:
 
 def _bare(term: Term) -> bool:
     return term.op == "variable"
-
-
-def _close(a: float, b: float) -> bool:
-    return a == b or (math.isfinite(a) and math.isfinite(b) and abs(a - b) <= _ROUNDING * max(abs(a), abs(b)))
-
-
-def _difference(a: float, b: float) -> float:
-    """`a − b`; zero where they differ by rounding."""
-    return 0.0 if _close(a, b) else a - b
-
-
-def _value(factor: Scalar, binding: Binding) -> float:
-    return factor.factor * binding[factor.name] if isinstance(factor, Symbol) else factor
-
-
-def _share(inner: Known, left: Known) -> float | None:
-    """The number by which all of a sum's terms are found among others."""
-    shares = [left[t] / f if t in left else math.nan for t, f in inner.items()]
-    return shares[0] if shares and all([_close(s, shares[0]) for s in shares]) else None
-
-
-def _number(wanted: Scalar, given: float, known: Binding) -> Iterator[Binding]:
-    yield from _scaled_number(wanted, given, 1.0, known)
-
-
-def _scaled_number(wanted: Scalar, given: float, scale: float, known: Binding) -> Iterator[Binding]:
-    """Whether a number is a pattern's number times another one."""
-    if not isinstance(wanted, Symbol):
-        if _close(given, wanted * scale):
-            yield known
-        return
-    value = given / (wanted.factor * scale)
-    if wanted.name not in known:
-        yield {**known, wanted.name: value}
-    elif _close(known[wanted.name], value):
-        yield known
-
-
-def _attributes(wanted: Any, given: Any, known: Binding) -> Iterator[Binding]:
-    if isinstance(wanted, Counted):
-        wanted, given = wanted.dims, given.dims
-    if not isinstance(wanted, Dims):
-        if wanted == given:
-            yield known
-    elif wanted.of is None:
-        if given.every:
-            yield known
-    elif not isinstance(wanted.of, str):
-        if wanted.of == given.of:
-            yield known
-    elif wanted.of not in known:
-        yield {**known, wanted.of: given.of}
-    elif known[wanted.of] == given.of:
-        yield known

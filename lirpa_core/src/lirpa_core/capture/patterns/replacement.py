@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +52,13 @@ class Builder:
     Attributes:
         graph: The graph.
         node: The node that is to be replaced.
+        exported: Programs of what patterns become, by pattern, shapes, types and constants; more are added.
         made: The nodes, in order.
     """
 
     graph: torch.fx.Graph
     node: Node
+    exported: dict[Hashable, ExportedProgram]
     made: list[Node] = field(default_factory=list)
 
     def call(self, target: Any, *args: Any, **kwargs: Any) -> Node:
@@ -81,9 +83,12 @@ class Builder:
         """
         tensors = {name: value for name, value in arguments.items() if isinstance(value, Node)}
         constants = {name: value for name, value in arguments.items() if name not in tensors}
-        program = _exported(
-            pattern, [node.meta["val"] for node in tensors.values()], list(tensors), constants
-        )
+        like = [node.meta["val"] for node in tensors.values()]
+        kinds = tuple([(tuple(x.shape), x.dtype, x.device) for x in like])
+        key = (pattern, kinds, tuple(constants.items()))
+        if key not in self.exported:
+            self.exported[key] = _exported(pattern, like, list(tensors), constants)
+        program = self.exported[key]
         placeholders = [n for n in program.graph.nodes if n.op == "placeholder"]
         if len(placeholders) != len(tensors):  # it makes a constant of its own
             raise CannotBuildError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence, Set
+from collections.abc import Hashable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ class _Rewriting:
         nodes: The first node that computes a term.
         multiples: The first node that computes a number times a term, and the number.
         reshaped: The first node that has the numbers of a term in another shape, and the term's own shape.
+        exported: See `Builder`.
         replaced: Nodes that something else was put in the place of.
     """
 
@@ -71,6 +72,7 @@ class _Rewriting:
     multiples: dict[Term, tuple[Node, float]] = field(default_factory=dict)
     reshaped: dict[Term, tuple[Node, tuple[int, ...]]] = field(default_factory=dict)
     replaced: dict[Node, None] = field(default_factory=dict)
+    exported: dict[Hashable, ExportedProgram] = field(default_factory=dict)
 
     @classmethod
     def of(cls, program: ExportedProgram, patterns: Sequence[Compiled], written: Set[Node]) -> _Rewriting:
@@ -142,7 +144,7 @@ class _Rewriting:
 
     def _apply(self, node: Node, pattern: Compiled, match: Match, shape: tuple[int, ...] | None) -> bool:
         """Replace a node, if everything that is read exists, and if what it becomes computes the same."""
-        builder = Builder(self.graph, node)
+        builder = Builder(self.graph, node, self.exported)
         with suppress(CannotBuildError):
             made = self._built(builder, pattern, match, shape)
             if self._holds(node, made, builder):

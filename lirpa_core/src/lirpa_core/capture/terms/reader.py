@@ -63,6 +63,12 @@ class Call:
     reader: TermReader
     node: Node
 
+    @property
+    def real(self) -> bool:
+        """Whether the result is of numbers: the sum of true and true is true."""
+        value = self.node.meta.get("val")
+        return not isinstance(value, Tensor) or value.is_floating_point()
+
     def get(self, position: int, name: str, default: Any = None) -> Any:
         """An argument, given by position or by name."""
         if position < len(self.node.args):

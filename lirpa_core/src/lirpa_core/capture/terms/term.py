@@ -32,6 +32,19 @@ class Dims:
     every: bool = False
 
 
+class Counted:
+    """The dimensions of a sum, and how many terms it has."""
+
+    def __init__(self, dims: Dims, count: int | None) -> None:
+        self.dims, self.count = dims, count
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Counted) and self.dims == other.dims
+
+    def __hash__(self) -> int:
+        return hash(self.dims)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Term:
     """What a node computes.
