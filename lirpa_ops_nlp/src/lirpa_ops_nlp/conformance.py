@@ -84,7 +84,8 @@ class Divided(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x - x.mean(-1, keepdim=True) if self.centered else x
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        return x / (length + 0.1) if self.added else x / length.clamp_min(1e-3)
+        divided: Tensor = x / (length + 0.1 if self.added else length.clamp_min(1e-3))
+        return divided
 
 
 class Projections(nn.Module):

@@ -76,16 +76,64 @@ def check_pattern(entry: PatternEntry, registry: Registry, *, seed: int = 0) -> 
     return tried
 
 
+def times_as_wide(
+    entry: PatternEntry, registry: Registry, method: str, *, eps: float = 0.5, seed: int = 0
+) -> float | None:
+    """How wide bounds of what is written are without patterns, behind a linear layer, relative to what it becomes.
+
+    Args:
+        entry: The pattern, and whose it is.
+        registry: What models are captured with.
+        method: The method.
+        eps: Radius of the boxes.
+        seed: Seed of the values.
+
+    Returns:
+        The ratio of mean widths for the first setting of numbers and dimensions; None if there are no bounds without the pattern.
+    """
+    from lirpa_core import (  # which testing does not need else
+        BoundedModule,
+        BoundedTensor,
+        PerturbationLpNorm,
+    )
+
+    name, others = next(_settings(entry.pattern, seed))
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, *_SHAPE, dtype=torch.float64, generator=generator)
+    first = nn.Linear(_SHAPE[-1], _SHAPE[-1], dtype=torch.float64)
+    with torch.no_grad():
+        for p in first.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) / 2)
+    widths = []
+    for function, rules in (
+        (entry.pattern.written, registry.without_patterns()),
+        (entry.pattern.becomes, registry),
+    ):
+        bounded = BoundedModule(nn.Sequential(first, _Model(function, name, others)), x, registry=rules)
+        try:
+            with torch.no_grad():
+                lower, upper = bounded.compute_bounds(
+                    x=(BoundedTensor(x, PerturbationLpNorm(eps=eps)),), method=method
+                )
+        except LirpaError:
+            return None
+        widths.append(float((upper - lower).mean()))
+    return widths[0] / widths[1]
+
+
 def _settings(pattern: Pattern, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The first tensor is perturbed; the others are numbers, or masks."""
     kinds = dict(pattern.parameters())
-    first = next(name for name, kind in kinds.items() if kind is Tensor)
+    first, *others = [name for name, kind in kinds.items() if kind is Tensor]
     generator = torch.Generator().manual_seed(seed + 1)
     numbers = torch.randn(1, *_SHAPE, dtype=torch.float64, generator=generator)
-    mask = torch.eye(*_SHAPE, dtype=torch.bool)[None]  # some of each row, not all
+    diagonal = torch.eye(*_SHAPE, dtype=torch.bool)
+    # Two of each row, then one of them of some rows: two are left, however they are combined.
+    masks = [diagonal | diagonal.roll(1, 1), diagonal & (torch.arange(_SHAPE[1]) < 2)]
     choices: dict[str, tuple[Any, ...]] = {}
     for name, kind in kinds.items():
         if name != first:
+            mask = masks[min(others.index(name), 1)][None] if kind is Tensor else None
             choices[name] = {Tensor: (numbers, mask), int: _DIMS, float: _NUMBERS}.get(kind, _SETS_OF_DIMS)
     for turn in range(max([len(values) for values in choices.values()], default=1)):
         given = {name: values[turn % len(values)] for name, values in choices.items()}
