@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.capture.functions import FunctionModule
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.patterns import rewrite
@@ -235,3 +236,18 @@ def test_what_can_be_no_pattern_is_refused_by_name(function, why):
     with pytest.raises(PluginError, match=why) as refused:
         compiled(Pattern("mine", function, function))
     assert "'mine'" in str(refused.value) and function.__name__ in str(refused.value)
+
+
+def test_a_constant_that_is_read_as_a_number_may_change():
+    """The slope is a tensor of the closure: bounds are those of its value now."""
+    slope = torch.tensor(0.1, dtype=torch.float64)
+    x = torch.linspace(-1, 1, 4, dtype=torch.float64)[None]
+    bounded = BoundedModule(lambda x: torch.where(x > 0, x, slope * x), x)
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=0.25))
+    assert "aten.leaky_relu.default" in [str(n.target) for n in bounded.graph.nodes]
+    for value in (0.1, 0.9, -0.5):
+        slope.fill_(value)
+        lower, upper = bounded.compute_bounds(x=(ball,), method="CROWN")
+        for offset in (-0.25, 0.0, 0.25):
+            y = nn.functional.leaky_relu(x + offset, value)
+            assert (lower <= y + 1e-12).all() and (y <= upper + 1e-12).all()

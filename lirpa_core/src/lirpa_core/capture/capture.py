@@ -142,7 +142,8 @@ def _exported(
             keeping_leaf_modules(model, registry) as kept,
             knowing_constants(model, compute=compute) as values,
         ):
-            program = export(model, args, kwargs, registry)
+            program, used = export(model, args, kwargs, registry)
+        values.used.update({id(constant): constant for constant in used})
         return program, read_nodes(program, registry, kept.sites), values
 
     try:

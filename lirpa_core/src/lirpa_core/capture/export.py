@@ -56,10 +56,13 @@ _WITH_ERROR_CHECKS = (
 
 def export(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: CaptureRules
-) -> ExportedProgram:
+) -> tuple[ExportedProgram, list[Tensor]]:
     """Export one example and decompose everything that has no rule of its own.
 
     torch's own error is not shown with the one raised here.
+
+    Returns:
+        The program, and the constants whose values decided what it is.
 
     Raises:
         DataDependentBranchError: If the model branches on the value of a tensor.
@@ -99,8 +102,11 @@ def _meets_packed_sequence(error: BaseException) -> bool:
     )
 
 
-def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgram:
+def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[ExportedProgram, list[Tensor]]:
     """Break composite operators down, except those that have a rule.
+
+    Returns:
+        The program, and the constants whose values decided what it is.
 
     Raises:
         DataDependentShapeError: For a tensor whose size depends on values.
@@ -108,11 +114,13 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
     """
     from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-    _recognise(program, registry)
+    choose_by_masks(program)
+    patterns = [entry.pattern for entry in registry.patterns.values()]
+    used = rewrite(program, patterns, make_new(program))
     if _is_decomposed(program, registry):
         for fx_node in program.graph.nodes:
             fx_node.meta[_AS_EXPORTED] = True
-        return program
+        return program, used
     _free_of_strides(program)
     table = dict(torch.export.default_decompositions())
     for op in _WITH_ERROR_CHECKS:
@@ -125,7 +133,7 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
         try:
             with quiet():
                 decomposed: ExportedProgram = program.run_decompositions(table)
-            return decomposed
+            return decomposed, used
         except LirpaError:
             raise
         except Exception as error:  # noqa: BLE001  torch raises whatever its tracers raise
@@ -134,13 +142,6 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
         if fx_node.op == "call_function":
             _refuse_unknown_size(fx_node, fx_node.meta.get("val"))
     raise _branch_error(failure) if isinstance(failure, GuardOnDataDependentSymNode) else _refused(failure)
-
-
-def _recognise(program: ExportedProgram, registry: CaptureRules) -> None:
-    """Put, in place, the operators that have rules where what is written is another way of writing them."""
-    choose_by_masks(program)
-    patterns = [entry.pattern for entry in registry.patterns.values()]
-    rewrite(program, patterns, make_new(program))
 
 
 def _is_decomposed(program: ExportedProgram, registry: CaptureRules) -> bool:
@@ -188,7 +189,7 @@ def has_fixed_batch(program: ExportedProgram) -> bool:
 
 def operators_of(program: ExportedProgram, registry: CaptureRules) -> Mapping[Any, list[SourceLocation]]:
     """Every operator that an input reaches, as capture would see it, with the places it comes from."""
-    nodes, _, _ = read_nodes(decompose(program, registry), registry)
+    nodes, _, _ = read_nodes(decompose(program, registry)[0], registry)
     found: dict[Any, list[SourceLocation]] = {}
     reached = {node.name for node in nodes if node.kind is NodeKind.INPUT}
     for node in nodes:

@@ -30,7 +30,9 @@ aten = torch.ops.aten
 _MOST_SWEEPS = 16
 
 
-def rewrite(program: ExportedProgram, patterns: Sequence[Pattern], written: Set[Node] = frozenset()) -> None:
+def rewrite(
+    program: ExportedProgram, patterns: Sequence[Pattern], written: Set[Node] = frozenset()
+) -> list[Tensor]:
     """Replace, in place, what patterns describe.
 
     Each replacement is tried on random numbers first, and left out if it does not compute the same.
@@ -39,9 +41,16 @@ def rewrite(program: ExportedProgram, patterns: Sequence[Pattern], written: Set[
         program: The program.
         patterns: The patterns.
         written: Nodes that are left alone, with what reads them: their values are other ones at another time.
+
+    Returns:
+        Constants whose values were read as numbers of the code: with other values the program is not the model's.
     """
-    if patterns and not any(_has_open_size(node.meta.get("val")) for node in program.graph.nodes):
-        _Rewriting.of(program, by_size(patterns), written).run()
+    if not patterns or any(_has_open_size(node.meta.get("val")) for node in program.graph.nodes):
+        return []
+    rewriting = _Rewriting.of(program, by_size(patterns), written)
+    found = rewriting.run()
+    lifted = program.graph_signature.inputs_to_lifted_tensor_constants
+    return [program.constants[lifted[node.name]] for node in rewriting.reader.numbers] if found else []
 
 
 def _has_open_size(value: Any) -> bool:
@@ -88,13 +97,16 @@ class _Rewriting:
         reader = TermReader(OPERATORS, numbers, written=written, through_detach=not differentiates)
         return cls(program.graph, reader, patterns, written)
 
-    def run(self) -> None:
-        """Sweep over the program until nothing more is found."""
+    def run(self) -> bool:
+        """Sweep over the program until nothing more is found. Whether anything was."""
+        found = False
         for _ in range(_MOST_SWEEPS):
             self._read()
             if not self._sweep():
                 break
+            found = True
             self._remove_unused()
+        return found
 
     def _read(self) -> None:
         """Find the first node of each term."""
