@@ -36,7 +36,6 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_core/capture/training_mode": "lirpa_core/tests/capture/test_capture.py",
         "lirpa_core/capture/mixed_precision": "lirpa_core/tests/capture/test_batch_state.py",
         "lirpa_core/capture/captured_model": "lirpa_core/tests/api/test_bounded_module.py",
-        "lirpa_core/operators/masked_softmax": "lirpa_core/tests/capture/test_masked_softmax.py",
     },
     "its functions are parts of `compute_bounds`, whose tests call it in every way": {
         "lirpa_core/api/computation": "lirpa_core/tests/api/test_bounded_module.py",
@@ -55,6 +54,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_core/plugins/entries": "lirpa_core/tests/plugins/test_operators.py",
         "lirpa_core/plugins/hookspecs": "lirpa_core/tests/plugins/test_loading.py",
         "lirpa_core/plugins/perturbations": "lirpa_core/tests/plugins/test_operators.py",
+        "lirpa_core/plugins/pattern": "lirpa_core/tests/plugins/test_patterns.py",
         "lirpa_core/plugins/reader": "lirpa_core/tests/plugins/test_readers.py",
     },
     "one operator algebra, one table of matrices": {

@@ -108,6 +108,14 @@ def iter_refs(value: Any) -> Iterator[Ref]:
             yield from iter_refs(item)
 
 
+def paths_of(node: Node) -> Iterator[str]:
+    """Paths of the modules that a node is in, from the inside out."""
+    path = node.source.module_path
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A whole program of one example.
@@ -124,6 +132,7 @@ class Graph:
         constants: Tensors that the capture lifted out of the code, by path.
         executed: Whether bounds are to hold for the model as it is executed in its floating-point types, rather than in
             real arithmetic.
+        ends: The node that a module of the user's model ends in, by the module's path; None: that of the last node that is in it.
         specialized: Tensors of the model whose values decided what the graph is, besides those that it reads.
     """
 
@@ -137,6 +146,7 @@ class Graph:
     constants: Mapping[str, torch.Tensor]
     executed: bool = False
     specialized: tuple[torch.Tensor, ...] = ()
+    ends: Mapping[str, str] | None = None
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
@@ -146,13 +156,10 @@ class Graph:
     @cached_property
     def by_module(self) -> Mapping[str, str]:
         """The node that a module of the user's model ends in, by the module's path."""
-        last: dict[str, str] = {}
-        for node in self.nodes:
-            path = node.source.module_path
-            while node.kind is NodeKind.OPERATOR and path:
-                last[path] = node.name
-                path = path.rpartition(".")[0]
-        return last
+        if self.ends is not None:
+            return self.ends
+        operators = [node for node in self.nodes if node.kind is NodeKind.OPERATOR]
+        return {path: node.name for node in operators for path in paths_of(node)}
 
     def __getitem__(self, name: str) -> Node:
         return self.by_name[name]

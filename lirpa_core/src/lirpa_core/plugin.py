@@ -22,12 +22,14 @@ from lirpa_core.operators import (
     scatter,
     several,
     shape,
+    written_out,
 )
 from lirpa_core.perturbations.joint import PerturbationJoint
 from lirpa_core.perturbations.lp import PerturbationLpNorm
 from lirpa_core.plugins import (
     MethodRegistry,
     OperatorRegistry,
+    PatternRegistry,
     PerturbationRegistry,
     ReaderRegistry,
     hookimpl,
@@ -66,3 +68,9 @@ def lirpa_register_readers(registry: ReaderRegistry) -> None:
     registry.register(ModuleReader())
     registry.register(ExportedProgramReader())
     registry.register(FunctionReader())
+
+
+@hookimpl
+def lirpa_register_patterns(registry: PatternRegistry) -> None:
+    """Register the ways in which people write what the core has operators for."""
+    written_out.register(registry)

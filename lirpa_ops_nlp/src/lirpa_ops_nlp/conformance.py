@@ -15,6 +15,7 @@ from lirpa_ops_nlp.operators import (
     gelu_tanh_mul,
     masked_softmax,
     normalized,
+    of_length,
     projected_product,
     sigmoid_mul,
     sigmoid_tanh,
@@ -71,6 +72,20 @@ class Normalization(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layer(self.first(x))
         return y
+
+
+class Divided(nn.Module):
+    """What is divided by its length, or by that plus a number."""
+
+    def __init__(self, added: bool, centered: bool) -> None:
+        super().__init__()
+        self.added, self.centered = added, centered
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x - x.mean(-1, keepdim=True) if self.centered else x
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        divided: Tensor = x / (length + 0.1 if self.added else length.clamp_min(1e-3))
+        return divided
 
 
 class Projections(nn.Module):
@@ -153,6 +168,14 @@ def _models(cases: ConformanceCases) -> None:
     }
     for name, layer in layers.items():
         cases.model(name, partial(_normalization, layer), rows, covers=[normalized])
+    cases.model("group norm", partial(_normalization, lambda: nn.GroupNorm(1, 3)), rows, covers=[normalized])
+    lengths: dict[str, Callable[[], nn.Module]] = {
+        "vectors of length one": lambda: Divided(False, False),
+        "vectors and their length plus a number": lambda: Divided(True, False),
+        "deviations and their length plus a number": lambda: Divided(True, True),
+    }
+    for name, layer in lengths.items():
+        cases.model(name, partial(_normalization, layer), rows, covers=[of_length])
 
     cases.model(
         "scores of projections",

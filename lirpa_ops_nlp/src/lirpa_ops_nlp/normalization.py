@@ -1,8 +1,9 @@
-"""Layer norm and RMS norm: decompositions, and the rule of the product in which they end."""
+"""Layer, group, instance and RMS norm and vectors of length one: decompositions, and the rule of the product in which they end."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -10,21 +11,21 @@ from torch import Tensor
 
 from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import align
-from lirpa_core.operators import diagonal, layer_norm, rms_norm
+from lirpa_core.operators import diagonal, group_norm, instance_norm, layer_norm, over_last, rms_norm
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules import Bilinear, Call, Product
-from lirpa_ops_nlp.operators import normalized
+from lirpa_ops_nlp.operators import normalized, of_length
 
 aten = torch.ops.aten
 nlp = torch.ops.lirpa_nlp
 
 
 def normalized_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
-    """Bounds of `x · s` with `s = 1/√(mean of x² + ε)`.
+    """Bounds of `x · s`, where `s` is the inverse of a norm of `x`.
 
-    They are those of `xᵢ / √((xᵢ² + Q)/n + ε)`, which grows with `xᵢ` and, for `xᵢ > 0`, falls with the sum `Q`
-    of the other squares: exact for independent elements, and within `√(n − 1)` where they sum to zero,
-    because then `Q ≥ xᵢ²/(n − 1)`.
+    With `Q` the sum of the other squares they are those of `xᵢ / √((xᵢ² + Q)/n + ε)`, of `xᵢ / max(√(xᵢ² + Q), ε)`, or of
+    `xᵢ / (√(xᵢ² + Q) + ε)`. All three grow with `xᵢ` and, for `xᵢ > 0`, fall with `Q`: exact for independent elements,
+    and within the share of one element where they sum to zero, because then `Q ≥ xᵢ²/(n − 1)`.
     """
     if "self" not in call.slots or "other" not in call.slots:
         return None
@@ -55,11 +56,11 @@ def normalized_planes(product: Product) -> Relaxation:
 def _range(call: Call, x: Interval) -> Interval:
     dims = list(range(-int(call["dims"]), 0))
     n = math.prod(call.shape[d] for d in dims)
-    eps: Tensor | float = float(call["eps"])
     # In units of the largest element, lest squares overflow.
     unit = x.lower.abs().maximum(x.upper.abs()).amax(dims, keepdim=True).detach()
     unit = torch.where((unit > 0) & unit.isfinite(), unit, 1)
-    x, eps = Interval(x.lower / unit, x.upper / unit), eps / unit / unit
+    x = Interval(x.lower / unit, x.upper / unit)
+    norm = _NORMS[call.node.target](call, unit, n)
     low, up = x.lower.square(), x.upper.square()
     most = low.maximum(up)
     least = torch.where((x.lower <= 0) & (x.upper >= 0), 0, low.minimum(up))
@@ -68,16 +69,73 @@ def _range(call: Call, x: Interval) -> Interval:
     def at(t: Tensor, away: Tensor) -> Tensor:
         """The value at `xᵢ = t`, with the other squares large where that brings it towards zero."""
         near = least.maximum(t.square() / (n - 1)) if call["centered"] and n > 1 else least
-        return t * torch.rsqrt((t.square() + torch.where(away, near, most)) / n + eps)
+        return t / norm(t.square() + torch.where(away, near, most))
 
     return Interval(at(x.lower, x.lower < 0), at(x.upper, x.upper > 0))
 
 
+def _root_mean_square(call: Call, unit: Tensor, n: int) -> Callable[[Tensor], Tensor]:
+    eps = float(call["eps"]) / unit / unit
+    return lambda q: torch.sqrt(q / n + eps)
+
+
+def _length(call: Call, unit: Tensor, n: int) -> Callable[[Tensor], Tensor]:
+    eps = float(call["eps"]) / unit
+    return (lambda q: torch.sqrt(q) + eps) if call["added"] else (lambda q: torch.sqrt(q).maximum(eps))
+
+
+#: What the operators divide by, as functions of a sum of squares, both in other units.
+_NORMS = {normalized: _root_mean_square, of_length: _length}
+
 NORMALIZED = Bilinear("self", "other", fixed=diagonal, ranges=normalized_range, planes=normalized_planes)
 
 
+def unit_length(
+    x: Tensor, dims: Sequence[int], eps: float, added: bool = False, centered: bool = False
+) -> Tensor:
+    """`x / max(‖x‖₂, ε)`, or `x / (‖x‖₂ + ε)`.
+
+    Args:
+        x: The vectors.
+        dims: Their dimensions, negative and in ascending order.
+        eps: The least length, or what is added to it.
+        added: Which of the two.
+        centered: Whether the vectors are known to sum to zero.
+    """
+
+    def last(y: Tensor) -> Tensor:
+        squares = torch.square(y).sum(list(range(-len(dims), 0)), keepdim=True)
+        if added:
+            inverse = torch.reciprocal(torch.sqrt(squares) + eps)
+        elif eps * eps >= torch.finfo(y.dtype).tiny:  # one curve less than of the length
+            inverse = torch.rsqrt(torch.clamp(squares, min=eps * eps))
+        elif eps > 0:
+            inverse = torch.reciprocal(torch.clamp(torch.sqrt(squares), min=eps))
+        else:
+            inverse = torch.rsqrt(squares)
+        out: Tensor = of_length(y, inverse, len(dims), eps, added, centered)
+        return out
+
+    return over_last(x, dims, last)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The product of two vectors of length one."""
+    rank = max(x1.dim(), x2.dim())
+    x1, x2 = (x.reshape(*[1] * (rank - x.dim()), *x.shape) for x in (x1, x2))
+    dim = dim % rank - rank
+    return (unit_length(x1, [dim], eps) * unit_length(x2, [dim], eps)).sum(dim)
+
+
 def register(registry: OperatorRegistry) -> None:
-    """Register this file's rule and decompositions, which replace the core's."""
+    """Register this file's rules and decompositions, which replace the core's."""
     registry.register(normalized, NORMALIZED)
-    for op, function in ((aten.native_layer_norm.default, layer_norm), (aten.rms_norm.default, rms_norm)):
+    registry.register(of_length, NORMALIZED)
+    for op, function in (
+        (aten.native_layer_norm.default, layer_norm),
+        (aten.rms_norm.default, rms_norm),
+        (aten.native_group_norm.default, group_norm),
+        (aten._native_batch_norm_legit.no_stats, instance_norm),
+    ):
         registry.decompose(op, partial(function, standardize=nlp.normalized), override=True)
+    registry.decompose(aten.cosine_similarity.default, cosine_similarity)

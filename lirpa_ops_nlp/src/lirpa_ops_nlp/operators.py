@@ -106,6 +106,18 @@ normalized = _define(
 )
 
 
+def _of_length(self: Tensor, other: Tensor, dims: int, eps: float, added: bool, centered: bool) -> Tensor:
+    return self * other
+
+
+#: `of_length(self, other, dims, eps, added, centered)`: `self · other`, where `other` is `1 / max(‖self‖₂, eps)`, or where `added`
+#: `1 / (‖self‖₂ + eps)`, over the last `dims` dimensions, and `self` sums to zero over them where `centered`. The rule relies on that.
+of_length = _define(
+    "of_length(Tensor self, Tensor other, int dims, float eps, bool added, bool centered) -> Tensor",
+    _of_length,
+)
+
+
 _SIDE = ", ".join(
     f"Tensor {side}_source, Tensor {side}_weight, Tensor? {side}_bias, int[] {side}_rows, int[] {side}_features, float {side}_scale"
     for side in ("left", "right")

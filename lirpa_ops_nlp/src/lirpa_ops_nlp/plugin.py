@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lirpa_core.plugins import OperatorRegistry, PerturbationRegistry, hookimpl
-from lirpa_ops_nlp import attention, embedding, losses, normalization, recurrent, weighted_sum
+from lirpa_core.plugins import OperatorRegistry, PatternRegistry, PerturbationRegistry, hookimpl
+from lirpa_ops_nlp import attention, embedding, losses, normalization, recurrent, weighted_sum, written_out
 from lirpa_ops_nlp.gates import rules as gates
 from lirpa_ops_nlp.softmax import rules as softmax
 
@@ -26,6 +26,12 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
 @hookimpl
 def lirpa_register_perturbations(registry: PerturbationRegistry) -> None:
     """Register the threat models that this package provides."""
+
+
+@hookimpl
+def lirpa_register_patterns(registry: PatternRegistry) -> None:
+    """Register the ways in which people write what this package has operators for."""
+    written_out.register(registry)
 
 
 @hookimpl

@@ -105,7 +105,7 @@ def capture(
     monitor.part("running the model", 0.05)
     with stand_ins(model, one_args, one_kwargs):
         _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
-        program, nodes, outputs, specialized = _exported(model, one_args, one_kwargs, registry, monitor)
+        program, nodes, outputs, ends, specialized = _exported(model, one_args, one_kwargs, registry, monitor)
         if not (statistics | _statistics_of(model)).isdisjoint(map(id, specialized)):
             raise TrainingModeError(
                 "forward() makes a Python number, a branch or an index of the running statistics or masks of a layer in training "
@@ -124,6 +124,7 @@ def capture(
             output_batch_dims=(None,) * len(outputs),
             constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
             specialized=specialized,
+            ends=ends,
         )
         monitor.part("comparing the graph with the model", 0.15)
         graph = replayed(graph, model, inputs, fixed_batch=fixed_batch)
@@ -142,30 +143,33 @@ def _exported(
     kwargs: dict[str, Any],
     registry: CaptureRules,
     monitor: Monitor,
-) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], tuple[Tensor, ...]]:
-    """The exported program, its nodes and outputs, and the tensors of the model whose values entered it.
+) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], dict[str, str], tuple[Tensor, ...]]:
+    """The exported program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
 
     A model that cannot be exported without values is exported again with the values of what no input reaches.
     """
 
-    def run(compute: bool) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], KnownValues]:
+    def run(
+        compute: bool,
+    ) -> tuple[ExportedProgram, tuple[tuple[Node, ...], tuple[str | None, ...], dict[str, str]], KnownValues]:
         with (
             keeping_leaf_modules(model, registry) as kept,
             knowing_constants(model, compute=compute) as values,
         ):
             monitor.part("torch.export", 0.5)
-            program = export(model, args, kwargs, registry, lambda: monitor.part("decomposition", 0.2))
+            program, used = export(model, args, kwargs, registry, lambda: monitor.part("decomposition", 0.2))
         monitor.part("reading the graph", 0.1)
-        return program, *read_nodes(program, registry, kept.sites), values
+        values.used.update({id(constant): constant for constant in used})
+        return program, read_nodes(program, registry, kept.sites), values
 
     try:
-        program, nodes, outputs, values = run(False)
+        program, read, values = run(False)
     except (CaptureError, UnsupportedOperatorError) as refused:
         try:
-            program, nodes, outputs, values = run(True)
+            program, read, values = run(True)
         except LirpaError as again:
             raise (again if isinstance(again, type(refused)) else refused) from None
-    return program, nodes, outputs, tuple(values.used.values())
+    return program, *read, tuple(values.used.values())
 
 
 def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:

@@ -1,15 +1,17 @@
-"""Clean-up of a freshly exported node list: no-ops out, getitem folded, equal factors squared."""
+"""Clean-up of a freshly exported node list: no-ops and repetitions out, getitem folded, equal factors squared."""
 
 from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from lirpa_core.graph import Argument, Node, NodeKind, Ref
+from lirpa_core.capture.repetitions import identity
+from lirpa_core.graph import Argument, Node, NodeKind, Ref, paths_of
 from lirpa_core.rules.leaf_modules import LeafModule
 from lirpa_core.rules.precision import is_narrower
 
@@ -78,19 +80,26 @@ def clean(
     nodes: Sequence[Node],
     outputs: Sequence[str | None],
     fusions: Mapping[Any, Callable[[Node, Mapping[str, Node]], Node | None]] | None = None,
-) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
+    *,
+    merge: bool = True,
+    constants: Mapping[str, Tensor] | None = None,
+) -> tuple[tuple[Node, ...], tuple[str | None, ...], dict[str, str]]:
     """Fold and drop what carries no mathematics; keep the order.
 
     Args:
         nodes: Nodes in topological order, multi-output operators still with `getitem` behind them.
         outputs: Names of the graph's outputs.
         fusions: By operator, what may make another operator of a node and of what it reads.
+        merge: Whether nodes that compute the same become one.
+        constants: Tensors that capture lifted out of the code, by path.
 
     Returns:
-        The nodes that the outputs need (leaves always stay), and the outputs' names after renaming.
+        The nodes that the outputs need (leaves always stay), the outputs' names after renaming, and the node that each module of
+        the model ends in.
     """
     by_name: dict[str, Node] = {}
     alias: dict[str, str] = {}
+    known: dict[Any, str] = {}
     for raw in nodes:
         node = _rename(raw, alias)
         source = _same_as(node, by_name)
@@ -98,11 +107,28 @@ def clean(
             alias[node.name] = source
             continue
         node = _reshape(_square(_fold_getitem(node, by_name)))
+        key = identity(node, constants or {}) if merge else None
+        if key is not None and key in known:
+            alias[node.name] = known[key]
+            continue
+        if key is not None:
+            known[key] = node.name
         # A fused rule is about real numbers: in a narrow type each operator rounds by itself.
         fuse = None if is_narrower(node.dtype, torch.float32) else (fusions or {}).get(node.target)
         by_name[node.name] = (fuse(node, by_name) or node) if fuse is not None else node
     renamed = tuple(None if o is None else alias.get(o, o) for o in outputs)
-    return _alive(by_name, renamed), renamed
+    alive = _alive(by_name, renamed)
+    return alive, renamed, _ends(nodes, alias, {node.name for node in alive})
+
+
+def _ends(nodes: Sequence[Node], alias: Mapping[str, str], alive: Collection[str]) -> dict[str, str]:
+    """The node that a module of the model ends in, by the module's path."""
+    last: dict[str, str] = {}
+    for node in nodes:
+        name = alias.get(node.name, node.name)
+        if node.kind is NodeKind.OPERATOR and name in alive:
+            last.update(dict.fromkeys(paths_of(node), name))
+    return last
 
 
 def _rename(node: Node, alias: Mapping[str, str]) -> Node:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.clean_up import clean
+from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
-from lirpa_core.capture.masked_softmax import fuse_masked_softmax
+from lirpa_core.capture.patterns import rewrite
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.source import raised_at, source_of, user_frame
 from lirpa_core.errors import (
@@ -59,7 +60,7 @@ def export(
     kwargs: Mapping[str, Any],
     registry: CaptureRules,
     exported: Callable[[], None] = lambda: None,
-) -> ExportedProgram:
+) -> tuple[ExportedProgram, list[Tensor]]:
     """Export one example and decompose everything that has no rule of its own.
 
     torch's own error is not shown with the one raised here.
@@ -70,6 +71,9 @@ def export(
         kwargs: Keyword inputs.
         registry: Which operators have rules.
         exported: Is called between the two.
+
+    Returns:
+        The program, and the constants whose values decided what it is.
 
     Raises:
         DataDependentBranchError: If the model branches on the value of a tensor.
@@ -110,8 +114,11 @@ def _meets_packed_sequence(error: BaseException) -> bool:
     )
 
 
-def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgram:
+def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[ExportedProgram, list[Tensor]]:
     """Break composite operators down, except those that have a rule.
+
+    Returns:
+        The program, and the constants whose values decided what it is.
 
     Raises:
         DataDependentShapeError: For a tensor whose size depends on values.
@@ -119,12 +126,13 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
     """
     from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-    fuse_masked_softmax(program)
     choose_by_masks(program)
+    patterns = [entry.pattern for entry in registry.patterns.values()]
+    used = rewrite(program, patterns, make_new(program))
     if _is_decomposed(program, registry):
         for fx_node in program.graph.nodes:
             fx_node.meta[_AS_EXPORTED] = True
-        return program
+        return program, used
     _free_of_strides(program)
     table = dict(torch.export.default_decompositions())
     for op in _WITH_ERROR_CHECKS:
@@ -137,7 +145,7 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> ExportedProgr
         try:
             with quiet():
                 decomposed: ExportedProgram = program.run_decompositions(table)
-            return decomposed
+            return decomposed, used
         except LirpaError:
             raise
         except Exception as error:  # noqa: BLE001  torch raises whatever its tracers raise
@@ -193,7 +201,7 @@ def has_fixed_batch(program: ExportedProgram) -> bool:
 
 def operators_of(program: ExportedProgram, registry: CaptureRules) -> Mapping[Any, list[SourceLocation]]:
     """Every operator that an input reaches, as capture would see it, with the places it comes from."""
-    nodes, _ = read_nodes(decompose(program, registry), registry)
+    nodes, _, _ = read_nodes(decompose(program, registry)[0], registry)
     found: dict[Any, list[SourceLocation]] = {}
     reached = {node.name for node in nodes if node.kind is NodeKind.INPUT}
     for node in nodes:
@@ -230,8 +238,8 @@ def _number_error(where: str) -> DataDependentBranchError:
 
 def read_nodes(
     program: ExportedProgram, registry: CaptureRules, sites: Sequence[Site] = ()
-) -> tuple[tuple[Node, ...], tuple[str | None, ...]]:
-    """The cleaned nodes of an exported program, and the names of its user outputs.
+) -> tuple[tuple[Node, ...], tuple[str | None, ...], dict[str, str]]:
+    """The cleaned nodes of an exported program, the names of its user outputs, and the node that each module ends in.
 
     Args:
         program: The program.
@@ -263,8 +271,9 @@ def read_nodes(
         for spec in program.graph_signature.output_specs
         if spec.kind is OutputKind.USER_OUTPUT
     )
+    lifted = {path: value for path, value in program.constants.items() if isinstance(value, Tensor)}
     fusions = {op: entry.function for op, entry in registry.fusions.items()}
-    return clean(nodes, outputs, fusions)
+    return clean(nodes, outputs, fusions, merge=registry.real, constants=lifted)
 
 
 def _refuse_unknown_size(fx_node: torch.fx.Node, value: Any) -> None:

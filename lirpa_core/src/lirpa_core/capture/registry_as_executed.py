@@ -35,6 +35,16 @@ class RegistryAsExecuted:
         """None: a fused rule is about what its parts owe to each other in real arithmetic."""
         return {}
 
+    @property
+    def real(self) -> bool:
+        """Bounds are not about real arithmetic."""
+        return False
+
+    @property
+    def patterns(self) -> Mapping[str, Any]:
+        """Those whose two sides round in the same way."""
+        return {name: entry for name, entry in self.rules.patterns.items() if entry.pattern.as_executed}
+
     def rule_for(self, op: object) -> Rule | None:
         """As the registry."""
         return self.rules.rule_for(op)

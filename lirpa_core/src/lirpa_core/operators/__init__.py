@@ -9,7 +9,14 @@ from lirpa_core.operators.activation.s_shaped import SIGMOID, TANH
 from lirpa_core.operators.arithmetic import diagonal, factor
 from lirpa_core.operators.composites_as_executed import as_executed
 from lirpa_core.operators.conditions import any_over_broadcast
-from lirpa_core.operators.decompositions import attention_scores, layer_norm, rms_norm
+from lirpa_core.operators.decompositions import (
+    attention_scores,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    over_last,
+    rms_norm,
+)
 from lirpa_core.operators.indexing import Gather, gather_rows
 from lirpa_core.operators.matmul import MatMul
 
@@ -27,6 +34,9 @@ __all__ = [
     "diagonal",
     "factor",
     "gather_rows",
+    "group_norm",
+    "instance_norm",
     "layer_norm",
+    "over_last",
     "rms_norm",
 ]

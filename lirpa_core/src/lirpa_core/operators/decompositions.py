@@ -194,6 +194,20 @@ def _standardize(
     return standardize(centered, inverse, len(dims), eps, True), mean, inverse
 
 
+def over_last(x: Tensor, dims: Sequence[int], function: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of the last dimensions, applied to other ones.
+
+    Args:
+        x: Its operand.
+        dims: Negative dimensions in ascending order; they come last, in this order, while the function is applied.
+        function: The function, which keeps the shape.
+    """
+    last = list(range(-len(dims), 0))
+    if list(dims) == last:
+        return function(x)
+    return function(x.movedim(list(dims), last)).movedim(last, list(dims))
+
+
 def _scale_and_shift(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     if weight is not None:
         x = x * weight
@@ -225,10 +239,12 @@ def group_norm(
     HxW: int,
     group: int,
     eps: float,
+    *,
+    standardize: Standardize = plain_product,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each group of channels standardised, then scaled and shifted by channel."""
     grouped = input.reshape(N, group, C // group * HxW)
-    out, mean, inverse = _standardize(grouped, [-1], eps)
+    out, mean, inverse = _standardize(grouped, [-1], eps, standardize)
     out = _by_channel(out.reshape(input.shape), weight, bias)
     return out, mean.squeeze(-1), inverse.squeeze(-1)
 
@@ -264,10 +280,16 @@ def instance_norm(
     training: bool,
     momentum: float,
     eps: float,
+    *,
+    standardize: Standardize = plain_product,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Batch norm without running statistics, on an input whose examples became channels."""
-    dims = [d for d in range(input.dim()) if d != 1]
-    out, mean, inverse = _standardize(input, dims, eps)
+    # The first dimension has one entry, unless examples share their statistics; then the graph is not that of the model.
+    last = list(range(2 - input.dim(), 0))
+    if input.shape[0] == 1 and last:
+        out, mean, inverse = _standardize(input, last, eps, standardize)
+    else:
+        out, mean, inverse = _standardize(input, [0, *last], eps)
     return _by_channel(out, weight, bias), mean.flatten(), inverse.flatten()
 
 

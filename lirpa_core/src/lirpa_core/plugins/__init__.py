@@ -8,6 +8,7 @@ from lirpa_core.plugins.entries import (
     LeafModuleEntry,
     MethodEntry,
     OperatorEntry,
+    PatternEntry,
     PerturbationEntry,
     PluginFailure,
     PluginInfo,
@@ -23,6 +24,7 @@ from lirpa_core.plugins.hookspecs import (
     lirpa_conformance_cases,
     lirpa_register_methods,
     lirpa_register_operators,
+    lirpa_register_patterns,
     lirpa_register_perturbations,
     lirpa_register_readers,
 )
@@ -31,6 +33,8 @@ from lirpa_core.plugins.manager import build_registry, default_registry
 from lirpa_core.plugins.methods import MethodRegistry
 from lirpa_core.plugins.operator_names import Operator, OperatorLike, key_label, resolve_operator
 from lirpa_core.plugins.operators import OperatorRegistry
+from lirpa_core.plugins.pattern import Pattern
+from lirpa_core.plugins.patterns import PatternRegistry
 from lirpa_core.plugins.perturbations import PerturbationRegistry
 from lirpa_core.plugins.providers import provider_of, unsupported_message
 from lirpa_core.plugins.reader import CaptureRules, LiveModel, Reader
@@ -52,6 +56,9 @@ __all__ = [
     "OperatorEntry",
     "OperatorLike",
     "OperatorRegistry",
+    "Pattern",
+    "PatternEntry",
+    "PatternRegistry",
     "PerturbationEntry",
     "PerturbationRegistry",
     "PluginFailure",
@@ -72,6 +79,7 @@ __all__ = [
     "lirpa_conformance_cases",
     "lirpa_register_methods",
     "lirpa_register_operators",
+    "lirpa_register_patterns",
     "lirpa_register_perturbations",
     "lirpa_register_readers",
     "provider_of",

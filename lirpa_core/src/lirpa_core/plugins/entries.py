@@ -11,6 +11,7 @@ from lirpa_core.graph import Node
 from lirpa_core.linear.coefficients.base import Coefficients, Kernel
 from lirpa_core.methods.base import Method
 from lirpa_core.plugins.operator_names import Operator
+from lirpa_core.plugins.pattern import Pattern
 from lirpa_core.plugins.reader import Reader
 from lirpa_core.rules.allowances import Allowance
 from lirpa_core.rules.base import Rule
@@ -187,6 +188,14 @@ class ReaderEntry:
 
 
 @dataclass(frozen=True, eq=False)
+class PatternEntry:
+    """A pattern, and the plugin that it came with."""
+
+    pattern: Pattern
+    plugin: str
+
+
+@dataclass(frozen=True, eq=False)
 class Registration(Generic[K, E]):
     """One registration: `entry` wants to be what is found under `key`."""
 
@@ -217,5 +226,6 @@ class Contribution:
     perturbations: tuple[Registration[str, PerturbationEntry], ...] = ()
     methods: tuple[Registration[str, MethodEntry], ...] = ()
     readers: tuple[Registration[str, ReaderEntry], ...] = ()
+    patterns: tuple[Registration[str, PatternEntry], ...] = ()
     conformance: Callable[..., Any] | None = None
     layer: int = 0

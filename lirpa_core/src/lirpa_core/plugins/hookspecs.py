@@ -9,6 +9,7 @@ import pluggy
 if TYPE_CHECKING:
     from lirpa_core.plugins.methods import MethodRegistry
     from lirpa_core.plugins.operators import OperatorRegistry
+    from lirpa_core.plugins.patterns import PatternRegistry
     from lirpa_core.plugins.perturbations import PerturbationRegistry
     from lirpa_core.plugins.readers import ReaderRegistry
 
@@ -58,6 +59,15 @@ def lirpa_register_methods(registry: MethodRegistry) -> None:
 @hookspec
 def lirpa_register_readers(registry: ReaderRegistry) -> None:
     """Register readers: what turns something that a user has into a graph.
+
+    Args:
+        registry: Collects what this plugin registers; open only while the hook runs.
+    """
+
+
+@hookspec
+def lirpa_register_patterns(registry: PatternRegistry) -> None:
+    """Register patterns: ways in which people write a function that there is an operator with a tight rule for.
 
     Args:
         registry: Collects what this plugin registers; open only while the hook runs.

@@ -19,6 +19,7 @@ from lirpa_core.plugins.hookspecs import GROUP, LIRPA_API_VERSION, SUPPORTED_API
 from lirpa_core.plugins.merge import CORE
 from lirpa_core.plugins.methods import MethodRegistry
 from lirpa_core.plugins.operators import OperatorRegistry
+from lirpa_core.plugins.patterns import PatternRegistry
 from lirpa_core.plugins.perturbations import PerturbationRegistry
 from lirpa_core.plugins.readers import ReaderRegistry
 
@@ -30,6 +31,7 @@ _HOOKS = (
     "lirpa_register_perturbations",
     "lirpa_register_methods",
     "lirpa_register_readers",
+    "lirpa_register_patterns",
     "lirpa_conformance_cases",
 )
 _HOOK_PREFIXES = ("lirpa_register_", "lirpa_conformance_")
@@ -159,13 +161,15 @@ def _run_hooks(plugin: object, info: PluginInfo) -> Contribution:
     manager.check_pending()
     operators, perturbations = OperatorRegistry(info.name), PerturbationRegistry(info.name)
     methods, readers = MethodRegistry(info.name), ReaderRegistry(info.name)
+    patterns = PatternRegistry(info.name)
     try:
         manager.hook.lirpa_register_operators(registry=operators)
         manager.hook.lirpa_register_perturbations(registry=perturbations)
         manager.hook.lirpa_register_methods(registry=methods)
         manager.hook.lirpa_register_readers(registry=readers)
+        manager.hook.lirpa_register_patterns(registry=patterns)
     finally:
-        for collector in (operators, perturbations, methods, readers):
+        for collector in (operators, perturbations, methods, readers, patterns):
             collector.close()
     hook = manager.hook.lirpa_conformance_cases if hasattr(plugin, "lirpa_conformance_cases") else None
     return replace(
@@ -173,6 +177,7 @@ def _run_hooks(plugin: object, info: PluginInfo) -> Contribution:
         perturbations=perturbations.registrations(),
         methods=methods.registrations(),
         readers=readers.registrations(),
+        patterns=patterns.registrations(),
         conformance=hook,
     )
 

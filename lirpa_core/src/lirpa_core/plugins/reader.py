@@ -29,6 +29,14 @@ class CaptureRules(Protocol):
     def fusions(self) -> Mapping[Any, Any]:
         """Operators that may become another one together with what they read."""
 
+    @property
+    def real(self) -> bool:
+        """Whether bounds are about real arithmetic, in which the same computation has the same result."""
+
+    @property
+    def patterns(self) -> Mapping[str, Any]:
+        """Ways of writing a function, each with what takes its place."""
+
     def rule_for(self, op: object) -> Rule | None:
         """The rule of an operator, or of a module or function kept in one piece; None where there is none."""
 

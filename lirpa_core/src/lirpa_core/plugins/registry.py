@@ -22,6 +22,7 @@ from lirpa_core.plugins.entries import (
     LeafModuleEntry,
     MethodEntry,
     OperatorEntry,
+    PatternEntry,
     PerturbationEntry,
     PluginFailure,
     PluginInfo,
@@ -52,6 +53,7 @@ class _Tables:
     perturbations: dict[str, PerturbationEntry]
     methods: dict[str, MethodEntry]
     readers: dict[str, ReaderEntry]
+    patterns: dict[str, PatternEntry]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,8 +106,14 @@ class Registry:
             perturbations=merge(parts, lambda c: c.perturbations, "perturbation"),
             methods=merge(parts, lambda c: c.methods, "method"),
             readers=merge(parts, lambda c: c.readers, "reader"),
+            patterns=merge(parts, lambda c: c.patterns, "pattern"),
         )
         return cls(tuple(failures), tuple(disabled), parts, tables, origin)
+
+    @property
+    def real(self) -> bool:
+        """Bounds of these rules are about real arithmetic."""
+        return True
 
     @property
     def operators(self) -> Mapping[Operator, OperatorEntry]:
@@ -169,6 +177,11 @@ class Registry:
     def readers(self) -> tuple[ReaderEntry, ...]:
         """Readers, those of plugins before the core's, so that they may be more particular."""
         return tuple(sorted(self._tables.readers.values(), key=lambda e: (e.plugin == CORE, e.reader.name)))
+
+    @property
+    def patterns(self) -> Mapping[str, PatternEntry]:
+        """Patterns by name."""
+        return MappingProxyType(self._tables.patterns)
 
     @property
     def plugins(self) -> tuple[PluginInfo, ...]:
@@ -309,6 +322,11 @@ class Registry:
             replace(c, fusions=tuple(f for f in c.fusions if f.key != op)) for c in self._contributions
         )
         return self._derived(kept, partial(_without_fusion, op=str(op)))
+
+    def without_patterns(self) -> Registry:
+        """A registry that takes models as they are written."""
+        kept = tuple(replace(c, patterns=()) for c in self._contributions)
+        return self._derived(kept, methodcaller("without_patterns"))
 
     def made_by(self, origin: Callable[[], Registry]) -> Registry:
         """The same registry, which unpickling makes by calling `origin`."""

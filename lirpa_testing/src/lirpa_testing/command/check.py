@@ -56,7 +56,7 @@ def command(
     save: Path | None,
     as_json: bool,
 ) -> None:
-    """Try every rule, kernel, structure, fusion and perturbation of PACKAGE on the cases that it declares.
+    """Try every rule, kernel, structure, fusion and perturbation of PACKAGE on the cases that it declares, and its patterns.
 
     PACKAGE is the name of a distribution, of a plugin (see `lirpa plugins`), or of a module that can be imported.
     The report has a row for each operator and mode: examples tried, tightest and loosest gap relative to the scale

@@ -46,7 +46,8 @@ class Outcome:
 
     Attributes:
         plugin: Who registers what was checked.
-        kind: `"rule"`, `"kernel"`, `"structure"`, `"perturbation"`, `"model"`, `"fusion"` or `"method"`.
+        kind: `"rule"`, `"kernel"`, `"structure"`, `"perturbation"`, `"model"`, `"fusion"`, `"method"` or
+            `"pattern"`.
         subject: What was checked, such as an operator.
         case: Name of the case; empty where there is none.
         examples: How many boxes (points, linear forms) were tried.

@@ -15,7 +15,8 @@ from lirpa_testing.conformance.kernels import check_kernel
 from lirpa_testing.conformance.methods import check_networks
 from lirpa_testing.conformance.models import check_model
 from lirpa_testing.conformance.outcome import Failure, ModeResult, Outcome
-from lirpa_testing.conformance.suite import Item, KernelCase, MethodCase, NoCase
+from lirpa_testing.conformance.patterns import check_pattern
+from lirpa_testing.conformance.suite import Item, KernelCase, MethodCase, NoCase, PatternCase
 from lirpa_testing.perturbations.check import check_perturbation
 from lirpa_testing.profiles import Profile, profile_of
 from lirpa_testing.report import RuleReport, RuleViolation, Violation
@@ -154,6 +155,13 @@ def _run_method(
     return dataclasses.replace(blank, examples=report.boxes, sampled=report.boxes, modes=modes)
 
 
+def _run_pattern(
+    blank: Outcome, item: Item, case: PatternCase, registry: Registry, profile: Profile, seed: int
+) -> Outcome:
+    tried = check_pattern(case.entry, registry, seed=seed)
+    return dataclasses.replace(blank, examples=tried, sampled=tried)
+
+
 def _run_nothing(
     blank: Outcome, item: Item, case: NoCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
@@ -174,5 +182,6 @@ _CHECKS: Mapping[type, Any] = {
     KernelCase: _run_kernel,
     ModelCase: _run_model,
     MethodCase: _run_method,
+    PatternCase: _run_pattern,
     NoCase: _run_nothing,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lirpa_core.errors import OptionError
-from lirpa_core.plugins import KernelEntry, LeafModuleEntry, OperatorEntry, Registry, key_label
+from lirpa_core.plugins import KernelEntry, LeafModuleEntry, OperatorEntry, PatternEntry, Registry, key_label
 from lirpa_testing.conformance.cases import AnyCase, CoefficientsCase, ModelCase, RuleCase, SetCase
 from lirpa_testing.conformance.declarations import conformance_cases
 from lirpa_testing.conformance.defaults import default_case
@@ -33,6 +33,14 @@ class MethodCase:
     name: str = "random networks"
 
 
+@dataclass(frozen=True, eq=False)
+class PatternCase:
+    """A pattern, tried on itself; it needs no declaration."""
+
+    entry: PatternEntry
+    name: str = ""
+
+
 @dataclass(frozen=True)
 class NoCase:
     """Something that is registered, but that no case tries.
@@ -46,7 +54,7 @@ class NoCase:
 
 
 #: What an item runs.
-ItemCase: TypeAlias = AnyCase | KernelCase | MethodCase | NoCase
+ItemCase: TypeAlias = AnyCase | KernelCase | MethodCase | PatternCase | NoCase
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +153,7 @@ class _Collection:
         yield from self.fusion_items()
         yield from self.perturbation_items()
         yield from self.method_items()
+        yield from self.pattern_items()
 
     def rule_items(self) -> Iterator[Item]:
         entries: dict[Any, OperatorEntry | LeafModuleEntry] = {
@@ -220,6 +229,10 @@ class _Collection:
     def method_items(self) -> Iterator[Item]:
         for entry in self.registry.methods:
             yield Item(entry.plugin, "method", entry.method.name, MethodCase(entry.method.name))
+
+    def pattern_items(self) -> Iterator[Item]:
+        for name, entry in self.registry.patterns.items():
+            yield Item(entry.plugin, "pattern", name, PatternCase(entry))
 
 
 def subject_of(key: Any) -> str:
