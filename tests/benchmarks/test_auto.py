@@ -21,6 +21,6 @@ def test_goals_that_were_missed_are_counted() -> None:
     good = Row("a", 1.0, Measured("CROWN", 0.5, 1.0), Measured("CROWN", 0.4, 1.0))
     slow = Row("a", 1.0, Measured("CROWN", 1.5, 1.0, looser=0.25), Measured("CROWN-IBP", 0.1, 2.0))
     text = page([good, slow])
-    assert "Of 2 choices 1 took more than twice" in text and ", 1 more than their budget" in text
+    assert "Of 2 choices 1 took more than twice" in text and ", 1 more than a budget" in text
     assert "and 1 gave a bound looser" in text
     assert [line.count("✓") for line in lines([good, slow])] == [0, 0, 1, 0]
