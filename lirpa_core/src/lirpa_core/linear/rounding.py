@@ -32,6 +32,8 @@ class Accuracy:
         relative_to: What the error of an interval is relative to.
         absolute: Whether the error of an output is relative to the operand as well as to the output, as where
             `x · (1 + erf x)` cancels.
+        unit: Whether planes, and intervals relative to a box, are off by units of one, however small the output is: as the
+            logarithm of a sum of exponentials the largest of which is one.
         underflows: Whether an interval may be off by what underflow takes; not where the rule takes care of that, so
             that what is exactly zero stays so.
         multiplies: Whether an output is the product of two operands' elements: then an end that is zero has its sign
@@ -41,6 +43,7 @@ class Accuracy:
     terms: int
     relative_to: RelativeTo = "box"
     absolute: bool = False
+    unit: bool = False
     underflows: bool = True
     multiplies: bool = False
 

@@ -14,7 +14,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.extremum import bounded_ends, refuse_positions, taking_part
+from lirpa_core.operators.extremum import bounded_ends, lse_accuracy, refuse_positions, taking_part
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
@@ -230,5 +230,7 @@ def register(registry: OperatorRegistry) -> None:
         registry.register(
             op, General(("self",), rule.bound, rule.affine, rule.unstable_inputs, refuse_positions)
         )
-    registry.register(aten.logcumsumexp.default, General(("self",), _lse_bound, _lse_affine))
+    registry.register(
+        aten.logcumsumexp.default, General(("self",), _lse_bound, _lse_affine, precision=lse_accuracy)
+    )
     registry.decompose(aten.cumprod.default, cumulative_product)

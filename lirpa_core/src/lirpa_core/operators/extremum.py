@@ -13,6 +13,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
+from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.operators.conditions import any_over_broadcast
 from lirpa_core.operators.reduction import kept_shape, reduced_dims
 from lirpa_core.plugins import OperatorRegistry
@@ -219,6 +220,11 @@ def _lse_bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
     )
 
 
+def lse_accuracy(call: Call) -> Accuracy:
+    """The sum of exponentials is rounded beside one, which is the largest of them."""
+    return Accuracy(64 + math.prod(call.shapes[0]), unit=True)
+
+
 def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     """Below: the tangent at the midpoint. Above: chords of the exponentials, then a tangent of the logarithm.
 
@@ -297,5 +303,7 @@ def register(registry: OperatorRegistry) -> None:
             registry.register(
                 op, General(("self",), reduce.bound, reduce.affine, reduce.unstable_inputs, refuse_positions)
             )
-    registry.register(aten.logsumexp.default, General(("self",), _lse_bound, _lse_affine))
+    registry.register(
+        aten.logsumexp.default, General(("self",), _lse_bound, _lse_affine, precision=lse_accuracy)
+    )
     registry.decompose(aten.logaddexp.default, logaddexp)

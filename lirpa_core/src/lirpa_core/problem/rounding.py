@@ -43,7 +43,7 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
         inputs = tuple([Interval(x.lower - s, x.upper + s) for x, s in zip(inputs, less, strict=True)])
         found = rule.interval(call, inputs)
         found = Interval(found.lower, found.upper)
-        more = factor * found.size + tiny(dtype) * accuracy.terms
+        more = factor * found.size + (tiny(dtype) * accuracy.terms + (factor if accuracy.unit else 0.0))
         return Interval(found.lower - more, found.upper + more)
     if len(inputs) == 1:
         moved: tuple[Interval, ...] = (widened(inputs[0], accuracy.relative_to, 2 * factor),)
@@ -57,6 +57,8 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
         found = without_overflow(found)
     if accuracy.multiplies and len(inputs) == 2:
         return _with_signs(found, [_aligned(x, call.shape) for x in inputs], tiny(dtype))
+    if accuracy.unit and accuracy.relative_to == "box":
+        found = Interval(found.lower - factor, found.upper + factor)
     if not accuracy.absolute:
         return found
     slack = _spread([gamma(accuracy.terms, dtype) * x.size for x in inputs], found.lower)
@@ -113,6 +115,8 @@ def with_rounding(
     accuracy = problem.facts.accuracy[name]
     with torch.no_grad():
         error, lost = _charge(problem, name, relaxation, intervals, charged, accuracy.terms)
+        if accuracy.unit:
+            error = error + gamma(accuracy.terms, problem.facts.coarsest[name])
         if accuracy.absolute:
             own = gamma(accuracy.terms, problem.facts.coarsest[name])
             error = error + own * _spread([intervals[o].size for o in problem.calls[name].operands], error)

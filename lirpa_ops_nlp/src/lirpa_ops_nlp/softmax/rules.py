@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -95,8 +96,15 @@ def _accuracy(call: Call) -> Accuracy:
     return Accuracy(64 + call.shapes[0][int(call.arguments.get("dim", -1))], "ends", underflows=False)
 
 
+def _accuracy_of_logarithm(call: Call) -> Accuracy:
+    """Planes take the logarithm of a sum of exponentials the largest of which is one."""
+    return replace(_accuracy(call), unit=True)
+
+
 SOFTMAX = General(("self",), softmax_interval, softmax_planes, unstable_inputs, refuse, _accuracy)
-LOG_SOFTMAX = General(("self",), log_softmax_interval, log_softmax_planes, unstable_inputs, refuse, _accuracy)
+LOG_SOFTMAX = General(
+    ("self",), log_softmax_interval, log_softmax_planes, unstable_inputs, refuse, _accuracy_of_logarithm
+)
 
 
 def register(registry: OperatorRegistry) -> None:
