@@ -42,7 +42,7 @@ def test_ids_out_of_range(shift, wrong) -> None:
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_nested_inputs(layout) -> None:
     nested = torch.nested.nested_tensor([X[0], X[1, :2]], layout=layout)
-    with pytest.raises(InputError, match="input 0 is a (nested|sparse) tensor"):
+    with pytest.raises(InputError, match=r"input 0 is a (nested|sparse) tensor"):
         BoundedModule(nn.Linear(4, 2), nested)
 
 
