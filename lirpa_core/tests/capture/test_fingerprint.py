@@ -363,3 +363,16 @@ def test_lists_that_an_export_made_anew_do_not_invalidate_other_graphs():
         assert holds(first, model) and holds(second, model)
         graphs = first.graph, second.graph
         assert first.graph is graphs[0] and second.graph is graphs[1]
+
+
+def test_a_value_that_has_every_attribute_is_no_array():
+    class Answers:
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return Answers()
+
+    answers = Answers()
+    bounded = BoundedModule(lambda x: x * 2 if answers is not None else x, X)
+    lower, _ = bounded.compute_bounds(x=(BoundedTensor(X, PerturbationLpNorm(eps=0.1)),), method="IBP")
+    assert bool((lower <= 2 * X).all())

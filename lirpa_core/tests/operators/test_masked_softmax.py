@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from lirpa_core.capture.executed_rules import ExecutedRules
 
 from lirpa_core.capture.functions import FunctionModule
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.patterns import rewrite
+from lirpa_core.capture.registry_as_executed import RegistryAsExecuted
 from lirpa_core.plugins import default_registry
 
 MASK = torch.tensor([False, True, False])
@@ -34,7 +34,7 @@ KEPT = {
 
 
 def _program(function, executed):
-    registry = ExecutedRules(default_registry()) if executed else default_registry()
+    registry = RegistryAsExecuted(default_registry()) if executed else default_registry()
     program = torch.export.export(FunctionModule(function), (torch.ones(1, 3),), strict=False)
     rewrite(program, [entry.pattern for entry in registry.patterns.values()], make_new(program))
     return program, [str(n.target) for n in program.graph.nodes]

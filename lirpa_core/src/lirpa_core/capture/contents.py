@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -149,7 +150,10 @@ class _Look:
         return *place, _Copy(value.detach().clone())
 
     def _object(self, value: Any) -> object:
-        if hasattr(value, "tobytes") and hasattr(value, "dtype"):  # an array of numpy
+        numpy = sys.modules.get(
+            "numpy"
+        )  # there are values that have every attribute, so that none says what they are
+        if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
             return Identity(value), value.tobytes() if value.nbytes <= 8 * SMALL else None
         held = getattr(value, "__dict__", None)
         slots = [n for kind in type(value).__mro__ for n in getattr(kind, "__slots__", ())]
