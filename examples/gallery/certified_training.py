@@ -27,7 +27,9 @@ def moons(count: int) -> tuple[Tensor, Tensor]:
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
+    return nn.Sequential(
+        nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2)
+    )
 
 
 # %%
@@ -62,17 +64,33 @@ for _ in range(EPOCHS):
 torch.manual_seed(1)
 x, y = moons(300)
 grid = torch.stack(
-    torch.meshgrid(torch.linspace(-1.5, 2.5, 161), torch.linspace(-1, 1.5, 101), indexing="xy"), -1
+    torch.meshgrid(
+        torch.linspace(-1.5, 2.5, 161), torch.linspace(-1, 1.5, 101), indexing="xy"
+    ),
+    -1,
 )
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
+figure, axes = plt.subplots(
+    1, 2, figsize=(9, 3.4), sharey=True, layout="constrained"
+)
 proved = {}
-for drawn, (name, trained) in zip(axes, {"plain": plain, "certified": robust}.items()):
+for drawn, (name, trained) in zip(
+    axes, {"plain": plain, "certified": robust}.items()
+):
     trained.eval().requires_grad_(False)
     found = certify(BoundedModule(trained, x), x, y, PerturbationLpNorm(eps=EPS))
     proved[name] = found.verified.float().mean().item()
-    print(f"{name}: right {found.correct.float().mean():.0%}, provably right {proved[name]:.0%}")
+    print(
+        f"{name}: right {found.correct.float().mean():.0%}, provably right {proved[name]:.0%}"
+    )
     scores = trained(grid.reshape(-1, 2)).diff(dim=1).reshape(grid.shape[:2])
-    drawn.contourf(grid[..., 0], grid[..., 1], scores, levels=[-1e9, 0, 1e9], colors=["C0", "C1"], alpha=0.2)
+    drawn.contourf(
+        grid[..., 0],
+        grid[..., 1],
+        scores,
+        levels=[-1e9, 0, 1e9],
+        colors=["C0", "C1"],
+        alpha=0.2,
+    )
     for shown, marker in ((found.verified, "o"), (~found.verified, "x")):
         colors = ["C0" if side == 0 else "C1" for side in y[shown]]
         drawn.scatter(*x[shown].T, c=colors, marker=marker, s=12, linewidths=0.8)

@@ -51,7 +51,9 @@ class Loop(nn.Module):
 
 
 center, radius = torch.tensor([[1.2, 0.0]]), torch.tensor([[0.15, 0.15]])
-box = BoundedTensor(center, PerturbationLpNorm(x_L=center - radius, x_U=center + radius))
+box = BoundedTensor(
+    center, PerturbationLpNorm(x_L=center - radius, x_U=center + radius)
+)
 whole = BoundedModule(Loop(STEPS), center).compute_bounds(box, method="CROWN")
 
 # %%
@@ -62,7 +64,9 @@ step, boxes, at = BoundedModule(Loop(1), center), [], box
 for _ in range(STEPS):
     lower, upper = step.compute_bounds(at, method="CROWN")
     boxes.append((lower, upper))
-    at = BoundedTensor((lower + upper) / 2, PerturbationLpNorm(x_L=lower, x_U=upper))
+    at = BoundedTensor(
+        (lower + upper) / 2, PerturbationLpNorm(x_L=lower, x_U=upper)
+    )
 
 starts = center + radius * (2 * torch.rand(500, 2) - 1)
 runs = Loop(STEPS)(starts)
@@ -70,13 +74,21 @@ runs = Loop(STEPS)(starts)
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
 for number, states in enumerate(runs):
     axes.plot(*states.T, ".", markersize=1.5, color="0.5")
-    pairs = {"box by box": boxes[number], "all steps at once": (whole.lower[number], whole.upper[number])}
+    pairs = {
+        "box by box": boxes[number],
+        "all steps at once": (whole.lower[number], whole.upper[number]),
+    }
     for (label, (low, up)), color in zip(pairs.items(), ("C1", "C0")):
         width, height = (up - low)[0].tolist()
         corner = low[0].tolist()
         axes.add_patch(
             Rectangle(
-                corner, width, height, fill=False, edgecolor=color, label=label if number == 0 else None
+                corner,
+                width,
+                height,
+                fill=False,
+                edgecolor=color,
+                label=label if number == 0 else None,
             )
         )
 axes.set(xlabel="place", ylabel="speed")
@@ -89,6 +101,11 @@ plt.show()
 
 for number, states in enumerate(runs):
     assert ((whole.lower[number] <= states) & (states <= whole.upper[number])).all()
-areas = [[(up - low).prod().item() for low, up in found] for found in (zip(whole.lower, whole.upper), boxes)]
-print(f"after {STEPS} steps: area {areas[0][-1]:.4f} at once, {areas[1][-1]:.4f} box by box")
+areas = [
+    [(up - low).prod().item() for low, up in found]
+    for found in (zip(whole.lower, whole.upper), boxes)
+]
+print(
+    f"after {STEPS} steps: area {areas[0][-1]:.4f} at once, {areas[1][-1]:.4f} box by box"
+)
 assert areas[0][-1] < areas[1][-1]

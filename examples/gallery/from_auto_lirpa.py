@@ -16,7 +16,9 @@ from torch import nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 
 torch.manual_seed(0)
-network = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)).eval()
+network = nn.Sequential(
+    nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)
+).eval()
 image, labels = torch.rand(2, 1, 8, 8), torch.tensor([3, 7])
 
 # %%
@@ -24,7 +26,9 @@ image, labels = torch.rand(2, 1, 8, 8), torch.tensor([3, 7])
 # happens instead.
 
 # model = BoundedModule(network, torch.empty_like(image), bound_opts={"conv_mode": "patches"})
-model = BoundedModule(network, torch.zeros_like(image), bound_opts={"conv_mode": "patches"})
+model = BoundedModule(
+    network, torch.zeros_like(image), bound_opts={"conv_mode": "patches"}
+)
 
 ptb = PerturbationLpNorm(norm=math.inf, eps=0.01)
 image = BoundedTensor(image, ptb)
@@ -45,14 +49,18 @@ print(result.method, result.lower.shape)
 from lirpa_core import get_spec_matrix
 
 C = get_spec_matrix(image, labels, 10)
-margins, _ = model.compute_bounds(x=(image,), C=C, method="backward", bound_upper=False)
+margins, _ = model.compute_bounds(
+    x=(image,), C=C, method="backward", bound_upper=False
+)
 
 # %%
 # Linear bounds: the same dictionary under the names of this graph.
 
 # required_A = defaultdict(set); required_A[model.output_name[0]].add(model.input_name[0])
 required_A = {model.output_name[0]: {model.input_name[0]}}
-lb, ub, A = model.compute_bounds(x=(image,), method="CROWN", return_A=True, needed_A_dict=required_A)
+lb, ub, A = model.compute_bounds(
+    x=(image,), method="CROWN", return_A=True, needed_A_dict=required_A
+)
 print(A[model.output_name[0]][model.input_name[0]]["lA"].shape)
 
 # %%
@@ -60,14 +68,20 @@ print(A[model.output_name[0]][model.input_name[0]]["lA"].shape)
 
 # model.set_bound_opts({"optimize_bound_args": {"iteration": 20, "lr_alpha": 0.1}})
 model.set_bound_opts({"optimize_bound_args": {"iteration": 20, "lr_alpha": 0.1}})
-optimised, _ = model.compute_bounds(x=(image,), C=C, method="CROWN-Optimized", bound_upper=False)
-print(f"least margin {margins.min():.3f}, with optimised slopes {optimised.min():.3f}")
+optimised, _ = model.compute_bounds(
+    x=(image,), C=C, method="CROWN-Optimized", bound_upper=False
+)
+print(
+    f"least margin {margins.min():.3f}, with optimised slopes {optimised.min():.3f}"
+)
 
 # %%
 # What is only here: bounds account for the rounding of their own computation, a result explains itself, and ``auto`` chooses.
 
 print(model.compute_bounds(x=(image,), method="auto", time_budget=5).reason)
-print(f"rounding moved no bound by more than {result.rounding.lower.abs().max():.1e}")
+print(
+    f"rounding moved no bound by more than {result.rounding.lower.abs().max():.1e}"
+)
 
 assert ((lb <= prediction) & (prediction <= ub)).all()
 assert (optimised >= margins - 1e-5).all()

@@ -14,7 +14,9 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.plotting import plot_bounds, plot_outputs
 
 torch.manual_seed(0)
-layers = [layer for size in (4, 32, 32, 32) for layer in (nn.Linear(size, 32), nn.ReLU())]
+layers = [
+    layer for size in (4, 32, 32, 32) for layer in (nn.Linear(size, 32), nn.ReLU())
+]
 network = nn.Sequential(*layers, nn.Linear(32, 2)).eval().requires_grad_(False)
 x = BoundedTensor(torch.rand(1, 4), PerturbationLpNorm(eps=0.2))
 model = BoundedModule(network, x)
@@ -35,8 +37,13 @@ plt.show()
 # Which inner bounds became tighter? They are there under the modules' paths.
 
 for path in ("0", "2", "4", "6"):
-    before, after = result.intermediate[path].width.mean(), tighter.intermediate[path].width.mean()
-    print(f"layer {path}: mean width {before:.3f} with intervals, {after:.3f} with rows")
+    before, after = (
+        result.intermediate[path].width.mean(),
+        tighter.intermediate[path].width.mean(),
+    )
+    print(
+        f"layer {path}: mean width {before:.3f} with intervals, {after:.3f} with rows"
+    )
     assert after <= before + 1e-6
 
 # %%
@@ -51,4 +58,6 @@ plt.show()
 
 chosen = model.compute_bounds(x, method="auto", time_budget=60)
 print(f"{chosen.method}: {chosen.reason}")
-assert (chosen.upper - chosen.lower).mean() <= (tighter.upper - tighter.lower).mean() + 1e-5
+assert (chosen.upper - chosen.lower).mean() <= (
+    tighter.upper - tighter.lower
+).mean() + 1e-5

@@ -42,7 +42,9 @@ class Decrease(nn.Module):
 
     def forward(self, state: Tensor) -> Tensor:
         angle, speed = state[:, :1], state[:, 1:]
-        after = speed + DT * (torch.sin(angle) - 0.1 * speed + self.controller(state))
+        after = speed + DT * (
+            torch.sin(angle) - 0.1 * speed + self.controller(state)
+        )
         return self.value(angle + DT * speed, after) - self.value(angle, speed)
 
 
@@ -57,9 +59,13 @@ REGION, HOLE = 1.0, 0.1
 
 def bounds(lower: Tensor, upper: Tensor) -> Tensor:
     """Upper bounds of the change of ``V`` on each box."""
-    boxes = BoundedTensor((lower + upper) / 2, PerturbationLpNorm(x_L=lower, x_U=upper))
+    boxes = BoundedTensor(
+        (lower + upper) / 2, PerturbationLpNorm(x_L=lower, x_U=upper)
+    )
     with torch.no_grad():
-        return bounded.compute_bounds(boxes, method="CROWN", bound_lower=False).upper.flatten()
+        return bounded.compute_bounds(
+            boxes, method="CROWN", bound_lower=False
+        ).upper.flatten()
 
 
 def halves(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,9 +91,28 @@ print(f"{len(proved)} boxes proved, {len(lower)} left")
 
 figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
 patches = [Rectangle(low.tolist(), *(up - low).tolist()) for low, up in proved]
-axes.add_collection(PatchCollection(patches, facecolor="C0", alpha=0.35, edgecolor="C0", linewidth=0.5))
-axes.add_patch(Rectangle((-HOLE, -HOLE), 2 * HOLE, 2 * HOLE, facecolor="none", edgecolor="C1", hatch="///"))
-axes.set(xlim=(-REGION, REGION), ylim=(-REGION, REGION), xlabel="angle", ylabel="speed", aspect="equal")
+axes.add_collection(
+    PatchCollection(
+        patches, facecolor="C0", alpha=0.35, edgecolor="C0", linewidth=0.5
+    )
+)
+axes.add_patch(
+    Rectangle(
+        (-HOLE, -HOLE),
+        2 * HOLE,
+        2 * HOLE,
+        facecolor="none",
+        edgecolor="C1",
+        hatch="///",
+    )
+)
+axes.set(
+    xlim=(-REGION, REGION),
+    ylim=(-REGION, REGION),
+    xlabel="angle",
+    ylabel="speed",
+    aspect="equal",
+)
 plt.show()
 
 # %%

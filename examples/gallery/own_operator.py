@@ -45,7 +45,9 @@ registry = build_registry([plugin])
 # The picture: its lines on a box, and those of the pieces.
 
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.5), sharey=True, layout="constrained")
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(8, 3.5), sharey=True, layout="constrained"
+)
 plot_relaxation(wave, (-0.4, 1.6), registry=registry, slopes=5, axes=left)
 plot_relaxation(wave, (-0.4, 1.6), axes=right)
 left.set_title("with its rule")
@@ -58,8 +60,13 @@ plt.show()
 
 from lirpa_testing.proof import prove_unary
 
-box = Interval(torch.tensor([[-0.4]], dtype=torch.float64), torch.tensor([[1.6]], dtype=torch.float64))
-proof = prove_unary(WAVE, Call.of(wave, Operand((1,))), box, oracle=lambda x: x * (-x * x).exp())
+box = Interval(
+    torch.tensor([[-0.4]], dtype=torch.float64),
+    torch.tensor([[1.6]], dtype=torch.float64),
+)
+proof = prove_unary(
+    WAVE, Call.of(wave, Operand((1,))), box, oracle=lambda x: x * (-x * x).exp()
+)
 print(proof.verdict)
 
 # %%
@@ -80,7 +87,9 @@ model, x = Waves(), torch.rand(1, 3)
 ball = BoundedTensor(x, PerturbationLpNorm(eps=0.3))
 widths = {}
 for name, known in {"in pieces": None, "with its rule": registry}.items():
-    lower, upper = BoundedModule(model, x, registry=known).compute_bounds(ball, method="CROWN")
+    lower, upper = BoundedModule(model, x, registry=known).compute_bounds(
+        ball, method="CROWN"
+    )
     widths[name] = (upper - lower).item()
     print(f"{name}: between {lower.item():.4f} and {upper.item():.4f}")
 assert proof.verdict == "proved" and widths["with its rule"] < widths["in pieces"]

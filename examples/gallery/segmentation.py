@@ -18,9 +18,13 @@ SIZE = 16
 def scenes(count: int) -> tuple[Tensor, Tensor]:
     """Noisy pictures of one rectangle each, and which pixels belong to it."""
     at, size = torch.randint(1, 9, (count, 2)), torch.randint(4, 7, (count, 2))
-    rows, columns = torch.arange(SIZE).view(1, -1, 1), torch.arange(SIZE).view(1, 1, -1)
+    rows, columns = (
+        torch.arange(SIZE).view(1, -1, 1),
+        torch.arange(SIZE).view(1, 1, -1),
+    )
     inside = [
-        (place >= at[:, i].view(-1, 1, 1)) & (place < (at + size)[:, i].view(-1, 1, 1))
+        (place >= at[:, i].view(-1, 1, 1))
+        & (place < (at + size)[:, i].view(-1, 1, 1))
         for i, place in enumerate((rows, columns))
     ]
     masks = (inside[0] & inside[1]).float().unsqueeze(1)
@@ -47,14 +51,18 @@ network.eval().requires_grad_(False)
 image, mask = scenes(1)
 model = BoundedModule(network, image)
 radii = (0.02, 0.06, 0.12)
-figure, axes = plt.subplots(1, len(radii) + 1, figsize=(9, 2.6), layout="constrained")
+figure, axes = plt.subplots(
+    1, len(radii) + 1, figsize=(9, 2.6), layout="constrained"
+)
 axes[0].imshow(image[0, 0], cmap="gray", vmin=0, vmax=1)
 axes[0].set_title("picture")
 shares = []
 for drawn, eps in zip(axes[1:], radii):
     noise = BoundedTensor(image, PerturbationLpNorm(eps=eps, x_L=0.0, x_U=1.0))
     lower, upper = model.compute_bounds(noise, method="CROWN")
-    certain = (lower > 0).float() - (upper < 0).float()  # 1: shape, -1: background, 0: not known
+    certain = (lower > 0).float() - (
+        upper < 0
+    ).float()  # 1: shape, -1: background, 0: not known
     shares.append((certain != 0).float().mean().item())
     drawn.imshow(certain[0, 0], cmap="PuOr", vmin=-1, vmax=1)
     drawn.set_title(f"ε {eps:g}: {shares[-1]:.0%} certain")

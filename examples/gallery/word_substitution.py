@@ -24,9 +24,14 @@ SYNONYMS = {
     "awful": ("terrible", "bad"),
     "really": ("truly", "very"),
 }
-WORDS = sorted({"the", "and", "was", *SYNONYMS, *itertools.chain(*SYNONYMS.values())})
+WORDS = sorted(
+    {"the", "and", "was", *SYNONYMS, *itertools.chain(*SYNONYMS.values())}
+)
 NUMBER = {word: number for number, word in enumerate(WORDS)}
-GOOD, BAD = ("wonderful", "moving", "brilliant", "gripping"), ("boring", "awful", "dull", "tedious")
+GOOD, BAD = (
+    ("wonderful", "moving", "brilliant", "gripping"),
+    ("boring", "awful", "dull", "tedious"),
+)
 
 
 def sentence(thing: str, first: str, second: str) -> list[str]:
@@ -40,7 +45,9 @@ def sentence(thing: str, first: str, second: str) -> list[str]:
 class Reader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.TransformerEncoderLayer(12, 2, 24, dropout=0.0, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(
+            12, 2, 24, dropout=0.0, batch_first=True
+        )
         self.head = nn.Linear(12, 1)
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -49,10 +56,19 @@ class Reader(nn.Module):
 
 torch.manual_seed(0)
 table = torch.randn(len(WORDS), 12)
-for word, others in SYNONYMS.items():  # vectors of words that mean the same are near each other
+for (
+    word,
+    others,
+) in SYNONYMS.items():  # vectors of words that mean the same are near each other
     for other in others:
         table[NUMBER[other]] = table[NUMBER[word]] + 0.3 * torch.randn(12)
-texts = [sentence(t, a, b) for t in ("film", "story") for kind in (GOOD, BAD) for a in kind for b in kind]
+texts = [
+    sentence(t, a, b)
+    for t in ("film", "story")
+    for kind in (GOOD, BAD)
+    for a in kind
+    for b in kind
+]
 ids = torch.tensor([[NUMBER[word] for word in text] for text in texts])
 right = torch.tensor([[float(text[4] in GOOD)] for text in texts])
 reader = Reader()
@@ -69,8 +85,13 @@ reader.eval().requires_grad_(False)
 
 review = sentence("film", "wonderful", "moving")
 vectors = table[[NUMBER[word] for word in review]].unsqueeze(0)
-places = [[table[NUMBER[other]] for other in SYNONYMS.get(word, ())] for word in review]
-substitutes, exists = torch.zeros(1, len(review), 2, 12), torch.zeros(1, len(review), 2, dtype=torch.bool)
+places = [
+    [table[NUMBER[other]] for other in SYNONYMS.get(word, ())] for word in review
+]
+substitutes, exists = (
+    torch.zeros(1, len(review), 2, 12),
+    torch.zeros(1, len(review), 2, dtype=torch.bool),
+)
 for place, others in enumerate(places):
     for number, vector in enumerate(others):
         substitutes[0, place, number], exists[0, place, number] = vector, True
@@ -79,7 +100,9 @@ model = BoundedModule(reader, vectors)
 changeable = sum(bool(others) for others in places)
 bounds, worst = {}, {}
 for budget in range(changeable + 1):
-    words = BoundedTensor(vectors, PerturbationSynonym(budget, substitutes, mask=exists))
+    words = BoundedTensor(
+        vectors, PerturbationSynonym(budget, substitutes, mask=exists)
+    )
     with torch.no_grad():
         lower, _ = model.compute_bounds(words, method="CROWN", bound_upper=False)
     bounds[budget] = lower.item()
@@ -87,17 +110,28 @@ for budget in range(changeable + 1):
 # %%
 # This review is short enough to try all of it.
 
-for chosen in itertools.product(*[(word, *SYNONYMS.get(word, ())) for word in review]):
+for chosen in itertools.product(
+    *[(word, *SYNONYMS.get(word, ())) for word in review]
+):
     changed = sum(a != b for a, b in zip(chosen, review))
     score = reader(table[[NUMBER[word] for word in chosen]].unsqueeze(0)).item()
     for budget in range(changed, changeable + 1):
         worst[budget] = min(score, worst.get(budget, score))
 
 figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-axes.plot(*zip(*sorted(worst.items())), "o-", color="0.4", label="worst of all combinations")
+axes.plot(
+    *zip(*sorted(worst.items())),
+    "o-",
+    color="0.4",
+    label="worst of all combinations",
+)
 axes.plot(*zip(*bounds.items()), "s--", label="CROWN")
 axes.axhline(0, color="0.7", linewidth=0.8)
-axes.set(xlabel="words exchanged", ylabel="score of 'good', at least", xticks=range(changeable + 1))
+axes.set(
+    xlabel="words exchanged",
+    ylabel="score of 'good', at least",
+    xticks=range(changeable + 1),
+)
 axes.legend(frameon=False)
 plt.show()
 

@@ -88,7 +88,7 @@ def plot_relaxation(
         axes.plot(outside.flatten(), bounded(outside).flatten(), label="function", **cast("Any", _FUNCTION))
     axes.set_xlim(low - margin, high + margin)
     axes.set_xlabel("x")
-    axes.legend(frameon=False, fontsize="small")
+    axes.legend(framealpha=0.8, edgecolor="none", fontsize="small")
     return axes
 
 
@@ -218,7 +218,7 @@ def plot_certified(
         style = _STYLES[number % len(_STYLES)]
         axes.plot(radii, [100 * v for v in values], linestyle=style, marker="o", markersize=3, label=name)
     axes.set(xlabel="radius", ylabel="certified accuracy, %", ylim=(-2, 102))
-    axes.legend(frameon=False, fontsize="small")
+    axes.legend(framealpha=0.8, edgecolor="none", fontsize="small")
     return axes
 
 
