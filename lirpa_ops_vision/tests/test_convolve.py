@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lirpa_ops_vision import convolve as module
-from lirpa_ops_vision.convolve import by_products
+from lirpa_ops_vision.convolve import Options, by_products
 
 SPACES = {1: (9,), 2: (7, 8), 3: (4, 5, 4)}
 
@@ -31,9 +31,9 @@ def test_equal_to_those_of_pytorch(
     dims: int, groups: int, transposed: bool, stride: int, padding: int, dilation: int, extra: int
 ) -> None:
     x, weight = _case(dims, groups, transposed)
-    options = [[n] * dims for n in (stride, padding, dilation)]
-    added = [extra if transposed else 0] * dims
-    found = by_products(x, weight, *options, transposed, added, groups)
+    options = [(n,) * dims for n in (stride, padding, dilation)]
+    added = (extra if transposed else 0,) * dims
+    found = by_products(x, weight, Options(*options, transposed, added, groups))
     expected = torch.convolution(x, weight, None, *options, transposed, added, groups)
     torch.testing.assert_close(found, expected)
 
@@ -41,21 +41,21 @@ def test_equal_to_those_of_pytorch(
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_few_images_at_a_time(monkeypatch: pytest.MonkeyPatch, transposed: bool) -> None:
     x, weight = _case(2, 2, transposed)
-    options: tuple[list[int], ...] = ([2, 1], [1, 0], [1, 2])
-    whole = by_products(x, weight, *options, transposed, [0, 0], 2)
+    options = Options((2, 1), (1, 0), (1, 2), transposed, (0, 0), 2)
+    whole = by_products(x, weight, options)
     monkeypatch.setattr(module, "_COLUMNS", 1)
-    torch.testing.assert_close(by_products(x, weight, *options, transposed, [0, 0], 2), whole)
+    torch.testing.assert_close(by_products(x, weight, options), whole)
 
 
 @pytest.mark.parametrize("transposed", [False, True])
 def test_numbers_outside_of_a_window_take_no_part(transposed: bool) -> None:
     x, weight = (t.float() for t in _case(2, 1, transposed))
-    options: tuple[list[int], ...] = ([1, 1], [1, 1], [1, 1])
-    plain = by_products(x, weight, *options, transposed, [0, 0], 1)
+    options = Options((1, 1), (1, 1), (1, 1), transposed, (0, 0), 1)
+    plain = by_products(x, weight, options)
     huge = x.clone()
     huge[:, :, 3, 3] = 2.0**40
-    seen = by_products((huge != x).float(), weight.abs() + 1, *options, transposed, [0, 0], 1) > 0
-    found = by_products(huge, weight, *options, transposed, [0, 0], 1)
+    seen = by_products((huge != x).float(), weight.abs() + 1, options) > 0
+    found = by_products(huge, weight, options)
     assert bool((~seen).any())
     assert torch.equal(found[~seen], plain[~seen])
 
@@ -64,7 +64,7 @@ def test_gradients() -> None:
     for transposed in (False, True):
         x, weight = (t.requires_grad_() for t in _case(2, 2, transposed))
         assert torch.autograd.gradcheck(
-            lambda x, w, t=transposed: by_products(x, w, [2, 1], [1, 1], [1, 1], t, [0, 0], 2),
+            lambda x, w, t=transposed: by_products(x, w, Options((2, 1), (1, 1), (1, 1), t, (0, 0), 2)),
             (x, weight),
             fast_mode=True,
         )
@@ -76,12 +76,12 @@ def test_the_host_s_own_kernels_are_sums_of_products_too(transposed: bool) -> No
     for channels, kernel, size in ((16, 3, 16), (64, 3, 32), (32, 5, 28)):
         torch.manual_seed(0)
         x, weight = torch.randn(4, channels, size, size), torch.randn(channels, channels, kernel, kernel)
-        options: tuple[list[int], ...] = ([1, 1], [kernel // 2] * 2, [1, 1])
-        plain = module.convolve(x, weight, *options, transposed, [0, 0], 1)
+        options = Options((1, 1), (kernel // 2,) * 2, (1, 1), transposed, (0, 0), 1)
+        plain = module.convolve(x, weight, options)
         huge = x.clone()
         huge[:, :, size // 2, size // 2] = 2.0**40
-        seen = module.convolve((huge != x).float(), weight.abs() + 1, *options, transposed, [0, 0], 1) > 0
-        found = module.convolve(huge, weight, *options, transposed, [0, 0], 1)
-        size_of = module.convolve(x.abs(), weight.abs(), *options, transposed, [0, 0], 1)
+        seen = module.convolve((huge != x).float(), weight.abs() + 1, options) > 0
+        found = module.convolve(huge, weight, options)
+        size_of = module.convolve(x.abs(), weight.abs(), options)
         units = ((found - plain).abs() / size_of * 2**24)[~seen]
         assert float(units.max()) <= 2 * channels * kernel**2

@@ -17,7 +17,7 @@ from lirpa_core.linear.operators import OpOfShapes
 from lirpa_core.linear.relax import unobserved
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules import Bilinear, Call, Const
-from lirpa_ops_vision.convolve import convolve
+from lirpa_ops_vision.convolve import Options, convolve
 from lirpa_ops_vision.image_operators import as_images, spatial
 from lirpa_ops_vision.transposed import pays, spread_by_columns, spread_in_phases
 
@@ -86,14 +86,18 @@ class ConvGeometry:
             return small
         padding = (0,) * self.dims if self.before != self.after else self.before
         return convolve(
-            x, weight, self.stride, padding, self.dilation, self.transposed, self.output_padding, self.groups
+            x,
+            weight,
+            Options(self.stride, padding, self.dilation, self.transposed, self.output_padding, self.groups),
         )
 
     def backpropagate(self, A: Tensor, weight: Tensor, size: Sequence[int]) -> Tensor:
         """The transpose of `run`: `[N, C_out, *space_out]` to `[N, C, *size]`."""
         if self.transposed:
             zeros = (0,) * self.dims
-            out = convolve(A, weight, self.stride, self.before, self.dilation, False, zeros, self.groups)
+            out = convolve(
+                A, weight, Options(self.stride, self.before, self.dilation, False, zeros, self.groups)
+            )
             # A large output padding leaves room for windows that the operator does not have.
             return out[(slice(None), slice(None), *(slice(n) for n in size))]
         uneven = self.before != self.after
@@ -126,7 +130,9 @@ class ConvGeometry:
             return spread_in_phases(A, weight, self.stride, padding, size)
         if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and is_cpu(A):
             return spread_by_columns(A, weight, self.stride, padding, self.dilation, size)
-        return convolve(A, weight, self.stride, padding, self.dilation, True, extra, self.groups)
+        return convolve(
+            A, weight, Options(self.stride, tuple(padding), self.dilation, True, tuple(extra), self.groups)
+        )
 
 
 def _padding(

@@ -10,7 +10,8 @@ convolution is therefore a matrix product with the columns of its windows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,107 +25,99 @@ aten = torch.ops.aten
 _COLUMNS = 2**26
 
 
-def convolve(
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
-) -> Tensor:
-    """`torch.convolution` without bias, as sums of products.
+@dataclass(frozen=True)
+class Options:
+    """What `torch.convolution` takes besides the image and the weights, one number for each direction.
 
-    Args:
-        x: `[N, C, *space]`.
-        weight: `[C_out, C / groups, *kernel]`, or where transposed `[C, C_out / groups, *kernel]`.
+    Attributes:
         stride: Of the windows.
         padding: Before and after the image.
         dilation: Of the kernel.
         transposed: Whether it is the transpose of a convolution.
         output_padding: See `torch.nn.ConvTranspose2d`.
         groups: Groups of channels.
+    """
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool
+    output_padding: tuple[int, ...]
+    groups: int
+
+    def of_planes(self) -> Options:
+        """Those of the same convolution of lines in planes of one row."""
+        return Options(
+            (1, *self.stride), (0, *self.padding), (1, *self.dilation), self.transposed,
+            (0, *self.output_padding), self.groups,
+        )  # fmt: skip
+
+
+def convolve(x: Tensor, weight: Tensor, options: Options) -> Tensor:
+    """`torch.convolution` without bias, as sums of products.
+
+    Args:
+        x: `[N, C, *space]`.
+        weight: `[C_out, C / groups, *kernel]`, or where transposed `[C, C_out / groups, *kernel]`.
+        options: The rest.
 
     Returns:
         `[N, C_out, *space_out]`.
     """
-    if not is_cuda(x.device):
-        found: Tensor = torch.convolution(
-            x, weight, None, stride, padding, dilation, transposed, output_padding, groups
-        )
-        return found
-    return by_products(x, weight, stride, padding, dilation, transposed, output_padding, groups)
+    if is_cuda(x.device):
+        return by_products(x, weight, options)
+    found: Tensor = torch.convolution(
+        x, weight, None, options.stride, options.padding, options.dilation, options.transposed,
+        options.output_padding, options.groups,
+    )  # fmt: skip
+    return found
 
 
-def by_products(
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
-) -> Tensor:
-    """`convolve` by kernels that are known to be matrix products; the arguments are the same."""
+def by_products(x: Tensor, weight: Tensor, options: Options) -> Tensor:
+    """`convolve` by kernels that are known to be matrix products."""
     dims = weight.dim() - 2
     if dims == 1:
-        found = by_products(
-            x.unsqueeze(2), weight.unsqueeze(2), (1, *stride), (0, *padding), (1, *dilation), transposed,
-            (0, *output_padding), groups,
-        )  # fmt: skip
-        return found.squeeze(2)
-    kernel = tuple(weight.shape[2:])
+        return by_products(x.unsqueeze(2), weight.unsqueeze(2), options.of_planes()).squeeze(2)
     if dims == 3:
-        return _volumes(x, weight, stride, padding, dilation, transposed, output_padding, groups)
-    if not transposed:
-        columns = _Windows(kernel, stride, padding, dilation)
-        sizes = columns.counts(x.shape[2:])
-        matrix = weight.reshape(groups, weight.shape[0] // groups, -1)  # [G, C_out / G, C / G · k²]
-        parts = []
-        for few in _pieces(x, math.prod(kernel) * math.prod(sizes) * x.shape[1]):
-            unfolded = columns.of(few).reshape(few.shape[0], groups, matrix.shape[2], -1)
-            parts.append((matrix @ unfolded).reshape(few.shape[0], weight.shape[0], *sizes))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return _volumes(x, weight, options)
+    return _spread(x, weight, options) if options.transposed else _gathered(x, weight, options)
+
+
+def _gathered(x: Tensor, weight: Tensor, options: Options) -> Tensor:
+    """A convolution of planes: a matrix times the columns of the windows."""
+    kernel, groups = tuple(weight.shape[2:]), options.groups
+    sizes = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(
+            x.shape[2:], options.padding, options.dilation, kernel, options.stride, strict=True
+        )
+    ]
+    matrix = weight.reshape(groups, weight.shape[0] // groups, -1)  # [G, C_out / G, C / G · k²]
+    parts = []
+    for few in _pieces(x, math.prod(kernel) * math.prod(sizes) * x.shape[1]):
+        columns = F.unfold(few, kernel, options.dilation, options.padding, options.stride)  # [N, C · k², L]
+        grouped = columns.reshape(few.shape[0], groups, matrix.shape[2], -1)
+        parts.append((matrix @ grouped).reshape(few.shape[0], weight.shape[0], *sizes))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _spread(x: Tensor, weight: Tensor, options: Options) -> Tensor:
+    """A transposed convolution of planes: columns that are added up where they belong."""
+    kernel, groups = tuple(weight.shape[2:]), options.groups
     whole = tuple([
         (n - 1) * s + d * (k - 1) + 1
-        for n, s, d, k in zip(x.shape[2:], stride, dilation, kernel, strict=True)
+        for n, s, d, k in zip(x.shape[2:], options.stride, options.dilation, kernel, strict=True)
     ])  # fmt: skip
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1).mT  # [G, C_out / G · k², C / G]
     parts = []
     for few in _pieces(x, matrix.shape[0] * matrix.shape[1] * math.prod(x.shape[2:])):
         images = few.reshape(few.shape[0], groups, weight.shape[0] // groups, -1)
-        spread = (matrix @ images).flatten(1, 2)  # [N, C_out · k², L]
-        parts.append(F.fold(spread, whole, kernel, tuple(dilation), 0, tuple(stride)))
+        columns = (matrix @ images).flatten(1, 2)  # [N, C_out · k², L]
+        parts.append(F.fold(columns, whole, kernel, options.dilation, 0, options.stride))
     joined = parts[0] if len(parts) == 1 else torch.cat(parts)
-    border = [
-        v for p, e in zip(reversed(padding), reversed(output_padding), strict=True) for v in (-p, e - p)
-    ]
+    sides = zip(reversed(options.padding), reversed(options.output_padding), strict=True)
+    border = [v for p, e in sides for v in (-p, e - p)]
     return torch.constant_pad_nd(joined, border) if any(border) else joined
-
-
-class _Windows:
-    """The windows of a convolution of planes."""
-
-    def __init__(
-        self, kernel: tuple[int, ...], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-    ) -> None:
-        self.kernel, self.stride = kernel, tuple(stride)
-        self.padding, self.dilation = tuple(padding), tuple(dilation)
-
-    def counts(self, space: Sequence[int]) -> list[int]:
-        """How many windows there are in each direction."""
-        return [
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, p, d, k, s in zip(
-                space, self.padding, self.dilation, self.kernel, self.stride, strict=True
-            )
-        ]
-
-    def of(self, x: Tensor) -> Tensor:
-        """`[N, C · k², L]`."""
-        return F.unfold(x, self.kernel, self.dilation, self.padding, self.stride)
 
 
 def _pieces(x: Tensor, each: int) -> Iterator[Tensor]:
@@ -134,27 +127,17 @@ def _pieces(x: Tensor, each: int) -> Iterator[Tensor]:
         yield x if step >= x.shape[0] else x[start : start + step]
 
 
-def _volumes(
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
-) -> Tensor:
+def _volumes(x: Tensor, weight: Tensor, options: Options) -> Tensor:
     """Convolutions of volumes, by PyTorch's own kernels, group by group."""
-    kernel = list(weight.shape[2:])
+    kernel, stride, padding = list(weight.shape[2:]), list(options.stride), list(options.padding)
+    dilation, extra = list(options.dilation), list(options.output_padding)
     parts = []
-    for part, w in zip(x.chunk(groups, 1), weight.chunk(groups, 0), strict=True):
-        if transposed:
+    for part, w in zip(x.chunk(options.groups, 1), weight.chunk(options.groups, 0), strict=True):
+        if options.transposed:
             found = aten.slow_conv_transpose3d.default(
-                part, w, kernel, None, list(stride), list(padding), list(output_padding), list(dilation)
+                part, w, kernel, None, stride, padding, extra, dilation
             )
         else:
-            found = aten.slow_conv_dilated3d.default(
-                part, w, kernel, None, list(stride), list(padding), list(dilation)
-            )
+            found = aten.slow_conv_dilated3d.default(part, w, kernel, None, stride, padding, dilation)
         parts.append(found)
-    return parts[0] if groups == 1 else torch.cat(parts, 1)
+    return parts[0] if options.groups == 1 else torch.cat(parts, 1)
