@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.api.compatibility.calls import constructor_keywords, other_keywords, without_init_keywords
+from lirpa_core.api.compatibility.calls import constructor_keywords, other_keywords
 from lirpa_core.api.compatibility.module import JacobianOf, ReferenceMembers
 from lirpa_core.api.computation import Computation, Found
 from lirpa_core.api.drawing import draw
@@ -380,45 +380,6 @@ class BoundedModule(ReferenceMembers):
         if x is not None or kwargs:
             found(x, kwargs=kwargs)
         return found
-
-    def init_alpha(
-        self,
-        x: Any = None,
-        *,
-        method: str = "backward",
-        c: Tensor | None = None,
-        bound_lower: bool = True,
-        bound_upper: bool = True,
-        interm_bounds: Mapping[str, Any] | None = None,
-        **others: Any,
-    ) -> tuple[Any, Any, dict[str, tuple[Tensor, Tensor]]]:
-        """Bounds with the slopes from which CROWN-Optimized starts, and the bounds of the inner nodes.
-
-        CROWN-Optimized needs no such call: it finds its first slopes by itself. The inner bounds can be
-        given to `compute_bounds(..., interm_bounds=...)`, which then does not compute them again.
-
-        Args:
-            x: As for `compute_bounds`.
-            method: As for `compute_bounds`.
-            c: The specification matrix `[B, K, out]`.
-            bound_lower: Whether lower bounds are wanted.
-            bound_upper: Whether upper bounds are wanted.
-            interm_bounds: As for `compute_bounds`.
-            others: Further keywords of auto_LiRPA, as for `compute_bounds`.
-
-        Returns:
-            Lower bounds, upper bounds, and `{node name: (lower, upper)}`.
-        """
-        found = self.compute_bounds(
-            x,
-            C=c,
-            method=method,
-            bound_lower=bound_lower,
-            bound_upper=bound_upper,
-            interm_bounds=interm_bounds,
-            **without_init_keywords(others),
-        )
-        return found.lower, found.upper, self.save_intermediate()
 
     def compute_jacobian_bounds(self, x: Any, **bounding: Any) -> BoundsResult:
         """Bounds `[B, O, I]` of the derivative of the output with respect to the one input, both flattened.

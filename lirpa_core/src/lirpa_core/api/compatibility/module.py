@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lirpa_core.api.compatibility.calls import without_init_keywords
 from lirpa_core.api.compatibility.nodes import NodeView
-from lirpa_core.api.results import NodeBounds
+from lirpa_core.api.results import BoundsResult, NodeBounds
 from lirpa_core.errors import OptionError
 from lirpa_core.graph import Graph
 
@@ -50,6 +52,53 @@ class ReferenceMembers(nn.Module):
     @abstractmethod
     def _last_bounds(self) -> NodeBounds | None:
         """Bounds of the inner nodes of the last computation."""
+
+    @abstractmethod
+    def compute_bounds(self, x: Any = None, **asked: Any) -> BoundsResult:
+        """Guaranteed bounds of the output over the perturbation sets of the inputs."""
+
+    @abstractmethod
+    def save_intermediate(self, save_path: str | Path | None = None) -> dict[str, tuple[Tensor, Tensor]]:
+        """Bounds of all inner nodes of the last `compute_bounds`, by node name."""
+
+    def init_alpha(
+        self,
+        x: Any = None,
+        *,
+        method: str = "backward",
+        c: Tensor | None = None,
+        bound_lower: bool = True,
+        bound_upper: bool = True,
+        interm_bounds: Mapping[str, Any] | None = None,
+        **others: Any,
+    ) -> tuple[Any, Any, dict[str, tuple[Tensor, Tensor]]]:
+        """Bounds with the slopes from which CROWN-Optimized starts, and the bounds of the inner nodes.
+
+        CROWN-Optimized needs no such call: it finds its first slopes by itself. The inner bounds can be
+        given to `compute_bounds(..., interm_bounds=...)`, which then does not compute them again.
+
+        Args:
+            x: As for `compute_bounds`.
+            method: As for `compute_bounds`.
+            c: The specification matrix `[B, K, out]`.
+            bound_lower: Whether lower bounds are wanted.
+            bound_upper: Whether upper bounds are wanted.
+            interm_bounds: As for `compute_bounds`.
+            others: Further keywords of auto_LiRPA, as for `compute_bounds`.
+
+        Returns:
+            Lower bounds, upper bounds, and `{node name: (lower, upper)}`.
+        """
+        found = self.compute_bounds(
+            x,
+            C=c,
+            method=method,
+            bound_lower=bound_lower,
+            bound_upper=bound_upper,
+            interm_bounds=interm_bounds,
+            **without_init_keywords(others),
+        )
+        return found.lower, found.upper, self.save_intermediate()
 
     @property
     def final_name(self) -> str:
