@@ -14,7 +14,7 @@ from lirpa_testing import few_steps, method_names
 def test_all_methods_are_there() -> None:
     assert set(method_names()) == {entry.method.name for entry in default_registry().methods}
     assert {"IBP", "forward", "CROWN-IBP", "CROWN-forward", "CROWN", "CROWN-Optimized"} <= set(method_names())
-    assert set(method_names()) - set(method_names(optimized=False)) == {"CROWN-Optimized"}
+    assert set(method_names()) - set(method_names(optimized=False)) == {"CROWN-Optimized", "auto"}
 
 
 @pytest.mark.parametrize("method", method_names())
