@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from typing import Any
 
@@ -10,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationLpNorm
-from lirpa_core.errors import DomainError, InputError, NonFiniteBoundError, OptionError, PerturbationError
+from lirpa_core.errors import (
+    DomainError,
+    InputError,
+    NonFiniteBoundError,
+    OptionError,
+    PerturbationError,
+    SoundnessError,
+)
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.plugins import default_registry
 
@@ -227,6 +235,48 @@ def test_a_set_that_is_no_box(method: str) -> None:
     function = bounded.compiled(BoundedTensor(_x(1), ball), method=method)
     given = BoundedTensor(_x(2), ball)
     _close(function(given), bounded.compute_bounds(given, method=method))
+
+
+def test_a_specification_that_changes_in_place(bounded: BoundedModule) -> None:
+    C = torch.tensor([[[1.0, -1.0, 0.0]]], dtype=torch.float64)
+    function, given = bounded.compiled(_ball(_x(1)), C=C), _ball(_x(2))
+    before = function(given)
+    C.neg_()
+    for _ in range(2):
+        _close(function(given), bounded.compute_bounds(given, C=C))
+    assert not torch.equal(function(given).lower, before.lower)
+
+
+def test_autocast_around_a_replay_is_refused(bounded: BoundedModule) -> None:
+    function = bounded.compiled(_ball(_x(1)))
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(InputError, match="autocast"):
+        function(_ball(_x(2)))
+
+
+@pytest.mark.parametrize("method", ["CROWN", "IBP"])
+def test_what_no_fingerprint_sees_is_noticed_by_the_tripwire(method: str) -> None:
+    held = collections.deque([1.0])
+    layer = nn.Linear(4, 2).double()
+    bounded = BoundedModule(lambda x: layer(x) * held[0], _x(0))
+    function = bounded.compiled(_ball(_x(1), 1e-3), method=method)
+    function(_ball(_x(2), 1e-3))
+    held[0] = 3.0
+
+    def several() -> None:
+        for _ in range(8):  # a cheap method is not watched at every call
+            function(_ball(_x(2), 1e-3))
+
+    with pytest.raises(SoundnessError):
+        several()
+
+
+def test_buffers_that_are_no_numbers_are_not_taken_for_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model()
+    model.register_buffer("unused", torch.tensor([math.nan, 1.0]))
+    function = BoundedModule(model, _x(0)).compiled(_ball(_x(1)))
+    _without_eager(function, monkeypatch)
+    function(_ball(_x(2)))
+    function(_ball(_x(3)))
 
 
 def test_training_mode_is_refused() -> None:

@@ -194,3 +194,26 @@ def test_a_function_in_full_precision_keeps_its_name_and_result() -> None:
         return 2 * x
 
     assert twice(3) == 6 and twice.__name__ == "twice" and twice.__doc__ == "Two times."
+
+
+def test_switches_of_other_backends_are_as_they_were() -> None:
+    try:
+        torch.backends.fp32_precision = "tf32"
+        before = _state()
+        with full_precision():
+            pass
+        assert _state() == before
+    finally:
+        _as_started()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_models_are_captured_whatever_the_switches_say(program: str) -> None:
+    """PyTorch's own export fails where older and newer switches contradict each other."""
+    try:
+        PROGRAMS[program]()
+        before = _state()
+        BoundedModule(nn.Linear(3, 2), torch.rand(1, 3))
+        assert _state() == before
+    finally:
+        _as_started()

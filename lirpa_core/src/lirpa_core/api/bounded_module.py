@@ -368,8 +368,18 @@ class BoundedModule(ReferenceMembers):
             budget = self._budget(problem)
             return problem, Computation(chosen, nodes, C, bound_lower, bound_upper, memory_budget=budget)
 
+        def watch(problem: Problem, inputs: Sequence[Any], found: Found) -> None:
+            points, own = self._lirpa_options.tripwire, problem.graph
+            if self._is_watched(chosen) or not (points is False or captured.is_certain(own)):
+                plain = [without_set(v) if isinstance(v, Tensor) else v for v in inputs]
+                nodes = output_nodes(own, output, C)
+                Watch(captured, own, problem, plain, {}, nodes, found, C).check(points, output)
+
         found = Compiled(
             prepare=prepare,
+            refuse=captured.refuse_autocast,
+            watch=watch,
+            fixed=() if C is None else (C,),
             eager=lambda x, kwargs: self.compute_bounds(x, kwargs=kwargs, **asked),
             flatten=captured.flatten,
             arrange=lambda problem, bounds: structured(bounds, problem.graph, output) if bounds else None,

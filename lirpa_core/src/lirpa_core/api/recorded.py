@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lirpa_core.api.computation import Computation
+from lirpa_core.api.computation import Computation, Found
 from lirpa_core.api.recording import Backend, Function, record, runner
 from lirpa_core.devices import full_precision
 from lirpa_core.errors import OptionError
@@ -71,6 +71,9 @@ class Compiled:
         arrange: Bounds by number of the output, as the model's output is structured.
         module: The live model.
         backend: How recordings are run.
+        refuse: Raises where bounds would be refused for what is around the call.
+        watch: Raises where what the model computes at the inputs themselves is outside of the bounds.
+        fixed: Tensors of the request, which may change in place.
         state: What else bounds depend on: the graph, and objects of which others take the place when something changes.
     """
 
@@ -80,6 +83,9 @@ class Compiled:
     arrange: Callable[[Problem, Mapping[int, Tensor]], Any]
     module: nn.Module
     backend: Backend
+    refuse: Callable[[Sequence[Any]], None]
+    watch: Callable[[Problem, Sequence[Any], Found], None]
+    fixed: Sequence[Tensor]
     state: Callable[[Sequence[Any]], tuple[Graph, object, object]]
     _known: dict[object, tuple[Problem, _Recording]] = dataclasses.field(default_factory=dict)
 
@@ -109,25 +115,36 @@ class Compiled:
                 self._known.pop(next(iter(self._known)))
             return RecordedBounds(found.lower, found.upper)
         problem, recording = known
+        self.refuse(inputs)
         members, _ = read_inputs(problem.graph, inputs)
-        validate_sets(problem.graph, members, joint_inputs(members))
+        joint = joint_inputs(members)
+        validate_sets(problem.graph, members, joint)
         *bounds, flags = recording.run(*_tensors(members))
         doubt, stale = flags.tolist()
+        if doubt and not stale:  # the ordinary way says what is wrong, or knows better
+            found = self.eager(x, kwargs)
+            return RecordedBounds(found.lower, found.upper)
         if stale:
             del self._known[key]
             return self._bounds(x, kwargs)
-        if doubt:  # the ordinary way says what is wrong, or knows better
-            found = self.eager(x, kwargs)
-            return RecordedBounds(found.lower, found.upper)
         by_side: dict[str, dict[int, Tensor]] = {"lower": {}, "upper": {}}
         for (number, side), value in zip(recording.sides, bounds, strict=True):
             by_side[side][number] = value
+        given = dataclasses.replace(problem, inputs=members, joint=joint)
+        numbers = [number for number, _ in recording.sides]
+        lower, upper = by_side.values()
+        self.watch(given, inputs, {i: (lower.get(i), upper.get(i)) for i in numbers})
         return RecordedBounds(*[self.arrange(problem, ends) for ends in by_side.values()])
 
     def _key(self, inputs: Sequence[Any]) -> tuple[object, Any]:
         """What a recording depends on besides the numbers that it is given, and objects to keep for it."""
         others = self.state(inputs)
-        leaves = [*self.module.parameters(), *self.module.buffers(), *others[0].constants.values()]
+        leaves = [
+            *self.module.parameters(),
+            *self.module.buffers(),
+            *others[0].constants.values(),
+            *self.fixed,
+        ]
         kinds: list[object] = []
         holds: list[Any] = [others]
         for value in inputs:
@@ -166,7 +183,7 @@ class Compiled:
                         sides.append((number, side))
                         values.append(value)
             doubt = doubtful(given, computed.inner.intervals, list(computed.found.values()))
-            changed = [(a != b).any() for a, b in zip(present, copies, strict=True)]
+            changed = [_differ(a, b) for a, b in zip(present, copies, strict=True)]
             stale = torch.stack(changed).any() if changed else torch.zeros_like(doubt)
             return (*values, torch.stack([doubt, stale]))
 
@@ -174,6 +191,14 @@ class Compiled:
         count = len(tensors)
         module = record(bounds, tensors, live)
         return _Recording(runner(module, tensors, self.backend), tuple(sides), (holds, problem))
+
+
+def _differ(a: Tensor, b: Tensor) -> Tensor:
+    """Whether two tensors differ somewhere, `[]`; what is not a number is equal to the same."""
+    apart = a != b
+    if a.is_floating_point():
+        apart = apart & ~(a.isnan() & b.isnan())
+    return apart.any()
 
 
 def _kind(x: Tensor) -> tuple[object, ...]:

@@ -169,8 +169,7 @@ class CapturedModel:
         Raises:
             LirpaError: Of the class that fits: an input of a wrong shape, nothing perturbed, an operator without a rule.
         """
-        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-            refuse_autocast(inputs)
+        self.refuse_autocast(inputs)
         if graph.executed and (batch_state is not None or self.takes_state(graph)):
             raise OptionError(
                 'covers="float" is for models in evaluation mode: in training mode the statistics that a layer takes from the '
@@ -187,6 +186,15 @@ class CapturedModel:
             binder = Binder(graph, self.live.module, registry, partial(_describe_missing, registry))
             known = self._binders[id(graph), id(registry)] = (graph, registry, binder)
         return known[2].bind(inputs, wanted, buffers, outward)
+
+    def refuse_autocast(self, inputs: Sequence[Any]) -> None:
+        """Check that no autocast region is open around the call.
+
+        Raises:
+            InputError: Naming the dtype of the region.
+        """
+        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+            refuse_autocast(inputs)
 
     def takes_state(self, graph: Graph) -> bool:
         """Whether the model as it was when the graph was captured takes statistics or masks from the batch."""

@@ -18,6 +18,7 @@ from lirpa_core.capture.masked_assignment import choose_by_masks
 from lirpa_core.capture.patterns import rewrite
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.source import raised_at, source_of, user_frame
+from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import (
     CaptureError,
     DataDependentBranchError,
@@ -86,7 +87,7 @@ def export(
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
         try:
-            with quiet():
+            with quiet(), agreeing_switches():
                 program = torch.export.export(model, args, dict(kwargs), strict=False)
         except GuardOnDataDependentSymNode as error:
             raise _branch_error(error) from None
@@ -143,7 +144,7 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
         try:
-            with quiet():
+            with quiet(), agreeing_switches():
                 decomposed: ExportedProgram = program.run_decompositions(table)
             return decomposed, used
         except LirpaError:

@@ -5,11 +5,17 @@ Every question of what kind a device is (`device.type`) is asked here.
 
 from lirpa_core.devices.kinds import accelerator_of, is_cpu, is_cuda, synchronize, unreadable
 from lirpa_core.devices.memory import free_share, release_memory
-from lirpa_core.devices.precision import full_precision, in_full_precision, shortened_products
+from lirpa_core.devices.precision import (
+    agreeing_switches,
+    full_precision,
+    in_full_precision,
+    shortened_products,
+)
 from lirpa_core.devices.tracing import is_traced, same_positions
 
 __all__ = [
     "accelerator_of",
+    "agreeing_switches",
     "free_share",
     "full_precision",
     "in_full_precision",

@@ -90,6 +90,10 @@ class _Saved:
                 switch.fp32_precision = value
 
 
+def _all_values() -> list[tuple[_Switch, str]]:
+    return [(switch, _read(switch[0], switch[1])) for switch in _ON_CPU + _ON_CUDA]
+
+
 @dataclass(eq=False)
 class _Holders:
     """PyTorch's switches are of the process: the first who needs full precision sets them, the last one sets them back.
@@ -108,7 +112,7 @@ class _Holders:
         with self.lock:
             values = [(switch, _read(switch[0], switch[1])) for switch in _HERE]
             if any([value not in _FULL for _, value in values]):
-                now = _Saved.now(values)
+                now = _Saved.now(_all_values())  # older switches set those of other backends too
                 self.saved = self.saved or now
                 now.set_full()
             self.count += 1
@@ -147,6 +151,23 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         _SHARED.let_go()
+
+
+@contextmanager
+def agreeing_switches() -> Iterator[None]:
+    """While this is open, PyTorch's older switch for cuDNN can be read, as `torch.export` does.
+
+    By itself it fails where the program has set newer switches that contradict the older one.
+    """
+    if _asked(lambda: torch.backends.cudnn.allow_tf32) is not None:
+        yield
+        return
+    saved = _Saved.now(_all_values())
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        saved.set_back()
 
 
 def in_full_precision(function: F) -> F:

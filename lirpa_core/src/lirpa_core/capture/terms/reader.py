@@ -34,6 +34,10 @@ _ALIASES = {
 }  # fmt: skip
 
 
+#: Terms that stay numbers wherever they are used element by element, and those that say which shape they have.
+_WITH_SHAPES = ("number", "expand", "reshape")
+
+
 def name_of(node: Node) -> str:
     """The name of what a node calls, without overload, and without namespace if that is ATen."""
     target: Any = node.target
@@ -123,6 +127,7 @@ class TermReader:
     through_detach: bool = True
     terms: Terms = field(default_factory=Terms)
     _read: dict[Node, Term] = field(default_factory=dict)
+    _constant: dict[Term, bool] = field(default_factory=dict)
 
     def term(self, value: Any) -> Term:
         """What a node computes, or a number in its place."""
@@ -159,7 +164,19 @@ class TermReader:
             return self.opaque(node)
         read = self.operators.get(name)
         found = read(call) if read is not None else None
-        return self._whole(node) if found is None else found
+        if found is None:
+            return self._whole(node)
+        if found.op not in _WITH_SHAPES and self.shape(node) and self._is_constant(found):
+            return self.opaque(node)  # nothing in such a term says which shape it has
+        return found
+
+    def _is_constant(self, term: Term) -> bool:
+        """Whether a term is made of numbers alone."""
+        found = self._constant.get(term)
+        if found is None:
+            inner = bool(term.operands) and all([self._is_constant(t) for t in term.operands])
+            found = self._constant[term] = term.op == "number" or inner
+        return found
 
     def opaque(self, node: Node) -> Term:
         """A term of which no more is said than which node it is."""
@@ -172,7 +189,9 @@ class TermReader:
         def freeze(value: Any) -> Any:
             if isinstance(value, Node):
                 operands.append(self.term(value))
-                return len(operands)
+                # A constant of any shape is a number, and here the shape may matter.
+                shape = self.shape(value) if operands[-1].op == "number" else None
+                return len(operands), shape
             if isinstance(value, (list, tuple)):
                 return tuple([freeze(v) for v in value])
             if isinstance(value, dict):

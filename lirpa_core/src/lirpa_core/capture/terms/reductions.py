@@ -52,7 +52,9 @@ def _reduced(
         count = math.prod([shape[d] for d in dims.of])
         kept = tuple([1 if d - len(shape) in dims.of else n for d, n in enumerate(shape)])
     term = reader.term(operand)
-    if term.op == "expand":
+    if term.op == "expand" or (
+        term.op == "number" and shape
+    ):  # how many there are does not follow from the term
         return None
     return reader.reshaped(build(term, dims, count), kept, reader.shape(call.node))
 
@@ -137,11 +139,15 @@ def softmax(call: Call, name: str) -> Term | None:
     if dtype not in (None, False):
         return None
     dims = call.dims(given, call.get(0, "self"))
-    return None if dims is None else call.reader.terms.make(name, (call.term(0, "self"),), dims)
+    if dims is None or (call.term(0, "self").op == "number" and call.reader.shape(call.get(0, "self"))):
+        return None
+    return call.reader.terms.make(name, (call.term(0, "self"),), dims)
 
 
 def masked_softmax(call: Call) -> Term | None:
     """Softmax without what a mask leaves out."""
     dims = call.dims(call.get(2, "dim"), call.get(0, "self"))
     operands = (call.term(0, "self"), call.term(1, "masked"))
+    if "number" in [term.op for term in operands] and call.reader.shape(call.get(0, "self")):
+        return None
     return None if dims is None else call.reader.terms.make("lirpa::masked_softmax", operands, dims)

@@ -150,7 +150,8 @@ def silu_by_exp(x: Tensor) -> Tensor:
 
 
 def _softplus(x: Tensor) -> Tensor:
-    return F.softplus(x)
+    """`log(1 + exp(x))`; PyTorch's softplus is another function, which is `x` from 20 on."""
+    return -F.logsigmoid(-x)
 
 
 def softplus_by_log(x: Tensor) -> Tensor:
@@ -165,8 +166,12 @@ def softplus_stabilised_after_all(x: Tensor) -> Tensor:
     return torch.relu(x) + torch.ops.aten.softplus.default(-torch.abs(x))
 
 
+def softplus_stabilised_with_log_sigmoid(x: Tensor) -> Tensor:
+    return torch.relu(x) - F.logsigmoid(torch.abs(x))
+
+
 def softplus_of_opposite(x: Tensor) -> Tensor:
-    return x + torch.ops.aten.softplus.default(-x)
+    return x - F.logsigmoid(x)
 
 
 def _log_sigmoid(x: Tensor) -> Tensor:
@@ -258,6 +263,7 @@ def register(registry: PatternRegistry) -> None:
         ("softplus: by log", softplus_by_log, _softplus),
         ("softplus: by log of a small number", softplus_stabilised, _softplus),
         ("softplus: ReLU and softplus", softplus_stabilised_after_all, _softplus),
+        ("softplus: ReLU and log-sigmoid", softplus_stabilised_with_log_sigmoid, _softplus),
         ("softplus: of the opposite", softplus_of_opposite, _softplus),
         ("log-sigmoid: log of sigmoid", log_of_sigmoid, _log_sigmoid),
         ("ELU: where, x > 0", elu_where_positive, _elu),
