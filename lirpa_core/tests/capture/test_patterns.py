@@ -251,3 +251,22 @@ def test_a_constant_that_is_read_as_a_number_may_change():
         for offset in (-0.25, 0.0, 0.25):
             y = nn.functional.leaky_relu(x + offset, value)
             assert (lower <= y + 1e-12).all() and (y <= upper + 1e-12).all()
+
+
+TRANSFORMED = {
+    "SiLU, mapped": lambda x: torch.func.vmap(lambda v: v * v.sigmoid())(x),
+    "ReLU, mapped": lambda x: torch.func.vmap(lambda v: torch.where(v > 0, v, 0.0))(x),
+    "softmax, mapped": lambda x: torch.func.vmap(lambda v: v.exp() / v.exp().sum(-1, keepdim=True))(x),
+    "SiLU, derivative": lambda x: torch.func.jvp(lambda v: v * v.sigmoid(), (x,), (torch.ones_like(x),))[1],
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_models_that_transform_functions_are_bounded_as_they_are_written(name):
+    model, x = TRANSFORMED[name], torch.rand(1, 4)
+    lower, upper = BoundedModule(model, x).compute_bounds(
+        BoundedTensor(x, PerturbationLpNorm(eps=0.05)), method="CROWN"
+    )
+    for point in x + 0.05 * (2 * torch.rand(50, 1, 4) - 1):
+        value = model(point)
+        assert bool((lower <= value).all() and (value <= upper).all())

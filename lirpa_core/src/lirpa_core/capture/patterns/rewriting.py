@@ -45,12 +45,28 @@ def rewrite(
     Returns:
         Constants whose values were read as numbers of the code: with other values the program is not the model's.
     """
-    if not patterns or any(_has_open_size(node.meta.get("val")) for node in program.graph.nodes):
+    if not patterns or _transforms(program.graph):
+        return []
+    if any(_has_open_size(node.meta.get("val")) for node in program.graph.nodes):
         return []
     rewriting = _Rewriting.of(program, by_size(patterns), written)
     found = rewriting.run()
     lifted = program.graph_signature.inputs_to_lifted_tensor_constants
     return [program.constants[lifted[node.name]] for node in rewriting.reader.numbers] if found else []
+
+
+def _transforms(graph: torch.fx.Graph) -> bool:
+    """Whether a part of the program is differentiated, or mapped over a dimension, by `torch.func`.
+
+    What is in such a part has another level than what is outside, and derivatives are taken of operators as they are
+    written: those of what a pattern becomes may have no rule.
+    """
+    return any(
+        node.op == "call_function"
+        and not isinstance(node.target, torch._ops.OpOverload)  # no public name for the type exists
+        and node.target is not operator.getitem
+        for node in graph.nodes
+    )
 
 
 def _has_open_size(value: Any) -> bool:
@@ -87,14 +103,11 @@ class _Rewriting:
     def of(cls, program: ExportedProgram, patterns: Sequence[Compiled], written: Set[Node]) -> _Rewriting:
         lifted = program.graph_signature.inputs_to_lifted_tensor_constants
         numbers: dict[Node, float] = {}
-        differentiates = False
         for node in program.graph.nodes:
             value = program.constants.get(lifted[node.name]) if node.name in lifted else None
             if isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point():
                 numbers[node] = value.item()
-            if node.op == "call_function" and not isinstance(node.target, torch._ops.OpOverload):
-                differentiates |= node.target is not operator.getitem
-        reader = TermReader(OPERATORS, numbers, written=written, through_detach=not differentiates)
+        reader = TermReader(OPERATORS, numbers, written=written)
         return cls(program.graph, reader, patterns, written)
 
     def run(self) -> bool:
