@@ -91,7 +91,6 @@ def _state() -> list[object]:
 def _as_started() -> None:
     for _, _, switch in precision._ON_CPU + precision._ON_CUDA:
         switch.fp32_precision = "none"
-    torch.backends.fp32_precision = "none"
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = True
 
@@ -103,7 +102,6 @@ PROGRAMS = {
         setattr(torch.backends.cudnn, "allow_tf32", True),
     ),
     "newer switches": lambda: setattr(torch.backends.mkldnn.conv, "fp32_precision", "bf16"),  # type: ignore[attr-defined]
-    "one for all": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
     "contradicting each other": lambda: (
         setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),  # type: ignore[attr-defined]
         setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
@@ -119,7 +117,7 @@ def test_all_switches_of_a_machine_with_a_gpu(monkeypatch: pytest.MonkeyPatch, p
         before = _state()
         with full_precision():
             inside = _state()
-            if None not in before and program != "one for all":
+            if None not in before:
                 assert torch.backends.cudnn.allow_tf32 is False, (
                     "code of PyTorch itself reads the older switch"
                 )
@@ -194,17 +192,6 @@ def test_a_function_in_full_precision_keeps_its_name_and_result() -> None:
         return 2 * x
 
     assert twice(3) == 6 and twice.__name__ == "twice" and twice.__doc__ == "Two times."
-
-
-def test_switches_of_other_backends_are_as_they_were() -> None:
-    try:
-        torch.backends.fp32_precision = "tf32"
-        before = _state()
-        with full_precision():
-            pass
-        assert _state() == before
-    finally:
-        _as_started()
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
