@@ -40,6 +40,7 @@ if __name__ == "__main__":
     parallel(x[rank::2], y[rank::2], PerturbationLpNorm(eps=0.1)).backward()
     if rank == 0:
         torch.save([p.grad for p in criterion.parameters()], sys.argv[1])
+    dist.barrier()  # a process that leaves while another one still tidies up may bring it down
     dist.destroy_process_group()
 """
 
