@@ -71,11 +71,18 @@ def test_gradients() -> None:
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_the_host_s_own_kernels_are_sums_of_products_too(transposed: bool) -> None:
-    """What bounds rely on where no columns are made: the units of roundoff of sums, for every size that takes another kernel."""
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("images", [4, 32])
+def test_the_host_s_own_kernels_are_sums_of_products_too(transposed: bool, images: int, onednn: bool) -> None:
+    """What bounds rely on where no columns are made; without oneDNN PyTorch would take NNPACK's transforms."""
+    with torch.backends.mkldnn.flags(enabled=onednn):
+        _look_at_the_host_s_kernels(transposed, images)
+
+
+def _look_at_the_host_s_kernels(transposed: bool, images: int) -> None:
     for channels, kernel, size in ((16, 3, 16), (64, 3, 32), (32, 5, 28)):
         torch.manual_seed(0)
-        x, weight = torch.randn(4, channels, size, size), torch.randn(channels, channels, kernel, kernel)
+        x, weight = torch.randn(images, channels, size, size), torch.randn(channels, channels, kernel, kernel)
         options = Options((1, 1), (kernel // 2,) * 2, (1, 1), transposed, (0, 0), 1)
         plain = module.convolve(x, weight, options)
         huge = x.clone()

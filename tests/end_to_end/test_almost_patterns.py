@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import flint
 import pytest
 import torch
 from torch import Tensor
@@ -48,6 +50,13 @@ def softmax_beside_constants(x: Tensor) -> Tensor:
     return torch.relu(x[:, :1] - wide) - 2 * torch.relu(x[:, :1] - narrow)
 
 
+def numbers_of_no_dimension(x: Tensor) -> Tensor:
+    """A number that is perturbed, beside constants of several widths; for a model without a batch."""
+    s = x.sum()
+    two, three = s + x.new_ones(2), s + x.new_ones(3)
+    return torch.relu(three.sum()) - 2 * torch.where(two.sum() > 0, two.sum(), 0.0)
+
+
 MODELS: tuple[Callable[[Tensor], Tensor], ...] = (
     means_of_several_widths, means_of_exponentials, masks_of_several_widths, zeros_before_and_after,
     softmax_beside_constants,
@@ -65,6 +74,27 @@ def test_bounds_hold_at_all_corners(model: Callable[[Tensor], Tensor], dtype: to
     for method in method_names():
         lower, upper = bounded.compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=eps)), method=method)
         assert bool((lower - slack <= values).all() and (values <= upper + slack).all()), method
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_numbers_of_no_dimension(method: str) -> None:
+    x = torch.zeros(2, dtype=torch.float64)
+    bounded = BoundedModule(numbers_of_no_dimension, x, few_steps(2), batch_dims=None)
+    lower, upper = bounded.compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=1.0)), method=method)
+    for s in torch.linspace(-2, 2, 41, dtype=torch.float64):
+        value = numbers_of_no_dimension(torch.stack([s / 2, s / 2]))
+        assert float(lower) - 1e-12 <= float(value) <= float(upper) + 1e-12
+
+
+@pytest.mark.parametrize("at", [1.0, 300.0, 700.0])
+def test_a_power_of_e_in_a_pattern(at: float) -> None:
+    """`math.e` is 5·10⁻¹⁷ of its size below e, of which a logarithm leaves half a rounding."""
+    x = torch.full((1, 1), at, dtype=torch.float64)
+    bounded = BoundedModule(lambda z: torch.log(1 + math.e**z), torch.zeros_like(x))
+    lower, upper = bounded.compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=0.0)), method="IBP")
+    with flint.ctx.workprec(200):
+        power = flint.arb(math.e) ** flint.arb(at)
+        assert flint.arb(float(lower)) <= (1 + power).log() <= flint.arb(float(upper))
 
 
 #: Logarithms of one plus an exponential, in several ways.

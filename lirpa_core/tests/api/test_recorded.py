@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationLpNorm
+from lirpa_core.api.computation import Computation
+from lirpa_core.api.outputs import output_nodes
 from lirpa_core.errors import (
     DomainError,
     InputError,
@@ -20,6 +24,7 @@ from lirpa_core.errors import (
     SoundnessError,
 )
 from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.methods import CROWN
 from lirpa_core.plugins import default_registry
 
 #: A recording takes a second.
@@ -277,6 +282,61 @@ def test_buffers_that_are_no_numbers_are_not_taken_for_changed(monkeypatch: pyte
     _without_eager(function, monkeypatch)
     function(_ball(_x(2)))
     function(_ball(_x(3)))
+
+
+def test_what_a_set_holds_and_nobody_can_compare_is_refused(bounded: BoundedModule) -> None:
+    class Holding(PerturbationLpNorm):
+        def __init__(self) -> None:
+            super().__init__(eps=0.1)
+            object.__setattr__(self, "table", collections.deque([torch.ones(1)]))
+
+    with pytest.raises(OptionError, match="holds a deque"):
+        bounded.compiled(BoundedTensor(_x(1), Holding()))
+
+
+def test_numbers_that_a_set_finds_in_its_tensors_are_part_of_the_recording(bounded: BoundedModule) -> None:
+    """A set may lay itself out by the values of its tensors, which a recording keeps."""
+
+    class Scaled(PerturbationLpNorm):
+        factor: Tensor
+
+        def __init__(self, factor: Tensor) -> None:
+            super().__init__(eps=0.1)
+            object.__setattr__(self, "factor", factor)
+
+        def aligned(self, batch_dim: int | None, ndim: int) -> PerturbationLpNorm:
+            return PerturbationLpNorm(eps=0.1 * float(self.factor))
+
+    def given(seed: int, factor: float) -> BoundedTensor:
+        return BoundedTensor(_x(seed), Scaled(torch.tensor(factor)))
+
+    function = bounded.compiled(given(1, 1.0))
+    for factor in (1.0, 3.0, 0.5):
+        _close(function(given(2, factor)), bounded.compute_bounds(given(2, factor)))
+
+
+def test_a_trace_of_somebody_else_has_no_bounds_where_they_would_be_refused() -> None:
+    class Log(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.log(x).sum(-1)
+
+    bounded = BoundedModule(Log(), _x(0))
+    problem = bounded.problem(_ball(_x(0) + 1))
+    (node,) = output_nodes(problem.graph, None, None).values()
+    computation = Computation(CROWN(), {0: node})
+
+    def lower(x: Tensor) -> Tensor:
+        (member,) = problem.inputs.values()
+        inputs = {member.name: dataclasses.replace(member, x=x)}
+        bound = computation.run(dataclasses.replace(problem, inputs=inputs)).found[0][0]
+        assert bound is not None
+        return bound
+
+    with torch.no_grad():
+        (member,) = problem.inputs.values()
+        module = make_fx(lower)(member.x)
+        assert bool(module(member.x).isfinite().all())
+        assert bool(module(member.x * 0).isnan().all())
 
 
 def test_training_mode_is_refused() -> None:

@@ -1,10 +1,10 @@
 """Convolutions whose rounding is that of sums of products, on every device.
 
-What bounds charge for rounding is that of a sum of products in some order. cuDNN has kernels that are no such sums: they
+What bounds charge for rounding is that of a sum of products in some order. Some kernels are no such sums: they
 transform tiles of the image (Winograd; Lavin & Gray 2016) or all of it (FFT), so that numbers outside of an output's
-window take part in its rounding. Measured on one H200, a number of 2⁴⁰ elsewhere in the image moved outputs that do not see
-it by thousands of times their size, in half of the sizes tried, and no switch of PyTorch says which kernel runs. On CUDA a
-convolution is therefore a matrix product with the columns of its windows.
+window take part in its rounding. Measured with cuDNN on one H200, a number of 2⁴⁰ elsewhere in the image moved outputs that
+do not see it by thousands of times their size, in half of the sizes tried; NNPACK on a CPU does likewise. Where such a
+kernel may run, a convolution is a matrix product with the columns of its windows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lirpa_core.devices import is_cuda
+from lirpa_core.devices import sums_products
 
 aten = torch.ops.aten
 
@@ -64,7 +64,7 @@ def convolve(x: Tensor, weight: Tensor, options: Options) -> Tensor:
     Returns:
         `[N, C_out, *space_out]`.
     """
-    if is_cuda(x.device):
+    if not sums_products(x.device):
         return by_products(x, weight, options)
     found: Tensor = torch.convolution(
         x, weight, None, options.stride, options.padding, options.dilation, options.transposed,

@@ -318,8 +318,8 @@ class BoundedModule(ReferenceMembers):
             bound_lower: As for `compute_bounds`.
             bound_upper: As for `compute_bounds`.
             output: As for `compute_bounds`.
-            backend: `"operators"` runs the recorded operators; `"inductor"` has `torch.compile` fuse them, which takes
-                a minute the first time and needs a C++ compiler (on CUDA: Triton).
+            backend: `"operators"` runs the recorded operators; `"inductor"`, on CPUs only, has `torch.compile` fuse
+                them, which takes a minute the first time and needs a C++ compiler.
 
         Returns:
             A function of `(x, kwargs=None)` that returns `(lower, upper)`, without gradients.

@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from lirpa_core.api.linear_bounds import linear_bounds_dict
 from lirpa_core.api.outputs import OutputNode
 from lirpa_core.api.specification import specification_rows
-from lirpa_core.devices import in_full_precision
+from lirpa_core.devices import in_full_precision, is_traced
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import Choice, IntermediateBounds, Method
-from lirpa_core.problem.postconditions import check_bounds, check_domains
+from lirpa_core.problem.postconditions import check_bounds, check_domains, doubtful, ordered
 from lirpa_core.problem.problem import Problem
 
 #: Bounds by number of the output, in the layout of the model's outputs, or `[B, K]` with `C`; None where not asked for.
@@ -78,7 +79,9 @@ class Computation:
         inner = self.method.intermediate_bounds(problem, wanted, self.given, self.memory_budget)
         if self.further is not None:
             inner = self.further(problem, inner)
-        check_domains(problem, inner.intervals)
+        traced = is_traced()
+        if not traced:
+            check_domains(problem, inner.intervals)
         monitor = problem.monitor
         if monitor is not None:
             monitor.begin("bounds of the output", len(wanted))
@@ -99,7 +102,8 @@ class Computation:
                 lower=self.lower, upper=self.upper, linear_bounds=self.linear_bounds, memory_budget=self.memory_budget,
             )  # fmt: skip
             choice = choice or bounds.choice
-            lower, upper = check_bounds(problem, inner.intervals, bounds.lower, bounds.upper)
+            check = _unless_doubtful if traced else check_bounds
+            lower, upper = check(problem, inner.intervals, bounds.lower, bounds.upper)
             if lower is not bounds.lower:
                 bounds = dataclasses.replace(bounds, lower=lower, upper=upper)
             found[i] = node.lay_out(problem, bounds, specified=self.C is not None)
@@ -109,3 +113,14 @@ class Computation:
         if monitor is not None:
             monitor.end()
         return Computed(found, inner, A, choice)
+
+
+def _unless_doubtful(
+    problem: Problem, intervals: Mapping[str, Interval], lower: Tensor | None, upper: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """The bounds, or NaN where `check_domains` or `check_bounds` would refuse something: while a trace is made nobody may ask."""
+    doubt = doubtful(problem, intervals, [(lower, upper)])
+    if lower is not None and upper is not None:
+        lower, upper = ordered(lower, upper)
+    low, up = (None if b is None else torch.where(doubt, torch.nan, b) for b in (lower, upper))
+    return low, up

@@ -20,7 +20,6 @@ from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.problem.binding import read_inputs, validate_sets
 from lirpa_core.problem.inputs import PerturbedInput
 from lirpa_core.problem.joint import joint_inputs
-from lirpa_core.problem.postconditions import doubtful
 from lirpa_core.problem.problem import Problem
 
 #: Recordings kept, for other shapes and other numbers that are no tensors.
@@ -105,7 +104,9 @@ class Compiled:
 
     def _bounds(self, x: Any, kwargs: Mapping[str, Any] | None) -> RecordedBounds:
         inputs = self.flatten(x, kwargs)
-        key, holds = self._key(inputs)
+        state = self.state(inputs)
+        members, _ = read_inputs(state[0], inputs)
+        key, holds = self._key(inputs, members, state)
         known = self._known.get(key)
         if known is None:
             problem, computation = self.prepare(inputs)
@@ -116,7 +117,6 @@ class Compiled:
             return RecordedBounds(found.lower, found.upper)
         problem, recording = known
         self.refuse(inputs)
-        members, _ = read_inputs(problem.graph, inputs)
         joint = joint_inputs(members)
         validate_sets(problem.graph, members, joint)
         *bounds, flags = recording.run(*_tensors(members))
@@ -136,26 +136,31 @@ class Compiled:
         self.watch(given, inputs, {i: (lower.get(i), upper.get(i)) for i in numbers})
         return RecordedBounds(*[self.arrange(problem, ends) for ends in by_side.values()])
 
-    def _key(self, inputs: Sequence[Any]) -> tuple[object, Any]:
+    def _key(
+        self,
+        inputs: Sequence[Any],
+        members: Mapping[str, PerturbedInput],
+        others: tuple[Graph, object, object],
+    ) -> tuple[object, Any]:
         """What a recording depends on besides the numbers that it is given, and objects to keep for it."""
-        others = self.state(inputs)
         leaves = [
             *self.module.parameters(),
             *self.module.buffers(),
             *others[0].constants.values(),
             *self.fixed,
         ]
-        kinds: list[object] = []
-        holds: list[Any] = [others]
+        kinds: list[object] = [
+            (name, _kind(m.x), _described(m.perturbation), m.batch_dim) for name, m in members.items()
+        ]
+        given: list[object] = []
         for value in inputs:
-            if isinstance(value, Tensor) and getattr(value, "has_set", False):
-                kinds.append((_kind(value), _described(value.ptb, holds)))  # type: ignore[attr-defined]
-            elif isinstance(value, Tensor):
+            if not isinstance(value, Tensor):
+                given.append(value)
+            elif not getattr(value, "has_set", False):
                 leaves.append(value)
-            else:
-                kinds.append(_described(value, holds))
         places = tuple([(id(t), t.data_ptr()) for t in leaves])
-        return (places, tuple(kinds), tuple([id(o) for o in others])), (leaves, holds)
+        key = places, tuple(kinds), tuple([id(o) for o in (*others, *given)])
+        return key, (leaves, (others, given))
 
     def _record(
         self, problem: Problem, computation: Computation, holds: tuple[list[Tensor], Any]
@@ -182,7 +187,7 @@ class Compiled:
                     if value is not None and (computation.lower if side == "lower" else computation.upper):
                         sides.append((number, side))
                         values.append(value)
-            doubt = doubtful(given, computed.inner.intervals, list(computed.found.values()))
+            doubt = torch.stack([v.isnan().any() for v in values]).any()  # what is refused is not a number
             changed = [_differ(a, b) for a, b in zip(present, copies, strict=True)]
             stale = torch.stack(changed).any() if changed else torch.zeros_like(doubt)
             return (*values, torch.stack([doubt, stale]))
@@ -205,20 +210,26 @@ def _kind(x: Tensor) -> tuple[object, ...]:
     return tuple(x.shape), x.dtype, x.device
 
 
-def _described(value: Any, holds: list[Any]) -> object:
-    """A value as part of a key: tensors by their kind, numbers and words as they are, objects by what they hold."""
+def _described(value: Any) -> object:
+    """A part of a set as part of a key: tensors by their kind, numbers and words as they are, sets by what they hold.
+
+    Raises:
+        OptionError: For anything else, of which nobody could tell whether it has changed.
+    """
     if isinstance(value, Tensor):
         return _kind(value)
-    if value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device)):
-        return type(value).__name__, value
-    if isinstance(value, (tuple, list)):
-        return type(value).__name__, tuple([_described(v, holds) for v in value])
-    if isinstance(value, Mapping):
-        return type(value).__name__, tuple([(k, _described(v, holds)) for k, v in value.items()])
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return type(value).__name__, repr(value)  # 0.0 equals -0.0
+    if type(value) in (tuple, list):
+        return type(value).__name__, tuple([_described(v) for v in value])
+    if type(value) is dict:
+        return "dict", tuple([(repr(k), _described(v)) for k, v in value.items()])
     if isinstance(value, Perturbation):
-        return type(value), tuple([(k, _described(v, holds)) for k, v in sorted(vars(value).items())])
-    holds.append(value)
-    return type(value), id(value)
+        return type(value), tuple([(k, _described(v)) for k, v in sorted(vars(value).items())])
+    raise OptionError(
+        f"compiled(): a set holds a {type(value).__qualname__}, of which a recording could not tell whether it has changed; "
+        "use compute_bounds."
+    )
 
 
 def _tensors(members: Mapping[str, PerturbedInput]) -> list[Tensor]:
@@ -250,9 +261,9 @@ def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """A value with other tensors in it: a set is copied as it is, since its constructor would look at their values."""
     if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, (tuple, list)):
+    if type(value) in (tuple, list):
         return type(value)([_mapped(v, function) for v in value])
-    if isinstance(value, dict):
+    if type(value) is dict:
         return {k: _mapped(v, function) for k, v in value.items()}
     if isinstance(value, Perturbation):
         found = copy.copy(value)

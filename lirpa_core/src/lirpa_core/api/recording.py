@@ -175,9 +175,17 @@ def runner(module: fx.GraphModule, tensors: Sequence[Tensor], backend: Backend) 
         module: The recording.
         tensors: Arguments to warm it up with; later ones have the same shapes.
         backend: How.
+
+    Raises:
+        OptionError: For a backend that does not keep to what bounds account for.
     """
     function: Function = module
     if backend == "inductor":
+        if is_cuda(tensors[0].device):
+            raise OptionError(
+                "backend='inductor' is for CPUs: on CUDA fused kernels divide with more rounding than bounds account for. Use "
+                "backend='operators'."
+            )
         function = torch.compile(module, fullgraph=True, dynamic=False)
     if not is_cuda(tensors[0].device):
         function(*tensors)

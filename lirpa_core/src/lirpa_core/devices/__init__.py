@@ -3,6 +3,7 @@
 Every question of what kind a device is (`device.type`) is asked here.
 """
 
+from lirpa_core.devices.convolutions import sums_products
 from lirpa_core.devices.kinds import accelerator_of, is_cpu, is_cuda, synchronize, unreadable
 from lirpa_core.devices.memory import free_share, release_memory
 from lirpa_core.devices.precision import (
@@ -25,6 +26,7 @@ __all__ = [
     "release_memory",
     "same_positions",
     "shortened_products",
+    "sums_products",
     "synchronize",
     "unreadable",
 ]

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lirpa_core.devices import is_traced
 from lirpa_core.errors import DomainError, NonFiniteBoundError, SoundnessError
 from lirpa_core.graph import NodeKind
 from lirpa_core.linear.finite import all_finite
@@ -29,8 +28,6 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
         DomainError: Naming the node, the box and the source line.
         NonFiniteBoundError: Where it is an overflow before that node that makes its box too large.
     """
-    if is_traced():  # whoever replays looks at `doubtful`
-        return
     found = _outside(problem, intervals)
     if not found or not bool(torch.stack([v.any() for v in found.values()]).any()):
         return
@@ -90,8 +87,6 @@ def check_bounds(
         NonFiniteBoundError: Naming the first node whose bounds are not finite.
         SoundnessError: Naming the first node whose lower bound exceeds its upper bound.
     """
-    if is_traced():
-        return (lower, upper) if lower is None or upper is None else _ordered(lower, upper)
     given = [b for b in (lower, upper) if b is not None]
     if not all(all_finite(b) for b in given):
         raise NonFiniteBoundError(
@@ -112,10 +107,10 @@ def check_bounds(
         raise SoundnessError(
             f"a lower bound exceeds its upper bound{_first(problem, intervals, _crossed)}. {cause}"
         )
-    return _ordered(lower, upper)
+    return ordered(lower, upper)
 
 
-def _ordered(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+def ordered(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     """The looser of each side where a lower bound is above its upper one."""
     exceeds = lower > upper
     return torch.where(exceeds, upper, lower), torch.where(exceeds, lower, upper)

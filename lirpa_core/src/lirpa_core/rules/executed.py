@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lirpa_core.devices import is_cuda, shortened_products
+from lirpa_core.devices import is_cuda, shortened_products, sums_products
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.graph import Node
 from lirpa_core.linear.infinite import plus
@@ -192,8 +192,8 @@ class Executed(Wrapped):
                 f"{call} may be computed in less than float32, because of {switch}; set it to 'ieee', or call "
                 "torch.set_float32_matmul_precision('highest')."
             )
-        if is_cuda(call.device):
-            _refuse_on_cuda(call, name)
+        if name in CONVOLUTIONS:
+            _refuse_transforms(call)
 
     def is_affine(self, call: Call) -> bool:
         """Never: rounding has jumps."""
@@ -271,11 +271,16 @@ class Executed(Wrapped):
         return box, (below * _SPARE + least).expand(shape), (above * _SPARE + least).expand(shape)
 
 
-def _refuse_on_cuda(call: Call, name: str) -> None:
-    if name in CONVOLUTIONS and torch.backends.cudnn.enabled:
+def _refuse_transforms(call: Call) -> None:
+    if is_cuda(call.device) and torch.backends.cudnn.enabled:
         raise UnsupportedOperandError(
             f"{call} may be computed by a transform on CUDA, whose error has no such bound; set "
             "torch.backends.cudnn.enabled = False, or compute the bounds of the model on the CPU."
+        )
+    if not is_cuda(call.device) and not sums_products(call.device):
+        raise UnsupportedOperandError(
+            f"{call} may be computed by a transform where oneDNN is not used, whose error has no such bound; set "
+            "torch.backends.mkldnn.enabled = True, on an x86 processor."
         )
 
 

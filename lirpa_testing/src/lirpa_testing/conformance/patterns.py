@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,7 +61,7 @@ def check_pattern(entry: PatternEntry, registry: Registry, *, seed: int = 0) -> 
     for name, others in _settings(pattern, seed):
         written, becomes = (_Model(f, name, others) for f in (pattern.written, pattern.becomes))
         try:
-            apart = float((written(x) - becomes(x)).abs().nan_to_num(0).max())
+            apart = _apart(written(x), becomes(x))
         except (RuntimeError, IndexError):
             continue
         tried += 1
@@ -74,6 +75,15 @@ def check_pattern(entry: PatternEntry, registry: Registry, *, seed: int = 0) -> 
             subject, "runs", f"no setting of its parameters suits a tensor of shape {list(x.shape)}"
         )
     return tried
+
+
+def _apart(written: Tensor, becomes: Tensor) -> float:
+    """How far two functions are apart where the one that is written is finite; infinitely where the other one is not."""
+    finite = written.isfinite()
+    gap = (written - becomes)[finite].abs()
+    if gap.isnan().any():
+        return math.inf
+    return float(gap.max()) if gap.numel() else 0.0
 
 
 def times_as_wide(

@@ -259,7 +259,8 @@ class TermReader:
             broadcast = tuple(torch.broadcast_shapes(*shapes))
         except RuntimeError:
             return None
-        return build(*found) if broadcast == wanted or not any(shapes) else None
+        numbers = all([term.op == "number" for term in found])  # which have any shape
+        return build(*found) if broadcast == wanted or numbers else None
 
 
 def is_random(node: Node) -> bool:
