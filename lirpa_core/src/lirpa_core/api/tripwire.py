@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.api.outputs import OutputKey, OutputNode
 from lirpa_core.capture.captured_model import CapturedModel
+from lirpa_core.capture.derivatives import run
 from lirpa_core.devices import is_traced
 from lirpa_core.errors import SoundnessError
 from lirpa_core.graph import Graph, NodeKind
@@ -114,7 +115,7 @@ class Watch:
 
     def _at(self, inputs: Sequence[Any]) -> None:
         args, kwargs = self.captured.unflatten(list(inputs))
-        outputs = pytree.tree_leaves(self.captured.live.module(*args, **kwargs))
+        outputs = pytree.tree_leaves(run(self.captured.live.module, args, kwargs))
         if len(outputs) != len(self.graph.outputs):
             return
         for i, node in self.nodes.items():

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # the only common base of the batch norms
 from torch.nn.modules.dropout import _DropoutNd  # the only common base of the dropouts
 
+from lirpa_core.capture.derivatives.running import recorded_if_needed, run
 from lirpa_core.errors import TrainingModeError
 from lirpa_core.graph import Graph, NodeKind
 from lirpa_core.problem.batching import output_batch_dim
@@ -111,11 +112,16 @@ def clean_pass(
 
         return forward
 
+    def attempt(*args: Any, **kwargs: Any) -> Any:
+        statistics.clear()
+        masks.clear()
+        return model(*args, **kwargs)
+
     with ExitStack() as stack:
         if not update:
             stack.enter_context(_own_buffers(model))
         stack.enter_context(_replaced(model, normalise, mask))
-        output = model(*args, **kwargs)
+        output = recorded_if_needed(attempt, args, kwargs)
     return output, BatchState(_all_paths(model, statistics), _all_paths(model, masks), batch)
 
 
@@ -196,8 +202,12 @@ def _mask_shapes(
 
         return forward
 
-    with torch.no_grad(), _replaced(model, None, note):
-        model(*args, **kwargs)
+    def attempt(*args: Any, **kwargs: Any) -> Any:
+        shapes.clear()
+        return model(*args, **kwargs)
+
+    with _replaced(model, None, note):
+        run(attempt, args, kwargs)
     return shapes
 
 

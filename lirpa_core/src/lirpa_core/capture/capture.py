@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,9 +12,10 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import fixable, stand_ins
+from lirpa_core.capture.derivatives import Noticed, noticed, run, traced
 from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
-from lirpa_core.capture.leaf_modules import keeping_leaf_modules
+from lirpa_core.capture.leaf_modules import Kept, keeping_leaf_modules
 from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
 from lirpa_core.devices import unreadable
@@ -104,8 +105,10 @@ def capture(
     statistics = _statistics_of(model)
     monitor.part("running the model", 0.05)
     with stand_ins(model, one_args, one_kwargs):
-        _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
-        program, nodes, outputs, ends, specialized = _exported(model, one_args, one_kwargs, registry, monitor)
+        how = _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
+        program, nodes, outputs, ends, specialized = _exported(
+            model, one_args, one_kwargs, registry, how, monitor
+        )
         if not (statistics | _statistics_of(model)).isdisjoint(map(id, specialized)):
             raise TrainingModeError(
                 "forward() makes a Python number, a branch or an index of the running statistics or masks of a layer in training "
@@ -142,31 +145,36 @@ def _exported(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     registry: CaptureRules,
+    how: Noticed,
     monitor: Monitor,
 ) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], dict[str, str], tuple[Tensor, ...]]:
     """The exported program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
 
-    A model that cannot be exported without values is exported again with the values of what no input reaches.
+    A model that cannot be exported without values is exported again with the values of what no input reaches. One that
+    differentiates is traced to plain operators before, and one that maps if it cannot be exported otherwise.
     """
 
-    def run(
-        compute: bool,
+    def attempt(
+        compute: bool, trace: bool
     ) -> tuple[ExportedProgram, tuple[tuple[Node, ...], tuple[str | None, ...], dict[str, str]], KnownValues]:
         with (
-            keeping_leaf_modules(model, registry) as kept,
-            knowing_constants(model, compute=compute) as values,
+            nullcontext(Kept()) if trace else keeping_leaf_modules(model, registry) as kept,
+            ExitStack() as stack,
         ):
             monitor.part("torch.export", 0.5)
+            values = stack.enter_context(knowing_constants(model, compute=compute))
+            if trace:
+                stack.enter_context(traced(model, args, kwargs, how))
             program, used = export(model, args, kwargs, registry, lambda: monitor.part("decomposition", 0.2))
         monitor.part("reading the graph", 0.1)
         values.used.update({id(constant): constant for constant in used})
         return program, read_nodes(program, registry, kept.sites), values
 
     try:
-        program, read, values = run(False)
+        program, read, values = attempt(False, how.differentiates)
     except (CaptureError, UnsupportedOperatorError) as refused:
         try:
-            program, read, values = run(True)
+            program, read, values = attempt(True, how.differentiates or how.maps)
         except LirpaError as again:
             raise (again if isinstance(again, type(refused)) else refused) from None
     return program, *read, tuple(values.used.values())
@@ -182,20 +190,21 @@ def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:
 
 def _refuse_fixed_batch(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], one_args: Any, one_kwargs: Any
-) -> None:
-    """Tell a model that cannot take a batch of one from a model that cannot run at all."""
-    with torch.no_grad():
+) -> Noticed:
+    """Tell a model that cannot take a batch of one from a model that cannot run at all, and notice what it does."""
+    try:
+        return noticed(model, one_args, one_kwargs)
+    except LirpaError:
+        raise
+    except Exception as error:
         try:
-            model(*one_args, **one_kwargs)
-        except Exception as error:
-            try:
-                _explain_ids(model, args, kwargs)
-                model(*args, **kwargs)
-            except LirpaError:
-                raise
-            except Exception as own:
-                raise fails_by_itself(own, pytree.tree_leaves((args, kwargs))) from own
-            raise other_batch_size(1, error) from error
+            _explain_ids(model, args, kwargs)
+            run(model, args, kwargs)
+        except LirpaError:
+            raise
+        except Exception as own:
+            raise fails_by_itself(own, pytree.tree_leaves((args, kwargs))) from own
+        raise other_batch_size(1, error) from error
 
 
 def _explain_ids(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -215,7 +224,7 @@ def _explain_ids(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     handles = [module.register_forward_pre_hook(look(name, module.num_embeddings)) for name, module in tables]
     try:
         with suppress(IndexError):
-            model(*args, **kwargs)
+            run(model, args, kwargs)
     finally:
         for handle in handles:
             handle.remove()

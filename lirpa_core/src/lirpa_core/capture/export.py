@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.clean_up import clean
 from lirpa_core.capture.in_place import make_new
@@ -17,11 +15,11 @@ from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
 from lirpa_core.capture.patterns import rewrite
 from lirpa_core.capture.quiet import quiet
-from lirpa_core.capture.source import raised_at, source_of, user_frame
+from lirpa_core.capture.refusals import number_error, refusal
+from lirpa_core.capture.source import source_of
 from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import (
     CaptureError,
-    DataDependentBranchError,
     DataDependentShapeError,
     LirpaError,
     UnsupportedOperatorError,
@@ -80,8 +78,6 @@ def export(
         DataDependentBranchError: If the model branches on the value of a tensor.
         CaptureError: If `torch.export` refuses the model for another reason.
     """
-    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
-
     with warnings.catch_warnings():
         # Recurrent modules re-assign their flat weights during export; the modules stay intact.
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
@@ -89,30 +85,12 @@ def export(
         try:
             with quiet(), agreeing_switches():
                 program = torch.export.export(model, args, dict(kwargs), strict=False)
-        except GuardOnDataDependentSymNode as error:
-            raise _branch_error(error) from None
         except CaptureError:
             raise
         except Exception as error:  # noqa: BLE001  torch raises whatever its tracers raise
-            if _meets_packed_sequence(error):
-                raise CaptureError(
-                    "packed sequences cannot be bounded: the examples of a batch share steps there. Give the "
-                    "recurrent layer padded sequences, and pick each example's last step with torch.gather."
-                ) from None
-            if "data-dependent" in str(error).lower():
-                raise _branch_error(error) from None
-            raise _refused(error) from None
+            raise refusal(error) from None
         exported()
         return decompose(program, registry)
-
-
-def _meets_packed_sequence(error: BaseException) -> bool:
-    """Whether an error arose below a call with a packed sequence among its arguments."""
-    return any(
-        isinstance(value, PackedSequence)
-        for frame, _ in traceback.walk_tb(error.__traceback__)
-        for value in frame.f_locals.values()
-    )
 
 
 def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[ExportedProgram, list[Tensor]]:
@@ -125,8 +103,6 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
         DataDependentShapeError: For a tensor whose size depends on values.
         CaptureError: If torch cannot do it.
     """
-    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
-
     choose_by_masks(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]
     used = rewrite(program, patterns, make_new(program))
@@ -154,7 +130,7 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
     for fx_node in program.graph.nodes:
         if fx_node.op == "call_function":
             _refuse_unknown_size(fx_node, fx_node.meta.get("val"))
-    raise _branch_error(failure) if isinstance(failure, GuardOnDataDependentSymNode) else _refused(failure)
+    raise refusal(failure)
 
 
 def _is_decomposed(program: ExportedProgram, registry: CaptureRules) -> bool:
@@ -212,31 +188,6 @@ def operators_of(program: ExportedProgram, registry: CaptureRules) -> Mapping[An
     return found
 
 
-def _refused(error: Exception) -> CaptureError:
-    """The error about a model that torch refuses: where, and the first line of why."""
-    where = user_frame(str(error)) or raised_at(error)
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return CaptureError(
-        f"torch.export could not capture the model{f' at {where}' if where else ''}: {lines[0]}. Try "
-        "torch.export.export(model, args, strict=False).run_decompositions() by itself to see its full report."
-    )
-
-
-def _branch_error(error: Exception) -> DataDependentBranchError:
-    where = user_frame(str(error)) or raised_at(error)
-    return _number_error(f" at {where}" if where else "")
-
-
-def _number_error(where: str) -> DataDependentBranchError:
-    return DataDependentBranchError(
-        f"the model branches on, or converts to a Python number, the value of a tensor{where}. One graph would follow "
-        "only what the example does, and bounds for other inputs would be wrong. Write a choice as "
-        "torch.where(condition, a, b), keep numbers as tensors (no float(x), x.item()), or move it out of forward(). A check "
-        "that only raises can stay behind `if not torch.compiler.is_exporting():`, and in torch.distributions it is turned "
-        "off by validate_args=False: bounds then hold for the inputs that pass it."
-    )
-
-
 def read_nodes(
     program: ExportedProgram, registry: CaptureRules, sites: Sequence[Site] = ()
 ) -> tuple[tuple[Node, ...], tuple[str | None, ...], dict[str, str]]:
@@ -292,7 +243,7 @@ def _refuse_unknown_size(fx_node: torch.fx.Node, value: Any) -> None:
 def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) -> Node:
     source = source_of(fx_node.meta)
     if fx_node.target in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.item.default):
-        raise _number_error(f" at {source}")
+        raise number_error(f" at {source}")
     sample = value if isinstance(value, Tensor) else _first_tensor(value)
     shape = tuple(value.shape) if isinstance(value, Tensor) else ()
     dtype = torch.bool if sample is None else sample.dtype

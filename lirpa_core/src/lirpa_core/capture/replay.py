@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+from lirpa_core.capture.derivatives import run
 from lirpa_core.capture.source import raised_at
 from lirpa_core.errors import InputError, ReplayError
 from lirpa_core.graph import Graph, NodeKind
@@ -84,8 +85,7 @@ def _run_model(
 ) -> tuple[list[Any], pytree.TreeSpec]:
     args, kwargs = pytree.tree_unflatten(list(batch), graph.input_spec)
     try:
-        with torch.no_grad():
-            return pytree.tree_flatten(model(*args, **kwargs))
+        return pytree.tree_flatten(run(model, args, kwargs))
     except Exception as error:
         if not another:
             raise fails_by_itself(error, batch) from error

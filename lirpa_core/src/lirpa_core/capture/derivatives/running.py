@@ -1,0 +1,51 @@
+"""Runs a model that may need gradients to give a value: one that calls `torch.autograd.grad` in `forward`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
+
+#: What PyTorch says when something is to be differentiated that nothing was recorded of.
+NOT_RECORDED = "does not require grad"
+
+
+def run(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The model's output, without gradients.
+
+    A model that fails because nothing is recorded for `torch.autograd.grad` is run again as its user would, on inputs
+    that require gradients.
+
+    Args:
+        model: The model.
+        args: Positional inputs.
+        kwargs: Keyword inputs.
+    """
+    with torch.no_grad():
+        output = recorded_if_needed(model, args, kwargs)
+    return pytree.tree_map_only(Tensor, Tensor.detach, output)
+
+
+def recorded_if_needed(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The model's output on its inputs as they are, or, where that fails for want of gradients, on inputs that require them."""
+    try:
+        return model(*args, **kwargs)
+    except RuntimeError as error:
+        if NOT_RECORDED not in str(error):
+            raise
+    return run_recorded(model, args, kwargs)
+
+
+def run_recorded(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The model's output of inputs that require gradients."""
+    with torch.enable_grad():
+        args, kwargs = pytree.tree_map_only(Tensor, requiring_grad, (args, dict(kwargs)))
+        return model(*args, **kwargs)
+
+
+def requiring_grad(x: Tensor) -> Tensor:
+    """The same numbers in a tensor of its own that gradients are recorded of, where its type allows."""
+    return x.detach().requires_grad_() if x.is_floating_point() else x
