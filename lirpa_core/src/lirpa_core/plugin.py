@@ -12,6 +12,7 @@ from lirpa_core.operators import (
     conversion,
     cumulative,
     decompositions,
+    derivatives,
     extremum,
     indexing,
     linear_systems,
@@ -43,7 +44,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, order, several, decompositions, linear_systems, composites_as_executed,
+        cumulative, order, several, decompositions, derivatives, linear_systems, composites_as_executed,
     ):  # fmt: skip
         group.register(registry)
 
