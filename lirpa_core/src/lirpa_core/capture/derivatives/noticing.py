@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._C._functorch import TransformType, get_interpreter_stack  # no public function tells
 from torch.overrides import TorchFunctionMode
 
-from lirpa_core.capture.derivatives.running import NOT_RECORDED, run_recorded
+from lirpa_core.capture.derivatives.running import run_recorded
 from lirpa_core.errors import CaptureError
 
 #: Functions by which derivatives are taken without `torch.func`.
@@ -25,7 +25,7 @@ class Noticed:
     Attributes:
         differentiates: Whether it takes derivatives.
         maps: Whether it maps a function over a dimension by `torch.func.vmap`.
-        recorded: Whether it has a value only where its inputs require gradients.
+        recorded: Whether it was run on inputs that require gradients, because it fails on others.
     """
 
     differentiates: bool = False
@@ -68,15 +68,16 @@ def noticed(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
         Exception: The model's own.
     """
     mode = _Noticing()
-    recorded = False
     try:
         with torch.no_grad(), mode:
             model(*args, **kwargs)
-    except RuntimeError as error:
-        if NOT_RECORDED not in str(error):
-            raise
-        recorded = True
-    if recorded:
-        with mode:
-            run_recorded(model, args, kwargs)
-    return Noticed(mode.differentiates, mode.maps, recorded)
+    except CaptureError:
+        raise
+    except Exception as error:
+        try:
+            with mode:
+                run_recorded(model, args, kwargs)
+        except Exception:  # noqa: BLE001  what the model says of its inputs as they are is what counts
+            raise error from None
+        return Noticed(mode.differentiates, mode.maps, True)
+    return Noticed(mode.differentiates, mode.maps, False)

@@ -9,14 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-#: What PyTorch says when something is to be differentiated that nothing was recorded of.
-NOT_RECORDED = "does not require grad"
-
-
 def run(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """The model's output, without gradients.
 
-    A model that fails because nothing is recorded for `torch.autograd.grad` is run again as its user would, on inputs
+    A model that fails, because nothing is recorded for `torch.autograd.grad` say, is run again as its user would, on inputs
     that require gradients.
 
     Args:
@@ -30,13 +26,14 @@ def run(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, A
 
 
 def recorded_if_needed(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The model's output on its inputs as they are, or, where that fails for want of gradients, on inputs that require them."""
+    """The model's output on its inputs as they are, or, where it fails on those, on inputs that require gradients."""
     try:
         return model(*args, **kwargs)
-    except RuntimeError as error:
-        if NOT_RECORDED not in str(error):
-            raise
-    return run_recorded(model, args, kwargs)
+    except Exception as error:
+        try:
+            return run_recorded(model, args, kwargs)
+        except Exception:  # noqa: BLE001  what the model says of its inputs as they are is what counts
+            raise error from None
 
 
 def run_recorded(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+from lirpa_core.capture.derivatives.activations import DifferentiableActivations
 from lirpa_core.capture.derivatives.noticing import Noticed
 from lirpa_core.capture.derivatives.running import requiring_grad
 from lirpa_core.capture.quiet import quiet
@@ -73,7 +74,8 @@ def _trace(
 
     def function(*leaves: Any) -> Any:
         state, args, kwargs = pytree.tree_unflatten(list(leaves), spec)
-        output, structure = pytree.tree_flatten(torch.func.functional_call(model, state, args, kwargs))
+        with DifferentiableActivations():
+            output, structure = pytree.tree_flatten(torch.func.functional_call(model, state, args, kwargs))
         found.append(structure)
         return output
 
