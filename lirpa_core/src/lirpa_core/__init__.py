@@ -7,6 +7,7 @@ from lirpa_core.api import functional
 from lirpa_core.api.bounded_module import BoundedModule
 from lirpa_core.api.compatibility.names import GradNorm, JacobianOP, get_spec_matrix, register_custom_op
 from lirpa_core.api.data_parallel import BoundDataParallel
+from lirpa_core.api.jacobian import JacobianBounds, jacobian
 from lirpa_core.api.results import BoundsResult
 from lirpa_core.linear.interval import Interval
 from lirpa_core.perturbations.base import Perturbation
@@ -23,6 +24,7 @@ __all__ = [
     "BoundsResult",
     "GradNorm",
     "Interval",
+    "JacobianBounds",
     "JacobianOP",
     "Perturbation",
     "PerturbationJoint",
@@ -31,6 +33,7 @@ __all__ = [
     "__version__",
     "functional",
     "get_spec_matrix",
+    "jacobian",
     "register_custom_op",
 ]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.api.compatibility.calls import constructor_keywords, other_keywords
-from lirpa_core.api.compatibility.module import JacobianOf, ReferenceMembers
+from lirpa_core.api.compatibility.module import ReferenceMembers
 from lirpa_core.api.computation import Computation, Found
 from lirpa_core.api.drawing import draw
 from lirpa_core.api.inference import outside_inference_mode
@@ -389,36 +389,6 @@ class BoundedModule(ReferenceMembers):
         )
         if x is not None or kwargs:
             found(x, kwargs=kwargs)
-        return found
-
-    def compute_jacobian_bounds(self, x: Any, **bounding: Any) -> BoundsResult:
-        """Bounds `[B, O, I]` of the derivative of the output with respect to the one input, both flattened.
-
-        The derivative is computed by forward differentiation, one pass for each element of the input, and bounded like
-        any model: operators that it consists of need rules, and so do their derivatives.
-
-        Args:
-            x: The input, a `BoundedTensor`, or a tuple of it.
-            bounding: As for `compute_bounds`.
-
-        Raises:
-            InputError: If the model takes several inputs.
-            LirpaError: As `compute_bounds`.
-        """
-        inputs = tuple(x) if isinstance(x, (tuple, list)) else (x,)
-        if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
-            raise InputError(
-                f"compute_jacobian_bounds takes the model's one input; {len(inputs)} were given."
-            )
-        example = without_set(inputs[0])
-        known = self.__dict__.get("_lirpa_jacobian")
-        if known is None:
-            module = JacobianOf(self._lirpa_captured.live.module)
-            module.training = self.training
-            known = BoundedModule(module, example, registry=self._lirpa_plain_registry)
-            known._lirpa_options, known._lirpa_registry = self._lirpa_options, self._lirpa_registry
-            self.__dict__["_lirpa_jacobian"] = known
-        found: BoundsResult = known.compute_bounds(x=inputs, **bounding)
         return found
 
     def _last_bounds(self) -> NodeBounds | None:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lirpa_core.graph import Graph
+
 #: Values that never change, and whose type and equality are all that matters.
 PLAIN = (
     int,
@@ -137,7 +139,7 @@ class _Look:
         if isinstance(value, nn.Module):  # one that is not registered
             held = {k: v for k, v in vars(value).items() if k not in INTERNAL or k in STATE}
             return Identity(value), type(value), self.at(held)
-        if isinstance(value, type | types.ModuleType | types.CodeType):
+        if isinstance(value, type | types.ModuleType | types.CodeType | Graph):  # a graph never changes
             return Identity(value)
         return self._object(value)
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lirpa_core.api.compatibility.calls import without_init_keywords
 from lirpa_core.api.compatibility.nodes import NodeView
 from lirpa_core.api.results import BoundsResult, NodeBounds
-from lirpa_core.errors import OptionError
+from lirpa_core.errors import InputError, OptionError
 from lirpa_core.graph import Graph
 
 _VERIFY = "lirpa_verify splits and proves"
@@ -28,7 +27,7 @@ _MISSING: Mapping[str, str] = {
     "rename_nodes": "the graph is captured and does not change",
     "delete_node": "the graph is captured and does not change",
     "replace_node": "the graph is captured and does not change",
-    "augment_gradient_graph": "compute_jacobian_bounds bounds derivatives, and so does a module that calls torch.func.jvp",
+    "augment_gradient_graph": "lirpa_core.jacobian bounds derivatives, and so does a module that differentiates in forward",
     "get_property": "graph and nodes() describe the captured model",
     "backward_general": "lirpa_core.functional.backward takes rows over any node",
     "forward_general": "lirpa_core.functional.forward carries affine functions forward",
@@ -100,6 +99,28 @@ class ReferenceMembers(nn.Module):
         )
         return found.lower, found.upper, self.save_intermediate()
 
+    def compute_jacobian_bounds(self, x: Any, **bounding: Any) -> BoundsResult:
+        """Bounds `[B, O, I]` of the derivative of the output with respect to the one input, both flattened.
+
+        `lirpa_core.jacobian` does the same, takes models of several inputs, and knows norms and Lipschitz constants.
+
+        Args:
+            x: The input, a `BoundedTensor`, or a tuple of it.
+            bounding: As for `compute_bounds`.
+
+        Raises:
+            InputError: If the model takes several inputs.
+            LirpaError: As `lirpa_core.jacobian`.
+        """
+        from lirpa_core.api.jacobian import jacobian  # which is made of the class that this one is a part of
+
+        inputs = tuple(x) if isinstance(x, (tuple, list)) else (x,)
+        if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
+            raise InputError(
+                f"compute_jacobian_bounds takes the model's one input; {len(inputs)} were given. lirpa_core.jacobian takes several."
+            )
+        return jacobian(self, inputs, **{"method": "backward", **bounding}).result
+
     @property
     def final_name(self) -> str:
         """Name of the last output."""
@@ -148,29 +169,3 @@ class ReferenceMembers(nn.Module):
         if name in _MISSING:
             raise AttributeError(f"BoundedModule has no {name!r}: {_MISSING[name]}.")
         return super().__getattr__(name)
-
-
-class JacobianOf(nn.Module):
-    """The derivative of a model's output with respect to its one input, by forward differentiation.
-
-    Args:
-        model: From `[B, *I]` to `[B, *O]`.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, O, I]`, outputs and inputs flattened.
-
-        Args:
-            x: `[B, *I]`.
-        """
-        columns = []
-        for i in range(x[0].numel()):
-            direction = torch.zeros(x[0].numel(), dtype=x.dtype, device=x.device)
-            direction[i] = 1
-            tangent = direction.reshape(1, *x.shape[1:]).expand(x.shape)
-            columns.append(torch.func.jvp(self.model, (x,), (tangent,))[1].flatten(1))
-        return torch.stack(columns, dim=2)

@@ -16,7 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lirpa_core.operators.derivatives import ACTIVATIONS, derivative
+from lirpa_core.operators.derivatives import ACTIVATIONS, DERIVATIVE, derivative
+
+
+aten = torch.ops.aten
 
 
 class _Derivative(torch.autograd.Function):
@@ -145,8 +148,24 @@ def _softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tens
     return _unless(False, input, "softplus", beta, threshold)
 
 
-def _elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor | None:  # noqa: A002
-    return _unless(inplace, input, "elu", alpha, 1.0, 1.0)
+def _elu(
+    input: Tensor,  # noqa: A002
+    alpha: float = 1.0,
+    scale: float = 1.0,
+    input_scale: float = 1.0,
+    *,
+    inplace: bool = False,
+) -> Tensor | None:
+    return _unless(inplace, input, "elu", alpha, scale, input_scale)
+
+
+def _elu_in_python(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor | None:  # noqa: A002
+    return _elu(input, alpha, inplace=inplace)
+
+
+def _hardsigmoid(input: Tensor) -> Tensor:  # noqa: A002
+    """The function of real numbers: PyTorch's derivative has a sixth that is rounded to float32."""
+    return differentiable(input / 6 + 0.5, "hardtanh", 0, (0.0, 1.0))
 
 
 def _celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor | None:  # noqa: A002
@@ -196,7 +215,7 @@ _INSTEAD: Mapping[Any, Callable[..., Tensor | None]] = {
     F.softsign: _plain("softsign"),
     F.gelu: _gelu,
     F.softplus: _softplus,
-    F.elu: _elu,
+    F.elu: _elu_in_python,
     F.celu: _celu,
     torch.celu: _celu,
     F.selu: _selu,
@@ -206,6 +225,26 @@ _INSTEAD: Mapping[Any, Callable[..., Tensor | None]] = {
     F.relu6: _relu6,
     F.softshrink: _softshrink,
     F.tanhshrink: _tanhshrink,
+    # as they stand in a captured graph
+    aten.tanh.default: _plain("tanh"),
+    aten.sigmoid.default: _plain("sigmoid"),
+    aten.relu.default: _plain("relu"),
+    aten.abs.default: _plain("abs"),
+    aten.silu.default: _plain("silu"),
+    aten.mish.default: _plain("mish"),
+    aten.hardswish.default: _plain("hardswish"),
+    aten.log_sigmoid.default: _plain("log_sigmoid"),
+    aten.gelu.default: _gelu,
+    aten.softplus.default: _softplus,
+    aten.elu.default: _elu,
+    aten.celu.default: _celu,
+    aten.selu.default: _selu,
+    aten.leaky_relu.default: _leaky_relu,
+    aten.hardtanh.default: _hardtanh,
+    aten.relu6.default: _relu6,
+    aten.softshrink.default: _softshrink,
+    aten.hardsigmoid.default: _hardsigmoid,
+    DERIVATIVE: differentiable,
 }
 
 __all__ = ["DifferentiableActivations", "differentiable"]

@@ -1,7 +1,7 @@
 """Derivatives of activations, and how the operators fall apart that PyTorch differentiates backward with."""
 
 from lirpa_core.operators.derivatives import backward, operator
-from lirpa_core.operators.derivatives.operator import derivative
+from lirpa_core.operators.derivatives.operator import DERIVATIVE, derivative
 from lirpa_core.operators.derivatives.table import ACTIVATIONS
 from lirpa_core.plugins import OperatorRegistry
 
@@ -12,4 +12,4 @@ def register(registry: OperatorRegistry) -> None:
     backward.register(registry)
 
 
-__all__ = ["ACTIVATIONS", "derivative", "register"]
+__all__ = ["ACTIVATIONS", "DERIVATIVE", "derivative", "register"]

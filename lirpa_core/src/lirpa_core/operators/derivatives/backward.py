@@ -7,6 +7,7 @@ weights are sums over examples, which no bound of one example is about.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -149,7 +150,9 @@ def group_norm_backward(
 
 
 def _standardized(grad: Tensor, standard: Tensor, rstd: Tensor, dims: list[int]) -> Tensor:
-    """`(g − mean g − z mean(g z)) / σ` with the standardised operand z."""
+    """`(g − mean g − z mean(g z)) / σ` with the standardised operand z, none of whose n elements is larger than `√(n − 1)`."""
+    most = math.sqrt(max(math.prod([standard.shape[d] for d in dims]) - 1, 0))
+    standard = standard.clamp(-most, most)
     along = (grad * standard).mean(dims, keepdim=True)
     return rstd * (grad - grad.mean(dims, keepdim=True) - standard * along)
 

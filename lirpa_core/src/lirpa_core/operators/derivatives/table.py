@@ -114,6 +114,9 @@ def _takes_rate(given: Parameters) -> bool:
     return rate > 0 and threshold > 0 and math.isfinite(rate * threshold)
 
 
+#: PyTorch's constant, whatever the type of the operand.
+_SIXTH = float(torch.tensor(1 / 6, dtype=torch.float32))
+
 ACTIVATIONS: Mapping[str, Activation] = {
     "sigmoid": Activation(torch.sigmoid, _sigmoid, 3),
     "tanh": Activation(torch.tanh, _tanh, 3),
@@ -129,7 +132,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "elu": Activation(torch.ops.aten.elu.default, _elu, 9, lambda given: given[2] > 0),
     "hardswish": Activation(F.hardswish, lambda order, given: pieces.hardswish(order), 9),
     "hardsigmoid": Activation(
-        F.hardsigmoid, _polygon(0.0, 1 / 6, 0.0, at=(-3.0, 3.0), inclusive="left right"), 9
+        F.hardsigmoid, _polygon(0.0, _SIXTH, 0.0, at=(-3.0, 3.0), inclusive="left right"), 9
     ),
     "relu": Activation(torch.relu, _polygon(0.0, 1.0, at=(0.0,), inclusive="left"), 9),
     "leaky_relu": Activation(F.leaky_relu, _leaky_relu, 9),

@@ -1,0 +1,61 @@
+"""Whether a model is continuous, so that its derivative tells how much it can change."""
+
+from __future__ import annotations
+
+import torch
+
+from lirpa_core.errors import UnsupportedOperatorError
+from lirpa_core.graph import Node
+from lirpa_core.problem.problem import Problem
+
+aten = torch.ops.aten
+
+#: Operators of several operands, or with several results, that jump.
+_JUMPING = frozenset(
+    {
+        "remainder", "fmod", "floor_divide", "frac", "copysign", "nextafter", "atan2", "heaviside", "nan_to_num", "renorm",
+        "fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine",
+    }
+)  # fmt: skip
+
+#: Namespaces of operators of which it is known here that they jump only if their curves say so.
+_OWN = frozenset({"lirpa", "lirpa_nlp", "lirpa_vision"})
+
+#: The jump of PyTorch's softplus, where it gives way to the identity, is a rounding error of 2e-9 by default.
+_CONTINUOUS = frozenset({"softplus"})
+
+
+def refuse_jumps(problem: Problem) -> None:
+    """Check that everything on the way from the perturbed inputs to the output is continuous.
+
+    Args:
+        problem: The bound problem of the model, without operators that are fused.
+
+    Raises:
+        UnsupportedOperatorError: Naming an operator that jumps, or of which it is not known that it does not.
+    """
+    for name, call in problem.calls.items():
+        node = problem.graph[name]
+        if not _is_continuous(problem, node):
+            raise UnsupportedOperatorError(
+                f"{call}: the function may jump here, or lirpa does not know that it does not; then no derivative bounds "
+                "how much it changes, and there is no Lipschitz constant. Bounds of the Jacobian, where it exists, are those of "
+                "lirpa_core.jacobian(...).lower and .upper."
+            )
+
+
+def _is_continuous(problem: Problem, node: Node) -> bool:
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload):  # no public name for the type exists
+        return False
+    if target.namespace != "aten" and target.namespace not in _OWN:
+        return False
+    if not node.dtype.is_floating_point:
+        return False
+    name = target._schema.name.partition("::")[2]
+    if name in _JUMPING or (name == "div" and target._overloadname == "Tensor_mode"):
+        return False
+    call, rule = problem.calls[node.name], problem.rules[node.name]
+    curve = getattr(rule, "curve", None)
+    curve = curve(call) if callable(curve) else curve
+    return name in _CONTINUOUS or not getattr(curve, "jumps", False)
