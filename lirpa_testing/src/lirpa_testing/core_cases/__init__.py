@@ -9,6 +9,7 @@ from lirpa_testing.core_cases import (
     conditions,
     conversion,
     cumulative,
+    derivatives,
     extremum,
     indexing,
     matmul,
@@ -27,6 +28,6 @@ def declare(cases: ConformanceCases) -> None:
     """Declare the cases of all rules, structures and perturbations of the core, and models for its methods."""
     for group in (
         activation, arithmetic, matmul, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, order, several, structures, sets, models,
+        cumulative, derivatives, order, several, structures, sets, models,
     ):  # fmt: skip
         group.declare(cases)

@@ -12,6 +12,7 @@ import torch
 from flint import arb
 
 from lirpa_core.rules import Call, Const
+from lirpa_testing.proof.derivatives import derivative
 from lirpa_testing.proof.jets import Jet
 from lirpa_testing.proof.oracle import (
     Formula,
@@ -312,6 +313,7 @@ ORACLES: Mapping[Any, OracleOf] = {
     _aten.asin.default: _smooth(lambda x: x.asin()),
     _aten.acos.default: _smooth(lambda x: x.acos()),
     _aten.atanh.default: _smooth(lambda x: x.atanh()),
+    torch.ops.lirpa.derivative.default: derivative,
     # special functions
     _aten.lgamma.default: _smooth(lambda x: x.lgamma()),
     _aten.erfinv.default: _smooth(lambda x: x.erfinv()),

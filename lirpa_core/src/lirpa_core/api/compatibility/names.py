@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.api.compatibility.calls import CUSTOM_OPERATORS
-from lirpa_core.errors import CaptureError, OptionError, SpecificationError
+from lirpa_core.errors import OptionError, SpecificationError
 
 
 def get_spec_matrix(X: Tensor, y: Tensor, num_classes: int) -> Tensor:
@@ -54,23 +54,24 @@ def register_custom_op(op_name: str, bound_op: type) -> NoReturn:
     )
 
 
-_DERIVATIVES = (
-    "a derivative is bounded where forward differentiation computes it: BoundedModule(model, x)."
-    "compute_jacobian_bounds(x), or torch.func.jvp(model, (x,), (direction,)) in the forward of a module of your own."
-)
-
-
 class JacobianOP:
-    """Not there: says how derivatives are bounded."""
+    """The derivative of an output with respect to an input, inside of a `forward`."""
 
     @staticmethod
-    def apply(output: Any, input: Any) -> NoReturn:  # noqa: A002  the reference's name
-        """Refuse.
+    def apply(output: Tensor, input: Tensor) -> Tensor:  # noqa: A002  the reference's name
+        """`[B, O, I]`, output and input flattened.
 
-        Raises:
-            CaptureError: Always.
+        Args:
+            output: `[B, ...]`, computed from the input.
+            input: `[B, ...]`.
         """
-        raise CaptureError(f"JacobianOP.apply: {_DERIVATIVES}")
+        flat = output.flatten(1)
+        ones = torch.ones_like(flat[:, 0])
+        rows = [
+            torch.autograd.grad(flat[:, i], input, ones, create_graph=True)[0].flatten(1)
+            for i in range(flat.shape[1])
+        ]
+        return torch.stack(rows, dim=1)
 
 
 class GradNorm(torch.nn.Module):
