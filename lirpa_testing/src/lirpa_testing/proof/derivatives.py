@@ -128,7 +128,7 @@ def _elu(order: int, given: tuple[float, ...]) -> Oracle:
 def _hardswish(order: int, given: tuple[float, ...]) -> Oracle:
     if order == 1:
         formulas = [constant(0.0), lambda x: x / 3 + arb(1) / 2, constant(1.0)]
-        return Piecewise(formulas, [-3.0, 3.0], [-0.5, 1.5], abs)
+        return Piecewise(formulas, [-3.0, 3.0], [0.0, 1.0], abs)
     return _steps([0.0, 1 / 3, 0.0], [-3.0, 3.0], [1 / 3, 1 / 3])
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
+from torch.utils._python_dispatch import TorchDispatchMode  # there is no public way to see operators
 
 from lirpa_core.capture.derivatives.activations import DifferentiableActivations
 from lirpa_core.capture.derivatives.noticing import Noticed
@@ -24,6 +25,14 @@ from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.refusals import refusal
 from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import LirpaError
+
+class _WithZeros(TorchDispatchMode):
+    """While this is open, tangents that are zero are zeros: PyTorch's own kind cannot be combined with tensors without values."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._efficientzerotensor.default:
+            func = torch.ops.aten.zeros.default
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
@@ -74,7 +83,7 @@ def _trace(
 
     def function(*leaves: Any) -> Any:
         state, args, kwargs = pytree.tree_unflatten(list(leaves), spec)
-        with DifferentiableActivations():
+        with DifferentiableActivations(), _WithZeros():
             output, structure = pytree.tree_flatten(torch.func.functional_call(model, state, args, kwargs))
         found.append(structure)
         return output

@@ -287,22 +287,43 @@ def max_pool2d_backward(
     ]
     after = [max(0, r - p - n) for r, p, n in zip(reach, padding, x.shape[-2:], strict=True)]
     offsets = list(itertools.product(range(kernel[0]), range(kernel[1])))
-    kept: list[tuple[tuple[int, int], Tensor, Tensor | None]] = []
+    kept: list[tuple[tuple[int, int], Tensor, Tensor]] = []
     padded = F.pad(x, [padding[1], after[1], padding[0], after[0]])
     inside = F.pad(torch.ones_like(x[:1, :1]), [padding[1], after[1], padding[0], after[0]])
     for i, j in offsets:
         at = _window(padded, (i, j), stride, dilation, (height, width))
         exists = _window(inside, (i, j), stride, dilation, (height, width))
         kept.append(((i, j), at, exists))
+    values, there = [at for _, at, _ in kept], [exists for _, _, exists in kept]
+    chosen = _largest(values) if sum(padding) + sum(after) == 0 else _largest_of_those(values, there)
     wide = torch.zeros_like(padded)
-    for place, (offset, at, exists) in enumerate(kept):
-        chosen = exists.expand_as(at)
-        for other, (_, value, there) in enumerate(kept):
-            if other != place:
-                larger = _larger(at, value, other < place)
-                chosen = chosen * (there * larger + (1 - there))
-        wide = wide + _placed(grad * chosen, padded, offset, stride, dilation)
+    for (offset, _, _), own in zip(kept, chosen, strict=True):
+        wide = wide + _placed(grad * own, padded, offset, stride, dilation)
     return _cropped(wide, padded.shape[-2:], self, padding)
+
+
+def _largest(values: Sequence[Tensor]) -> list[Tensor]:
+    """For each of several tensors, 1 where its element is the largest, the first of those."""
+    before = list(itertools.accumulate(values, torch.maximum))
+    after = list(itertools.accumulate(reversed(values), torch.maximum))[::-1]
+    found = []
+    for place, value in enumerate(values):
+        one = torch.ones_like(value) if place == 0 else _larger(value, before[place - 1], True)
+        found.append(one if place == len(values) - 1 else one * _larger(value, after[place + 1], False))
+    return found
+
+
+def _largest_of_those(values: Sequence[Tensor], exists: Sequence[Tensor]) -> list[Tensor]:
+    """As `_largest`, among elements that exist: others are zeros around an image."""
+    found = []
+    for place, value in enumerate(values):
+        chosen = exists[place].expand_as(value)
+        for other, there in enumerate(exists):
+            if other != place:
+                larger = _larger(value, values[other], other < place)
+                chosen = chosen * (there * larger + (1 - there))
+        found.append(chosen)
+    return found
 
 
 def _larger(x: Tensor, other: Tensor, strictly: bool) -> Tensor:

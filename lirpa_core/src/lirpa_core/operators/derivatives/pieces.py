@@ -72,7 +72,7 @@ def hardswish(order: int) -> Curve:
     """0, then `x / 3 + 1/2`, then 1; or the derivative of that."""
     if order == 1:
         return steps(
-            lambda x: torch.where(x < -3, 0.0, torch.where(x <= 3, x / 3 + 0.5, 1.0)),
+            lambda x: torch.where(x <= -3, 0.0, torch.where(x < 3, x / 3 + 0.5, 1.0)),
             [(-3.0, 0.0, -0.5), (3.0, 1.5, 1.0)],
             lambda x: torch.where(x.abs() < 3, 1 / 3, torch.zeros_like(x)),
         )
