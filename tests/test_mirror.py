@@ -31,6 +31,8 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "capture is tested as a whole, on models: a pass that fails changes the graph or refuses too little": {
         "lirpa_core/capture/clean_up": "lirpa_core/tests/capture/test_capture.py",
         "lirpa_core/capture/export": "lirpa_core/tests/capture/test_capture.py",
+        "lirpa_core/capture/refusals": "lirpa_core/tests/capture/test_capture.py",
+        "lirpa_core/capture/registry_of_values": "lirpa_core/tests/api/test_jacobian.py",
         "lirpa_core/capture/replay": "lirpa_core/tests/capture/test_capture.py",
         "lirpa_core/capture/source": "lirpa_core/tests/capture/test_capture.py",
         "lirpa_core/capture/training_mode": "lirpa_core/tests/capture/test_capture.py",

@@ -54,9 +54,7 @@ SLOPES = {
     nn.Sigmoid(): lambda z: torch.exp(-z) / (1 + torch.exp(-z)) ** 2,
     nn.Softplus(): lambda z: 1 / (1 + torch.exp(-z)),
     nn.LogSigmoid(): lambda z: 1 / (1 + torch.exp(z)),
-    nn.GELU(): lambda z: (
-        (1 + torch.erf(z / 2**0.5)) / 2 + z * torch.exp(-(z**2) / 2) / (2 * math.pi) ** 0.5
-    ),
+    nn.GELU(): lambda z: (1 + torch.erf(z / 2**0.5)) / 2 + z * torch.exp(-(z**2) / 2) / (2 * math.pi) ** 0.5,
     nn.SiLU(): lambda z: (1 + torch.exp(-z) * (1 + z)) / (1 + torch.exp(-z)) ** 2,
     nn.ELU(): lambda z: torch.where(z > 0, 1.0, z.exp()),
     nn.ReLU(): lambda z: (z > 0).double(),
@@ -71,7 +69,8 @@ def test_jacobians_are_those_of_the_formula() -> None:
     x = torch.tensor([[0.2, -0.5, 0.4], [-1.0, 0.3, 0.7]], dtype=torch.float64)
     places = points(x, eps).flatten(0, 1)
     exact = torch.stack(
-        [by_hand(net, slope(net[0](places))) for net, slope in zip(model.nets, SLOPES.values(), strict=True)], dim=1
+        [by_hand(net, slope(net[0](places))) for net, slope in zip(model.nets, SLOPES.values(), strict=True)],
+        dim=1,
     ).unflatten(0, (-1, 2))  # [points, B, activations, O, I]
     bounded = BoundedModule(model, x)
     for method, most in (("IBP", math.inf), ("CROWN", 1.35)):
@@ -91,6 +90,7 @@ def test_jacobians_are_those_of_the_formula() -> None:
         assert torch.equal(found.lipschitz(norm), largest)
 
 
+@pytest.mark.slow
 def test_every_method() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)).double()
@@ -131,6 +131,7 @@ def test_lipschitz_constants_hold_between_points_at_kinks() -> None:
         assert bool((found.lipschitz(math.inf) >= 3).all())
 
 
+@pytest.mark.slow
 def test_ties_of_a_pooling_window() -> None:
     net = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.MaxPool2d(2), nn.Flatten())
     x = torch.zeros(1, 16, dtype=torch.float64)
@@ -144,6 +145,7 @@ def test_ties_of_a_pooling_window() -> None:
     assert float(tied.sum()) == pytest.approx(4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layers",
     [
@@ -171,12 +173,20 @@ def test_what_is_hidden_from_autograd_is_differentiated() -> None:
     assert float(found.upper) == pytest.approx(4.2)
 
 
+@pytest.mark.slow
 def test_there_is_no_lipschitz_constant_of_what_may_jump() -> None:
     x = torch.full((1, 2), 0.05, dtype=torch.float64)
 
     def model(z: Tensor) -> tuple[Tensor, ...]:
         chosen = torch.where(z > 0, z, z - 1)
-        return z.round() + z, chosen, (z > 0).to(z.dtype) * z, torch.remainder(z, 0.5), z.detach().sign() * z, z.relu()
+        return (
+            z.round() + z,
+            chosen,
+            (z > 0).to(z.dtype) * z,
+            torch.remainder(z, 0.5),
+            z.detach().sign() * z,
+            z.relu(),
+        )
 
     bounded = BoundedModule(model, x)
     for output in range(5):
@@ -186,6 +196,7 @@ def test_there_is_no_lipschitz_constant_of_what_may_jump() -> None:
     assert float(jacobian(bounded, perturbed(x), output=5).lipschitz()) >= 1
 
 
+@pytest.mark.slow
 def test_several_inputs_and_outputs() -> None:
     class Two(nn.Module):
         def forward(self, x: Tensor, *, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,6 +218,7 @@ def test_several_inputs_and_outputs() -> None:
         jacobian(model, perturbed(x), kwargs={"y": y}, wrt=2)
 
 
+@pytest.mark.slow
 def test_bounds_follow_the_model() -> None:
     net = mlp(nn.Tanh())
     x = torch.rand(2, 3).double()
@@ -225,6 +237,7 @@ def test_bounds_follow_the_model() -> None:
         assert torch.equal(lower, found.lower)
 
 
+@pytest.mark.slow
 def test_models_that_differentiate_themselves() -> None:
     net = mlp(nn.Softplus(), inputs=2, outputs=1)
 
@@ -242,8 +255,8 @@ def test_training_mode_and_missing_batches_are_refused() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     with pytest.raises(TrainingModeError, match="eval"):
         jacobian(net, perturbed(torch.rand(3, 2)))
+    model = BoundedModule(lambda x: x.sin(), torch.rand(2), batch_dims=None)
     with pytest.raises(InputError, match="batch dimension"):
-        model = BoundedModule(lambda x: x.sin(), torch.rand(2), batch_dims=None)
         jacobian(model, perturbed(torch.rand(2)))
 
 

@@ -9,6 +9,10 @@ from torch import Tensor
 from lirpa_core.capture.derivatives.activations import DifferentiableActivations, differentiable
 from lirpa_core.operators.derivatives import ACTIVATIONS, derivative
 from lirpa_core.plugins import default_registry
+from lirpa_core.rules import Call, Interval, Operand
+from lirpa_testing.core_cases.activation import UnaryCase
+from lirpa_testing.core_cases.derivatives import CASES
+from lirpa_testing.proof import prove_unary
 
 PARAMETERS: dict[str, tuple[float, ...]] = {
     "softplus": (1.5, 12.0), "elu": (0.7, 1.2, 1.3), "leaky_relu": (0.2,), "hardtanh": (-0.6, 0.9), "softshrink": (0.4,),
@@ -112,22 +116,37 @@ def test_decompositions_are_the_operators() -> None:
         torch.testing.assert_close(table[op](y, x, weight, None, *given, mask)[0], expected)
     weight, bias = torch.rand(6, 7, dtype=x.dtype), torch.rand(6, 7, dtype=x.dtype)
     _, mean, rstd = aten.native_layer_norm.default(x, [6, 7], weight, bias, 1e-5)
-    op, given = aten.native_layer_norm_backward.default, (x, [6, 7], mean, rstd, weight, bias, [True, False, False])
+    op, given = (
+        aten.native_layer_norm_backward.default,
+        (x, [6, 7], mean, rstd, weight, bias, [True, False, False]),
+    )
     torch.testing.assert_close(table[op](grad, *given)[0], op(grad, *given)[0])
     weight = torch.rand(3, dtype=x.dtype)
     _, mean, rstd = aten.native_group_norm.default(x, weight, None, 2, 3, 42, 3, 1e-5)
-    op, given = aten.native_group_norm_backward.default, (x, mean, rstd, weight, 2, 3, 42, 3, [True, False, False])
+    op, given = (
+        aten.native_group_norm_backward.default,
+        (x, mean, rstd, weight, 2, 3, 42, 3, [True, False, False]),
+    )
     torch.testing.assert_close(table[op](grad, *given)[0], op(grad, *given)[0])
 
 
-def test_a_box_that_touches_a_kink_knows_both_sides() -> None:
-    from lirpa_core.rules import Call, Interval, Operand
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_lines_and_intervals_are_proved(case: UnaryCase) -> None:
+    rule = default_registry().rule_for(torch.ops.lirpa.derivative.default)
+    assert rule is not None
+    lower = torch.tensor([[[-5.0, -1.3, 0.0, -1.0, 0.5, -25.0]]], dtype=torch.float64)
+    upper = torch.tensor([[[4.0, 0.2, 1.0, 0.0, 3.2, 30.0]]], dtype=torch.float64)
+    found = prove_unary(rule, case.call(shape=(1, 6)), Interval(lower, upper))
+    assert found.verdict != "refuted", str(found)
 
+
+def test_a_box_that_touches_a_kink_knows_both_sides() -> None:
     op = torch.ops.lirpa.derivative.default
     call = Call.of(op, Operand((1, 3)), "relu", 1, [])
     rule = default_registry().rule_for(op)
     assert rule is not None
-    lower = torch.tensor([[[-1.0, 0.0, 0.0]]], dtype=torch.float64)
+    lower = torch.tensor([[[-1.0, 0.0, -1e-300]]], dtype=torch.float64)
     upper = torch.tensor([[[0.0, 1.0, 0.0]]], dtype=torch.float64)
     box = Interval(lower, upper)
     found = rule.interval(call, (box,))

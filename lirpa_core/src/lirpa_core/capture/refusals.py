@@ -57,6 +57,11 @@ def _branch_error(error: Exception) -> DataDependentBranchError:
 
 
 def number_error(where: str) -> DataDependentBranchError:
+    """The error about a model that asks for the value of a tensor.
+
+    Args:
+        where: " at" a line of the user's, or nothing.
+    """
     return DataDependentBranchError(
         f"the model branches on, or converts to a Python number, the value of a tensor{where}. One graph would follow "
         "only what the example does, and bounds for other inputs would be wrong. Write a choice as "

@@ -45,7 +45,7 @@ _PLACES: tuple[tuple[str, int, tuple[float, ...], tuple[float, ...]], ...] = (
 
 
 def _case(function: str, order: int, special: tuple[float, ...], parameters: tuple[float, ...]) -> UnaryCase:
-    name = f"{function}{order * chr(39)}{'' if not parameters else parameters}"
+    name = f"{function}{order * chr(39)}{parameters or ''}"
     op = torch.ops.lirpa.derivative.default
     return UnaryCase(name, op, (function, order, list(parameters)), special=special)
 
@@ -53,7 +53,13 @@ def _case(function: str, order: int, special: tuple[float, ...], parameters: tup
 CASES = [_case(*entry) for entry in _PLACES]
 
 
+#: One of each kind goes through all checks; `test_derivatives` proves the rest.
+_DECLARED = ("tanh''", "gelu'", "elu'(1.5, 0.75, 1.25)", "hardswish'", "relu'")
+
+
 def declare(cases: ConformanceCases) -> None:
-    """Declare every derivative."""
+    """Declare one derivative of each kind."""
     for case in CASES:
+        if case.name not in _DECLARED:
+            continue
         cases.add(case.name, case.call(shape=(1, 3)), domain=case.limits, kinks=case.special)

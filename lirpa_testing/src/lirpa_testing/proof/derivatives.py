@@ -48,7 +48,9 @@ def _softplus(order: int, given: tuple[float, ...]) -> Oracle:
     curved = _scaled(order - 1, rate ** (order - 1), rate)
     at = threshold / rate
     return Piecewise(
-        [curved, constant(1.0 if order == 1 else 0.0)], [at], [float(curved(Jet.value(arb(threshold) / rate)).f)]
+        [curved, constant(1.0 if order == 1 else 0.0)],
+        [at],
+        [float(curved(Jet.value(arb(threshold) / rate)).f)],
     )
 
 

@@ -19,7 +19,7 @@ class JacobianBounds:
 
     They hold for the derivative at every point of the set's convex hull. Where an activation has a kink, or elements of a pooling
     window tie, they hold for both one-sided derivatives and all between them, so for every element of Clarke's generalised
-    Jacobian, whichever autograd returns.
+    Jacobian, whichever autograd returns; except where an operand rests at its kink all over the set, which has autograd's choice.
 
     Attributes:
         lower: Smallest elements `[B, O, I]`, outputs and inputs flattened.

@@ -127,7 +127,9 @@ def jacobian(
 def _check(graph: Graph, values: CapturedModel, inputs: Sequence[Any], wrt: int, output: int) -> None:
     count = len(graph.outputs)
     if not 0 <= output < count or graph.outputs[output] is None:
-        raise InputError(f"output={output}: the model has {count} outputs, of which tensors have derivatives.")
+        raise InputError(
+            f"output={output}: the model has {count} outputs, of which tensors have derivatives."
+        )
     x = inputs[wrt] if 0 <= wrt < len(inputs) else None
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise InputError(

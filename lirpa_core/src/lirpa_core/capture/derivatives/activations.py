@@ -18,7 +18,6 @@ from torch.overrides import TorchFunctionMode
 
 from lirpa_core.operators.derivatives import ACTIVATIONS, DERIVATIVE, derivative
 
-
 aten = torch.ops.aten
 
 

@@ -73,7 +73,7 @@ def noticed(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
             model(*args, **kwargs)
     except CaptureError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  models raise whatever they like
         try:
             with mode:
                 run_recorded(model, args, kwargs)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+
 def run(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """The model's output, without gradients.
 
@@ -29,7 +30,7 @@ def recorded_if_needed(model: Callable[..., Any], args: tuple[Any, ...], kwargs:
     """The model's output on its inputs as they are, or, where it fails on those, on inputs that require gradients."""
     try:
         return model(*args, **kwargs)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  models raise whatever they like
         try:
             return run_recorded(model, args, kwargs)
         except Exception:  # noqa: BLE001  what the model says of its inputs as they are is what counts

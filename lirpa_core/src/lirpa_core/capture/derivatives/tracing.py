@@ -26,10 +26,13 @@ from lirpa_core.capture.refusals import refusal
 from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import LirpaError
 
+
 class _WithZeros(TorchDispatchMode):
     """While this is open, tangents that are zero are zeros: PyTorch's own kind cannot be combined with tensors without values."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
         if func is torch.ops.aten._efficientzerotensor.default:
             func = torch.ops.aten.zeros.default
         return func(*args, **(kwargs or {}))

@@ -227,7 +227,9 @@ def avg_pool2d_backward(
     kernel, stride, padding = _pair(kernel_size), _pair(stride or kernel_size), _pair(padding)
     ones = torch.ones([1, 1, *self.shape[-2:]], dtype=self.dtype, device=self.device)
     share = F.avg_pool2d(ones, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    inside = F.avg_pool2d(ones, kernel, stride, padding, ceil_mode, True, 1)  # elements of each window that exist
+    inside = F.avg_pool2d(
+        ones, kernel, stride, padding, ceil_mode, True, 1
+    )  # elements of each window that exist
     grad = grad_output * (share / inside)
     return _spread(grad, self, kernel, stride, padding, (1, 1))
 
@@ -244,7 +246,10 @@ def _spread(
     batched = grad if grad.dim() == 4 else grad.unsqueeze(0)
     channels = batched.shape[1]
     ones = torch.ones([channels, 1, *kernel], dtype=grad.dtype, device=grad.device)
-    size = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(batched.shape[2:], stride, dilation, kernel, strict=True)]
+    size = [
+        (n - 1) * s + d * (k - 1) + 1
+        for n, s, d, k in zip(batched.shape[2:], stride, dilation, kernel, strict=True)
+    ]
     wide = aten.convolution.default(
         batched, ones, None, list(stride), [0, 0], list(dilation), True, [0, 0], channels
     )

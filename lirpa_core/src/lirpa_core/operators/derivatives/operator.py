@@ -43,7 +43,12 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-    return grad * derivative(ctx.saved_tensors[0], ctx.function, ctx.order + 1, tuple(ctx.parameters)), None, None, None
+    return (
+        grad * derivative(ctx.saved_tensors[0], ctx.function, ctx.order + 1, tuple(ctx.parameters)),
+        None,
+        None,
+        None,
+    )
 
 
 torch.library.register_autograd(_NAME, _backward, setup_context=_setup)

@@ -18,7 +18,7 @@ class OneSided(Curve):
     """A derivative that at a kink has both one-sided values, and all between them.
 
     So the bounds hold for every element of Clarke's generalised derivative, whichever of them autograd chooses. A box that
-    only touches the kink, or is nothing else, knows both sides.
+    only touches the kink knows both sides. One that is nothing but the kink has autograd's value: there the operand never moves.
     """
 
     def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
@@ -28,7 +28,7 @@ class OneSided(Curve):
             x = clip(at, lo, hi)
             y = self.f(x)
             if isinstance(corner, Jump):
-                here = (lo <= at) & (at <= hi)
+                here = (lo <= at) & (at <= hi) & (lo < hi)
                 points.append((x, torch.where(here, corner.left, y)))
                 points.append((x, y))
                 points.append((x, torch.where(here, corner.right, y)))

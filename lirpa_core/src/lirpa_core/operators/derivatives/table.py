@@ -81,7 +81,9 @@ def _elu(order: int, given: Parameters) -> Curve:
     return pieces.elu(order, *given)
 
 
-def _polygon(*slopes: float | int, at: tuple[int | float, ...], inclusive: str) -> Callable[[int, Parameters], Curve]:
+def _polygon(
+    *slopes: float | int, at: tuple[int | float, ...], inclusive: str
+) -> Callable[[int, Parameters], Curve]:
     """The derivatives of a polygon."""
 
     def curve(order: int, given: Parameters) -> Curve:
