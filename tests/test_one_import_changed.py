@@ -545,15 +545,18 @@ class TestDerivatives:
         with pytest.raises(InputError, match="one input"):
             model.compute_jacobian_bounds((x, x))
 
-    def test_what_is_not_there_says_how(self) -> None:
+    def test_a_derivative_inside_of_forward(self) -> None:
         class Derivative(nn.Module):
             def forward(self, x: Tensor) -> Tensor:
                 return JacobianOP.apply(x.tanh(), x)
 
-        with pytest.raises(CaptureError, match="compute_jacobian_bounds"):
-            BoundedModule(Derivative(), torch.zeros(1, 3))
+        x = torch.rand(2, 3, dtype=torch.float64)
+        lb, ub = BoundedModule(Derivative(), x).compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=EPS)))
+        assert_holds(lb, ub, torch.diag_embed(1 - points(x).tanh() ** 2))
+
+    def test_what_is_not_there_says_how(self) -> None:
         with pytest.raises(OptionError, match="rule"):
-            register_custom_op("my::op", Derivative)
+            register_custom_op("my::op", nn.Module)
 
     @pytest.mark.parametrize("norm", [1, 2, np.inf])
     def test_norm_of_a_gradient(self, norm: float) -> None:

@@ -110,7 +110,7 @@ def _mish(order: int, given: tuple[float, ...]) -> Oracle:
         outer = [inner[0].tanh(), *[_logistic(n, inner[0] * 2) * 2.0 ** (n + 1) for n in (1, 2, 3)]]
         return x * _faa_di_bruno(order, outer, inner) + _faa_di_bruno(order - 1, outer, inner) * order
 
-    return Smooth(formula)
+    return Smooth(formula, adds=abs)  # numbers of the operand's size cancel
 
 
 # ---------------------------------------------------------------------- pieces
