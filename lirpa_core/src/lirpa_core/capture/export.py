@@ -15,7 +15,6 @@ from lirpa_core.capture.clean_up import clean
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
-from lirpa_core.capture.patterns import rewrite
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.source import raised_at, source_of, user_frame
 from lirpa_core.devices import agreeing_switches
@@ -126,6 +125,8 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
         CaptureError: If torch cannot do it.
     """
     from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+    from lirpa_core.capture.patterns import rewrite  # only a capture needs them
 
     choose_by_masks(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]
