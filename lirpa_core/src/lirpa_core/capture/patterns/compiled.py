@@ -83,7 +83,7 @@ def _traced(written: Callable[..., Tensor], parameters: Iterable[str]) -> torch.
     try:
         found = written(*[torch.fx.Proxy(graph.placeholder(name), tracer) for name in parameters])
         graph.output(tracer.create_arg(found))
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, PyTorch's tracer gets along, or says what is wrong
         return torch.fx.Tracer().trace(written)
     return graph
 
