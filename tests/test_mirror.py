@@ -77,7 +77,6 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_perturbations/budget": "lirpa_perturbations/tests/test_l0.py",
         "lirpa_perturbations/grouping": "lirpa_perturbations/tests/test_l0.py",
         "lirpa_core/problem/inputs": "lirpa_core/tests/perturbations/test_joint.py",
-        "lirpa_core/problem/joint": "lirpa_core/tests/perturbations/test_joint.py",
         "lirpa_core/problem/perturbed_graph": "lirpa_core/tests/problem/test_binding.py",
     },
     "the rules that use it are compared with the operator": {

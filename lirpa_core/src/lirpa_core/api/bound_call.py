@@ -222,7 +222,8 @@ class BoundCall:
     def _budget(self, given: int | None) -> int | None:
         """Bytes for coefficients: the budget given to the call or by the options, or what the stated number of rows takes."""
         options = self.question.options
-        positive("memory_budget", given)
+        if given is not None:
+            positive("memory_budget", given)
         stated = options.memory_budget if given is None else given
         if options.crown_batch_size is None:
             return stated

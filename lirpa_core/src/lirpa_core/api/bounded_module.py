@@ -108,7 +108,8 @@ class BoundedModule(WrappedModule):
                 default: those of these inputs, without an update of running statistics.
             time_budget: Seconds that `method="auto"` may take; it chooses by what methods are estimated to take, and
                 stops at the time.
-            memory_budget: Bytes that coefficients may take; default: the option of that name.
+            memory_budget: Bytes that coefficients may take, but for one row at a time of a method that needs rows; default:
+                the option of that name.
             others: Further keywords of auto_LiRPA, such as `final_node_name` and `reference_bounds`: taken,
                 taken with a warning, or refused, as the page on migration lists them.
 

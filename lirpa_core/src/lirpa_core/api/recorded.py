@@ -20,8 +20,7 @@ from lirpa_core.errors import OptionError
 from lirpa_core.graph import Graph
 from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.problem.binding import read_inputs, validate_sets
-from lirpa_core.problem.inputs import PerturbedInput
-from lirpa_core.problem.joint import joint_inputs
+from lirpa_core.problem.inputs import PerturbedInput, joint_inputs
 
 #: Recordings kept, for other shapes and other numbers that are no tensors.
 _KEPT = 8

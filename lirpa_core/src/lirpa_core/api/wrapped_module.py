@@ -113,7 +113,11 @@ class WrappedModule(ReferenceMembers):
         return self
 
     def set_bound_opts(self, new_opts: Mapping[str, Any]) -> None:
-        """Change options by name.
+        """Change options by name; all others stay as they are.
+
+        Args:
+            new_opts: Names and values, see `BoundOptions`. None is the value of an option that is off or open:
+                `set_bound_opts({"progress": None})` tells nobody any more.
 
         Raises:
             OptionError: For an unknown name or a wrong value.

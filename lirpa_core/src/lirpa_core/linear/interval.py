@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self, overload
 
 import torch
 from torch import Tensor
@@ -18,7 +18,13 @@ class _WhenAsked:
     def __init__(self, compute: Callable[[Any], Tensor]) -> None:
         self.compute, self.name, self.__doc__ = compute, compute.__name__, compute.__doc__
 
-    def __get__(self, interval: Any, owner: type | None = None) -> Tensor:
+    @overload
+    def __get__(self, interval: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, interval: object, owner: type | None = None) -> Tensor: ...
+    def __get__(self, interval: object, owner: type | None = None) -> Self | Tensor:
+        if interval is None:
+            return self
         found = self.compute(interval)
         setattr(interval, self.name, found)
         return found

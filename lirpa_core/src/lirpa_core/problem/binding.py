@@ -20,8 +20,7 @@ from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
 from lirpa_core.problem.batching import batch_size, to_batch_first
 from lirpa_core.problem.evaluation import StateReader, evaluate_node
 from lirpa_core.problem.facts import Facts, facts_of
-from lirpa_core.problem.inputs import PerturbedInput
-from lirpa_core.problem.joint import JointInputs, joint_inputs
+from lirpa_core.problem.inputs import JointInputs, PerturbedInput, joint_inputs
 from lirpa_core.problem.perturbed_graph import DescribeMissing, PerturbedGraph, RuleSource, perturbed_graph
 from lirpa_core.problem.problem import Problem
 from lirpa_core.rules.call import Call, Const, Slot
