@@ -31,9 +31,7 @@ DRY = ("MLP, ReLU", "CNN")
 def agreement(run: Run) -> None:
     """Compare all models, methods and types; float32 of every model comes first."""
     scale = 1 if run.dry else 4
-    for name in run.steps(
-        DRY if run.dry else ["MLP, ReLU", "CNN", "ResNet-2B", "LSTM", "transformer"]
-    ):
+    for name in run.steps(DRY if run.dry else ["MLP, ReLU", "CNN", "ResNet-2B", "LSTM", "transformer"]):
         _with_tf32(run, name, scale)
     wide = [(name, torch.float64) for name in (DRY if run.dry else MODELS)]
     for name, dtype in run.steps([*((name, torch.float32) for name in MODELS), *wide]):

@@ -42,7 +42,9 @@ def test_every_operator_holds_or_is_refused(name: str) -> None:
     """A layer of moderate weights before and behind the operator; the values are judged in balls of 400 bits."""
     draw, captured = random.Random(name), Captured()
     operator = OPERATORS[name]
-    inner = next(n for n in (3, 4) if operator.width(*[n] * operator.arity) is not None or name in ("linear", "scale"))
+    inner = next(
+        n for n in (3, 4) if operator.width(*[n] * operator.arity) is not None or name in ("linear", "scale")
+    )
     first = Step("linear", (0,), (_ROWS[:inner], [0.5, -1.0, 0.0, 2.0][:inner]))
     parameters = tuple(_numbers(draw, shape) for shape in operator.parameters(draw, [inner]))
     steps = [first, Step(name, (1, 1)[: operator.arity], parameters)]  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.source import raised_at, source_of, user_frame
+from lirpa_core.capture.stated_types import convert_first
 from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import (
     CaptureError,
@@ -129,6 +130,7 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
     from lirpa_core.capture.patterns import rewrite  # only a capture needs them
 
     choose_by_masks(program)
+    convert_first(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]
     used = rewrite(program, patterns, make_new(program))
     if _is_decomposed(program, registry):
