@@ -30,7 +30,7 @@ from lirpa_core import (
     get_spec_matrix,
     register_custom_op,
 )
-from lirpa_core.errors import CaptureError, CompatibilityWarning, InputError, OptionError, PerturbationError
+from lirpa_core.errors import CompatibilityWarning, InputError, OptionError, PerturbationError
 from lirpa_training import (
     CrossEntropyWrapperMultiInput,
     LinearScheduler,

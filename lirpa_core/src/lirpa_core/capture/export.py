@@ -13,10 +13,10 @@ from lirpa_core.capture.clean_up import clean
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
-from lirpa_core.capture.patterns import rewrite
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.refusals import number_error, refusal
 from lirpa_core.capture.source import source_of
+from lirpa_core.capture.stated_types import convert_first
 from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import (
     CaptureError,
@@ -103,7 +103,10 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
         DataDependentShapeError: For a tensor whose size depends on values.
         CaptureError: If torch cannot do it.
     """
+    from lirpa_core.capture.patterns import rewrite  # only a capture needs them
+
     choose_by_masks(program)
+    convert_first(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]
     used = rewrite(program, patterns, make_new(program))
     if _is_decomposed(program, registry):

@@ -61,4 +61,5 @@ class JacobianOf(nn.Module):
             found: Tensor = torch.func.vmap(differentiate(value), in_dims=in_dims)(x, *rest)  # [B, O, *I]
         found = found.flatten(2)
         # What is constant belongs to every example too.
-        return found + 0 * x.movedim(dims[self.wrt] or 0, 0).flatten(1).sum(1).reshape(-1, 1, 1)
+        nothing: Tensor = 0 * x.movedim(dims[self.wrt] or 0, 0).flatten(1).sum(1).reshape(-1, 1, 1)
+        return found + nothing

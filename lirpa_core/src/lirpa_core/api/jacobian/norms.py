@@ -63,8 +63,9 @@ def lower_norm(lower: Tensor, upper: Tensor, norm: float) -> Tensor:
     if norm != 2:
         raise OptionError(f"norm={norm!r}: expected 1, 2 or math.inf.")
     lines = [torch.linalg.vector_norm(least, dim=d).amax(1) for d in (1, 2)]
-    found = lines[0].maximum(lines[1]) / _more(least, 4 + max(least.shape[1:]))
-    return (found - math.sqrt(least[0].numel()) * tiny(least.dtype) ** 0.5).clamp(min=0)
+    found: Tensor = lines[0].maximum(lines[1]) / _more(least, 4 + max(least.shape[1:]))
+    underflow = math.sqrt(least[0].numel()) * math.sqrt(tiny(least.dtype))
+    return (found - underflow).clamp(min=0)
 
 
 def _more(x: Tensor, terms: int) -> float:

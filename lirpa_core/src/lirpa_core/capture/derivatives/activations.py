@@ -37,17 +37,17 @@ class _Derivative(torch.autograd.Function):
         ctx.save_for_forward(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         return _product(grad, _next(ctx)), None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *others: None) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, tangent: Tensor, *others: None) -> Tensor:
         return _product(tangent, _next(ctx))
 
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], x: Tensor, *options: Any
-    ) -> tuple[Tensor, int | None]:  # type: ignore[override]
+    ) -> tuple[Tensor, int | None]:
         return _Derivative.apply(x, *options), in_dims[0]  # type: ignore[no-untyped-call]
 
 
@@ -70,14 +70,14 @@ class _Product(torch.autograd.Function):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         if grad is None:
             return None, None
         x, y = ctx.saved_tensors
         return _product(grad, y), _product(grad, x)
 
     @staticmethod
-    def jvp(ctx: Any, x_tangent: Tensor | None, y_tangent: Tensor | None) -> Tensor | None:  # type: ignore[override]
+    def jvp(ctx: Any, x_tangent: Tensor | None, y_tangent: Tensor | None) -> Tensor | None:
         x, y = ctx.saved_tensors
         parts = [_product(t, o) for t, o in ((x_tangent, y), (y_tangent, x)) if t is not None]
         return sum(parts[1:], parts[0]) if parts else None

@@ -15,7 +15,7 @@ from lirpa_core.capture.derivatives.running import run_recorded
 from lirpa_core.errors import CaptureError
 
 #: Functions by which derivatives are taken without `torch.func`.
-_DIFFERENTIATING = (torch.autograd.grad, torch._VF._make_dual)  # type: ignore[attr-defined]  # behind torch.autograd.forward_ad.make_dual
+_DIFFERENTIATING = (torch.autograd.grad, torch._VF._make_dual)  # behind torch.autograd.forward_ad.make_dual
 
 
 @dataclass(frozen=True)

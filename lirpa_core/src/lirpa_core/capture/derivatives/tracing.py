@@ -86,7 +86,7 @@ def _trace(
 
     def function(*leaves: Any) -> Any:
         state, args, kwargs = pytree.tree_unflatten(list(leaves), spec)
-        with DifferentiableActivations(), _WithZeros():
+        with DifferentiableActivations(), _WithZeros():  # type: ignore[no-untyped-call]
             output, structure = pytree.tree_flatten(torch.func.functional_call(model, state, args, kwargs))
         found.append(structure)
         return output

@@ -68,7 +68,8 @@ def _density(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _gelu_first(x: Tensor) -> Tensor:
     near, density = _density(x)
-    return torch.special.erfc(x * -math.sqrt(0.5)) / 2 + near * density
+    below: Tensor = torch.special.erfc(x * -math.sqrt(0.5))
+    return below / 2 + near * density
 
 
 def _gelu_second(x: Tensor) -> Tensor:
