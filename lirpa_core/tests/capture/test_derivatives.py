@@ -272,6 +272,17 @@ def test_a_failed_capture_leaves_torch_as_it_was() -> None:
         BoundedModule(Model(lambda m, x: FORMS["jvp"](m, x) if FORMS["jvp"](m, x).sum() > 0 else x), X)
     assert torch._C._functorch.peek_interpreter_stack() is None
     assert torch.autograd.forward_ad._current_level == -1
+
+    def entered(m: nn.Module, x: Tensor) -> Tensor:
+        torch.autograd.forward_ad.enter_dual_level()
+        if x.sum() > 0:
+            x = 2 * x
+        torch.autograd.forward_ad.exit_dual_level()
+        return gradient(m, x)
+
+    with pytest.raises(DataDependentBranchError):
+        BoundedModule(Model(entered), X)
+    assert torch.autograd.forward_ad._current_level == -1
     model = Model(FORMS["jvp"])
     lower, upper = BoundedModule(model, X).compute_bounds(perturbed(X))
     assert_holds(lower, upper, model, X)

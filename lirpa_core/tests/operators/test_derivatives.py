@@ -159,3 +159,20 @@ def test_a_box_that_touches_a_kink_knows_both_sides() -> None:
             value = diagonal.slope * x + (side.bias if side.bias is not None else 0)
             for slope in (0.0, 1.0):
                 assert bool((sign * (slope - value) >= -1e-12)[(x == 0)].all())
+
+
+def test_the_tail_of_softplus_is_searched_as_that_of_the_sigmoid() -> None:
+    """Where a curve is cut off to the right, tangents to the left are those of the whole curve, and so are their gradients."""
+
+    def gradient(name: str, order: int, parameters: list[float]) -> Tensor:
+        ends = torch.tensor([[-26.0], [-0.85]], dtype=torch.float64, requires_grad=True)
+        op = torch.ops.lirpa.derivative.default
+        rule = default_registry().rule_for(op)
+        assert rule is not None
+        box = Interval(ends[:1], ends[1:])
+        line = rule.relax(Call.of(op, Operand((1,)), name, order, parameters), (box,)).lower
+        (diagonal,) = line.terms
+        assert line.bias is not None
+        return torch.autograd.grad(diagonal.slope.sum() - 8 * line.bias.sum(), ends)[0]
+
+    torch.testing.assert_close(gradient("softplus", 2, [1.0, 20.0]), gradient("sigmoid", 1, []), rtol=1e-9, atol=0)

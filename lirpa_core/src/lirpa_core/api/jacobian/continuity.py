@@ -7,6 +7,7 @@ import torch
 from lirpa_core.errors import UnsupportedOperatorError
 from lirpa_core.graph import Node
 from lirpa_core.problem.problem import Problem
+from lirpa_core.rules import is_narrower
 
 aten = torch.ops.aten
 
@@ -18,11 +19,15 @@ _JUMPING = frozenset(
     }
 )  # fmt: skip
 
-#: Namespaces of operators of which it is known here that they jump only if their curves say so.
-_OWN = frozenset({"lirpa", "lirpa_nlp", "lirpa_vision"})
+#: Namespaces of the operators that this file speaks of: those not listed above jump only if their curves say so.
+_KNOWN = frozenset({"aten", "lirpa"})
 
-#: The jump of PyTorch's softplus, where it gives way to the identity, is a rounding error of 2e-9 by default.
-_CONTINUOUS = frozenset({"softplus"})
+#: Families of rules that describe continuous functions alone, whoever wrote them.
+_CONTINUOUS_FAMILIES = frozenset({"linear", "bilinear"})
+
+#: From this threshold on, PyTorch's default, the jump of softplus where it gives way to the identity is a rounding error:
+#: 2e-9 where `beta · x` is 20.
+_SOFTPLUS_THRESHOLD = 20
 
 
 def refuse_jumps(problem: Problem) -> None:
@@ -48,9 +53,7 @@ def _is_continuous(problem: Problem, node: Node) -> bool:
     target = node.target
     if not isinstance(target, torch._ops.OpOverload):  # no public name for the type exists
         return False
-    if target.namespace != "aten" and target.namespace not in _OWN:
-        return False
-    if not node.dtype.is_floating_point:
+    if not node.dtype.is_floating_point or is_narrower(node.dtype, problem.dtype):  # which rounds
         return False
     name = target._schema.name.partition("::")[2]
     if name in _JUMPING or (name == "div" and target._overloadname == "Tensor_mode"):
@@ -58,4 +61,8 @@ def _is_continuous(problem: Problem, node: Node) -> bool:
     call, rule = problem.calls[node.name], problem.rules[node.name]
     curve = getattr(rule, "curve", None)
     curve = curve(call) if callable(curve) else curve
-    return name in _CONTINUOUS or not getattr(curve, "jumps", False)
+    if target.namespace not in _KNOWN and rule.family not in _CONTINUOUS_FAMILIES and curve is None:
+        return False
+    if name == "softplus" and target.namespace == "aten":
+        return float(call["threshold"]) >= _SOFTPLUS_THRESHOLD
+    return not getattr(curve, "jumps", False)

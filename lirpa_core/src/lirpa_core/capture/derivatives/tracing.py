@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 from torch.utils._python_dispatch import TorchDispatchMode  # there is no public way to see operators
@@ -93,7 +94,7 @@ def _trace(
 
     grad = torch.enable_grad() if noticed.recorded else torch.no_grad()
     # The fused kernels of attention have derivatives of their own, which nothing is known of.
-    with grad, _attributes_kept(model), sdpa_kernel(SDPBackend.MATH), quiet(), agreeing_switches():
+    with grad, _attributes_kept(model), _levels_closed(), sdpa_kernel(SDPBackend.MATH), quiet(), agreeing_switches():
         tracer = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True, record_stack_traces=True)
         try:
             program = tracer(*leaves)
@@ -122,3 +123,14 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
             if any(table.get(name) is not value for name, value in held.items()) or len(table) != len(held):
                 table.clear()
                 table.update(held)
+
+
+@contextmanager
+def _levels_closed() -> Iterator[None]:
+    """Leave the levels of forward differentiation that a model entered and, because it is refused, did not exit."""
+    before = forward_ad._current_level  # there is no public way to ask
+    try:
+        yield
+    finally:
+        while forward_ad._current_level > before:
+            forward_ad.exit_dual_level()

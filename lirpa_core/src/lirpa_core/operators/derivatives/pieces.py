@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -118,7 +118,12 @@ def cut(curve: Curve, at: float, left: float, right: float, rate: float, thresho
 
     slope = curve.slope
     arcs = [
-        Arc(arc.bend, arc.start, _least(arc.end, at), arc.inverse, arc.jet, _least(arc.anchor, at))
+        replace(
+            arc,
+            end=_least(arc.end, at),
+            anchor=_least(arc.anchor, at),
+            limit=arc.limit if arc.start is None else None,  # what reached to plus infinity has an end now
+        )
         for arc in curve.arcs
         if not isinstance(arc.start, float) or arc.start < at
     ]
