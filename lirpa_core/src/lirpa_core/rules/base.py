@@ -52,6 +52,8 @@ class Rule(ABC):
             Elements that varied independently of each other before such an operator still do so behind it.
         relaxes_together: Whether `relax_all` of many calls takes less time than one after the other.
         rounds: Whether rounding to a type is what the operator does, rather than an error of its evaluation.
+        continuous: Whether the operator is continuous in its perturbed operands. It is asked of rules without a curve, for
+            operators that are not PyTorch's; Lipschitz constants are refused where it is False.
         additive: Names of the arguments that are added to something; None: whichever are constant may be.
     """
 
@@ -60,6 +62,7 @@ class Rule(ABC):
     selects: bool = False
     relaxes_together: bool = False
     rounds: bool = False
+    continuous: bool = False
     additive: tuple[str, ...] | None = None
 
     def check(self, call: Call) -> None:  # noqa: B027 (nothing to refuse is a good default)

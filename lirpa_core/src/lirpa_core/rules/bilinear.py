@@ -115,6 +115,7 @@ class Bilinear(Rule):
     refuse: Callable[[Call], str | None] | None = None
 
     family = "bilinear"
+    continuous = True
 
     def check(self, call: Call) -> None:
         """See `Rule.check`."""

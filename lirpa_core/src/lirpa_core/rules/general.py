@@ -28,6 +28,7 @@ class General(Rule):
         precision: How accurately the two compute; default: as if every output were a sum over all elements.
         refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
         affine_all: `affine` of several calls at once, where that takes less time than one after the other.
+        continuous: See `Rule`.
     """
 
     over: tuple[str, ...]
@@ -37,6 +38,7 @@ class General(Rule):
     refuse: Callable[[Call], str | None] | None = None
     precision: Callable[[Call], Accuracy] | None = None
     affine_all: Callable[[Sequence[Call], Sequence[tuple[Interval, ...]]], list[Relaxation]] | None = None
+    continuous: bool = False
 
     @property
     def relaxes_together(self) -> bool:  # type: ignore[override]

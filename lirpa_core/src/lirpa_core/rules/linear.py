@@ -90,6 +90,7 @@ class Linear(Rule):
     validate: Callable[[Call], None] | None = None
 
     family = "linear"
+    continuous = True
 
     def check(self, call: Call) -> None:
         """See `Rule.check`."""

@@ -34,6 +34,10 @@ class Wrapped(Rule):
     def modes(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.rule.modes
 
+    @property
+    def continuous(self) -> bool:  # type: ignore[override]
+        return self.rule.continuous
+
     def check(self, call: Call) -> None:
         """As the rule inside."""
         self.rule.check(call)

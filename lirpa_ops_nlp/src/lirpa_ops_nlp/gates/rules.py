@@ -156,7 +156,12 @@ def register(registry: OperatorRegistry) -> None:
         (gelu_tanh_mul, GELU_TANH_MUL),
     ):
         rule = General(
-            ("self", "other"), gate.interval, gate.relax, gate.unstable_inputs, affine_all=gate.relax_all
+            ("self", "other"),
+            gate.interval,
+            gate.relax,
+            gate.unstable_inputs,
+            affine_all=gate.relax_all,
+            continuous=True,
         )
         registry.register(op, rule)
     # The factors, each off by 16 units, and their product.

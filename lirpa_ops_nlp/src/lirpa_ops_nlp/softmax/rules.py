@@ -101,9 +101,15 @@ def _accuracy_of_logarithm(call: Call) -> Accuracy:
     return replace(_accuracy(call), unit=True)
 
 
-SOFTMAX = General(("self",), softmax_interval, softmax_planes, unstable_inputs, refuse, _accuracy)
+SOFTMAX = General(("self",), softmax_interval, softmax_planes, unstable_inputs, refuse, _accuracy, continuous=True)
 LOG_SOFTMAX = General(
-    ("self",), log_softmax_interval, log_softmax_planes, unstable_inputs, refuse, _accuracy_of_logarithm
+    ("self",),
+    log_softmax_interval,
+    log_softmax_planes,
+    unstable_inputs,
+    refuse,
+    _accuracy_of_logarithm,
+    continuous=True,
 )
 
 

@@ -8,6 +8,7 @@ from lirpa_core.errors import UnsupportedOperatorError
 from lirpa_core.graph import Node
 from lirpa_core.problem.problem import Problem
 from lirpa_core.rules import is_narrower
+from lirpa_core.rules.wrapped import Wrapped
 
 aten = torch.ops.aten
 
@@ -19,11 +20,8 @@ _JUMPING = frozenset(
     }
 )  # fmt: skip
 
-#: Namespaces of the operators that this file speaks of: those not listed above jump only if their curves say so.
+#: Namespaces of operators that jump only if they are listed above or their curves say so; the rules of others have to say.
 _KNOWN = frozenset({"aten", "lirpa"})
-
-#: Families of rules that describe continuous functions alone, whoever wrote them.
-_CONTINUOUS_FAMILIES = frozenset({"linear", "bilinear"})
 
 #: From this threshold on, PyTorch's default, the jump of softplus where it gives way to the identity is a rounding error:
 #: 2e-9 where `beta · x` is 20.
@@ -59,9 +57,11 @@ def _is_continuous(problem: Problem, node: Node) -> bool:
     if name in _JUMPING or (name == "div" and target._overloadname == "Tensor_mode"):
         return False
     call, rule = problem.calls[node.name], problem.rules[node.name]
+    while isinstance(rule, Wrapped):
+        rule = rule.rule
     curve = getattr(rule, "curve", None)
     curve = curve(call) if callable(curve) else curve
-    if target.namespace not in _KNOWN and rule.family not in _CONTINUOUS_FAMILIES and curve is None:
+    if target.namespace not in _KNOWN and curve is None and not rule.continuous:
         return False
     if name == "softplus" and target.namespace == "aten":
         return float(call["threshold"]) >= _SOFTPLUS_THRESHOLD
