@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 
 from lirpa_core.linear.interval import Interval
+from lirpa_core.plugins import default_registry
 from lirpa_ops_nlp.gates.column_generation import TARGET, both_planes, stacked_with_mirror
 from lirpa_ops_nlp.gates.rules import GELU_MUL, GELU_TANH_MUL, SIGMOID_MUL, SIGMOID_TANH, SILU_MUL
 from lirpa_ops_nlp.gates.surface import Box
@@ -115,3 +116,12 @@ def test_planes_move_with_their_boxes_as_central_differences_say(op, gate, size:
             assert error.max() <= 2e-5 * (1 + right.abs().max()), (side, i, int(error.argmax()))
             judged += int(smooth.sum())
     assert judged > 0.97 * 8 * 200
+
+
+def test_rules_of_gates_and_softmax_state_that_they_are_continuous() -> None:
+    """So Lipschitz constants go through them."""
+    rules = default_registry()
+    for op in (torch.ops.lirpa_nlp.sigmoid_mul.default, torch.ops.lirpa_nlp.masked_softmax.default):
+        rule = rules.rule_for(op)
+        assert rule is not None
+        assert rule.continuous

@@ -175,4 +175,6 @@ def test_the_tail_of_softplus_is_searched_as_that_of_the_sigmoid() -> None:
         assert line.bias is not None
         return torch.autograd.grad(diagonal.slope.sum() - 8 * line.bias.sum(), ends)[0]
 
-    torch.testing.assert_close(gradient("softplus", 2, [1.0, 20.0]), gradient("sigmoid", 1, []), rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        gradient("softplus", 2, [1.0, 20.0]), gradient("sigmoid", 1, []), rtol=1e-9, atol=0
+    )

@@ -101,7 +101,9 @@ def _accuracy_of_logarithm(call: Call) -> Accuracy:
     return replace(_accuracy(call), unit=True)
 
 
-SOFTMAX = General(("self",), softmax_interval, softmax_planes, unstable_inputs, refuse, _accuracy, continuous=True)
+SOFTMAX = General(
+    ("self",), softmax_interval, softmax_planes, unstable_inputs, refuse, _accuracy, continuous=True
+)
 LOG_SOFTMAX = General(
     ("self",),
     log_softmax_interval,

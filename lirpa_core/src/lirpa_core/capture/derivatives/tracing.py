@@ -94,7 +94,14 @@ def _trace(
 
     grad = torch.enable_grad() if noticed.recorded else torch.no_grad()
     # The fused kernels of attention have derivatives of their own, which nothing is known of.
-    with grad, _attributes_kept(model), _levels_closed(), sdpa_kernel(SDPBackend.MATH), quiet(), agreeing_switches():
+    with (
+        grad,
+        _attributes_kept(model),
+        _levels_closed(),
+        sdpa_kernel(SDPBackend.MATH),
+        quiet(),
+        agreeing_switches(),
+    ):
         tracer = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True, record_stack_traces=True)
         try:
             program = tracer(*leaves)
