@@ -178,3 +178,10 @@ def test_the_tail_of_softplus_is_searched_as_that_of_the_sigmoid() -> None:
     torch.testing.assert_close(
         gradient("softplus", 2, [1.0, 20.0]), gradient("sigmoid", 1, []), rtol=1e-9, atol=0
     )
+
+
+def test_a_captured_derivative_of_the_highest_order_is_differentiated_further() -> None:
+    """What a graph holds for parameters is a list."""
+    x = torch.tensor([0.5, 2.0], dtype=torch.float64)
+    found = differentiable(x, "softsign", 2, [])  # type: ignore[arg-type]
+    torch.testing.assert_close(found, -2 * (1 + x) ** -3)

@@ -76,7 +76,7 @@ def derivative(x: Tensor, function: str, order: int, parameters: Parameters = ()
     if order <= highest:
         found: Tensor = DERIVATIVE(x, function, order, list(parameters))
         return found
-    formula = curve_of(function, highest, parameters).f
+    formula = curve_of(function, highest, tuple(parameters)).f  # a list, where a graph holds it
     for _ in range(order - highest):
         formula = _differentiated(formula)
     return formula(x)
