@@ -22,4 +22,5 @@ class SlopeSearch:
     lr_alpha: float = 0.25
     lr_decay: float = 0.98
     use_shared_alpha: bool = False
-    fix_interm_bounds: bool = True
+    fix_interm_bounds: bool = False
+    inner_iteration: int = 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import torch
@@ -111,7 +111,7 @@ def _scatter(old: Interval, index: Tensor, lower: Tensor, upper: Tensor) -> Inte
 
 def tightened_intervals(
     problem: Problem,
-    given: Mapping[str, Interval] | None,
+    given: Collection[str] | None,
     relaxations: Relaxations,
     bound: BoundSelected,
     found: dict[str, Interval],
@@ -121,7 +121,7 @@ def tightened_intervals(
 
     Args:
         problem: The problem.
-        given: Sound intervals that the user brought; their nodes are not tightened further.
+        given: Nodes that are not tightened further, such as those whose intervals the user brought.
         relaxations: Relaxations that have to be forgotten where an interval becomes tighter.
         bound: Bounds selected elements of a node.
         found: The intervals so far, which `relaxations` reads.
@@ -157,19 +157,19 @@ def tightened_intervals(
 
 
 def operands_to_tighten(
-    problem: Problem, given: Mapping[str, Interval] | None = None
+    problem: Problem, given: Collection[str] | None = None
 ) -> dict[str, list[tuple[int, str]]]:
     """By operator, the operands whose intervals its rule reads, and that are not known as well as can be.
 
     Args:
         problem: The problem.
-        given: What else is known.
+        given: Names of what else is known.
 
     Returns:
         Numbers of the slots, and names of the nodes.
     """
     needs = problem.facts.needs_interval
-    known = problem.inputs.keys() | problem.facts.interval_exact | (given or {}).keys()
+    known = problem.inputs.keys() | problem.facts.interval_exact | set(given or ())
     return {
         name: [(i, o) for i, o in enumerate(call.operands) if needs[name][i] and o not in known]
         for name, call in problem.calls.items()
