@@ -148,7 +148,7 @@ def climb(
         if best is None:
             best, record = found, sums
         else:
-            best, better = best.maximum(found), sums > record
+            best, better = torch.where(found > best, found, best), sums > record
             record = torch.where(better, sums, record)
             kept = positions.replaced(kept, here.detach(), better.flatten())
         if step == search.iteration or not value.requires_grad:
@@ -228,8 +228,10 @@ class Ascent:
         mean = torch.lerp(gradient, self.mean, first)
         square = torch.lerp(gradient.square(), self.square, second)
         spread = (square / (1 - second**steps)).sqrt()
-        # A gradient whose square underflows moves nothing: the guard is for zero over zero.
-        move = torch.where(spread > 0, mean / torch.where(spread > 0, spread, 1), 0)
+        told = (
+            spread > 0
+        ) & spread.isfinite()  # a gradient whose square underflows or overflows moves nothing
+        move = torch.where(told, mean / torch.where(told, spread, 1), 0)
         position = (self.position.detach() + move * (size / (1 - first**steps))).clamp_(0, 1)
         return Ascent(position, mean, square, steps)
 
