@@ -22,7 +22,7 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.methods import CROWN, AlphaCROWN, Method
 
 EPS = 0.5
-SEEDS = 3
+SEEDS = 2
 #: Steps of the search; none is CROWN.
 STEPS = (0, 5, 20, 100)
 

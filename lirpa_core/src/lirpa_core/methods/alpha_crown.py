@@ -21,6 +21,7 @@ from lirpa_core.methods.rows import bound_rows, every_element, tighter
 from lirpa_core.methods.screening import Screening
 from lirpa_core.methods.searched_rows import searched_rows
 from lirpa_core.methods.slope_search import SlopeSearch
+from lirpa_core.methods.slopes import KnownSlopes
 from lirpa_core.methods.tightening import tightened_intervals
 from lirpa_core.methods.traversal import intervals
 from lirpa_core.problem.problem import Problem
@@ -36,8 +37,9 @@ class AlphaCROWN(Method):
         step_size: Its step size, as a fraction of the range of slopes worth a try (for a ReLU, of 0 to 1).
         step_decay: Factor on the step size after every step.
         share_slopes: Whether all rows share their slopes: looser, and leaner by the number of rows.
-        fix_intermediate: Whether the bounds of inner nodes stay those of CROWN; else they are optimised too, layer
-            by layer with shared slopes: tighter, and slower by about the number of steps.
+        fix_intermediate: Whether the bounds of inner nodes stay those of CROWN; else those that CROWN leaves open are
+            searched for too, layer by layer: tighter, and slower where there are many of them.
+        inner_steps: Steps of each of these searches; no more than `steps`.
 
     Raises:
         OptionError: If the number of steps is not a positive whole number.
@@ -56,8 +58,10 @@ class AlphaCROWN(Method):
     optimises_slopes = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.steps, int) or isinstance(self.steps, bool) or self.steps < 1:
-            raise OptionError(f"AlphaCROWN(steps={self.steps!r}): expected a positive whole number.")
+        for name in ("steps", "inner_steps"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise OptionError(f"AlphaCROWN({name}={value!r}): expected a positive whole number.")
 
     def with_slope_search(self, search: SlopeSearch) -> Method:
         return AlphaCROWN(
@@ -93,12 +97,16 @@ class AlphaCROWN(Method):
         search = dataclasses.replace(self.search, iteration=min(self.steps, self.inner_steps))
         found: dict[str, Interval] = {}
         relaxations = Relaxations(problem, found)
+        variables: KnownSlopes = {}
 
         def bound(name: str, rows: SelectedRows) -> RowBounds:
             return bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
 
         def searched(name: str, rows: SelectedRows) -> RowBounds:
-            return searched_rows(problem, name, rows, found, search, memory_budget=memory_budget)
+            return searched_rows(
+                problem, name, rows, found, search,
+                memory_budget=memory_budget, known=variables, cheap=True,
+            )  # fmt: skip
 
         screens = not torch.is_grad_enabled() and not is_traced()
         screen = Screening(problem, found, memory_budget) if screens else None

@@ -29,7 +29,7 @@ from lirpa_core.methods.rows_as_examples import (
     unfold_form,
 )
 from lirpa_core.methods.slope_search import SlopeSearch
-from lirpa_core.methods.slopes import FreeSlope, Slopes, climb, free_slopes, with_slopes
+from lirpa_core.methods.slopes import FreeSlope, KnownSlopes, Slopes, climb, free_slopes, with_slopes
 from lirpa_core.methods.together import Together
 from lirpa_core.methods.traversal import backward
 from lirpa_core.problem.problem import Problem
@@ -51,6 +51,8 @@ def searched_rows(
     upper: bool = True,
     linear_bounds: bool = False,
     memory_budget: int | None = None,
+    known: KnownSlopes | None = None,
+    cheap: bool = False,
 ) -> RowBounds:
     """Concrete bounds of rows over a node, with slopes optimised for each side on its own.
 
@@ -66,9 +68,10 @@ def searched_rows(
         upper: Whether upper bounds are wanted.
         linear_bounds: Whether the linear bounds at the best slopes are wanted too.
         memory_budget: Bytes that the search may take.
+        known: Variables that other searches have made, see `free_slopes`.
+        cheap: Whether slopes of costly rules stay as they are.
     """
-    fixed = {name: interval.detach() for name, interval in intervals.items()}
-    free = free_slopes(problem, fixed, node)
+    free = free_slopes(problem, intervals, node, known, cheap=cheap)
     if not free:  # nothing to choose: as CROWN
         relaxations = Relaxations(problem, intervals, Together(intervals, problem.ancestors(node)))
         bound = linear_row_bounds if linear_bounds else partial(bound_rows, memory_budget=memory_budget)

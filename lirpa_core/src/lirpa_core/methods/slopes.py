@@ -92,24 +92,45 @@ class FreeSlope:
         return torch.where(self.span > 0, self.least + self.span * position, self.default)
 
 
+#: The variables of nodes, and the intervals that they were made for.
+KnownSlopes: TypeAlias = dict[str, tuple[tuple[Interval | None, ...], "tuple[FreeSlope, ...]"]]
+
+
 def free_slopes(
-    problem: Problem, intervals: Mapping[str, Interval], node: str
+    problem: Problem,
+    intervals: Mapping[str, Interval],
+    node: str,
+    known: KnownSlopes | None = None,
+    *,
+    cheap: bool = False,
 ) -> dict[str, tuple[FreeSlope, ...]]:
     """Variables for all operators on the way to a node, at their rules' default slopes.
 
     Args:
         problem: The problem.
-        intervals: Intervals of the nodes that rules read, without gradients.
+        intervals: Intervals of the nodes that rules read.
         node: The node.
+        known: Variables that have been made for these intervals or others, to be used again and added to.
+        cheap: Whether to leave out those of costly rules.
     """
     relaxations = Relaxations(problem, intervals)
     needed = problem.ancestors(node)
     free: dict[str, tuple[FreeSlope, ...]] = {}
     for name, call in problem.calls.items():
-        if name not in needed:
+        if name not in needed or (cheap and problem.rules[name].costly):
             continue
-        slopes = problem.rules[name].slopes(call, relaxations.operand_intervals(name))
-        variables = tuple(FreeSlope.of(slope, problem.batch) for slope in slopes)
+        boxes = relaxations.operand_intervals(name)
+        made = None if known is None else known.get(name)
+        if made is not None and all([a is b for a, b in zip(made[0], boxes, strict=True)]):
+            variables = made[1]
+        else:
+            with torch.no_grad():
+                slopes = problem.rules[name].slopes(
+                    call, tuple([None if x is None else x.detach() for x in boxes])
+                )
+            variables = tuple(FreeSlope.of(slope, problem.batch) for slope in slopes)
+            if known is not None:
+                known[name] = boxes, variables
         if any(variable.has_choice for variable in variables):
             free[name] = variables
     return free

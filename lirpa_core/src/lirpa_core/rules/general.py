@@ -47,6 +47,11 @@ class General(Rule):
         """See `Rule`."""
         return self.affine_all is not None
 
+    @property
+    def costly(self) -> bool:  # type: ignore[override]
+        """See `Rule`."""
+        return self.affine_all is not None
+
     def check(self, call: Call) -> None:
         """See `Rule.check`."""
         refuse_slots_outside(call, self.over)
