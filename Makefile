@@ -12,9 +12,11 @@ SMOKE    := build/smoke-venv
 
 # Extra arguments for pytest, the demo or the benchmarks: make test ARGS="-k relu -n 0"
 ARGS     ?=
-# Tracing lines doubles the time of tests: the packages' own tests are enough to say what is covered.
+# Tracing lines doubles the time of tests: the packages' own tests are enough to say what is covered, without those files
+# that are marked as slow, which run with the rest.
 UNIT     := $(wildcard lirpa_*/tests)
-WHOLE    := lirpa_testing/src/lirpa_testing/conformance tests docs README.md $(wildcard lirpa_*/README.md)
+SLOW     := $(shell grep -rl --include='test_*.py' '^pytestmark = pytest.mark.slow' $(UNIT))
+WHOLE    := $(SLOW) lirpa_testing/src/lirpa_testing/conformance tests docs README.md $(wildcard lirpa_*/README.md)
 PYTEST   := $(BIN)/python -m pytest -n 2 --dist loadfile
 # What finds most in the least time: conformance of all that is registered, random networks in every method, and the core's
 # algebra, rules, methods and façade.
@@ -42,7 +44,7 @@ demo: setup  ## Certify a small digit classifier: a table and a plot
 	$(BIN)/python examples/digits/demo.py $(ARGS)
 
 test: setup  ## Run the whole test suite, the documentation's code included
-	$(PYTEST) $(if $(ARGS),$(ARGS),$(UNIT) --cov --cov-report=term)
+	$(PYTEST) $(if $(ARGS),$(ARGS),$(UNIT) $(SLOW:%=--ignore=%) --cov --cov-report=term)
 	$(if $(ARGS),,$(PYTEST) $(WHOLE))
 
 test-fast: setup  ## What finds most in under two minutes on two cores

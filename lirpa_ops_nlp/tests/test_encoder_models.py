@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+pytestmark = pytest.mark.slow
+
 
 class Padded(nn.Module):
     """`nn.TransformerEncoder` as made by default, whose inference path would use nested tensors."""

@@ -10,6 +10,8 @@ from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import LirpaError
 from lirpa_core.plugins import default_registry
 
+pytestmark = pytest.mark.slow
+
 
 class Last(nn.Module):
     """A recurrent layer, and a linear head on everything that it returns."""

@@ -30,6 +30,8 @@ from lirpa_testing.fuzz.run import run
 from lirpa_testing.fuzz.sets import SetSpec
 from lirpa_testing.fuzz.shrink import script, shrink
 
+pytestmark = pytest.mark.slow
+
 LINE = Case(
     Program(2, (Step("linear", (0,), ([[1.0, -2.0], [0.5, 3.0]], [0.25, -1.0])), Step("tanh", (1,)))),
     (0.5, -0.25),

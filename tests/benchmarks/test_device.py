@@ -52,17 +52,20 @@ class TestDryRun:
         items = json.loads(figures.read_text())["parts"]["agreement"]["items"]
         judged = [i for i in items if "equal" in i]
         assert {(i["model"], i["method"]) for i in judged if i["dtype"] == "float32"} == {
-            (model, method) for model in MODELS for method in agreement.METHODS
+            (model, method)
+            for model in MODELS
+            for method in agreement.METHODS
+            if model in agreement.DRY or method == "IBP"
         }
         assert len(MODELS) == 12
-        assert all(i["equal"] and i["width"] > 0 for i in judged)
+        assert all(i["equal"] for i in judged)
+        assert all(i["width"] > 0 for i in judged if not i["tf32"])
 
-    def test_only_graphs_and_compilation_may_fail(self, figures):
+    def test_nothing_failed_and_recordings_agree(self, figures):
         parts = json.loads(figures.read_text())["parts"]
-        failed = {name for name, part in parts.items() if any("failed" in i for i in part["items"])}
-        assert failed <= {"capture"}
-        for item in parts["capture"]["items"]:
-            assert item["equal"] if "equal" in item else item["failed"]
+        assert not [i for part in parts.values() for i in part["items"] if "failed" in i]
+        recorded = [i for i in parts["capture"]["items"] if i["method"] != "module"]
+        assert recorded and all(item["equal"] for item in recorded)
 
     def test_costs(self, figures):
         items = json.loads(figures.read_text())["parts"]["cost"]["items"]
@@ -75,7 +78,6 @@ class TestDryRun:
         assert main(["--page", str(to), "--from", str(figures)]) == 0
         text = to.read_text()
         assert "dry run" in text and "a small MLP" not in text and " ms, " in text
-        assert "failed: RuntimeError: a CUDA graph needs a CUDA device" in text
 
 
 class TestJudge:

@@ -23,6 +23,9 @@ METHODS = sorted(method_names())
 SCALES = (1e12, 3e19, 1e30, 1e38)
 
 
+_ROWS = [[1.0, -1.0], [0.5, 1.0], [2.0, 0.25], [-1.0, 0.5]]
+
+
 def _in_float32(values: list[float]) -> list[float]:
     found: list[float] = torch.tensor(values).tolist()
     return found
@@ -39,8 +42,11 @@ def test_every_operator_holds_or_is_refused(name: str) -> None:
     """A layer of moderate weights before and behind the operator; the values are judged in balls of 400 bits."""
     draw, captured = random.Random(name), Captured()
     operator = OPERATORS[name]
-    first = Step("linear", (0,), ([[1.0, -1.0], [0.5, 1.0], [2.0, 0.25]], [0.5, -1.0, 0.0]))
-    parameters = tuple(_numbers(draw, shape) for shape in operator.parameters(draw, [3]))
+    inner = next(
+        n for n in (3, 4) if operator.width(*[n] * operator.arity) is not None or name in ("linear", "scale")
+    )
+    first = Step("linear", (0,), (_ROWS[:inner], [0.5, -1.0, 0.0, 2.0][:inner]))
+    parameters = tuple(_numbers(draw, shape) for shape in operator.parameters(draw, [inner]))
     steps = [first, Step(name, (1, 1)[: operator.arity], parameters)]  # type: ignore[arg-type]
     width = Program(2, tuple(steps)).widths()[-1]
     steps.append(Step("linear", (2,), ([[1.0 - 2 * (i % 2) for i in range(width)]], [1.0])))

@@ -98,7 +98,7 @@ def test_the_second_computation_is_only_made_when_asked(monkeypatch: pytest.Monk
         looks.append(1)
         return False
 
-    monkeypatch.setattr("lirpa_core.api.bounded_module.may_matter", look)
+    monkeypatch.setattr("lirpa_core.api.bound_call.may_matter", look)
     ball = _ball(0.01)
     bounded = BoundedModule(_model(), ball)
     for _ in range(9):

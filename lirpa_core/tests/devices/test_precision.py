@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import lirpa_core.devices.precision as precision
 from lirpa_core import BoundedModule, BoundedTensor, Interval, Perturbation, PerturbationLpNorm, functional
-from lirpa_core.devices import full_precision, in_full_precision, shortened_products
+from lirpa_core.devices import autocast_region, full_precision, in_full_precision, shortened_products
 from lirpa_core.errors import UnsupportedOperandError
 
 MATMUL = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -204,3 +204,12 @@ def test_models_are_captured_whatever_the_switches_say(program: str) -> None:
         assert _state() == before
     finally:
         _as_started()
+
+
+def test_an_autocast_region_is_named_with_its_type() -> None:
+    cpu = torch.device("cpu")
+    assert autocast_region(cpu) is None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert autocast_region(cpu) == ("cpu", torch.bfloat16)
+        with torch.autocast("cpu", enabled=False):
+            assert autocast_region(cpu) is None

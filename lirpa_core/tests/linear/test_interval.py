@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from lirpa_core.linear import Interval
 
@@ -56,3 +57,20 @@ def test_size_is_zero_where_an_end_is_infinite_or_not_a_number() -> None:
     assert found.size.tolist() == [[3, 2, 0, 0, 0, 3]]
     assert found.total.tolist() == [8]
     assert Interval(torch.tensor([-1.0, 2]), torch.tensor([3.0, 2])).total.tolist() == [3, 2]
+
+
+def test_what_is_not_stored_is_computed_once_also_by_dynamo() -> None:
+    def ends(middle: Tensor, radius: Tensor) -> tuple[bool, bool, Tensor]:
+        x = Interval.from_midpoint_radius(middle, radius)
+        before = x.has_ends
+        found = x.lower + x.upper + x.size + x.total.unsqueeze(1)
+        return before, x.has_ends, found
+
+    middle, radius = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 3.0]])
+    expected = ends(middle, radius)
+    assert expected[:2] == (False, True)
+    torch.testing.assert_close(expected[2], 2 * middle + torch.tensor([[1.5 + 6.5, 5.0 + 6.5]]))
+    compiled = torch.compile(ends, backend="eager", fullgraph=True)(middle, radius)
+    assert compiled[:2] == expected[:2] and torch.equal(compiled[2], expected[2])
+    x = Interval.from_midpoint_radius(middle, radius)
+    assert x.lower is x.lower and x.size is x.size

@@ -13,6 +13,8 @@ from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
 from lirpa_testing import method_names
 
+pytestmark = pytest.mark.slow
+
 aten = torch.ops.aten
 
 

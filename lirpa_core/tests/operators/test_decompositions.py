@@ -13,6 +13,8 @@ from lirpa_core.operators import decompositions
 from lirpa_core.plugins import build_registry
 from lirpa_testing import few_steps, method_names
 
+pytestmark = pytest.mark.slow
+
 aten = torch.ops.aten
 #: The core alone: plugins know better than to take these operators apart.
 CORE = build_registry([plugin], entry_points=False)

@@ -13,6 +13,8 @@ from torch import nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_testing import few_steps, method_names
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (1, 4, 6)
 RATE = math.sqrt(2 / math.pi)
 

@@ -78,3 +78,70 @@ def test_refusals() -> None:
         functional.bind(captured, (x, shift))
     with pytest.raises(InputError, match="shape"):
         functional.bind(captured, (BoundedTensor(x[:, :2], PerturbationLpNorm(eps=0.5)), shift))
+
+
+class Chain(nn.Module):
+    """A model all of whose calls are bound to its own tensors, and so are used again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4).double(), nn.Linear(4, 2).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.second(torch.relu(self.first(x)))
+        return out
+
+
+def of_point(problem: functional.Problem) -> Tensor:
+    """The value of the output, from the intervals of a problem whose set is one point."""
+    (node,) = functional.output_names(problem)
+    return functional.intervals(problem)[node].lower.reshape(4, 2)
+
+
+def test_calls_that_are_used_again_follow_every_change_of_a_tensor() -> None:
+    model, (x, _) = Chain(), example()
+    captured = functional.capture(model, (x,))
+    point = BoundedTensor(x + 0.5, PerturbationLpNorm(eps=0.0))
+
+    def bind() -> functional.Problem:
+        return functional.bind(captured, (point,))
+
+    def alike() -> None:
+        problem = bind()
+        torch.testing.assert_close(of_point(problem), model(x + 0.5))
+
+    first = bind()
+    assert list(bind().calls.values()) == list(first.calls.values())  # the same objects
+    alike()
+    with torch.no_grad():
+        model.first.weight.mul_(3)
+    alike()
+    model.second.bias.data = torch.tensor([4.0, 5.0], dtype=torch.float64)
+    alike()
+    model.first.weight = nn.Parameter(torch.randn(4, 3, dtype=torch.float64))
+    alike()
+    with torch.no_grad():
+        model.second.bias.fill_(-torch.inf)
+    assert [call.infinite for call in bind().calls.values()] == [False, False, True]
+    with torch.no_grad():
+        model.second.bias.zero_()
+    assert not any(call.infinite for call in bind().calls.values())
+    alike()
+
+
+def test_a_weight_that_becomes_perturbed_and_is_not_read_is_refused() -> None:
+    class Unread(Chain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unread = nn.Linear(1, 1).double()
+
+    model, (x, _) = Unread(), example()
+    captured = functional.capture(model, (x,))
+    point = BoundedTensor(x, PerturbationLpNorm(eps=0.5))
+    functional.bind(captured, (point,))
+    model.unread.weight = BoundedParameter(model.unread.weight.detach(), PerturbationLpNorm(eps=0.1))
+    with pytest.raises(PerturbationError, match=r"'unread\.weight' is perturbed"):
+        functional.bind(captured, (point,))
+    model.unread.weight = nn.Parameter(torch.ones(1, 1, dtype=torch.float64))
+    model.first.weight = BoundedParameter(model.first.weight.detach(), PerturbationLpNorm(eps=0.1))
+    assert len(functional.bind(captured, (point,)).inputs) == 2

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
-from lirpa_core.rules.infinity import with_infinities
+from lirpa_core.rules.infinity import added_constants, with_infinities
 
 aten = torch.ops.aten
 MASK = torch.tensor([0.0, -math.inf], dtype=torch.float64)
@@ -20,7 +20,7 @@ def marked(*calls: Call) -> list[bool]:
     """The calls as a chain: each has the one before as its operand."""
     named = {f"n{i}": dataclasses.replace(call, operands=(f"n{i - 1}",)) for i, call in enumerate(calls)}
     rules = {name: default_registry().rule_for(call.node.target) for name, call in named.items()}
-    return [call.infinite for call in with_infinities(named, rules).values()]
+    return [call.infinite for call in with_infinities(named, added_constants(named, rules)).values()]
 
 
 def test_nothing_is_marked_without_an_infinite_constant():

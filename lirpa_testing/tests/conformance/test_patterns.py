@@ -10,6 +10,8 @@ from lirpa_core.plugins import Pattern, PatternEntry, PatternRegistry, Registry,
 from lirpa_testing.conformance.patterns import check_pattern
 from lirpa_testing.report import Violation
 
+pytestmark = pytest.mark.slow
+
 
 def written(x: Tensor) -> Tensor:
     return torch.sin(x) / torch.cos(x)

@@ -18,6 +18,8 @@ from torch import nn
 
 from lirpa_core import PerturbationLpNorm
 
+pytestmark = pytest.mark.slow
+
 #: Neurons of the hidden layers; forty at most.
 SHAPES = ((2, 6), (2, 4, 4), (3, 8), (3, 5, 5), (2, 10), (4, 4, 4), (3, 4, 4, 4), (2, 8, 8), (4, 12), (2, 40))
 

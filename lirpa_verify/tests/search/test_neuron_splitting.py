@@ -16,6 +16,8 @@ from torch import nn
 
 from lirpa_core import PerturbationLpNorm
 
+pytestmark = pytest.mark.slow
+
 
 def network(seed: int, activation: type[nn.Module]) -> nn.Module:
     torch.manual_seed(seed)

@@ -30,13 +30,13 @@ class Computed:
     Attributes:
         found: The bounds.
         inner: Bounds of the inner nodes.
-        A: Linear bounds by output and input, where they were asked for.
+        A: Linear bounds by output and input; None where they were not asked for.
         choice: What was chosen, by a method that chooses between others.
     """
 
     found: Found
     inner: IntermediateBounds
-    A: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    A: Mapping[str, Mapping[str, Mapping[str, Any]]] | None
     choice: Choice | None = None
 
 
@@ -112,7 +112,7 @@ class Computation:
                 A[name] = linear_bounds_dict(problem, bounds, needed, name, inner.intervals, rows)
         if monitor is not None:
             monitor.end()
-        return Computed(found, inner, A, choice)
+        return Computed(found, inner, A if self.linear_bounds else None, choice)
 
 
 def _unless_doubtful(

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lirpa_core.api.computation import Computation, Found
-from lirpa_core.api.recording import Backend, Function, record, runner
+from lirpa_core.api.bound_call import BoundCall, Question
+from lirpa_core.api.outputs import structured
+from lirpa_core.api.recording import BACKENDS, Backend, Function, record, runner
+from lirpa_core.api.results import BoundsResult
 from lirpa_core.devices import full_precision
 from lirpa_core.errors import OptionError
 from lirpa_core.graph import Graph
 from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.problem.binding import read_inputs, validate_sets
-from lirpa_core.problem.inputs import PerturbedInput
-from lirpa_core.problem.joint import joint_inputs
-from lirpa_core.problem.problem import Problem
+from lirpa_core.problem.inputs import PerturbedInput, joint_inputs
 
 #: Recordings kept, for other shapes and other numbers that are no tensors.
 _KEPT = 8
@@ -64,29 +64,36 @@ class Compiled:
     for number, because PyTorch does not count all changes (`weight.data.mul_(2)`).
 
     Attributes:
-        prepare: The problem of flattened inputs, and what is asked of it.
+        question: What is asked, with the model's options and rules as they are now.
         eager: The ordinary computation, for what a recording leaves open.
-        flatten: Inputs as a flat list.
-        arrange: Bounds by number of the output, as the model's output is structured.
-        module: The live model.
         backend: How recordings are run.
-        refuse: Raises where bounds would be refused for what is around the call.
-        watch: Raises where what the model computes at the inputs themselves is outside of the bounds.
-        fixed: Tensors of the request, which may change in place.
-        state: What else bounds depend on: the graph, and objects of which others take the place when something changes.
     """
 
-    prepare: Callable[[Sequence[Any]], tuple[Problem, Computation]]
-    eager: Callable[[Any, Mapping[str, Any] | None], Any]
-    flatten: Callable[[Any, Mapping[str, Any] | None], list[Any]]
-    arrange: Callable[[Problem, Mapping[int, Tensor]], Any]
-    module: nn.Module
+    question: Callable[[], Question]
+    eager: Callable[[Any, Mapping[str, Any] | None], BoundsResult]
     backend: Backend
-    refuse: Callable[[Sequence[Any]], None]
-    watch: Callable[[Problem, Sequence[Any], Found], None]
-    fixed: Sequence[Tensor]
-    state: Callable[[Sequence[Any]], tuple[Graph, object, object]]
-    _known: dict[object, tuple[Problem, _Recording]] = dataclasses.field(default_factory=dict)
+    _known: dict[object, tuple[BoundCall, _Recording]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        question: Callable[[], Question],
+        eager: Callable[[Any, Mapping[str, Any] | None], BoundsResult],
+        backend: Backend,
+    ) -> Compiled:
+        """Nothing recorded yet.
+
+        Raises:
+            OptionError: For an unknown backend, or a method that searches slopes.
+        """
+        if backend not in BACKENDS:
+            raise OptionError(f"backend={backend!r}: expected one of {', '.join(map(repr, BACKENDS))}.")
+        method = question().method
+        if method.optimises_slopes:
+            raise OptionError(
+                f"compiled(method={method.name!r}): a search decides by values and cannot be recorded; use compute_bounds."
+            )
+        return cls(question, eager, backend)
 
     def __call__(self, x: Any, *, kwargs: Mapping[str, Any] | None = None) -> RecordedBounds:
         """Guaranteed bounds of the output.
@@ -103,22 +110,23 @@ class Compiled:
             return self._bounds(x, kwargs)
 
     def _bounds(self, x: Any, kwargs: Mapping[str, Any] | None) -> RecordedBounds:
-        inputs = self.flatten(x, kwargs)
-        state = self.state(inputs)
-        members, _ = read_inputs(state[0], inputs)
-        key, holds = self._key(inputs, members, state)
+        question = self.question()
+        inputs = question.captured.flatten(x, kwargs)
+        graph = question.graph(inputs)
+        members, _ = read_inputs(graph, inputs)
+        key, holds = _key(question, graph, inputs, members)
         known = self._known.get(key)
         if known is None:
-            problem, computation = self.prepare(inputs)
+            call = _call(question, graph, inputs)
             found = self.eager(x, kwargs)  # with all checks, and their errors
-            self._known[key] = problem, self._record(problem, computation, holds)
+            self._known[key] = call, self._record(call, holds)
             if len(self._known) > _KEPT:
                 self._known.pop(next(iter(self._known)))
             return RecordedBounds(found.lower, found.upper)
-        problem, recording = known
-        self.refuse(inputs)
+        call, recording = known
+        question.captured.refuse_autocast(inputs)
         joint = joint_inputs(members)
-        validate_sets(problem.graph, members, joint)
+        validate_sets(graph, members, joint)
         *bounds, flags = recording.run(*_tensors(members))
         doubt, stale = flags.tolist()
         if doubt and not stale:  # the ordinary way says what is wrong, or knows better
@@ -130,41 +138,15 @@ class Compiled:
         by_side: dict[str, dict[int, Tensor]] = {"lower": {}, "upper": {}}
         for (number, side), value in zip(recording.sides, bounds, strict=True):
             by_side[side][number] = value
-        given = dataclasses.replace(problem, inputs=members, joint=joint)
-        numbers = [number for number, _ in recording.sides]
         lower, upper = by_side.values()
-        self.watch(given, inputs, {i: (lower.get(i), upper.get(i)) for i in numbers})
-        return RecordedBounds(*[self.arrange(problem, ends) for ends in by_side.values()])
+        given = dataclasses.replace(call.problem, inputs=members, joint=joint)
+        now = dataclasses.replace(call, inputs=inputs, problem=given)
+        now.watch({number: (lower.get(number), upper.get(number)) for number, _ in recording.sides})
+        sides = [structured(ends, graph, question.output) if ends else None for ends in (lower, upper)]
+        return RecordedBounds(*sides)
 
-    def _key(
-        self,
-        inputs: Sequence[Any],
-        members: Mapping[str, PerturbedInput],
-        others: tuple[Graph, object, object],
-    ) -> tuple[object, Any]:
-        """What a recording depends on besides the numbers that it is given, and objects to keep for it."""
-        leaves = [
-            *self.module.parameters(),
-            *self.module.buffers(),
-            *others[0].constants.values(),
-            *self.fixed,
-        ]
-        kinds: list[object] = [
-            (name, _kind(m.x), _described(m.perturbation), m.batch_dim) for name, m in members.items()
-        ]
-        given: list[object] = []
-        for value in inputs:
-            if not isinstance(value, Tensor):
-                given.append(value)
-            elif not getattr(value, "has_set", False):
-                leaves.append(value)
-        places = tuple([(id(t), t.data_ptr()) for t in leaves])
-        key = places, tuple(kinds), tuple([id(o) for o in (*others, *given)])
-        return key, (leaves, (others, given))
-
-    def _record(
-        self, problem: Problem, computation: Computation, holds: tuple[list[Tensor], Any]
-    ) -> _Recording:
+    def _record(self, call: BoundCall, holds: tuple[list[Tensor], Any]) -> _Recording:
+        problem, computation = call.problem, call.computation()
         weights = [name for name in problem.inputs if name not in problem.graph.inputs]
         if weights:
             raise OptionError(
@@ -196,6 +178,40 @@ class Compiled:
         count = len(tensors)
         module = record(bounds, tensors, live)
         return _Recording(runner(module, tensors, self.backend), tuple(sides), (holds, problem))
+
+
+def _call(question: Question, graph: Graph, inputs: Sequence[Any]) -> BoundCall:
+    """What is recorded.
+
+    Raises:
+        OptionError: The model is in training mode.
+    """
+    if question.captured.takes_state(graph):
+        raise OptionError("compiled() is for models in evaluation mode; call model.eval().")
+    return question.of(inputs, graph)
+
+
+def _key(
+    question: Question, graph: Graph, inputs: Sequence[Any], members: Mapping[str, PerturbedInput]
+) -> tuple[object, tuple[list[Tensor], Any]]:
+    """What a recording depends on besides the numbers that it is given, and objects to keep for it.
+
+    Graph, options and rules count by their identity: others take their place when something changes.
+    """
+    module = question.captured.live.module
+    fixed = () if question.C is None else (question.C,)  # it may change in place
+    leaves = [*module.parameters(), *module.buffers(), *graph.constants.values(), *fixed]
+    kinds: list[object] = [
+        (name, _kind(m.x), _described(m.perturbation), m.batch_dim) for name, m in members.items()
+    ]
+    given: list[object] = [graph, question.options, question.registry]
+    for value in inputs:
+        if not isinstance(value, Tensor):
+            given.append(value)
+        elif not getattr(value, "has_set", False):
+            leaves.append(value)
+    places = tuple([(id(t), t.data_ptr()) for t in leaves])
+    return (places, tuple(kinds), tuple([id(o) for o in given])), (leaves, given)
 
 
 def _differ(a: Tensor, b: Tensor) -> Tensor:

@@ -245,7 +245,7 @@ def refuse_containers(inputs: Sequence[Any]) -> None:
                 f"input {i} is a packed sequence, whose examples share steps. Give the padded sequences, and let the "
                 "model pick each example's last step with a mask or torch.gather."
             )
-        if isinstance(x, Tensor) and x.device.type != "meta" and (what := unreadable(x)) is not None:
+        if isinstance(x, Tensor) and not x.is_meta and (what := unreadable(x)) is not None:
             raise InputError(f"input {i} is {what}.")  # a model on the device meta can be captured
 
 

@@ -60,6 +60,9 @@ class CapturedModel:
     _binders: dict[tuple[int, int], tuple[Graph, Registry, Binder]] = field(default_factory=dict)
     _with_state: dict[int, bool] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._leaves, self._spec = pytree.tree_flatten(self.example)
+
     @classmethod
     def of(
         cls,
@@ -106,9 +109,10 @@ class CapturedModel:
             CaptureError: If the model cannot be captured as one graph.
         """
         dtype = device = None
-        example = pytree.tree_leaves(self.example)
+        example = self._leaves
         for x in example if inputs is None else inputs:
             if isinstance(x, Tensor):
+                x = without_set(x)  # an attribute of a tensor of another class takes many times as long
                 device = device or x.device
                 if x.is_floating_point():
                     dtype = x.dtype
@@ -247,20 +251,26 @@ class CapturedModel:
                 "bounds cannot be computed inside of torch.func.vmap: their checks look at values. The first dimension "
                 "of the inputs runs over examples already; give all of them at once."
             )
-        expected = pytree.tree_structure(self.example)
-        if spec != expected:
-            raise InputError(f"the inputs have the structure {spec}; the model was captured with {expected}.")
+        if spec != self._spec:
+            raise InputError(
+                f"the inputs have the structure {spec}; the model was captured with {self._spec}."
+            )
         return [x.plain() if isinstance(x, BoundedTensor) and not x.has_set else x for x in inputs]
 
     def unflatten(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """A flat list as positional and keyword inputs."""
-        spec = pytree.tree_structure(self.example)
-        nested: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(list(inputs), spec)
+        nested: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_unflatten(list(inputs), self._spec)
         return nested
 
     def __getstate__(self) -> dict[str, Any]:
         # Graphs are captured anew when first needed: they refer to operators of this process.
-        return {**self.__dict__, "_graphs": {}, "_binders": {}, "_with_state": {}}
+        found = {**self.__dict__, "_graphs": {}, "_binders": {}, "_with_state": {}}
+        del found["_leaves"], found["_spec"]
+        return found
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
 
 
 def _shapes(inputs: Sequence[Any]) -> tuple[tuple[int, ...] | None, ...]:

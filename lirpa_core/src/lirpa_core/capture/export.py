@@ -15,9 +15,9 @@ from lirpa_core.capture.clean_up import clean
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
-from lirpa_core.capture.patterns import rewrite
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.source import raised_at, source_of, user_frame
+from lirpa_core.capture.stated_types import convert_first
 from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import (
     CaptureError,
@@ -127,7 +127,10 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
     """
     from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
+    from lirpa_core.capture.patterns import rewrite  # only a capture needs them
+
     choose_by_masks(program)
+    convert_first(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]
     used = rewrite(program, patterns, make_new(program))
     if _is_decomposed(program, registry):

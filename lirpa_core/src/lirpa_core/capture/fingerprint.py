@@ -169,13 +169,12 @@ class Fingerprint:
         for module, kind in self.classes:
             if module.__class__ is not kind:
                 return False
-        for t in self.tables:
-            if not (_identical(t) or self._renewed(t)):
-                return False
+        if not all(map(self._renewed, _changed(self.tables))):
+            return False
         for table, name, value, _ in self.places:
             if table.get(name) is not value:
                 return False
-        if not all(map(_identical, self.state)):
+        if _changed(self.state):
             if _sharing(self.model) != self.sharing:
                 return False
             self.state = [_Table.of(t.table) for t in self.state]
@@ -207,8 +206,13 @@ class Fingerprint:
         return True
 
 
-def _identical(t: _Table) -> bool:
-    return len(t.table) == len(t.values) and all(map(operator.is_, t.table.values(), t.values))
+def _changed(tables: Iterable[_Table]) -> list[_Table]:
+    """Those that hold other objects than they held."""
+    return [
+        t
+        for t in tables
+        if len(t.table) != len(t.values) or not all(map(operator.is_, t.table.values(), t.values))
+    ]
 
 
 def _only_tensors(value: Any) -> bool:

@@ -8,6 +8,7 @@ from lirpa_core.devices.kinds import accelerator_of, is_cpu, is_cuda, synchroniz
 from lirpa_core.devices.memory import free_share, release_memory
 from lirpa_core.devices.precision import (
     agreeing_switches,
+    autocast_region,
     full_precision,
     in_full_precision,
     shortened_products,
@@ -17,6 +18,7 @@ from lirpa_core.devices.tracing import is_traced, same_positions
 __all__ = [
     "accelerator_of",
     "agreeing_switches",
+    "autocast_region",
     "free_share",
     "full_precision",
     "in_full_precision",

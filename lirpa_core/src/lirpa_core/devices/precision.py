@@ -198,3 +198,10 @@ def shortened_products(device: torch.device) -> str | None:
                 library = "cudnn" if backend == "cuda" and kind != "matmul" else backend
                 return f"torch.backends.{library}.{kind}.fp32_precision = {value!r}"
     return None
+
+
+def autocast_region(device: torch.device) -> tuple[str, torch.dtype] | None:
+    """The kind of device and the type of the `torch.autocast` region that is open for it; None: none is."""
+    if not torch.is_autocast_enabled(device.type):
+        return None
+    return device.type, torch.get_autocast_dtype(device.type)

@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Self, overload
+
 import torch
 from torch import Tensor
+
+
+class _WhenAsked:
+    """A tensor that is computed when it is first read, and from then on is an attribute like any other.
+
+    What `functools.cached_property` does, whose lock Dynamo cannot trace in Python 3.11.
+    """
+
+    def __init__(self, compute: Callable[[Any], Tensor]) -> None:
+        self.compute, self.name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+    @overload
+    def __get__(self, interval: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, interval: object, owner: type | None = None) -> Tensor: ...
+    def __get__(self, interval: object, owner: type | None = None) -> Self | Tensor:
+        if interval is None:
+            return self
+        found = self.compute(interval)
+        setattr(interval, self.name, found)
+        return found
 
 
 class Interval:
@@ -17,8 +41,6 @@ class Interval:
             examples share saves a linear operator most of its work.
     """
 
-    __slots__ = ("_lower", "_size", "_total", "_upper", "known_midpoint_radius")
-
     def __init__(
         self,
         lower: Tensor,
@@ -27,40 +49,32 @@ class Interval:
         known_midpoint_radius: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         """Bounds from their ends, `[B, *S]` each; a leading size of one means the same for every example."""
-        self._lower: Tensor | None = lower
-        self._upper: Tensor | None = upper
-        self._size: Tensor | None = None
-        self._total: Tensor | None = None
+        self.lower, self.upper = lower, upper
         self.known_midpoint_radius = known_midpoint_radius
 
     @classmethod
     def from_midpoint_radius(cls, midpoint: Tensor, radius: Tensor) -> Interval:
         """Bounds from a midpoint and a radius; the ends are computed when somebody asks for them."""
         found = cls.__new__(cls)
-        found._lower = found._upper = found._size = found._total = None
         found.known_midpoint_radius = (midpoint, radius)
         return found
 
-    @property
+    @_WhenAsked
     def lower(self) -> Tensor:
         """The lower end, `[B, *S]`."""
-        if self._lower is None:
-            assert self.known_midpoint_radius is not None
-            self._lower = self.known_midpoint_radius[0] - self.known_midpoint_radius[1]
-        return self._lower
+        assert self.known_midpoint_radius is not None
+        return self.known_midpoint_radius[0] - self.known_midpoint_radius[1]
 
-    @property
+    @_WhenAsked
     def upper(self) -> Tensor:
         """The upper end, `[B, *S]`."""
-        if self._upper is None:
-            assert self.known_midpoint_radius is not None
-            self._upper = self.known_midpoint_radius[0] + self.known_midpoint_radius[1]
-        return self._upper
+        assert self.known_midpoint_radius is not None
+        return self.known_midpoint_radius[0] + self.known_midpoint_radius[1]
 
     @property
     def has_ends(self) -> bool:
         """Whether both ends are stored."""
-        return self._lower is not None and self._upper is not None
+        return "lower" in self.__dict__ and "upper" in self.__dict__
 
     def __repr__(self) -> str:
         return f"Interval(lower={self.lower}, upper={self.upper})"
@@ -83,26 +97,22 @@ class Interval:
         middle = torch.lerp(lower, upper, 0.5)
         return middle, upper - middle
 
-    @property
+    @_WhenAsked
     def size(self) -> Tensor:
         """The largest absolute value in the box, `[B, *S]`, zero where an end is infinite or not a number; without gradient."""
-        if self._size is None:
-            known = self.known_midpoint_radius
-            if known is not None:
-                size = known[0].abs() + known[1]
-            else:
-                size = torch.maximum(self.lower.abs(), self.upper.abs())
-                size = torch.where(size < torch.inf, size, 0)  # not a number where it is selected away
-            self._size = size.detach() if size.requires_grad else size
-        return self._size
+        known = self.known_midpoint_radius
+        if known is not None:
+            size = known[0].abs() + known[1]
+        else:
+            size = torch.maximum(self.lower.abs(), self.upper.abs())
+            size = torch.where(size < torch.inf, size, 0)  # not a number where it is selected away
+        return size.detach() if size.requires_grad else size
 
-    @property
+    @_WhenAsked
     def total(self) -> Tensor:
         """The sum of `size` over an example, `[B]`."""
-        if self._total is None:
-            size = self.size
-            self._total = size.sum(tuple(range(1, size.dim()))) if size.dim() > 1 else size
-        return self._total
+        size = self.size
+        return size.sum(tuple(range(1, size.dim()))) if size.dim() > 1 else size
 
     @property
     def width(self) -> Tensor:

@@ -233,7 +233,8 @@ class Auto(Method):
             return IBP(), Choice("IBP", f"{_first_without_linear_bounds(problem)} has intervals only")
         if not begun.by_rows:
             tighter = _estimated("CROWN", begun.seconds + last, row, problem, memory_budget)
-            if base + last <= self.time_budget or linear_bounds:
+            fits = base + last <= self.time_budget and _fits(row, problem, memory_budget)
+            if fits or linear_bounds:
                 relax = (
                     by_rule if begun.relaxations is None else begun.relaxations.relax
                 )  # so that they are used

@@ -42,7 +42,7 @@ def bytes_of_a_row(problem: Problem) -> int:
 
 def chunks_of_rows(
     problem: Problem, rows: Coefficients, memory_budget: int | None, size_of: Callable[[Coefficients], int]
-) -> Iterator[Coefficients]:
+) -> Iterable[Coefficients]:
     """The rows in consecutive chunks that fit the budget.
 
     Args:
@@ -53,15 +53,13 @@ def chunks_of_rows(
         size_of: Backpropagates a row, and says how many numbers its coefficients are where there are most.
     """
     budget = default_budget(problem.device) if memory_budget is None else memory_budget
-    row = bytes_of_a_row(problem)
-    if rows.rows * row > budget and memory_budget is None and rows.rows > _FEW:
+    row, count = bytes_of_a_row(problem), rows.rows
+    if count * row > budget and memory_budget is None and count > _FEW:
         row = max(1, size_of(rows.take(0, 1)) * problem.dtype.itemsize * _COPIES)
     size = max(1, budget // row)
-    if rows.rows <= size:
-        yield rows
-        return
-    for start in range(0, rows.rows, size):
-        yield rows.take(start, min(start + size, rows.rows))
+    if count <= size:
+        return (rows,)
+    return (rows.take(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def in_halves_if_needed(

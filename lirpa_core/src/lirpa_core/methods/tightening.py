@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -158,7 +158,7 @@ def tightened_intervals(
 
 def operands_to_tighten(
     problem: Problem, given: Collection[str] | None = None
-) -> dict[str, list[tuple[int, str]]]:
+) -> Mapping[str, Sequence[tuple[int, str]]]:
     """By operator, the operands whose intervals its rule reads, and that are not known as well as can be.
 
     Args:
@@ -168,12 +168,10 @@ def operands_to_tighten(
     Returns:
         Numbers of the slots, and names of the nodes.
     """
-    needs = problem.facts.needs_interval
-    known = problem.inputs.keys() | problem.facts.interval_exact | set(given or ())
-    return {
-        name: [(i, o) for i, o in enumerate(call.operands) if needs[name][i] and o not in known]
-        for name, call in problem.calls.items()
-    }
+    found = problem.facts.tightened
+    if not given:
+        return found
+    return {name: [(i, o) for i, o in slots if o not in given] for name, slots in found.items()}
 
 
 def _work_of_rows(problem: Problem, node: str) -> float:

@@ -162,7 +162,7 @@ class PerturbationLpNorm(Perturbation):
         raise PerturbationError(f"eps has shape {list(eps.shape)}, but must {wanted}")
 
     def aligned(self, batch_dim: int | None, ndim: int) -> PerturbationLpNorm:
-        if not any(isinstance(value, Tensor) for value in (self.eps, self.x_L, self.x_U)):
+        if not (isinstance(self.eps, Tensor) or isinstance(self.x_L, Tensor) or isinstance(self.x_U, Tensor)):
             return self
 
         def move(value: Limit | None) -> Limit | None:

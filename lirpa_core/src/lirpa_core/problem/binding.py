@@ -20,12 +20,11 @@ from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
 from lirpa_core.problem.batching import batch_size, to_batch_first
 from lirpa_core.problem.evaluation import StateReader, evaluate_node
 from lirpa_core.problem.facts import Facts, facts_of
-from lirpa_core.problem.inputs import PerturbedInput
-from lirpa_core.problem.joint import JointInputs, joint_inputs
+from lirpa_core.problem.inputs import JointInputs, PerturbedInput, joint_inputs
 from lirpa_core.problem.perturbed_graph import DescribeMissing, PerturbedGraph, RuleSource, perturbed_graph
 from lirpa_core.problem.problem import Problem
 from lirpa_core.rules.call import Call, Const, Slot
-from lirpa_core.rules.infinity import with_infinities
+from lirpa_core.rules.infinity import added_constants, with_infinities
 from lirpa_core.rules.precision import is_narrower
 
 
@@ -37,11 +36,34 @@ class _Bound:
         part: The part of the graph that matters.
         facts: What follows from which operands are perturbed.
         calls: Calls whose constants are the model's own tensors, which follow the tensors' values, with these constants.
+        whole: All calls, where they are such ones.
     """
 
     part: PerturbedGraph
     facts: Facts | None = None
     calls: dict[str, tuple[Call, list[Const]]] = field(default_factory=dict)
+    whole: _BoundCalls | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _BoundCalls:
+    """Calls in topological order.
+
+    Attributes:
+        calls: The calls.
+        added: Their constants that are no factors of products, see `added_constants`.
+        names: Constants that they read.
+        constants: Their values, which follow those of the model's tensors.
+    """
+
+    calls: Mapping[str, Call]
+    added: Mapping[str, Sequence[Any]]
+    names: tuple[str, ...] = ()
+    constants: tuple[Const, ...] = ()
+
+    def reads(self, constants: Mapping[str, Const]) -> bool:
+        """Whether these constants are those that the calls were bound to."""
+        return all(map(operator.is_, map(constants.get, self.names), self.constants))
 
 
 class Binder:
@@ -63,6 +85,7 @@ class Binder:
         self._graph, self._model, self._source = graph, model, source
         self._describe_missing = describe_missing
         self._reader = StateReader.of(graph, model)
+        self._modules = tuple(model.modules())  # a model with others has another graph
         self._state: dict[str, Const] = {}
         self._known: dict[object, _Bound] = {}
 
@@ -101,9 +124,10 @@ class Binder:
                 graph, self._source, frozenset(perturbed), wanted, self._describe_missing, first.dtype
             )
             bound = self._known[key] = _Bound(part)
-        calls = with_infinities(
-            self._bind_calls(bound, constants, batch, first.device, first.dtype), bound.part.rules
-        )
+        found = bound.whole
+        if found is None or not found.reads(constants):
+            found = self._bind_calls(bound, constants, batch, first.device, first.dtype)
+        calls = with_infinities(found.calls, found.added)
         if bound.facts is None:
             bound.facts = facts_of(graph, perturbed, calls, bound.part.rules)
         return Problem(
@@ -136,7 +160,10 @@ class Binder:
                 if known is None or known.value is not value:
                     known = state[name] = Const(value)
                 constants[name] = known
-        _require_used(self._model, perturbed, self._graph)
+        for module in self._modules:
+            if any([isinstance(p, BoundedParameter) for p in module._parameters.values()]):
+                _require_used(self._model, perturbed, self._graph)
+                break
         if not perturbed:
             raise PerturbationError(
                 "no input is perturbed, so there is nothing to bound. Wrap an input as BoundedTensor(x, "
@@ -145,7 +172,7 @@ class Binder:
 
     def _bind_calls(
         self, bound: _Bound, constants: dict[str, Const], batch: int, device: torch.device, dtype: torch.dtype
-    ) -> dict[str, Call]:
+    ) -> _BoundCalls:
         """Evaluate what is constant, and bind the perturbed operators; calls of the last time are used again."""
         rules, state = bound.part.rules, self._state
         calls: dict[str, Call] = {}
@@ -166,7 +193,14 @@ class Binder:
                 [state.get(i) is constants[i] for i in node.inputs if i in constants]
             ):
                 bound.calls[name] = call, own
-        return calls
+        added = added_constants(calls, rules)
+        if len(bound.part.operators) == len(calls) and all(
+            [n in bound.calls and bound.calls[n][0] is c for n, c in calls.items()]
+        ):
+            names = tuple([i for node in bound.part.operators for i in node.inputs if i in constants])
+            bound.whole = _BoundCalls(calls, added, names, tuple([constants[i] for i in names]))
+            return bound.whole
+        return _BoundCalls(calls, added)
 
 
 def read_inputs(graph: Graph, inputs: Sequence[Any]) -> tuple[dict[str, PerturbedInput], dict[str, Const]]:
@@ -179,7 +213,7 @@ def read_inputs(graph: Graph, inputs: Sequence[Any]) -> tuple[dict[str, Perturbe
     constants: dict[str, Const] = {}
     for name, x, dim in zip(graph.inputs, inputs, graph.input_batch_dims, strict=True):
         if isinstance(x, BoundedTensor):
-            plain = x.as_subclass(Tensor)
+            plain = x.plain()
             _check_input(graph, name, plain, dim, perturbed=True)
             perturbed[name] = _perturbed_input(name, plain, x.ptb, dim)
             continue
@@ -220,7 +254,7 @@ def bind_plain(
             calls[node.name] = call
         else:
             constants[node.name] = evaluate_node(node, constants)
-    calls = with_infinities(calls, part.rules)
+    calls = with_infinities(calls, added_constants(calls, part.rules))
     facts = facts_of(part.graph, perturbed, calls, part.rules)
     joint = joint_inputs(perturbed)
     return Problem(

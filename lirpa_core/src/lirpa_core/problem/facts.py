@@ -29,6 +29,8 @@ class Facts:
         affine: Nodes whose value is an affine function of the perturbed inputs.
         interval_exact: Affine nodes on which interval propagation loses nothing, so that no method does better: the
             inputs whose set is a box, what merely rearranges them, and one linear operator behind that.
+        tightened: By operator, the operands whose intervals its rule reads and a method may make better: numbers of the
+            slots, and names of the nodes.
         widest: Elements of one example of the largest perturbed node.
         dtypes: Element type of the bounds of each perturbed node: float64 where the node or the inputs are, else float32.
         coarsest: By operator, the type with the largest roundoff among those of the node and its operands: coefficients
@@ -48,6 +50,7 @@ class Facts:
     affine_operators: frozenset[str]
     affine: frozenset[str]
     interval_exact: frozenset[str]
+    tightened: Mapping[str, tuple[tuple[int, str], ...]]
     widest: int
     dtypes: Mapping[str, torch.dtype]
     coarsest: Mapping[str, torch.dtype]
@@ -102,6 +105,16 @@ def facts_of(
         affine_operators=frozenset(affine_operators),
         affine=frozenset(affine),
         interval_exact=frozenset(exact),
+        tightened={
+            name: tuple(
+                [
+                    (i, o)
+                    for i, o in enumerate(call.operands)
+                    if needs[name][i] and o not in exact and o not in inputs
+                ]
+            )
+            for name, call in calls.items()
+        },
         widest=max([math.prod(graph.by_name[name].shape) for name in (*calls, *inputs)]),
         dtypes=dtypes,
         coarsest={

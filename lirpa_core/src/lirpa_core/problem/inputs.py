@@ -1,12 +1,13 @@
-"""The perturbed inputs of a problem: model inputs, or weights."""
+"""The perturbed inputs of a problem, model inputs or weights: alone, or several that share one set."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.interval import Interval
 from lirpa_core.perturbations.base import Perturbation
 
@@ -44,3 +45,45 @@ class PerturbedInput:
     def examples_first(self, A: Coefficients) -> Coefficients:
         """Coefficients in the graph's layout for the perturbation."""
         return A if self.batch_dim is None else A.squeeze(self.batch_dim)
+
+
+@dataclass(frozen=True, eq=False)
+class JointInputs:
+    """Several perturbed inputs that share one set."""
+
+    members: tuple[PerturbedInput, ...]
+
+    @property
+    def perturbation(self) -> Perturbation:
+        """The set that they share."""
+        return self.members[0].perturbation
+
+    def hulls(self) -> dict[str, Interval]:
+        """Elementwise bounds of each input in the graph's layout, `[B, *S]`."""
+        hulls = self.perturbation.hull_joint([member.x for member in self.members])
+        return {member.name: member.laid_out(hull) for member, hull in zip(self.members, hulls, strict=True)}
+
+    def concretize(self, coefficients: Mapping[str, Coefficients]) -> Tensor | None:
+        """Minimum of `Σ coefficients[name] · name` over the set, `[R, B]`; None where no input is named."""
+        given = {
+            m.name: m.examples_first(coefficients[m.name]) for m in self.members if m.name in coefficients
+        }
+        if not given:
+            return None
+        rows = next(iter(given.values())).rows
+        every = [given[m.name] if m.name in given else _zero(rows, m.x) for m in self.members]
+        return self.perturbation.concretize_joint([m.x for m in self.members], every)
+
+
+def joint_inputs(inputs: Mapping[str, PerturbedInput]) -> tuple[JointInputs, ...]:
+    """The inputs that share a set, in their order; those with a set of their own are left out."""
+    found: dict[str, list[PerturbedInput]] = {}
+    for member in inputs.values():
+        key = member.perturbation.joint_key
+        if key is not None:
+            found.setdefault(key, []).append(member)
+    return tuple([JointInputs(tuple(members)) for members in found.values()])
+
+
+def _zero(rows: int, x: Tensor) -> Coefficients:
+    return DenseCoefficients(x.new_zeros(rows, 1, *x.shape[1:]))

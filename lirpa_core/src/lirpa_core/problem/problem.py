@@ -18,8 +18,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import Kernels
 from lirpa_core.linear.rounding import gamma, tiny, widened
 from lirpa_core.problem.facts import Facts
-from lirpa_core.problem.inputs import PerturbedInput
-from lirpa_core.problem.joint import JointInputs
+from lirpa_core.problem.inputs import JointInputs, PerturbedInput
 from lirpa_core.progress import Monitor
 from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from torch import Tensor
 from lirpa_core.graph import Shape
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import align
-from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import gamma, tiny, widened, without_overflow
 from lirpa_core.problem.problem import Problem
 
@@ -111,7 +110,7 @@ def with_rounding(
             return relaxation
         with torch.no_grad():
             error, lost = _charge(problem, name, relaxation, intervals, {}, 0)
-        return replace(relaxation, error=error, underflow=lost)
+        return Relaxation(lower, upper, error, lost)
     accuracy = problem.facts.accuracy[name]
     with torch.no_grad():
         error, lost = _charge(problem, name, relaxation, intervals, charged, accuracy.terms)
@@ -121,8 +120,8 @@ def with_rounding(
             own = gamma(accuracy.terms, problem.facts.coarsest[name])
             error = error + own * _spread([intervals[o].size for o in problem.calls[name].operands], error)
     return Relaxation(
-        replace(lower, bias=-error if lower.bias is None else lower.bias - error),
-        replace(upper, bias=error if upper.bias is None else upper.bias + error),
+        Affine(lower.terms, -error if lower.bias is None else lower.bias - error, lower.infinite),
+        Affine(upper.terms, error if upper.bias is None else upper.bias + error, upper.infinite),
         underflow=lost,
     )
 

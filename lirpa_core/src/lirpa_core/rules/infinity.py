@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,12 @@ from lirpa_core.rules.base import Rule
 from lirpa_core.rules.call import Call, Const
 
 
-def with_infinities(calls: Mapping[str, Call], rules: Mapping[str, Rule]) -> dict[str, Call]:
+def added_constants(calls: Mapping[str, Call], rules: Mapping[str, Rule]) -> dict[str, list[Any]]:
+    """By call, the floating-point tensors among the constants that are not factors of products, and infinite numbers."""
+    return {name: _constants(call, rules[name].additive) for name, call in calls.items()}
+
+
+def with_infinities(calls: Mapping[str, Call], constants: Mapping[str, Sequence[Any]]) -> dict[str, Call]:
     """The calls, those marked (`Call.infinite`) that have an infinite constant or depend on a marked one.
 
     Waits for the device once; the sum of all constants decides, unless it is infinite. Factors of products are
@@ -24,17 +29,16 @@ def with_infinities(calls: Mapping[str, Call], rules: Mapping[str, Rule]) -> dic
 
     Args:
         calls: The calls of a problem, each after those that it depends on.
-        rules: The rule of each.
+        constants: The `added_constants` of each.
     """
-    found = {name: _constants(call, rules[name].additive) for name, call in calls.items()}
-    sums = [x.detach().sum() for given in found.values() for x in given if isinstance(x, Tensor)]
-    numbers = [x for given in found.values() for x in given if not isinstance(x, Tensor)]
+    sums = [x.detach().sum() for given in constants.values() for x in given if isinstance(x, Tensor)]
+    numbers = [x for given in constants.values() for x in given if not isinstance(x, Tensor)]
     if is_traced() or (not numbers and _all_finite(sums)):
         return dict(calls)
     marked: dict[str, Call] = {}
     for name, call in calls.items():
         behind = any(o in marked and marked[o].infinite for o in call.operands)
-        if behind or any(not isinstance(x, Tensor) or bool(x.isinf().any()) for x in found[name]):
+        if behind or any(not isinstance(x, Tensor) or bool(x.isinf().any()) for x in constants[name]):
             call = dataclasses.replace(call, infinite=True)
         marked[name] = call
     return marked

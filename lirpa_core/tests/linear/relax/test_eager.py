@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lirpa_core.linear.relax import relax_halves
+from lirpa_core.linear.relax.eager import PIECE, weighted_sums
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -43,3 +44,26 @@ def test_broadcasting_makes_a_new_tensor() -> None:
         positive = draw(3, 1, 4).clamp(min=0)
         found = relax_halves(positive, -positive, draw(2, 4, seed=1), draw(2, 4, seed=2))
     assert found.shape == (3, 2, 4)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(3, 1500, 40), (2, 3, PIECE // 2 + 1), (1, 1, 5), (4, 7, 0), (PIECE // 4 + 3, 2, 3)]
+)
+@pytest.mark.parametrize("one", ["neither", "coefficients", "value"])
+def test_weighted_sums_are_those_of_every_example(
+    shape: tuple[int, int, int], one: str, absolute: bool
+) -> None:
+    """Many examples of few elements, few of many, and what they share."""
+    generator = torch.Generator().manual_seed(0)
+    rows, batch, each = shape
+    A = torch.randn(
+        rows, 1 if one == "coefficients" else batch, each, generator=generator, dtype=torch.float64
+    )
+    value = torch.rand(1 if one == "value" else batch, each, generator=generator, dtype=torch.float64)
+    expected = torch.einsum(
+        "rbn,bn->rb", (A.abs() if absolute else A).expand(shape), value.expand(batch, each)
+    )
+    found = weighted_sums(A, value, absolute=absolute)
+    assert found.shape == (rows, batch)
+    torch.testing.assert_close(found, expected)

@@ -55,7 +55,7 @@ def terms(pairs: Iterable[tuple[int, Fraction]]) -> Terms:
     """
     found: dict[int, Fraction] = {}
     for i, a in pairs:
-        found[i] = found.get(i, Fraction(0)) + a
+        found[i] = found[i] + a if i in found else a
     return tuple(sorted((i, a) for i, a in found.items() if a))
 
 

@@ -137,11 +137,14 @@ def _cases(
     limits = _Limits.unlimited(inputs)
     shared = tuple(i for i in common if not limits.add(i))
     violations: dict[Box, list[tuple[Inequality, ...]]] = {}
-    fixed = limits.box() if all(not _is_limit(i) for c in choices for d in c for i in d) else None
-    for choice in itertools.product(*choices):
-        own = limits.copy() if fixed is None else limits
-        rest = tuple(i for part in choice for i in part if not own.add(i))
-        violations.setdefault(own.box() if fixed is None else fixed, []).append(shared + rest)
+    if all(not _is_limit(i) for c in choices for d in c for i in d):  # one box, which takes long to be a key
+        combined = [shared + tuple(itertools.chain(*choice)) for choice in itertools.product(*choices)]
+        violations[limits.box()] = combined
+    else:
+        for choice in itertools.product(*choices):
+            own = limits.copy()
+            rest = tuple(i for part in choice for i in part if not own.add(i))
+            violations.setdefault(own.box(), []).append(shared + rest)
     empty = [box for box in violations if box.is_empty]
     if len(empty) == len(violations):
         raise PropertyError(_describe_empty(empty[0]))

@@ -26,12 +26,20 @@ class Affine:
     terms: Mapping[tuple[str, int], Fraction]
     constant: Fraction
 
-    def plus(self, other: Affine, factor: Fraction = Fraction(1)) -> Affine:
-        """This plus `factor` times the other one."""
+    def plus(self, other: Affine) -> Affine:
+        """The sum of both."""
         total = dict(self.terms)
         for key, a in other.terms.items():
-            total[key] = total.get(key, Fraction(0)) + factor * a
-        return Affine(total, self.constant + factor * other.constant)
+            total[key] = total[key] + a if key in total else a
+        return Affine(total, self.constant + other.constant)
+
+    def negated(self) -> Affine:
+        """This times minus one."""
+        return Affine({key: -a for key, a in self.terms.items()}, -self.constant)
+
+    def minus(self, other: Affine) -> Affine:
+        """The difference of both."""
+        return self.plus(other.negated())
 
     def times(self, factor: Fraction) -> Affine:
         """This times a number."""
@@ -79,7 +87,7 @@ def _sum(expression: Any, offsets: Offsets) -> Affine:
 def _difference(expression: Any, offsets: Offsets) -> Affine:
     total = affine(expression.head, offsets)
     for argument in expression.rest:
-        total = total.plus(affine(argument, offsets), Fraction(-1))
+        total = total.minus(affine(argument, offsets))
     return total
 
 
@@ -100,7 +108,7 @@ _FOLDS: Final[Mapping[str, Callable[[Any, Offsets], Affine]]] = {
     "IntExpr": _number,
     "Literal": _number,
     "Var": _variable,
-    "Negate": lambda e, offsets: affine(e.expr, offsets).times(Fraction(-1)),
+    "Negate": lambda e, offsets: affine(e.expr, offsets).negated(),
     "Plus": _sum,
     "Minus": _difference,
     "Multiply": _product,
@@ -123,13 +131,13 @@ def alternatives(comparison: Any, offsets: Offsets) -> list[list[Inequality]]:
     Raises:
         PropertyError: If a side is not affine.
     """
-    difference = affine(comparison.lhs, offsets).plus(affine(comparison.rhs, offsets), Fraction(-1))
+    difference = affine(comparison.lhs, offsets).minus(affine(comparison.rhs, offsets))
     signs = _COMPARISONS[type(comparison).__name__]
     return [[_inequality(difference, sign, strict) for sign, strict in choice] for choice in signs]
 
 
 def _inequality(difference: Affine, sign: int, strict: bool) -> Inequality:
-    signed = difference.times(Fraction(sign))
+    signed = difference if sign > 0 else difference.negated()
 
     def side(name: str) -> tuple[tuple[int, Fraction], ...]:
         return terms((i, a) for (of, i), a in signed.terms.items() if of == name)

@@ -84,9 +84,11 @@ class DenseCoefficients(Coefficients):
         self, slopes: Sides, biases: OptionalSides, mirrored: bool
     ) -> tuple[Coefficients, Tensor | None] | None:
         """The relaxation pass, some rows at a time, for `A` or `[A; −A]`; None where it cannot be done so."""
-        A, sides = self.A, [side for side in (*slopes, *biases) if side is not None]
-        same = all([side.dtype == A.dtype and side.shape[1:] == A.shape[2:] for side in sides])
-        if A.dim() == 2 or not same or not unobserved(A):
+        A = self.A
+        if A.dim() == 2 or not unobserved(A):
+            return None
+        sides = [side for side in (*slopes, *biases) if side is not None]
+        if not all([side.dtype == A.dtype and side.shape[1:] == A.shape[2:] for side in sides]):
             return None
         low, up = (side.flatten(1) for side in slopes)
         below, above = (None if side is None else side.flatten(1) for side in biases)
