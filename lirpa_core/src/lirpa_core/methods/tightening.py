@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -111,7 +111,7 @@ def _scatter(old: Interval, index: Tensor, lower: Tensor, upper: Tensor) -> Inte
 
 def tightened_intervals(
     problem: Problem,
-    given: Mapping[str, Interval] | None,
+    given: Collection[str] | None,
     relaxations: Relaxations,
     bound: BoundSelected,
     found: dict[str, Interval],
@@ -121,7 +121,7 @@ def tightened_intervals(
 
     Args:
         problem: The problem.
-        given: Sound intervals that the user brought; their nodes are not tightened further.
+        given: Nodes that are not tightened further, such as those whose intervals the user brought.
         relaxations: Relaxations that have to be forgotten where an interval becomes tighter.
         bound: Bounds selected elements of a node.
         found: The intervals so far, which `relaxations` reads.
@@ -157,13 +157,13 @@ def tightened_intervals(
 
 
 def operands_to_tighten(
-    problem: Problem, given: Mapping[str, Interval] | None = None
+    problem: Problem, given: Collection[str] | None = None
 ) -> Mapping[str, Sequence[tuple[int, str]]]:
     """By operator, the operands whose intervals its rule reads, and that are not known as well as can be.
 
     Args:
         problem: The problem.
-        given: What else is known.
+        given: Names of what else is known.
 
     Returns:
         Numbers of the slots, and names of the nodes.

@@ -51,6 +51,8 @@ class Rule(ABC):
         selects: Whether every output element is one input element (or a constant), and none is used twice.
             Elements that varied independently of each other before such an operator still do so behind it.
         relaxes_together: Whether `relax_all` of many calls takes less time than one after the other.
+        costly: Whether relaxing takes much longer than a pass of rows does; searches for the bounds of inner nodes then leave
+            its slopes as they are.
         rounds: Whether rounding to a type is what the operator does, rather than an error of its evaluation.
         additive: Names of the arguments that are added to something; None: whichever are constant may be.
     """
@@ -59,6 +61,7 @@ class Rule(ABC):
     modes: tuple[str, ...] = MODES
     selects: bool = False
     relaxes_together: bool = False
+    costly: bool = False
     rounds: bool = False
     additive: tuple[str, ...] | None = None
 

@@ -115,6 +115,14 @@ class Case:
         """The rule's affine bounds."""
         return self.rule.relax(self.call, self.needed)
 
+    def with_relaxation(self, relaxation: Relaxation) -> Case:
+        """The same box, points and values, with another relaxation."""
+        other = dataclasses.replace(self)
+        kept = {"relaxation": relaxation, "points": self.points, "outputs": self.outputs}
+        for name, value in kept.items():
+            other.__dict__[name] = value  # where cached properties keep theirs
+        return other
+
     def lines(self, points: Points) -> tuple[Tensor, Tensor]:
         """Lower and upper affine function at points `[n, B, *S_i]`: two of `[n, B, *S]`."""
         shape = (points[0].shape[0], self.batch, *self.call.shape)
