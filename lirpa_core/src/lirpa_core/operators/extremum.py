@@ -296,7 +296,6 @@ def _lse_affine(
     if not dims:
         return Relaxation.exactly(Affine((Diagonal(torch.ones_like(x.lower), call.shapes[0]),)))
     along = [d + 1 for d in dims]
-    shape = (x.lower.shape[0], *call.shape)
     ends, bounded = bounded_ends(x, call)
     center = midpoint = ends.midpoint
     if slopes is not None:
@@ -326,10 +325,12 @@ def _lse_affine(
         tangent, slope = torch.where(some, tangent, 0), torch.where(some, slope, 0)
         low = torch.where(some, low, box.lower.reshape(low.shape))
         up = torch.where(some, up, box.upper.reshape(up.shape))
-    return Relaxation(
-        Affine((WeightedSum(tangent, dims, call.shape),), *separated(low.reshape(shape), call.infinite)),
-        Affine((WeightedSum(slope, dims, call.shape),), *separated(up.reshape(shape), call.infinite)),
-    )
+
+    def side(weight: Tensor, bias: Tensor) -> Affine:
+        bias = bias.reshape(bias.shape[0], *call.shape)
+        return Affine((WeightedSum(weight, dims, call.shape),), *separated(bias, call.infinite))
+
+    return Relaxation(side(tangent, low), side(slope, up))
 
 
 def bounded_ends(x: Interval, call: Call) -> tuple[Interval, Tensor | None]:

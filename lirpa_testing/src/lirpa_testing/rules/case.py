@@ -115,10 +115,11 @@ class Case:
         """The rule's affine bounds."""
         return self.rule.relax(self.call, self.needed)
 
-    def with_relaxation(self, relaxation: Relaxation) -> Case:
-        """The same box, points and values, with another relaxation."""
+    def with_relaxation(self, relaxation: Relaxation, *, attacked: bool = True) -> Case:
+        """The same box with another relaxation, and the same points and values: those that an attack found, or the first."""
         other = dataclasses.replace(self)
-        kept = {"relaxation": relaxation, "points": self.points, "outputs": self.outputs}
+        points, outputs = (self.points, self.outputs) if attacked else (self.start_points, self.start_outputs)
+        kept = {"relaxation": relaxation, "points": points, "outputs": outputs}
         for name, value in kept.items():
             other.__dict__[name] = value  # where cached properties keep theirs
         return other

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lirpa_core.rules import Slope
+from lirpa_core.linear import Interval
+from lirpa_core.rules import Const, Slope
 from lirpa_testing.rules.case import Case
 from lirpa_testing.rules.soundness import check_finite, check_lines
 
@@ -29,6 +30,24 @@ def check_slopes(case: Case) -> None:
         if relaxation.exact:
             case.fail("slopes", "relax_with returned one function for both sides", mode="relax")
         other = case.with_relaxation(relaxation)
+        check_finite(other)
+        check_lines(other)
+    _check_shared(case, generator)
+
+
+def _check_shared(case: Case, generator: torch.Generator) -> None:
+    """A box that all examples share has slopes of each example's own, as rows of one example have."""
+    first = case.with_inputs([Interval(x.lower[:1], x.upper[:1]) for x in case.inputs])
+    call = case.call
+    if any(isinstance(value, Const) and value.batched for value in call.arguments.values()):
+        return
+    slopes = case.rule.slopes(call, first.needed)
+    chosen = [_chosen(slope, "between", case.batch, generator) for slope in slopes]
+    relaxation = case.rule.relax_with(call, first.needed, chosen)
+    alike = [Interval(*(end[:1].expand_as(end) for end in (x.lower, x.upper))) for x in case.inputs]
+    other = case.with_inputs(alike)
+    if bool(other.start_outputs.isfinite().all()):
+        other = other.with_relaxation(relaxation, attacked=False)
         check_finite(other)
         check_lines(other)
 
