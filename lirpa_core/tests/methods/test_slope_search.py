@@ -15,6 +15,7 @@ OWN = {
     "use_shared_alpha": ("share_slopes", True),
     "fix_interm_bounds": ("fix_intermediate", True),
     "inner_iteration": ("inner_steps", 3),
+    "inner_rows": ("inner_rows", 5),
 }
 
 

@@ -40,9 +40,10 @@ class AlphaCROWN(Method):
         fix_intermediate: Whether the bounds of inner nodes stay those of CROWN; else those that CROWN leaves open are
             searched for too, layer by layer: tighter, and slower where there are many of them.
         inner_steps: Steps of each of these searches; no more than `steps`.
+        inner_rows: How many neurons of a layer are searched for at most in each example, those of the widest intervals; None: all.
 
     Raises:
-        OptionError: If the number of steps is not a positive whole number.
+        OptionError: If a number of steps or rows is not a positive whole number.
     """
 
     steps: int = 20
@@ -51,6 +52,7 @@ class AlphaCROWN(Method):
     share_slopes: bool = False
     fix_intermediate: bool = False
     inner_steps: int = 8
+    inner_rows: int | None = 64
 
     name = "CROWN-Optimized"
     aliases = ("alpha-CROWN",)
@@ -58,8 +60,10 @@ class AlphaCROWN(Method):
     optimises_slopes = True
 
     def __post_init__(self) -> None:
-        for name in ("steps", "inner_steps"):
+        for name in ("steps", "inner_steps", "inner_rows"):
             value = getattr(self, name)
+            if name == "inner_rows" and value is None:
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise OptionError(f"AlphaCROWN({name}={value!r}): expected a positive whole number.")
 
@@ -71,6 +75,7 @@ class AlphaCROWN(Method):
             search.use_shared_alpha,
             search.fix_interm_bounds,
             search.inner_iteration,
+            search.inner_rows,
         )
 
     @property
@@ -83,6 +88,7 @@ class AlphaCROWN(Method):
             self.share_slopes,
             self.fix_intermediate,
             self.inner_steps,
+            self.inner_rows,
         )
 
     def intermediate_bounds(
@@ -112,7 +118,7 @@ class AlphaCROWN(Method):
         screen = Screening(problem, found, memory_budget) if screens else None
         cheap = tightened_intervals(problem, given, relaxations, bound, found, screen)
         known = {*(given or ()), *problem.facts.affine}
-        dear = tightened_intervals(problem, known, relaxations, searched, found)
+        dear = tightened_intervals(problem, known, relaxations, searched, found, most=self.inner_rows)
 
         def refine(name: str) -> None:
             cheap(name)

@@ -17,6 +17,7 @@ class SlopeSearch:
         fix_interm_bounds: Whether the bounds of inner nodes stay those of CROWN; else those that CROWN leaves open are
             searched for too, layer by layer: tighter, and slower where there are many of them.
         inner_iteration: Steps of each of these searches; no more than `iteration`.
+        inner_rows: How many neurons of a layer are searched for at most in each example, those of the widest intervals; None: all.
     """
 
     iteration: int = 20
@@ -25,3 +26,4 @@ class SlopeSearch:
     use_shared_alpha: bool = False
     fix_interm_bounds: bool = False
     inner_iteration: int = 8
+    inner_rows: int | None = 64
