@@ -13,7 +13,9 @@ OWN = {
     "lr_alpha": ("step_size", 0.125),
     "lr_decay": ("step_decay", 0.5),
     "use_shared_alpha": ("share_slopes", True),
-    "fix_interm_bounds": ("fix_intermediate", False),
+    "fix_interm_bounds": ("fix_intermediate", True),
+    "inner_iteration": ("inner_steps", 3),
+    "inner_rows": ("inner_rows", 5),
 }
 
 

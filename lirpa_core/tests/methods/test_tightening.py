@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from lirpa_core import Progress
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm, Progress
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods import CROWN, intervals
-from lirpa_core.methods.tightening import marked_rows, operands_to_tighten
+from lirpa_core.methods import CROWN, AlphaCROWN, intervals
+from lirpa_core.methods.tightening import _widest, marked_rows, operands_to_tighten
 from lirpa_core.progress import Monitor
 
 
@@ -71,3 +71,40 @@ def test_when_the_time_is_over_nodes_keep_sound_intervals(setting: Any) -> None:
     assert widths[0] > 1.01 * widths[-1]
     assert math.isclose(widths[0], float(by_ibp[node].width.detach().sum()), rel_tol=0.3)
     assert widths[-1] >= float(by_crown[node].width.detach().sum()) - 1e-9
+
+
+def test_of_many_marked_elements_those_of_the_widest_intervals_are_bounded() -> None:
+    mask = torch.tensor([[[True, True], [False, True]], [[False, False], [True, False]]])
+    width = torch.tensor([[[1.0, 3.0], [9.0, 2.0]], [[5.0, 6.0], [0.0, 7.0]]])
+    interval = Interval(-width, torch.zeros_like(width))
+    assert _widest(mask, interval, 2).flatten(1).tolist() == [
+        [False, True, False, True],
+        [False, False, True, False],
+    ]
+    assert torch.equal(_widest(mask, interval, 4), mask)
+
+
+def test_a_limit_of_rows_holds_for_every_example() -> None:
+    torch.manual_seed(0)
+    layers = [
+        torch.nn.Linear(3, 8),
+        torch.nn.ReLU(),
+        torch.nn.Linear(8, 8),
+        torch.nn.ReLU(),
+        torch.nn.Linear(8, 2),
+    ]
+    model = torch.nn.Sequential(*layers).double()
+    x = torch.randn(4, 3, dtype=torch.float64)
+    problem = BoundedModule(model, x).problem(BoundedTensor(x, PerturbationLpNorm(eps=1.0)))
+    plain, few, all_ = (
+        method.intermediate_bounds(problem).intervals
+        for method in (CROWN(), AlphaCROWN(inner_rows=2), AlphaCROWN(inner_rows=None))
+    )
+    (hidden,) = [
+        name
+        for name in plain
+        if int((all_[name].width < plain[name].width - 1e-9).sum()) and name != problem.graph.outputs[0]
+    ][:1]
+    searched = few[hidden].width < plain[hidden].width - 1e-9
+    assert int(searched.flatten(1).sum(1).max()) == 2
+    assert bool((all_[hidden].width <= few[hidden].width + 1e-9).all())

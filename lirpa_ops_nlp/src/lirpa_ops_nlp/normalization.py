@@ -13,7 +13,8 @@ from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import align
 from lirpa_core.operators import diagonal, group_norm, instance_norm, layer_norm, over_last, rms_norm
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Bilinear, Call, Product
+from lirpa_core.rules import Bilinear, Call, Mixture, Product, Slope
+from lirpa_core.rules.relaxations import shares_at, weights_of
 from lirpa_ops_nlp.operators import normalized, of_length
 
 aten = torch.ops.aten
@@ -34,23 +35,63 @@ def normalized_range(call: Call, inputs: tuple[Interval, ...]) -> Interval | Non
 
 def normalized_planes(product: Product) -> Relaxation:
     """McCormick's two planes with `s` at its least, or a constant where that is better at the centre."""
+    below, above = _sides(product)
+    return Relaxation(_chosen(product, below), _chosen(product, above))
+
+
+def _sides(
+    product: Product,
+) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[tuple[Tensor, Tensor, Tensor]]]:
+    """Slopes by `x` and by `s`, and constants, of the planes below and above: of the better default, of all others."""
     call, first, second = product.call, product.x, product.y
     exact = _range(call, first)
     rank = len(call.shape)
     x, rx = first.midpoint, first.radius
     s, rs = align(second.midpoint, 1, rank), align(second.radius, 1, rank)
-    low = align(second.lower, 1, rank)
+    low, up = align(second.lower, 1, rank), align(second.upper, 1, rank)
 
-    def side(sign: int, constant: Tensor) -> Affine:
-        end = first.lower if sign == 1 else first.upper
+    def side(sign: int, constant: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        end, other = (first.lower, first.upper) if sign == 1 else (first.upper, first.lower)
         better = sign * constant > sign * x * s - rx * rs
-        return product.affine(
-            product.of_left(torch.where(better, 0, low)),
-            product.of_right(torch.where(better, 0, end)),
+        zero = torch.zeros_like(constant)
+        default = (
+            torch.where(better, 0, low),
+            torch.where(better, 0, end),
             torch.where(better, constant, -end * low),
         )
+        return [default, (zero, zero, constant), (low, end, -end * low), (up, other, -other * up)]
 
-    return Relaxation(side(1, exact.lower), side(-1, exact.upper))
+    return side(1, exact.lower), side(-1, exact.upper)
+
+
+def _chosen(
+    product: Product, planes: list[tuple[Tensor, Tensor, Tensor]], weights: Tensor | None = None
+) -> Affine:
+    """The first of some planes, or their mixture with weights `[B, *S, K]`."""
+    if weights is None:
+        of_x, of_s, bias = planes[0]
+    else:
+        of_x, of_s, bias = (
+            torch.stack([w * part for w, part in zip(weights.unbind(-1), parts, strict=True)]).sum(0)
+            for parts in zip(*planes, strict=True)
+        )
+    return product.affine(product.of_left(of_x), product.of_right(of_s), bias)
+
+
+def normalized_shares(product: Product) -> tuple[Slope, ...]:
+    """The shares of the planes below and above each element."""
+    first = torch.zeros(
+        product.x.lower.shape[0], *product.call.shape, dtype=torch.int64, device=product.x.lower.device
+    )
+    return (shares_at(first, 4, product.x.lower.dtype),) * 2
+
+
+def normalized_planes_with(product: Product, shares: Sequence[Tensor]) -> Relaxation:
+    """The mixtures of all planes with given shares."""
+    below, above = _sides(product)
+    return Relaxation(
+        _chosen(product, below, weights_of(shares[0])), _chosen(product, above, weights_of(shares[1]))
+    )
 
 
 def _range(call: Call, x: Interval) -> Interval:
@@ -87,7 +128,14 @@ def _length(call: Call, unit: Tensor, n: int) -> Callable[[Tensor], Tensor]:
 #: What the operators divide by, as functions of a sum of squares, both in other units.
 _NORMS = {normalized: _root_mean_square, of_length: _length}
 
-NORMALIZED = Bilinear("self", "other", fixed=diagonal, ranges=normalized_range, planes=normalized_planes)
+NORMALIZED = Bilinear(
+    "self",
+    "other",
+    fixed=diagonal,
+    ranges=normalized_range,
+    planes=normalized_planes,
+    mixture=Mixture(normalized_shares, normalized_planes_with),
+)
 
 
 def unit_length(

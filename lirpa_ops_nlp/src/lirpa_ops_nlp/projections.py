@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import align
 from lirpa_core.operators import MatMul
 from lirpa_core.problem import evaluate_node
-from lirpa_core.rules import Bilinear, Call, Const, Product
+from lirpa_core.rules import MIXTURE, Bilinear, Call, Const, Mixture, Product, Slope, mean_planes
+from lirpa_core.rules.relaxations import mixed, shares_at
 from lirpa_ops_nlp.operators import projected_product
 
 aten = torch.ops.aten
@@ -91,6 +92,24 @@ def projected_planes(product: Product) -> Relaxation | None:
     return Relaxation(below, Affine(below.terms, base + rest))
 
 
+def projected_shares(product: Product) -> tuple[Slope, ...]:
+    """The shares of the rule's own planes, and of McCormick's two, below and above each output."""
+    batch = max(product.x.lower.shape[0], product.y.lower.shape[0])
+    first = torch.zeros(batch, *product.call.shape, dtype=torch.int64, device=product.x.lower.device)
+    return (shares_at(first, 3, product.x.lower.dtype),) * 2
+
+
+def projected_planes_with(product: Product, shares: Sequence[Tensor]) -> Relaxation:
+    """The mixtures of these planes with given shares."""
+    own = projected_planes(product) or mean_planes(product)
+    one = torch.ones(1, *product.call.shape, dtype=product.x.lower.dtype, device=product.x.lower.device)
+    first, second = (MIXTURE.planes(product, (share, share)) for share in (one, -one))
+    return Relaxation(
+        mixed((own.lower, first.lower, second.lower), shares[0]),
+        mixed((own.upper, first.upper, second.upper), shares[1]),
+    )
+
+
 def _projections(call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Projection, Projection]:
     left, right = call.shapes[call.slots["left"]], call.shapes[call.slots["right"]]
     return (
@@ -153,6 +172,7 @@ PROJECTED_PRODUCT = Bilinear(
     fixed=_MATMUL.operator,
     ranges=projected_range,
     planes=projected_planes,
+    mixture=Mixture(projected_shares, projected_planes_with),
     context=_PARTS,
     reads_context=_known_sources,
 )

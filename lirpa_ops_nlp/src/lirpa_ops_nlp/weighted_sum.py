@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,8 @@ from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import LinearOp, align, sum_to
 from lirpa_core.operators import MatMul
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Bilinear, Call, Const, Product
+from lirpa_core.rules import Bilinear, Call, Const, Mixture, Product, Slope
+from lirpa_core.rules.relaxations import mixed, shares_at
 from lirpa_ops_nlp.operators import masked_softmax, projected_product, softmax_weighted_sum
 from lirpa_ops_nlp.projections import PROJECTED_PRODUCT, product_of_projections
 from lirpa_ops_nlp.vertices import CHUNK, largest_weighted_sum
@@ -52,18 +53,40 @@ def weighted_sum_planes(product: Product) -> Relaxation:
     That the sum of the weights is one allows to take a constant from the values, for each output the mean
     weighted by the widths of the weights: what is left for the weights' own planes to multiply is smaller.
     """
+    (below, _), (above, _) = _both_planes(product)
+    return Relaxation(below, above)
+
+
+def _both_planes(product: Product) -> tuple[tuple[Affine, Affine], tuple[Affine, Affine]]:
+    """McCormick's two planes below and the two above, first those with the least weights."""
     p, v = product.x, product.y
     width, alive = p.width, (p.upper > 0).any(-1, keepdim=True)
     total = width.sum(-1, keepdim=True)
     mean = torch.where(total > 0, width / torch.where(total > 0, total, 1), 1 / p.width.shape[-1])
     shift = product.of_left(v.midpoint).apply(torch.where(alive, mean, 0))
-    of_values = product.of_right(p.lower)
+    low, up = product.of_right(p.lower), product.of_right(p.upper)
 
-    def side(end: Tensor) -> Affine:
+    def plane(end: Tensor, of_values: LinearOp, at: Tensor) -> Affine:
         base = product.of_left(end)
-        return product.affine(Shifted(base, end, shift), of_values, shift - base.apply(p.lower))
+        return product.affine(Shifted(base, end, shift), of_values, shift - base.apply(at))
 
-    return Relaxation(side(v.lower), side(v.upper))
+    return (
+        (plane(v.lower, low, p.lower), plane(v.upper, up, p.upper)),
+        (plane(v.upper, low, p.lower), plane(v.lower, up, p.upper)),
+    )
+
+
+def weighted_sum_shares(product: Product) -> tuple[Slope, ...]:
+    """The shares of the two planes below and of the two above each output."""
+    batch = max(product.x.lower.shape[0], product.y.lower.shape[0])
+    first = torch.zeros(batch, *product.call.shape, dtype=torch.int64, device=product.x.lower.device)
+    return (shares_at(first, 2, product.x.lower.dtype),) * 2
+
+
+def weighted_sum_planes_with(product: Product, shares: Sequence[Tensor]) -> Relaxation:
+    """The mixtures of McCormick's planes with given shares."""
+    below, above = _both_planes(product)
+    return Relaxation(mixed(below, shares[0]), mixed(above, shares[1]))
 
 
 def _scores(call: Call, inputs: tuple[Interval, ...]) -> Interval | None:
@@ -178,6 +201,7 @@ WEIGHTED_SUM = Bilinear(
     fixed=MatMul("weights", "value").operator,
     ranges=weighted_sum_range,
     planes=weighted_sum_planes,
+    mixture=Mixture(weighted_sum_shares, weighted_sum_planes_with),
     context=("scores",),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,8 +11,14 @@ from torch import Tensor
 
 from lirpa_core.linear import Affine, Interval, Relaxation, separated
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Call, General, Linear
-from lirpa_core.rules.relaxations import maximum_planes, rivals
+from lirpa_core.rules import Call, General, Linear, Slope
+from lirpa_core.rules.relaxations import (
+    MaximumPlanes,
+    maximum_choices,
+    maximum_planes,
+    maximum_planes_with,
+    rivals,
+)
 from lirpa_ops_vision.image_operators import ImageOperator, as_images, spatial
 from lirpa_ops_vision.windows import Windows, WindowSum
 
@@ -76,9 +82,25 @@ class MaxPool:
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
         """See `maximum_planes`."""
+        windows, low, up = self._gathered(call, inputs)
+        return self._relaxation(call, windows, maximum_planes(low, up))
+
+    def choices(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Slope, ...]:
+        """See `maximum_choices`."""
+        _, low, up = self._gathered(call, inputs)
+        return maximum_choices(low, up)
+
+    def affine_with(self, call: Call, inputs: tuple[Interval, ...], slopes: Sequence[Tensor]) -> Relaxation:
+        """See `maximum_planes_with`."""
+        windows, low, up = self._gathered(call, inputs)
+        return self._relaxation(call, windows, maximum_planes_with(low, up, *slopes))
+
+    def _gathered(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Windows, Tensor, Tensor]:
         (x,) = inputs
         windows = self.windows(call)
-        planes = maximum_planes(windows.gather(x.lower, -torch.inf), windows.gather(x.upper, -torch.inf))
+        return windows, windows.gather(x.lower, -torch.inf), windows.gather(x.upper, -torch.inf)
+
+    def _relaxation(self, call: Call, windows: Windows, planes: MaximumPlanes) -> Relaxation:
         shape = call.shapes[0]
         lower = Affine((WindowSum(windows, planes.below, shape),))
         bias, infinite = separated(planes.bias, call.infinite)
@@ -86,9 +108,7 @@ class MaxPool:
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
         """See `rivals`."""
-        (x,) = inputs
-        windows = self.windows(call)
-        low, up = windows.gather(x.lower, -torch.inf), windows.gather(x.upper, -torch.inf)
+        windows, low, up = self._gathered(call, inputs)
         return (windows.scatter(rivals(low, up).to(low.dtype)) > 0,)
 
 
@@ -105,7 +125,10 @@ def _sign(call: Call, slot: int) -> int:
 
 def _maximum(windows: WindowsOf) -> General:
     bounds = MaxPool(windows)
-    return General(("self",), bounds.bound, bounds.affine, bounds.unstable_inputs, _only_values)
+    return General(
+        ("self",), bounds.bound, bounds.affine, bounds.unstable_inputs, _only_values,
+        choices=bounds.choices, affine_with=bounds.affine_with,
+    )  # fmt: skip
 
 
 AVERAGE = Linear(("self",), sign=_sign, native=ImageOperator(image_rank))

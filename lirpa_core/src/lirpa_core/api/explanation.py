@@ -270,7 +270,7 @@ def _remedy(problem: Problem, method: str, row: LayerRow) -> str:
         f"{row.unstable:.0%} of the operands' elements are not decided" if row.unstable else "its box is wide"
     )
     if method == "CROWN-Optimized":
-        return f"{unstable}: fix_interm_bounds=False optimises its inner bounds too, and lirpa_verify splits."
+        return f"{unstable}: more steps help a little, and lirpa_verify splits."
     if method == "CROWN":
         return f"{unstable}: try method='CROWN-Optimized', which moves its lines."
     return f"{unstable}: its inner bounds are those of {method}; try method='CROWN', which tightens them."

@@ -123,8 +123,17 @@ class Auto(Method):
                 by_ibp.intervals, relaxations=relaxations, by_ibp=by_ibp, seconds=inner, started=started
             )
         until = math.inf if started is None else started + max(0.0, self.time_budget - last)
+        method: Method = CROWN()
+        searched = rows * (1 + cost.STEP * (self.search.inner_iteration + 1))
+        both = inner - rows + searched + last * (1 + cost.STEP * (self.search.iteration + 1))
+        if (
+            not self.search.fix_interm_bounds
+            and both <= self.time_budget
+            and _fits(cost.search_bytes(problem), problem, memory_budget)
+        ):
+            method, inner = AlphaCROWN().with_slope_search(self.search), inner - rows + searched
         with monitor.until(until):
-            found = CROWN().intermediate_bounds(watched, wanted, given, memory_budget)
+            found = method.intermediate_bounds(watched, wanted, given, memory_budget)
             stopped = not compiling and monitor.late
         intervals = {
             name: interval.intersect(by_ibp.intervals[name]) for name, interval in found.intervals.items()

@@ -19,9 +19,9 @@ from lirpa_core.devices import is_cuda
 from lirpa_core.linear.coefficients import Coefficients, numbers
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods.alpha_crown import bytes_of_searched_row
 from lirpa_core.methods.rows import bytes_of_a_row, default_budget, every_element
 from lirpa_core.methods.screening import FEW
+from lirpa_core.methods.searched_rows import bytes_of_searched_row
 from lirpa_core.methods.tightening import operands_to_tighten
 from lirpa_core.methods.traversal import backward
 from lirpa_core.problem.problem import Problem

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lirpa_core.linear.affine import AffineForm
@@ -53,12 +54,23 @@ def fold_rows(rows: Coefficients, batch: int) -> Coefficients:
     return DenseCoefficients(A.expand(-1, batch, *rows.shape).reshape(1, -1, *rows.shape))
 
 
-def unfold_form(form: AffineForm, rows: int) -> AffineForm:
-    """A form of one row and `rows * B` examples as one of `rows` rows and `B` examples."""
+def fold_sides(rows: Coefficients, batch: int) -> Coefficients:
+    """`R` rows over a node and their negation, `[R, 2 * B]`: the examples once for each side."""
+    if isinstance(rows, SelectedRows):
+        shape = (rows.rows, batch)
+        index, scale = rows.index.expand(shape), rows.values.expand(shape)
+        return SelectedRows(torch.cat([index, index], 1), torch.cat([scale, -scale], 1), rows.shape)
+    A = rows.to_dense().expand(-1, batch, *rows.shape)
+    return DenseCoefficients(torch.cat([A, -A], 1))
+
+
+def unfold_form(form: AffineForm, copies: int) -> AffineForm:
+    """A form of `R` rows and `copies * B` examples as one of `copies * R` rows and `B` examples."""
 
     def unfold(A: Tensor) -> Tensor:
-        wide = A if A.shape[1] > 1 else A.expand(-1, rows, *A.shape[2:])
-        return wide.reshape(rows, -1, *A.shape[2:])
+        wide = A if A.shape[1] > 1 else A.expand(-1, copies, *A.shape[2:])
+        apart = wide.reshape(A.shape[0], copies, -1, *A.shape[2:])
+        return apart.transpose(0, 1).reshape(A.shape[0] * copies, -1, *A.shape[2:])
 
     coefficients: dict[str, Coefficients] = {
         name: DenseCoefficients(unfold(A.to_dense())) for name, A in form.coefficients.items()

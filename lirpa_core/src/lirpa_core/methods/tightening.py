@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -41,6 +41,7 @@ def tightened(
     done: dict[str, Tensor | None],
     bound: BoundSelected,
     screen: Screen | None = None,
+    most: int | None = None,
 ) -> Interval | None:
     """Bound the marked elements of one node by backward passes; None if there is nothing to do.
 
@@ -52,6 +53,7 @@ def tightened(
         done: What has been bounded before, by node; None: everything. Updated.
         bound: Bounds selected elements.
         screen: Decides elements cheaply.
+        most: How many elements of an example are bounded at most, those of the widest intervals; default: all.
     """
     if mask is None or (name in done and done[name] is None):
         return None
@@ -69,6 +71,8 @@ def tightened(
             interval, mask = screen(name, mask, interval)
         todo = mask if before is None else mask & ~before
         done[name] = mask if before is None else mask | before
+        if most is not None:
+            todo = _widest(todo, interval, most)
         index = marked_rows(flatten(todo, 1))
         if index is None:
             return None if screen is None else interval
@@ -83,6 +87,16 @@ def tightened(
     if screen is not None:
         screen.learn(name, by_rows)
     return interval.intersect(by_rows)
+
+
+def _widest(mask: Tensor, interval: Interval, most: int) -> Tensor:
+    """The marks `[B, *S]` of so many marked elements of each example, those of the widest intervals."""
+    flat = flatten(mask, 1)
+    if flat.shape[1] <= most:
+        return mask
+    width = torch.where(flat, flatten(interval.width.expand(mask.shape), 1), -1)
+    chosen = torch.zeros_like(flat).scatter(1, width.topk(most, dim=1).indices, value=True)
+    return (chosen & flat).reshape(mask.shape)
 
 
 def marked_rows(mask: Tensor) -> Tensor | None:
@@ -111,21 +125,23 @@ def _scatter(old: Interval, index: Tensor, lower: Tensor, upper: Tensor) -> Inte
 
 def tightened_intervals(
     problem: Problem,
-    given: Mapping[str, Interval] | None,
+    given: Collection[str] | None,
     relaxations: Relaxations,
     bound: BoundSelected,
     found: dict[str, Interval],
     screen: Screen | None = None,
+    most: int | None = None,
 ) -> Refine:
     """What to refine before each operator: those elements of its operands that its rule calls unstable.
 
     Args:
         problem: The problem.
-        given: Sound intervals that the user brought; their nodes are not tightened further.
+        given: Nodes that are not tightened further, such as those whose intervals the user brought.
         relaxations: Relaxations that have to be forgotten where an interval becomes tighter.
         bound: Bounds selected elements of a node.
         found: The intervals so far, which `relaxations` reads.
         screen: Leaves fewer elements unstable before they are bounded.
+        most: How many elements of a node are bounded at most in an example, those of the widest intervals; default: all.
     """
     done: dict[str, Tensor | None] = {}
     facts = problem.facts
@@ -146,7 +162,7 @@ def tightened_intervals(
                 monitor.part(operand, work.pop(operand, 0.0))
             masks = problem.rules[name].unstable_inputs(call, relaxations.operand_intervals(name))
             try:
-                better = tightened(problem, operand, masks[slot], found[operand], done, bound, screen)
+                better = tightened(problem, operand, masks[slot], found[operand], done, bound, screen, most)
             except OutOfTime:  # nodes without tighter bounds keep those that follow from their operands
                 return
             if better is not None:
@@ -157,13 +173,13 @@ def tightened_intervals(
 
 
 def operands_to_tighten(
-    problem: Problem, given: Mapping[str, Interval] | None = None
+    problem: Problem, given: Collection[str] | None = None
 ) -> Mapping[str, Sequence[tuple[int, str]]]:
     """By operator, the operands whose intervals its rule reads, and that are not known as well as can be.
 
     Args:
         problem: The problem.
-        given: What else is known.
+        given: Names of what else is known.
 
     Returns:
         Numbers of the slots, and names of the nodes.

@@ -16,7 +16,8 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp, align, sum_to
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules.bilinear import Bilinear, Product
+from lirpa_core.rules.base import Slope
+from lirpa_core.rules.bilinear import Bilinear, Mixture, Product
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp
 from lirpa_core.rules.relaxations.products import product_range
@@ -127,9 +128,32 @@ def smallest_slopes(product: Product) -> Relaxation:
     LSTM (hidden 32, 5 steps, eps 0.1), CROWN-IBP 0.174, 0.156, 0.156; encoder with layer norm, CROWN 916, 1313,
     308; at eps 0.02 0.1077, 0.1070, 0.1076.
     """
-    call, rank = product.call, len(product.call.shape)
-    x, rx = align(product.x.midpoint, 1, rank), align(product.x.radius, 1, rank)
-    y, ry = align(product.y.midpoint, 1, rank), align(product.y.radius, 1, rank)
+    mixture = _nearest_to_zero(product)
+    return _mixed(product, mixture, mixture)
+
+
+def _aligned(product: Product) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Midpoint and radius of the first factor, and of the second, with as many dimensions as the product."""
+    rank, x, y = len(product.call.shape), product.x, product.y
+    return tuple([align(k, 1, rank) for k in (x.midpoint, x.radius, y.midpoint, y.radius)])  # type: ignore[return-value]
+
+
+def _nearest_to_zero(product: Product) -> Tensor:
+    """The share for which `x` is at the point of its interval that is nearest to zero."""
+    x, rx, _, _ = _aligned(product)
+    if product.call.infinite:
+        bounded = rx.isfinite()
+        x, rx = torch.where(bounded, x, 0), torch.where(bounded, rx, 0)
+    # Any is sound. In a box so small that the square of its radius underflows, it is a constant for the gradient.
+    tiny = rx.detach() <= torch.finfo(rx.dtype).tiny ** 0.5
+    fixed = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()
+    return torch.where(tiny, fixed, (x / torch.where(tiny, 1, rx)).clamp(-1, 1))
+
+
+def _mixed(product: Product, below: Tensor, above: Tensor) -> Relaxation:
+    """Mixtures of McCormick's planes of an elementwise product, with shares from −1 to 1 on either side."""
+    call = product.call
+    x, rx, y, ry = _aligned(product)
     hull: Interval | None = None
     unbounded: Tensor | None = None
     if call.infinite:  # planes of an unbounded box have no slopes
@@ -137,13 +161,9 @@ def smallest_slopes(product: Product) -> Relaxation:
         assert hull is not None
         unbounded = ~(rx + ry).isfinite()
         x, rx, y, ry = (torch.where(unbounded, 0, number) for number in (x, rx, y, ry))
-    # Any is sound. In a box so small that the square of its radius underflows, it is a constant for the gradient.
-    tiny = rx.detach() <= torch.finfo(rx.dtype).tiny ** 0.5
-    fixed = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()
-    mixture = torch.where(tiny, fixed, (x / torch.where(tiny, 1, rx)).clamp(-1, 1))
-    of_right = product.of_right(x - mixture * rx)
+    of_right = product.of_right(x - below * rx)
 
-    def side(sign: int) -> Affine:
+    def side(sign: int, mixture: Tensor, of_right: LinearOp) -> Affine:
         slope = y - sign * mixture * ry
         offset = mixture * (sign * x * ry + rx * y) - x * y - sign * rx * ry
         if unbounded is not None and hull is not None:
@@ -154,7 +174,26 @@ def smallest_slopes(product: Product) -> Relaxation:
         found = product.affine(product.of_left(slope), of_right, bias)
         return found if infinite is None else replace(found, infinite=infinite)
 
-    return Relaxation(side(1), side(-1))
+    under = side(1, below, of_right)
+    return Relaxation(
+        under, side(-1, above, of_right if above is below else product.of_right(x - above * rx))
+    )
+
+
+def shares_of_elements(product: Product) -> tuple[Slope, ...]:
+    """The shares of the planes below and above each element that `smallest_slopes` takes; fixed where a box is a point."""
+    _, rx, _, ry = _aligned(product)
+    shape = product.call.shape
+    start = _nearest_to_zero(product)
+    start = start.expand(start.shape[0], *shape)
+    end = (rx > 0) & (ry > 0)
+    least, greatest = torch.where(end, -1, start), torch.where(end, 1, start)
+    return (Slope(start.expand_as(least), least, greatest),) * 2
+
+
+def planes_of_shares(product: Product, shares: Sequence[Tensor]) -> Relaxation:
+    """The planes with given shares `[B, *S]`, below and above."""
+    return _mixed(product, shares[0].clamp(-1, 1), shares[1].clamp(-1, 1))
 
 
 # ---------------------------------------------------------------------- by other operators
@@ -197,8 +236,9 @@ def hypot(self: Tensor, other: Tensor) -> Tensor:
 ADD = Linear(("self", "other"), sign=_sign, native=Add())
 NEG = Linear(("self",), sign=_sign, native=Add(), selects=True)
 MUL = Bilinear(
-    "self", "other", fixed=diagonal, ranges=range_of_product, planes=smallest_slopes, of_elements=True
-)
+    "self", "other", fixed=diagonal, ranges=range_of_product, planes=smallest_slopes,
+    mixture=Mixture(shares_of_elements, planes_of_shares), of_elements=True,
+)  # fmt: skip
 
 
 def register(registry: OperatorRegistry) -> None:

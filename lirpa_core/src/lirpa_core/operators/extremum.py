@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,10 +18,17 @@ from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.operators.conditions import any_over_broadcast
 from lirpa_core.operators.reduction import kept_shape, reduced_dims
 from lirpa_core.plugins import OperatorRegistry
+from lirpa_core.rules.base import Slope
 from lirpa_core.rules.call import Call, Slot
 from lirpa_core.rules.general import General
 from lirpa_core.rules.relaxations.exponential import relative_chord
-from lirpa_core.rules.relaxations.maximum import maximum_planes, rivals
+from lirpa_core.rules.relaxations.maximum import (
+    MaximumPlanes,
+    maximum_choices,
+    maximum_planes,
+    maximum_planes_with,
+    rivals,
+)
 
 aten = torch.ops.aten
 
@@ -95,7 +103,17 @@ class _Pairwise:
 
     def affine(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
         """See `maximum_planes`."""
-        planes = maximum_planes(*self._pairs(call, inputs))
+        return self._relaxation(call, maximum_planes(*self._pairs(call, inputs)))
+
+    def choices(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Slope, ...]:
+        """See `maximum_choices`."""
+        return maximum_choices(*self._pairs(call, inputs))
+
+    def affine_with(self, call: Call, inputs: tuple[Interval, ...], slopes: Sequence[Tensor]) -> Relaxation:
+        """See `maximum_planes_with`."""
+        return self._relaxation(call, maximum_planes_with(*self._pairs(call, inputs), *slopes))
+
+    def _relaxation(self, call: Call, planes: MaximumPlanes) -> Relaxation:
         under = self._side(call, planes.below, None)
         over = self._side(call, planes.above, self.sign * planes.bias)
         return Relaxation(under, over) if self.sign == 1 else Relaxation(over, under)
@@ -162,9 +180,29 @@ class _Along:
         if not dims:
             one = Diagonal(torch.ones_like(x.lower), call.shapes[0])
             return Relaxation.exactly(Affine((one,)))
-        planes = maximum_planes(*self._lines(x, dims))
-        below, above = (_spread(weight, x.lower.shape, dims) for weight in (planes.below, planes.above))
-        bias = self.sign * planes.bias.reshape(x.lower.shape[0], *call.shape)
+        return self._relaxation(call, x, dims, maximum_planes(*self._lines(x, dims)))
+
+    def choices(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Slope, ...]:
+        """See `maximum_choices`."""
+        (x,) = inputs
+        dims = reduced_dims(call)
+        return maximum_choices(*self._lines(x, dims)) if dims else ()
+
+    def affine_with(self, call: Call, inputs: tuple[Interval, ...], slopes: Sequence[Tensor]) -> Relaxation:
+        """See `maximum_planes_with`."""
+        (x,) = inputs
+        dims = reduced_dims(call)
+        return self._relaxation(call, x, dims, maximum_planes_with(*self._lines(x, dims), *slopes))
+
+    def _relaxation(
+        self, call: Call, x: Interval, dims: tuple[int, ...], planes: MaximumPlanes
+    ) -> Relaxation:
+        batch = planes.below.shape[0]
+        below, above = (
+            _spread(weight, torch.Size([batch, *x.lower.shape[1:]]), dims)
+            for weight in (planes.below, planes.above)
+        )
+        bias = self.sign * planes.bias.reshape(batch, *call.shape)
         under = Affine((WeightedSum(below, dims, call.shape),))
         over = Affine((WeightedSum(above, dims, call.shape),), *separated(bias, call.infinite))
         return Relaxation(under, over) if self.sign == 1 else Relaxation(over, under)
@@ -225,20 +263,43 @@ def lse_accuracy(call: Call) -> Accuracy:
     return Accuracy(64 + math.prod(call.shapes[0]), unit=True)
 
 
-def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
+def _lse_choices(call: Call, inputs: tuple[Interval, ...]) -> tuple[Slope, ...]:
+    """Where the tangents below and above touch, from 0 to 1: a point of the box, and a sum of its exponentials."""
+    (x,) = inputs
+    dims = reduced_dims(call)
+    if not dims:
+        return ()
+    half = torch.full_like(x.lower, 0.5)
+    sums = torch.full((x.lower.shape[0], *call.shape), 0.5, dtype=half.dtype, device=half.device)
+    moves = x.upper > x.lower
+    any_moves = moves.any([d + 1 for d in dims]).reshape(sums.shape)
+    return (
+        Slope(half, torch.where(moves, 0, half), torch.where(moves, 1, half)),
+        Slope(sums, torch.where(any_moves, _LEAST_SUM, sums), torch.where(any_moves, 1, sums)),
+    )
+
+
+#: The sum of exponentials at which the tangent above touches is no nearer to its least, where it may underflow.
+_LEAST_SUM = 2**-10
+
+
+def _lse_affine(
+    call: Call, inputs: tuple[Interval, ...], slopes: Sequence[Tensor] | None = None
+) -> Relaxation:
     """Below: the tangent at the midpoint. Above: chords of the exponentials, then a tangent of the logarithm.
 
     `log Σ exp(xᵢ) ≤ log Σ chordᵢ(xᵢ) ≤ log s₀ − 1 + Σ chordᵢ(xᵢ)/s₀` with `s₀ = Σ chordᵢ` at the midpoint,
-    all of it divided by `exp(max u)`, so that nothing overflows.
+    all of it divided by `exp(max u)`, so that nothing overflows. Tangents elsewhere, at `slopes`, are as sound.
     """
     (x,) = inputs
     dims = reduced_dims(call)
     if not dims:
         return Relaxation.exactly(Affine((Diagonal(torch.ones_like(x.lower), call.shapes[0]),)))
     along = [d + 1 for d in dims]
-    shape = (x.lower.shape[0], *call.shape)
     ends, bounded = bounded_ends(x, call)
-    midpoint = ends.midpoint
+    center = midpoint = ends.midpoint
+    if slopes is not None:
+        midpoint = torch.lerp(ends.lower, ends.upper, slopes[0].clamp(0, 1))
     # Not less logsumexp itself, whose rounding the slopes would inherit.
     peak = taking_part(midpoint, bounded).detach().amax(along, keepdim=True)
     weights = torch.exp(taking_part(midpoint - peak, bounded))
@@ -250,19 +311,26 @@ def _lse_affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     slope = taking_part(top * relative_chord(ends.width), bounded, 0)
     bottom = torch.exp(ends.lower - shift)
     middle = (top + taking_part(bottom, bounded, top)) / 2  # the chords at the midpoint
-    s0 = middle.sum(along, keepdim=True)
+    s0 = middle_sum = middle.sum(along, keepdim=True)
+    if slopes is not None:
+        share = slopes[1].clamp(_LEAST_SUM, 1).reshape(-1, *s0.shape[1:])
+        s0 = torch.lerp(bottom.sum(along, keepdim=True), top.sum(along, keepdim=True), share)
     slope = slope / s0
-    up = shift + s0.log() - (slope * midpoint).sum(along, keepdim=True)
+    up = shift + s0.log() - (slope * center).sum(along, keepdim=True)
+    if slopes is not None:
+        up = up + (middle_sum / s0 - 1)
     if bounded is not None:  # of nothing but −∞ there are no slopes, and only infinite ends
         box = _lse_bound(call, inputs)
         some = bounded.any(along, keepdim=True)
         tangent, slope = torch.where(some, tangent, 0), torch.where(some, slope, 0)
         low = torch.where(some, low, box.lower.reshape(low.shape))
         up = torch.where(some, up, box.upper.reshape(up.shape))
-    return Relaxation(
-        Affine((WeightedSum(tangent, dims, call.shape),), *separated(low.reshape(shape), call.infinite)),
-        Affine((WeightedSum(slope, dims, call.shape),), *separated(up.reshape(shape), call.infinite)),
-    )
+
+    def side(weight: Tensor, bias: Tensor) -> Affine:
+        bias = bias.reshape(bias.shape[0], *call.shape)
+        return Affine((WeightedSum(weight, dims, call.shape),), *separated(bias, call.infinite))
+
+    return Relaxation(side(tangent, low), side(slope, up))
 
 
 def bounded_ends(x: Interval, call: Call) -> tuple[Interval, Tensor | None]:
@@ -298,12 +366,30 @@ def register(registry: OperatorRegistry) -> None:
     ):
         pair, reduce = _Pairwise(sign), _Along(sign)
         for op in pairwise:
-            registry.register(op, General(("self", "other"), pair.bound, pair.affine, pair.unstable_inputs))
+            registry.register(
+                op,
+                General(
+                    ("self", "other"), pair.bound, pair.affine, pair.unstable_inputs,
+                    choices=pair.choices, affine_with=pair.affine_with,
+                ),
+            )  # fmt: skip
         for op in along:
             registry.register(
-                op, General(("self",), reduce.bound, reduce.affine, reduce.unstable_inputs, refuse_positions)
-            )
+                op,
+                General(
+                    ("self",), reduce.bound, reduce.affine, reduce.unstable_inputs, refuse_positions,
+                    choices=reduce.choices, affine_with=reduce.affine_with,
+                ),
+            )  # fmt: skip
     registry.register(
-        aten.logsumexp.default, General(("self",), _lse_bound, _lse_affine, precision=lse_accuracy)
+        aten.logsumexp.default,
+        General(
+            ("self",),
+            _lse_bound,
+            _lse_affine,
+            precision=lse_accuracy,
+            choices=_lse_choices,
+            affine_with=_lse_affine,
+        ),
     )
     registry.decompose(aten.logaddexp.default, logaddexp)

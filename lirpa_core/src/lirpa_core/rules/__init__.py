@@ -16,7 +16,7 @@ from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.allowances import Allowance, exact, relative
 from lirpa_core.rules.base import MODES, Rule, Slope
-from lirpa_core.rules.bilinear import Bilinear, Product, mean_planes
+from lirpa_core.rules.bilinear import MIXTURE, Bilinear, Mixture, Product, mean_planes
 from lirpa_core.rules.call import Call, Const, Operand, Slot
 from lirpa_core.rules.general import General
 from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
@@ -41,6 +41,7 @@ __all__ = [
     "CONVEX",
     "ID_OUT_OF_RANGE",
     "KEPT",
+    "MIXTURE",
     "MODES",
     "Affine",
     "Allowance",
@@ -57,6 +58,7 @@ __all__ = [
     "Linear",
     "LinearNative",
     "LinearOp",
+    "Mixture",
     "Operand",
     "Product",
     "Relaxation",

@@ -51,6 +51,8 @@ class Rule(ABC):
         selects: Whether every output element is one input element (or a constant), and none is used twice.
             Elements that varied independently of each other before such an operator still do so behind it.
         relaxes_together: Whether `relax_all` of many calls takes less time than one after the other.
+        costly: Whether relaxing takes much longer than a pass of rows does; searches for the bounds of inner nodes then leave
+            its slopes as they are.
         rounds: Whether rounding to a type is what the operator does, rather than an error of its evaluation.
         continuous: Whether the operator is continuous in its perturbed operands. It is asked of rules without a curve, for
             operators that are not PyTorch's; Lipschitz constants are refused where it is False.
@@ -61,6 +63,7 @@ class Rule(ABC):
     modes: tuple[str, ...] = MODES
     selects: bool = False
     relaxes_together: bool = False
+    costly: bool = False
     rounds: bool = False
     continuous: bool = False
     additive: tuple[str, ...] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from lirpa_core.linear.infinite import plus, separated
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.operators import LinearOp, align
+from lirpa_core.linear.operators import Diagonal, LinearOp, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import Accuracy
-from lirpa_core.rules.base import Rule
+from lirpa_core.rules.base import Rule, Slope
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.linear import Broadcast, Linear, StructuralOp, refuse_because, refuse_slots_outside
 from lirpa_core.rules.transposition import CallOp, linear_part
@@ -73,6 +73,54 @@ def mean_planes(product: Product) -> Relaxation:
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """Planes of a product that an optimizer may choose from: mixtures of McCormick's, with shares from −1 to 1.
+
+    Attributes:
+        slopes: The shares that may be moved, at the values of the rule's own planes.
+        planes: The planes with given shares, sound for any.
+    """
+
+    slopes: Callable[[Product], tuple[Slope, ...]]
+    planes: Callable[[Product, Sequence[Tensor]], Relaxation]
+
+
+def shares_of_outputs(product: Product) -> tuple[Slope, ...]:
+    """A share below and one above each output, at zero, the mean of two planes; nothing where a box is a point."""
+    moves = product.of_left(product.y.radius).apply(product.x.radius) > 0
+    start = torch.zeros_like(moves, dtype=product.call.dtype)
+    end = moves.to(start.dtype)
+    return (Slope(start, -end, end),) * 2
+
+
+def planes_of_outputs(product: Product, shares: Sequence[Tensor]) -> Relaxation:
+    """Mixtures of McCormick's planes with a share `[B, *S]` for each output, below and above.
+
+    With midpoints `c` and radii `r`, and the share `m`, `f(x, y) ≥ f(x, c_y) − m f(x, r_y) + f(c_x, y) − m f(r_x, y) + …`:
+    `m = 1` and `m = −1` are McCormick's two planes below, and likewise above.
+    """
+    x, y, shape = product.x, product.y, product.call.shape
+    of_left, left_radius = product.of_left(y.midpoint), product.of_left(y.radius)
+    of_right, right_radius = product.of_right(x.midpoint), product.of_right(x.radius)
+    center, radius = of_left.apply(x.midpoint), left_radius.apply(x.radius)
+    from_left, from_right = left_radius.apply(x.midpoint), right_radius.apply(y.midpoint)
+
+    def side(sign: int, share: Tensor) -> Affine:
+        m = share.clamp(-1, 1)
+        return product.affine(
+            of_left + Diagonal(-sign * m, shape) @ left_radius,
+            of_right + Diagonal(-m, shape) @ right_radius,
+            m * (sign * from_left + from_right) - center - sign * radius,
+        )
+
+    return Relaxation(side(1, shares[0]), side(-1, shares[1]))
+
+
+#: The shares of every product that says nothing else.
+MIXTURE = Mixture(shares_of_outputs, planes_of_outputs)
+
+
+@dataclass(frozen=True)
 class Bilinear(Rule):
     """Rule of `f(left, right) + additive`, with `f` bilinear and of non-negative structure constants.
 
@@ -92,6 +140,8 @@ class Bilinear(Rule):
             cover.
         planes: Chooses the planes of a product of two perturbed factors, without the additive arguments; or says
             None, for `mean_planes`.
+        mixture: The planes that an optimizer may choose from; default: `MIXTURE` where `planes` is not stated, and none
+            where it is.
         trailing: Whether the additive arguments broadcast to the output with their dimensions aligned at
             the end, as in ordinary addition; or how many dimensions of the output lie behind theirs, as
             those of space behind a channel. Without it, they are evaluated through the operator.
@@ -108,6 +158,7 @@ class Bilinear(Rule):
     fixed: Callable[[Call, int, Const], LinearOp | None] | None = None
     ranges: Callable[[Call, tuple[Interval, ...]], Interval | None] | None = None
     planes: Callable[[Product], Relaxation | None] | None = None
+    mixture: Mixture | None = None
     trailing: bool | Callable[[Call], int] = False
     context: tuple[str, ...] = ()
     of_elements: bool = False
@@ -174,8 +225,30 @@ class Bilinear(Rule):
             return Relaxation.exactly(self._affine(call))
         product = self._product(call, inputs)
         found = None if self.planes is None else self.planes(product)
-        if found is None:
-            found = mean_planes(product)
+        return self._with_additive(call, mean_planes(product) if found is None else found)
+
+    def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
+        """See `Rule.slopes`: shares of a mixture of planes; none of planes of what may be unbounded."""
+        mixture = self._mixture
+        if mixture is None or self.is_affine(call) or call.infinite:
+            return ()
+        return mixture.slopes(self._product(call, inputs))
+
+    def relax_with(
+        self, call: Call, inputs: tuple[Interval | None, ...], slopes: Sequence[Tensor]
+    ) -> Relaxation:
+        """See `Rule.relax_with`."""
+        mixture = self._mixture
+        if mixture is None or len(slopes) == 0:
+            return super().relax_with(call, inputs, slopes)
+        return self._with_additive(call, mixture.planes(self._product(call, inputs), slopes))
+
+    @property
+    def _mixture(self) -> Mixture | None:
+        return MIXTURE if self.mixture is None and self.planes is None else self.mixture
+
+    def _with_additive(self, call: Call, found: Relaxation) -> Relaxation:
+        """Planes of the product, with the additive arguments."""
         if not self.additive:
             return found
         terms, bias = self._additive_terms(call), self._bias(call)

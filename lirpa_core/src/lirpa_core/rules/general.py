@@ -10,7 +10,7 @@ from torch import Tensor
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.linear.rounding import Accuracy
-from lirpa_core.rules.base import Rule
+from lirpa_core.rules.base import Rule, Slope
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.linear import refuse_because, refuse_slots_outside
 
@@ -27,6 +27,8 @@ class General(Rule):
             that are not single points.
         precision: How accurately the two compute; default: as if every output were a sum over all elements.
         refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
+        choices: `(call, inputs) -> slopes`: what an optimizer may move (see `Rule.slopes`); default: nothing.
+        affine_with: `(call, inputs, slopes) -> Relaxation`: `affine` with given values for these, sound for all.
         affine_all: `affine` of several calls at once, where that takes less time than one after the other.
         continuous: See `Rule`.
     """
@@ -37,11 +39,18 @@ class General(Rule):
     unstable_where: Callable[[Call, tuple[Interval, ...]], tuple[Tensor | None, ...]] | None = None
     refuse: Callable[[Call], str | None] | None = None
     precision: Callable[[Call], Accuracy] | None = None
+    choices: Callable[[Call, tuple[Interval, ...]], tuple[Slope, ...]] | None = None
+    affine_with: Callable[[Call, tuple[Interval, ...], Sequence[Tensor]], Relaxation] | None = None
     affine_all: Callable[[Sequence[Call], Sequence[tuple[Interval, ...]]], list[Relaxation]] | None = None
     continuous: bool = False
 
     @property
     def relaxes_together(self) -> bool:  # type: ignore[override]
+        """See `Rule`."""
+        return self.affine_all is not None
+
+    @property
+    def costly(self) -> bool:  # type: ignore[override]
         """See `Rule`."""
         return self.affine_all is not None
 
@@ -67,6 +76,18 @@ class General(Rule):
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """See `Rule.relax`."""
         return self.affine(call, _known(inputs))
+
+    def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
+        """See `Rule.slopes`; what may be unbounded has none, for its planes have no slopes."""
+        return () if self.choices is None or call.infinite else self.choices(call, _known(inputs))
+
+    def relax_with(
+        self, call: Call, inputs: tuple[Interval | None, ...], slopes: Sequence[Tensor]
+    ) -> Relaxation:
+        """See `Rule.relax_with`."""
+        if self.affine_with is None or len(slopes) == 0:
+            return super().relax_with(call, inputs, slopes)
+        return self.affine_with(call, _known(inputs), slopes)
 
     def relax_all(
         self, calls: Sequence[Call], inputs: Sequence[tuple[Interval | None, ...]]

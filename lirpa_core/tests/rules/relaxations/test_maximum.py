@@ -7,7 +7,12 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from lirpa_core.rules.relaxations.maximum import maximum_planes, rivals
+from lirpa_core.rules.relaxations.maximum import (
+    maximum_choices,
+    maximum_planes,
+    maximum_planes_with,
+    rivals,
+)
 
 
 def boxes(k: int, seed: int, n: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,3 +99,37 @@ def test_what_is_infinite_below_has_no_slope():
     assert planes.below.tolist() == [[0.0, 1.0]]
     nothing = maximum_planes(torch.tensor([[-inf, -inf]]), torch.tensor([[-inf, -inf]]))
     assert nothing.above.tolist() == [[0.0, 0.0]] and nothing.bias.item() == -inf
+
+
+def test_thresholds_of_two_elements_are_the_faces_of_the_concave_envelope() -> None:
+    lower, upper = torch.tensor([[0.0, -1.0]]).double(), torch.tensor([[2.0, 1.0]]).double()
+    shares, threshold = maximum_choices(lower, upper)
+    assert threshold.least.item() == 0 and threshold.greatest.item() == 1
+    for t, through in ((0.0, [(0, -1), (2, -1), (0, 1)]), (1.0, [(2, 1), (2, -1), (0, 1)])):
+        planes = maximum_planes_with(lower, upper, shares.start, torch.tensor([t]).double())
+        for corner in through:
+            at = torch.tensor(corner).double()
+            assert float(planes.above @ at + planes.bias) == pytest.approx(max(corner))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_planes_of_any_shares_and_thresholds_are_sound(count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    ends = torch.randn(2, 200, count, generator=generator).double().sort(0).values
+    lower, upper = ends[0], ends[1]
+    shares, threshold = maximum_choices(lower, upper)
+    for stated in (shares, threshold):
+        assert bool((stated.least <= stated.start).all() and (stated.start <= stated.greatest).all())
+    chosen = torch.rand(200, count, generator=generator).double()
+    t = threshold.least + torch.rand(200, generator=generator).double() * (
+        threshold.greatest - threshold.least
+    )
+    planes = maximum_planes_with(lower, upper, chosen, t)
+    default = maximum_planes_with(lower, upper, shares.start, threshold.start)
+    for mine, own in zip(default, maximum_planes(lower, upper), strict=True):
+        torch.testing.assert_close(mine, own)
+    for _ in range(50):
+        x = lower + torch.rand(200, count, generator=generator).double().round(decimals=1) * (upper - lower)
+        best = x.amax(-1)
+        assert bool(((planes.below * x).sum(-1) <= best + 1e-12).all())
+        assert bool(((planes.above * x).sum(-1) + planes.bias >= best - 1e-12).all())

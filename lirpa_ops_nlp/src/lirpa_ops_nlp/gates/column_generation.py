@@ -71,6 +71,17 @@ def both_planes(surface: Surface, box: Box, hints: Hints) -> tuple[Planes, Plane
     return Planes(a[0], b[0], c[0]), Planes(-a[1], b[1], -c[1])
 
 
+def planes_of_slopes(
+    surface: Surface, box: Box, below: tuple[Tensor, Tensor], above: tuple[Tensor, Tensor]
+) -> tuple[Planes, Planes]:
+    """The tightest planes of slopes `(a, b)` below and above, sound for any."""
+    both = stacked_with_mirror(box)
+    a, b = torch.stack([below[0], -above[0]]), torch.stack([below[1], above[1]])
+    a, b = limited(a, b, surface.slope_range(both))
+    c = surface.least(both, a, b, exact=True).value
+    return Planes(a[0], b[0], c[0]), Planes(-a[1], b[1], -c[1])
+
+
 def stacked_with_mirror(box: Box) -> Box:
     """The box and its mirror image in `y`, stacked along a new first dimension."""
     mirrored = Box(box.lx, box.ux, -box.uy, -box.ly)

@@ -15,9 +15,9 @@ from lirpa_core.linear import Affine, Interval, Relaxation
 from lirpa_core.linear.operators import Diagonal, LinearOp, align
 from lirpa_core.operators import GELU, GELU_TANH, SIGMOID, SILU, TANH, any_over_broadcast
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Call, General, Slot, relative
+from lirpa_core.rules import Call, General, Slope, Slot, relative
 from lirpa_core.rules.unary import LOWER, UPPER, Curve, supporting_slope
-from lirpa_ops_nlp.gates.column_generation import Planes, both_planes, stacked_with_mirror
+from lirpa_ops_nlp.gates.column_generation import Planes, both_planes, planes_of_slopes, stacked_with_mirror
 from lirpa_ops_nlp.gates.following import Hints
 from lirpa_ops_nlp.gates.surface import Box, CurveTimesValue, GatedTanh, GatedValue, Surface
 from lirpa_ops_nlp.operators import gelu_mul, gelu_tanh_mul, sigmoid_mul, sigmoid_tanh, silu_mul
@@ -59,6 +59,32 @@ class Gate:
             below, above = (Planes(*(part[i].reshape(batch, *call.shape) for part in side)) for side in sides)
             found.append(Relaxation(_affine(call, below, box), _affine(call, above, box)))
         return found
+
+    def choices(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Slope, ...]:
+        """The slopes by either variable, below and above, within those that the surface itself has over the box."""
+        box = box_of(call, inputs)
+        below, above = both_planes(self.surface, box, self.hints(stacked_with_mirror(box)))
+        xs = torch.stack([box.lx, box.lx / 2 + box.ux / 2, box.ux])  # [3, ..]
+        ys = torch.stack([box.ly, box.ly / 2 + box.uy / 2, box.uy])
+        shape = (3, 3, *xs.shape[1:])
+        seen = self.surface.jet(xs.unsqueeze(1).expand(shape), ys.unsqueeze(0).expand(shape))
+        found = []
+        for plane in (below, above):
+            for start, slope, moves in (
+                (plane.a, seen.x, box.lx < box.ux),
+                (plane.b, seen.y, box.ly < box.uy),
+            ):
+                least, greatest = slope.amin((0, 1)).minimum(start), slope.amax((0, 1)).maximum(start)
+                found.append(
+                    Slope(start, torch.where(moves, least, start), torch.where(moves, greatest, start))
+                )
+        return tuple(found)
+
+    def affine_with(self, call: Call, inputs: tuple[Interval, ...], slopes: Sequence[Tensor]) -> Relaxation:
+        """The tightest planes of given slopes, of the plane below and of the plane above."""
+        box = box_of(call, inputs)
+        below, above = planes_of_slopes(self.surface, box, (slopes[0], slopes[1]), (slopes[2], slopes[3]))
+        return Relaxation(_affine(call, below, box), _affine(call, above, box))
 
     def unstable_inputs(self, call: Call, inputs: tuple[Interval, ...]) -> tuple[Tensor | None, ...]:
         """Elements of which either operand moves."""
@@ -156,13 +182,9 @@ def register(registry: OperatorRegistry) -> None:
         (gelu_tanh_mul, GELU_TANH_MUL),
     ):
         rule = General(
-            ("self", "other"),
-            gate.interval,
-            gate.relax,
-            gate.unstable_inputs,
-            affine_all=gate.relax_all,
-            continuous=True,
-        )
+            ("self", "other"), gate.interval, gate.relax, gate.unstable_inputs, affine_all=gate.relax_all,
+            choices=gate.choices, affine_with=gate.affine_with, continuous=True,
+        )  # fmt: skip
         registry.register(op, rule)
     # The factors, each off by 16 units, and their product.
     for op in (sigmoid_mul, sigmoid_tanh):

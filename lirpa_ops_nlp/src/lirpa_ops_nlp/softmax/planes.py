@@ -8,6 +8,7 @@ Notation as in `Scores`: `pᵢ = σ(zᵢ)` with `zᵢ = xᵢ − Tᵢ(x)`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lirpa_core.linear import Affine
-from lirpa_core.rules.relaxations import relative_chord
+from lirpa_core.rules import Slope
+from lirpa_core.rules.relaxations import relative_chord, shares_at, weights_of
 from lirpa_ops_nlp.softmax.outer import OwnMinusOthers
 from lirpa_ops_nlp.softmax.scores import Scores, others
 from lirpa_ops_nlp.softmax.support import LOWER, UPPER, sigmoid_line
@@ -29,17 +31,41 @@ class Plane:
     diagonal: Tensor
     weight: Tensor
 
+    def replaced(self, other: Plane, where: Tensor) -> Plane:
+        """The other plane where it is taken."""
+        return Plane(
+            torch.where(where, other.value, self.value),
+            torch.where(where, other.diagonal, self.diagonal),
+            torch.where(where, other.weight, self.weight),
+        )
+
     def better(self, other: Plane, side: int) -> Plane:
         """Output by output, the plane with the better value at the midpoint; NaN is never better."""
         take = (other.value > self.value) if side == LOWER else (other.value < self.value)
-        take = take & other.diagonal.isfinite() & other.weight.isfinite()
-        return Plane(
-            torch.where(take, other.value, self.value),
-            torch.where(take, other.diagonal, self.diagonal),
-            torch.where(take, other.weight, self.weight),
+        return self.replaced(other, take & other.diagonal.isfinite() & other.weight.isfinite())
+
+    @classmethod
+    def mixed(cls, planes: Sequence[Plane], shares: Tensor) -> Plane:
+        """The mixture of planes with shares `[B, *S, K]`."""
+        weights = weights_of(shares).unbind(-1)
+
+        def mixture(parts: list[Tensor]) -> Tensor:
+            return torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum(0)
+
+        return cls(
+            mixture([p.value for p in planes]),
+            mixture([p.diagonal for p in planes]),
+            mixture([p.weight for p in planes]),
         )
 
-    def anchored(self, scores: Scores, vector: Tensor, fixed: float, absent: Tensor | None = None) -> Affine:
+    def anchored(
+        self,
+        scores: Scores,
+        vector: Tensor,
+        fixed: float,
+        absent: Tensor | None = None,
+        origin: Tensor | None = None,
+    ) -> Affine:
         """The plane as an affine function of the unshifted scores.
 
         Args:
@@ -47,11 +73,12 @@ class Plane:
             vector: The shared factor of the outer product.
             fixed: Value of the outputs that are alone.
             absent: Infinities of the outputs that are left out; None: these outputs are zero.
+            origin: The unshifted scores at which the plane has its value; default: the midpoint.
         """
         diagonal, weight = scores.filled(self.diagonal), scores.filled(self.weight)
         op = OwnMinusOthers(diagonal, weight, vector, scores.dim)
         value = torch.where(scores.alone, fixed, scores.filled(self.value))
-        return Affine((op,), value - op.apply(scores.origin), absent)
+        return Affine((op,), value - op.apply(scores.origin if origin is None else origin), absent)
 
 
 def _limit(x: Tensor) -> float:
@@ -124,30 +151,71 @@ def _through_reciprocal(scores: Scores) -> Plane:
     return Plane(value, diagonal, weight)
 
 
-def softmax_lower(scores: Scores) -> Affine:
-    """The best of all planes below."""
-    chords = scores.chords
-    plane = constant(torch.sigmoid(scores.advantage[0]))
-    for candidate in (
-        _through_sigmoid(scores, chords),
-        _through_exponentials(scores, chords),
-        _through_reciprocal(scores),
+def planes_below(scores: Scores) -> tuple[Plane, ...]:
+    """All planes below softmax; where one does not exist, the constant stands for it."""
+    chords, flat = scores.chords, constant(torch.sigmoid(scores.advantage[0]))
+    found = [flat]
+    for plane, defined in (
+        (_through_sigmoid(scores, chords), None),
+        (_through_exponentials(scores, chords), None),
+        (_through_reciprocal(scores), True),
     ):
+        exists = plane.value.isfinite() & plane.diagonal.isfinite() & plane.weight.isfinite()
+        if defined:
+            exists = exists & (plane.value >= 0)
+        found.append(flat.replaced(plane, exists))
+    return tuple(found)
+
+
+def softmax_lower(scores: Scores, shares: Tensor | None = None) -> Affine:
+    """The best of all planes below, or their mixture with shares `[B, *S, 4]`."""
+    planes = planes_below(scores)
+    plane = planes[0]
+    for candidate in planes[1:]:
         plane = plane.better(candidate, LOWER)
-    return plane.anchored(scores, chords, 1.0)
+    if shares is not None:
+        plane = Plane.mixed(planes, shares)
+    return plane.anchored(scores, scores.chords, 1.0)
 
 
-def softmax_upper(scores: Scores) -> Affine:
+def softmax_choices(scores: Scores) -> tuple[Slope, ...]:
+    """The shares of the planes below, and of the plane above where its two tangents touch, from 0 to 1."""
+    planes = planes_below(scores)
+    values = torch.stack([p.value.detach() for p in planes], -1)
+    half = torch.full_like(scores.low, 0.5)
+    low, up = scores.advantage
+    z = (scores.filled(scores.midpoint) - others(scores.midpoint, scores.dim, scores.live)).detach()
+    wide = (up > low) & scores.live
+    at = torch.where(wide, (z - low) / torch.where(wide, up - low, 1), 0.5).clamp(0, 1)
+    moves = scores.live & (scores.up > scores.low)
+    return (
+        shares_at(values.argmax(-1), len(planes), values.dtype),
+        Slope(half, torch.where(moves, 0, half), torch.where(moves, 1, half)),
+        Slope(at, torch.where(wide, 0, at), torch.where(wide, 1, at)),
+    )
+
+
+def softmax_upper(scores: Scores, touching: Sequence[Tensor] | None = None) -> Affine:
     """`σ(z) ≤ k z + b`, then `z` from above: the tangent of the concave `−T` at the midpoint.
 
     At the midpoint this is the concave envelope of σ, so never above the chord of `exp` by `log p`, which is
-    the upper LSE bound of Wei et al. 2023, nor above the chord of `1/D`.
+    the upper LSE bound of Wei et al. 2023, nor above the chord of `1/D`. Tangents elsewhere are as sound.
+
+    Args:
+        scores: The box.
+        touching: Where the tangents of `−T` and of the envelope of `σ` touch, from 0 to 1, `[B, *S]` each.
     """
     low, up = scores.advantage
-    midpoint = scores.midpoint
+    center = midpoint = scores.midpoint
+    origin: Tensor | None = None
+    if touching is not None:
+        moved = torch.lerp(scores.filled(scores.low), scores.filled(scores.up), touching[0].clamp(0, 1))
+        midpoint = torch.where(scores.live, moved, center)
+        origin = scores.origin + torch.where(scores.live, moved - scores.filled(center), 0)
     rest = others(midpoint, scores.dim, scores.live)
     z = (scores.filled(midpoint) - rest).maximum(low).minimum(up)
-    k, b = sigmoid_line(low, up, z, UPPER)
+    at = z if touching is None else torch.lerp(low, up, touching[1].clamp(0, 1))
+    k, b = sigmoid_line(low, up, at, UPPER)
     peak = scores.filled(midpoint.detach(), -math.inf).amax(scores.dim, keepdim=True)
     peak = torch.where(peak.isfinite(), peak, 0)
     vector = scores.filled(torch.where(scores.live, midpoint - peak, 0).exp())
@@ -155,8 +223,11 @@ def softmax_upper(scores: Scores) -> Affine:
     small = exponent < _limit(low)
     weight = k * torch.where(small, exponent, 0).exp()
     through = Plane(torch.where(small, k * z + b, 2), k, weight)
-    plane = constant(torch.sigmoid(up)).better(through, UPPER)
-    return plane.anchored(scores, vector, 1.0)
+    flat = constant(torch.sigmoid(up))
+    if touching is None:
+        return flat.better(through, UPPER).anchored(scores, vector, 1.0)
+    exists = small & through.value.isfinite() & through.weight.isfinite() & through.diagonal.isfinite()
+    return flat.replaced(through, exists).anchored(scores, vector, 1.0, origin=origin)
 
 
 def log_softmax_lower(scores: Scores, absent: Tensor | None = None) -> Affine:

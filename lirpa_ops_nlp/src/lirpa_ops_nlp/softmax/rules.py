@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from lirpa_core.linear import Accuracy, Interval, Relaxation
 from lirpa_core.linear.operators import align
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Call, Const, General
+from lirpa_core.rules import Call, Const, General, Slope
 from lirpa_ops_nlp.operators import masked_softmax
 from lirpa_ops_nlp.softmax import planes
 from lirpa_ops_nlp.softmax.scores import Scores
@@ -64,6 +65,17 @@ def softmax_planes(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     return Relaxation(planes.softmax_lower(scores), planes.softmax_upper(scores))
 
 
+def softmax_choices(call: Call, inputs: tuple[Interval, ...]) -> tuple[Slope, ...]:
+    """See `planes.softmax_choices`."""
+    return planes.softmax_choices(scores_of(call, inputs[0]))
+
+
+def softmax_planes_with(call: Call, inputs: tuple[Interval, ...], slopes: Sequence[Tensor]) -> Relaxation:
+    """See `planes`."""
+    scores = scores_of(call, inputs[0])
+    return Relaxation(planes.softmax_lower(scores, slopes[0]), planes.softmax_upper(scores, slopes[1:]))
+
+
 def log_softmax_planes(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     """See `planes`."""
     scores = scores_of(call, inputs[0])
@@ -102,8 +114,9 @@ def _accuracy_of_logarithm(call: Call) -> Accuracy:
 
 
 SOFTMAX = General(
-    ("self",), softmax_interval, softmax_planes, unstable_inputs, refuse, _accuracy, continuous=True
-)
+    ("self",), softmax_interval, softmax_planes, unstable_inputs, refuse, _accuracy,
+    choices=softmax_choices, affine_with=softmax_planes_with, continuous=True,
+)  # fmt: skip
 LOG_SOFTMAX = General(
     ("self",),
     log_softmax_interval,

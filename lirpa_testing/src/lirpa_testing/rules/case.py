@@ -115,6 +115,15 @@ class Case:
         """The rule's affine bounds."""
         return self.rule.relax(self.call, self.needed)
 
+    def with_relaxation(self, relaxation: Relaxation, *, attacked: bool = True) -> Case:
+        """The same box with another relaxation, and the same points and values: those that an attack found, or the first."""
+        other = dataclasses.replace(self)
+        points, outputs = (self.points, self.outputs) if attacked else (self.start_points, self.start_outputs)
+        kept = {"relaxation": relaxation, "points": points, "outputs": outputs}
+        for name, value in kept.items():
+            other.__dict__[name] = value  # where cached properties keep theirs
+        return other
+
     def lines(self, points: Points) -> tuple[Tensor, Tensor]:
         """Lower and upper affine function at points `[n, B, *S_i]`: two of `[n, B, *S]`."""
         shape = (points[0].shape[0], self.batch, *self.call.shape)

@@ -9,7 +9,15 @@ import torch
 
 from lirpa_core.errors import DomainError
 from lirpa_testing.report import RuleReport, RuleViolation
-from lirpa_testing.rules import compiling, consistency, differences, operator_checks, proving, soundness
+from lirpa_testing.rules import (
+    compiling,
+    consistency,
+    differences,
+    operator_checks,
+    proving,
+    slopes,
+    soundness,
+)
 from lirpa_testing.rules.case import Case
 
 #: Every check by name, in the order in which they run: what a later one relies on comes first.
@@ -21,6 +29,7 @@ CHECKS: Final[dict[str, Callable[[Case], None]]] = {
     "linear operator": operator_checks.check_linear_ops,
     "interval": soundness.check_interval,
     "lines": soundness.check_lines,
+    "slopes": slopes.check_slopes,
     "proof": proving.check_proof,
     "affine": soundness.check_affine,
     "degenerate": soundness.check_degenerate,

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lirpa_core.rules.base import Slope
+from lirpa_core.rules.relaxations.mixtures import weights_of
+
 #: How far from its lower to its upper end an element is measured, when the one that stands for the maximum
 #: from below is chosen. At a half it has the best value at the centre of the box, at zero the best worst case;
 #: a quarter gave the tightest networks, or within 0.3 % of them: pooling (2, 3 by 2, 4) before and after ReLU
@@ -18,8 +21,8 @@ class MaximumPlanes(NamedTuple):
     """`below · x ≤ max x ≤ above · x + bias` for every `x` of a box.
 
     Attributes:
-        below: `[.., K]`: one at one element, zero elsewhere.
-        above: `[.., K]`: between zero and one at one element, zero elsewhere.
+        below: `[.., K]`: from zero to one; of the default planes one at one element, zero elsewhere.
+        above: `[.., K]`: from zero to one; of the default planes zero at all but one element.
         bias: `[..]`; infinite only where the maximum may be.
     """
 
@@ -58,6 +61,59 @@ def maximum_planes(lower: Tensor, upper: Tensor) -> MaximumPlanes:
     return MaximumPlanes(
         zero.scatter(-1, best, 1), zero.scatter(-1, index, slope.to(zero.dtype)), bias.squeeze(-1)
     )
+
+
+def maximum_choices(lower: Tensor, upper: Tensor) -> tuple[Slope, Slope]:
+    """What `maximum_planes_with` lets an optimizer choose, at the values of `maximum_planes`.
+
+    Args:
+        lower: Lower ends, `[B, *P, K]`; −∞ for elements that do not take part.
+        upper: Upper ends, likewise.
+
+    Returns:
+        The shares of the elements in the plane below, `[B, *P, K]`, and the threshold of the plane above, `[B, *P]`.
+    """
+    start = maximum_planes(lower, upper).below
+    largest = lower.amax(-1, keepdim=True)
+    able = (upper > largest) | (lower == largest)
+    able = able & (able.sum(-1, keepdim=True) > 1)
+    least, greatest = torch.where(able, 0, start), torch.where(able, 1, start)
+    threshold = _second(upper, largest)
+    return (
+        Slope(start, least, greatest),
+        Slope(threshold.squeeze(-1), largest.squeeze(-1), threshold.squeeze(-1)),
+    )
+
+
+def maximum_planes_with(lower: Tensor, upper: Tensor, shares: Tensor, threshold: Tensor) -> MaximumPlanes:
+    """Planes of the maximum along the last dimension, sound for any shares and any threshold.
+
+    Below, `Σ wᵢ xᵢ` with `w ≥ 0` and `Σ wᵢ = 1`. Above, `t + Σ chordᵢ` (see `maximum_planes`); of two elements, the
+    planes for `t` from the largest lower to the second largest upper end are all mixtures of the two faces of the
+    concave envelope.
+
+    Args:
+        lower: Lower ends, `[.., K]`; −∞ for elements that do not take part.
+        upper: Upper ends, likewise.
+        shares: Of the elements in the plane below, from zero on, `[.., K]`; they need not add up to one.
+        threshold: `t`, `[..]`.
+    """
+    taking_part = lower > -torch.inf
+    largest = lower.amax(-1, keepdim=True)
+    t = threshold.unsqueeze(-1).minimum(_second(upper, largest)).maximum(largest)
+    low = torch.where(taking_part, lower, 0)
+    sloped = (upper > t) & taking_part
+    slope = torch.where(sloped, upper - t, 0) / torch.where(sloped, upper - low, 1)
+    bias = t.squeeze(-1) - (slope * low).sum(-1)
+    below = weights_of(torch.where(taking_part, shares, 0), maximum_planes(lower, upper).below)
+    return MaximumPlanes(below, slope, bias)
+
+
+def _second(upper: Tensor, largest: Tensor) -> Tensor:
+    """The second largest upper end, raised to the largest lower one, `[.., 1]`."""
+    if upper.shape[-1] == 1:
+        return largest
+    return upper.topk(2, -1).values[..., 1:].maximum(largest)
 
 
 def rivals(lower: Tensor, upper: Tensor) -> Tensor:
