@@ -20,7 +20,9 @@ BOXES = 12
 
 def test_every_operator_has_an_oracle(rules: Any) -> None:
     assert set(rules) - set(ORACLES) == NO_ORACLE
-    assert set(ORACLES) <= set(rules)
+    assert set(ORACLES) - {torch.ops.lirpa.derivative.default} <= set(
+        rules
+    )  # derivatives have tests of their own
 
 
 def test_oracle_is_the_operator(case: Any) -> None:
