@@ -90,7 +90,6 @@ def test_jacobians_are_those_of_the_formula() -> None:
         assert torch.equal(found.lipschitz(norm), largest)
 
 
-@pytest.mark.slow
 def test_every_method() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)).double()
@@ -131,7 +130,7 @@ def test_lipschitz_constants_hold_between_points_at_kinks() -> None:
         assert bool((found.lipschitz(math.inf) >= 3).all())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_ties_of_a_pooling_window() -> None:
     net = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.MaxPool2d(2), nn.Flatten())
     x = torch.zeros(1, 16, dtype=torch.float64)
@@ -145,7 +144,7 @@ def test_ties_of_a_pooling_window() -> None:
     assert float(tied.sum()) == pytest.approx(4)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "layers",
     [
@@ -173,7 +172,6 @@ def test_what_is_hidden_from_autograd_is_differentiated() -> None:
     assert float(found.upper) == pytest.approx(4.2)
 
 
-@pytest.mark.slow
 def test_there_is_no_lipschitz_constant_of_what_may_jump() -> None:
     x = torch.full((1, 2), 0.05, dtype=torch.float64)
 
@@ -200,7 +198,7 @@ def test_there_is_no_lipschitz_constant_of_what_may_jump() -> None:
     assert float(jacobian(bounded, perturbed(x), output=8).lipschitz()) >= 1
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_several_inputs_and_outputs() -> None:
     class Two(nn.Module):
         def forward(self, x: Tensor, *, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,7 +220,7 @@ def test_several_inputs_and_outputs() -> None:
         jacobian(model, perturbed(x), kwargs={"y": y}, wrt=2)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_bounds_follow_the_model() -> None:
     net = mlp(nn.Tanh())
     x = torch.rand(2, 3).double()
@@ -241,7 +239,7 @@ def test_bounds_follow_the_model() -> None:
         assert torch.equal(lower, found.lower)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_models_that_differentiate_themselves() -> None:
     net = mlp(nn.Softplus(), inputs=2, outputs=1)
 

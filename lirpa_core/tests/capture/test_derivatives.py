@@ -101,7 +101,7 @@ X = torch.tensor([[0.3, -0.4], [-0.2, 0.9], [0.1, 0.2]], dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
-    "form", ["grad", "hessian", "autograd", *[pytest.param(f, marks=pytest.mark.slow) for f in FORMS if f not in ("grad", "hessian", "autograd")]]
+    "form", ["grad", "hessian", "autograd", *[pytest.param(f, marks=pytest.mark.thorough) for f in FORMS if f not in ("grad", "hessian", "autograd")]]
 )  # fmt: skip
 def test_every_way_of_differentiating_is_bounded(form: str) -> None:
     model = Model(FORMS[form])
@@ -114,7 +114,7 @@ def test_every_way_of_differentiating_is_bounded(form: str) -> None:
     assert_holds(lower, upper, model, one)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_method_bounds_a_derivative() -> None:
     model = Model(gradient, nn.Softplus())
     bounded = BoundedModule(model, X, {"optimize_bound_args": {"iteration": 3}})
@@ -186,7 +186,7 @@ def test_bounds_follow_parameters_buffers_and_constants() -> None:
         assert_holds(lower, upper, model, X)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_numbers_of_buffers_have_the_model_captured_anew() -> None:
     model = Model(lambda m, x: gradient(m, x) * float(m.scale) if m.scale > 0 else x)
     bounded = BoundedModule(model, X)
@@ -196,7 +196,7 @@ def test_numbers_of_buffers_have_the_model_captured_anew() -> None:
         assert_holds(lower, upper, model, X)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_bounds_are_differentiable_by_weights() -> None:
     model = Model(gradient)
     lower, _ = BoundedModule(model, X).compute_bounds(perturbed(X), method="CROWN")
@@ -234,7 +234,7 @@ def test_shared_parameters_and_changes_in_place() -> None:
     assert_holds(lower, upper, model, X)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("training", [False, True])
 def test_batch_norm_and_dropout_in_both_modes(training: bool) -> None:
     class Normed(nn.Module):
