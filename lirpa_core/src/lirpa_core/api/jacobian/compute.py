@@ -101,6 +101,7 @@ def jacobian(
 
     Example:
         >>> import torch
+        >>> from lirpa_core import BoundedTensor, PerturbationLpNorm
         >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
         >>> x = BoundedTensor(torch.zeros(4, 2), PerturbationLpNorm(eps=0.1))
         >>> found = jacobian(model, x)
