@@ -7,7 +7,8 @@ from lirpa_core.api import functional
 from lirpa_core.api.bounded_module import BoundedModule
 from lirpa_core.api.compatibility.names import GradNorm, JacobianOP, get_spec_matrix, register_custom_op
 from lirpa_core.api.data_parallel import BoundDataParallel
-from lirpa_core.api.jacobian import JacobianBounds, jacobian
+from lirpa_core.api.jacobian.bounds import JacobianBounds
+from lirpa_core.api.jacobian.function import jacobian
 from lirpa_core.api.results import BoundsResult
 from lirpa_core.linear.interval import Interval
 from lirpa_core.perturbations.base import Perturbation

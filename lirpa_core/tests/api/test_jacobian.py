@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm, jacobian
 from lirpa_core.api.jacobian.norms import lower_norm, upper_norm
 from lirpa_core.errors import InputError, OptionError, TrainingModeError, UnsupportedOperatorError
+from lirpa_testing import method_names
 
-METHODS = ("IBP", "forward", "CROWN-IBP", "CROWN", "CROWN-Optimized")
+METHODS = method_names()
 NORMS = (1, 2, math.inf)
 
 
@@ -130,7 +132,6 @@ def test_lipschitz_constants_hold_between_points_at_kinks() -> None:
         assert bool((found.lipschitz(math.inf) >= 3).all())
 
 
-@pytest.mark.thorough
 def test_ties_of_a_pooling_window() -> None:
     net = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), nn.MaxPool2d(2), nn.Flatten())
     x = torch.zeros(1, 16, dtype=torch.float64)
@@ -144,19 +145,18 @@ def test_ties_of_a_pooling_window() -> None:
     assert float(tied.sum()) == pytest.approx(4)
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     "layers",
     [
-        (nn.Conv2d(1, 2, 3, padding=1, stride=2), nn.GroupNorm(1, 2), nn.SiLU(), nn.Flatten(), nn.Linear(8, 2)),
-        (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False), nn.ConvTranspose2d(1, 1, 2), nn.MaxPool2d(2), nn.Flatten()),
-        (nn.Flatten(), nn.Linear(16, 4), nn.LayerNorm(4), nn.Softmax(-1)),
+        lambda: (nn.Conv2d(1, 2, 3, padding=1, stride=2), nn.GroupNorm(1, 2), nn.SiLU(), nn.Flatten(), nn.Linear(8, 2)),
+        lambda: (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False), nn.ConvTranspose2d(1, 1, 2), nn.MaxPool2d(2), nn.Flatten()),
+        lambda: (nn.Flatten(), nn.Linear(16, 4), nn.LayerNorm(4), nn.Softmax(-1)),
     ],
     ids=["convolution", "pooling", "normalisation"],
 )  # fmt: skip
-def test_layers(layers: tuple[nn.Module, ...]) -> None:
+def test_layers(layers: Callable[[], tuple[nn.Module, ...]]) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), *layers).double().eval()
+    net = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), *layers()).double().eval()
     x, eps = torch.randn(1, 16, dtype=torch.float64), 0.02
     exact = torch.func.vmap(torch.func.vmap(torch.func.jacrev(lambda z: net(z[None])[0])))(points(x, eps, 60))
     found = jacobian(net, perturbed(x, eps))
@@ -198,7 +198,6 @@ def test_there_is_no_lipschitz_constant_of_what_may_jump() -> None:
     assert float(jacobian(bounded, perturbed(x), output=8).lipschitz()) >= 1
 
 
-@pytest.mark.thorough
 def test_several_inputs_and_outputs() -> None:
     class Two(nn.Module):
         def forward(self, x: Tensor, *, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,7 +219,6 @@ def test_several_inputs_and_outputs() -> None:
         jacobian(model, perturbed(x), kwargs={"y": y}, wrt=2)
 
 
-@pytest.mark.thorough
 def test_bounds_follow_the_model() -> None:
     net = mlp(nn.Tanh())
     x = torch.rand(2, 3).double()
@@ -239,7 +237,6 @@ def test_bounds_follow_the_model() -> None:
         assert torch.equal(lower, found.lower)
 
 
-@pytest.mark.thorough
 def test_models_that_differentiate_themselves() -> None:
     net = mlp(nn.Softplus(), inputs=2, outputs=1)
 

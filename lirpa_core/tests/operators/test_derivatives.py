@@ -130,7 +130,6 @@ def test_decompositions_are_the_operators() -> None:
     torch.testing.assert_close(table[op](grad, *given)[0], op(grad, *given)[0])
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_lines_and_intervals_are_proved(case: UnaryCase) -> None:
     rule = default_registry().rule_for(torch.ops.lirpa.derivative.default)

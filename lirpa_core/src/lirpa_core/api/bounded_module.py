@@ -13,6 +13,7 @@ from lirpa_core.api.bound_call import Question
 from lirpa_core.api.compatibility.calls import other_keywords
 from lirpa_core.api.drawing import draw
 from lirpa_core.api.inference import outside_inference_mode
+from lirpa_core.api.jacobian.compute import derivative_bounds
 from lirpa_core.api.methods import method_for
 from lirpa_core.api.options import Rounding
 from lirpa_core.api.outputs import OutputKey
@@ -211,6 +212,26 @@ class BoundedModule(WrappedModule):
         if x is not None or kwargs:
             found(x, kwargs=kwargs)
         return found
+
+    def compute_jacobian_bounds(self, x: Any, **bounding: Any) -> BoundsResult:
+        """Bounds `[B, O, I]` of the derivative of the output with respect to the one input, both flattened.
+
+        `lirpa_core.jacobian` does the same, takes models of several inputs, and knows norms and Lipschitz constants.
+
+        Args:
+            x: The input, a `BoundedTensor`, or a tuple of it.
+            bounding: As for `compute_bounds`.
+
+        Raises:
+            InputError: If the model takes several inputs.
+            LirpaError: As `lirpa_core.jacobian`.
+        """
+        inputs = tuple(x) if isinstance(x, (tuple, list)) else (x,)
+        if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
+            raise InputError(
+                f"compute_jacobian_bounds takes the model's one input; {len(inputs)} were given. lirpa_core.jacobian takes several."
+            )
+        return derivative_bounds(BoundedModule, self, inputs, **{"method": "backward", **bounding}).result
 
     def visualize(self, output_path: str | Path, *, result: BoundsResult | None = None) -> Path:
         """Draw the captured graph: operators, shapes, module paths.

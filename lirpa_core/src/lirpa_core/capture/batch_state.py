@@ -69,6 +69,11 @@ def fixable(module: nn.Module) -> bool:
     return module.training and (_is_batch_norm(module) or _is_dropout(module))
 
 
+def standardising(model: nn.Module) -> list[str]:
+    """Paths of the layers that standardise by the statistics of the batch, which a `BatchState` fixes."""
+    return [path for path, module in model.named_modules() if fixable(module) and _is_batch_norm(module)]
+
+
 def needs_state(model: nn.Module) -> bool:
     """Whether the model takes statistics or masks from the batch."""
     return any(fixable(module) for module in model.modules())

@@ -11,13 +11,17 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.capture.batch_state import fixable, stand_ins
+from lirpa_core.capture.batch_state import fixable, stand_ins, standardising
 from lirpa_core.capture.derivatives import Noticed, noticed, run, traced
 from lirpa_core.capture.export import export, read_nodes
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import Kept, keeping_leaf_modules
 from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
-from lirpa_core.capture.training_mode import refuse_random_nodes, refuse_training_mode
+from lirpa_core.capture.training_mode import (
+    refuse_derivatives_of_statistics,
+    refuse_random_nodes,
+    refuse_training_mode,
+)
 from lirpa_core.devices import unreadable
 from lirpa_core.errors import (
     CaptureError,
@@ -102,10 +106,12 @@ def capture(
     single = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     single = [x.clone() if isinstance(x, Tensor) else x for x in single]
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
-    statistics = _statistics_of(model)
+    statistics, layers = _statistics_of(model), standardising(model)
     monitor.part("running the model", 0.05)
     with stand_ins(model, one_args, one_kwargs):
         how = _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
+        if how.differentiates:
+            refuse_derivatives_of_statistics(layers)
         program, nodes, outputs, ends, specialized = _exported(
             model, one_args, one_kwargs, registry, how, monitor
         )

@@ -5,7 +5,7 @@ Batch norm with running statistics and dropout can be fixed for a batch; see `ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase  # the only common base of batch and instance norms
@@ -33,6 +33,24 @@ def refuse_training_mode(model: nn.Module) -> None:
             f"in training mode: {', '.join(wrong)}. Bounds need a deterministic function of one example, and only "
             "batch norms with running statistics and nn.Dropout are fixed for a batch: call model.eval() first (or "
             ".eval() on these modules alone, to keep training the others)."
+        )
+
+
+def refuse_derivatives_of_statistics(standardising: Sequence[str]) -> None:
+    """Refuse a model that differentiates through layers that standardise by the statistics of its batch.
+
+    Its derivative goes through the statistics as well, and with fixed ones it is another function.
+
+    Args:
+        standardising: Paths of these layers.
+
+    Raises:
+        TrainingModeError: Naming them.
+    """
+    if standardising:
+        raise TrainingModeError(
+            f"forward() takes derivatives, and {', '.join(map(repr, standardising))} take statistics from the batch: with these "
+            "fixed the derivative is another one than the model's. Call .eval() on these layers first."
         )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lirpa_core.api.compatibility.calls import without_init_keywords
 from lirpa_core.api.compatibility.nodes import NodeView
 from lirpa_core.api.results import BoundsResult, NodeBounds
-from lirpa_core.errors import InputError, OptionError
+from lirpa_core.errors import OptionError
 from lirpa_core.graph import Graph
 
 _VERIFY = "lirpa_verify splits and proves"
@@ -98,28 +98,6 @@ class ReferenceMembers(nn.Module):
             **without_init_keywords(others),
         )
         return found.lower, found.upper, self.save_intermediate()
-
-    def compute_jacobian_bounds(self, x: Any, **bounding: Any) -> BoundsResult:
-        """Bounds `[B, O, I]` of the derivative of the output with respect to the one input, both flattened.
-
-        `lirpa_core.jacobian` does the same, takes models of several inputs, and knows norms and Lipschitz constants.
-
-        Args:
-            x: The input, a `BoundedTensor`, or a tuple of it.
-            bounding: As for `compute_bounds`.
-
-        Raises:
-            InputError: If the model takes several inputs.
-            LirpaError: As `lirpa_core.jacobian`.
-        """
-        from lirpa_core.api.jacobian import jacobian  # which is made of the class that this one is a part of
-
-        inputs = tuple(x) if isinstance(x, (tuple, list)) else (x,)
-        if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
-            raise InputError(
-                f"compute_jacobian_bounds takes the model's one input; {len(inputs)} were given. lirpa_core.jacobian takes several."
-            )
-        return jacobian(self, inputs, **{"method": "backward", **bounding}).result
 
     @property
     def final_name(self) -> str:

@@ -1,7 +1,1 @@
-"""Bounds of a model's derivative over a set: the Jacobian, its norms, and the local Lipschitz constant."""
-
-from lirpa_core.api.jacobian.bounds import JacobianBounds
-from lirpa_core.api.jacobian.compute import jacobian
-from lirpa_core.api.jacobian.module import JacobianOf
-
-__all__ = ["JacobianBounds", "JacobianOf", "jacobian"]
+"""Bounds of derivatives: the Jacobian of a model, its norms, the local Lipschitz constant."""

@@ -61,6 +61,3 @@ class JacobianBounds:
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.lower, self.upper))
-
-
-__all__ = ["JacobianBounds"]

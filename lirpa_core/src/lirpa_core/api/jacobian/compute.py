@@ -1,25 +1,44 @@
-"""`jacobian`: from a model and a set to bounds of the derivative over the set."""
+"""From a wrapped model and a set to bounds of the derivative over the set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
-from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.api.bounded_module import BoundedModule
 from lirpa_core.api.jacobian.bounds import JacobianBounds
 from lirpa_core.api.jacobian.module import JacobianOf
+from lirpa_core.api.options import BoundOptions
+from lirpa_core.api.results import BoundsResult
 from lirpa_core.capture.captured_model import CapturedModel, without_set
 from lirpa_core.capture.registry_of_values import RegistryOfValues
 from lirpa_core.errors import InputError, TrainingModeError
 from lirpa_core.graph import Graph
 from lirpa_core.methods.base import Method
+from lirpa_core.plugins import Registry
 
 #: Derivatives kept for a model.
 _KEPT = 8
+
+
+class Differentiable(Protocol):
+    """What is asked of a `BoundedModule` here, whose method calls this module."""
+
+    _lirpa_captured: CapturedModel
+    _lirpa_options: BoundOptions
+    _lirpa_plain_registry: Registry
+    _lirpa_registry: Registry
+
+    def compute_bounds(
+        self, x: Any = None, *, method: str | Method | None = "backward", **asked: Any
+    ) -> BoundsResult:
+        """Guaranteed bounds of the output over the perturbation sets of the inputs."""
+
+
+#: Makes a `BoundedModule` of a module, an example and keywords.
+Wrap: TypeAlias = Callable[..., Differentiable]
 
 
 @dataclass(eq=False)
@@ -29,20 +48,22 @@ class Derivatives:
     Attributes:
         model: The model.
         values: The model as a graph of operators that PyTorch can differentiate.
+        wrap: Makes a `BoundedModule`.
     """
 
-    model: BoundedModule
+    model: Differentiable
     values: CapturedModel
-    _known: dict[tuple[int, int, int], tuple[Graph, BoundedModule]] = field(default_factory=dict)
+    wrap: Wrap
+    _known: dict[tuple[int, int, int], tuple[Graph, Differentiable]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: BoundedModule) -> Derivatives:
+    def of(cls, model: Differentiable, wrap: Wrap) -> Derivatives:
         """Those of a model, kept with it."""
         known = model.__dict__.get("_lirpa_jacobian")
         if known is None:
             captured = model._lirpa_captured
             values = CapturedModel(captured.reader, captured.live, captured.example, captured.batch_dims)
-            known = model.__dict__["_lirpa_jacobian"] = cls(model, values)
+            known = model.__dict__["_lirpa_jacobian"] = cls(model, values, wrap)
         found: Derivatives = known
         return found
 
@@ -51,13 +72,13 @@ class Derivatives:
         rules: Any = RegistryOfValues(self.model._lirpa_registry)
         return self.values.graph(rules, inputs)
 
-    def derivative(self, graph: Graph, inputs: Sequence[Any], wrt: int, output: int) -> BoundedModule:
+    def derivative(self, graph: Graph, inputs: Sequence[Any], wrt: int, output: int) -> Differentiable:
         """The derivative of an output with respect to an input, with the options that the model has now."""
         key = id(graph), wrt, output
         if key not in self._known:
             plain = tuple([without_set(v) if isinstance(v, Tensor) else v for v in inputs])
             module = JacobianOf(self.values.live.module, graph, wrt, output)
-            bounded = BoundedModule(
+            bounded = self.wrap(
                 module, plain, registry=self.model._lirpa_plain_registry, batch_dims=graph.input_batch_dims
             )
             if len(self._known) >= _KEPT:
@@ -68,51 +89,30 @@ class Derivatives:
         return found
 
 
-def jacobian(
-    model: object,
+def derivative_bounds(
+    wrap: Wrap,
+    model: Differentiable,
     x: Any,
     *,
-    method: str | Method = "CROWN",
+    method: str | Method,
     kwargs: Mapping[str, Any] | None = None,
     wrt: int = 0,
     output: int = 0,
-    bound_opts: Mapping[str, Any] | None = None,
     **bounding: Any,
 ) -> JacobianBounds:
-    """Bounds `[B, O, I]` of the derivative of a model's output with respect to an input, over the sets of the inputs.
-
-    The derivative is that of the value that `forward` computes: what it hides from autograd, by `detach()`, `no_grad()` or a
-    `torch.autograd.Function` with a gradient of its own, is differentiated too.
+    """Bounds of the derivative of a model that is wrapped already.
 
     Args:
-        model: A `BoundedModule`, which keeps the derivative for the next call, or whatever it can be made of.
-        x: The inputs, the perturbed ones as `BoundedTensor`; one input need not be a tuple.
-        method: As for `compute_bounds`.
-        kwargs: Keyword inputs.
-        wrt: With respect to which input, counting positional ones and then keyword ones.
-        output: Of which output.
-        bound_opts: Options of a model that is not a `BoundedModule` yet.
-        bounding: More keywords of `compute_bounds`.
-
-    Raises:
-        InputError: If there is no such input or output, or the model has no batch dimension.
-        TrainingModeError: If the model takes statistics or masks from its batch.
-        LirpaError: As `BoundedModule` and `compute_bounds`.
-
-    Example:
-        >>> import torch
-        >>> from lirpa_core import BoundedTensor, PerturbationLpNorm
-        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
-        >>> x = BoundedTensor(torch.zeros(4, 2), PerturbationLpNorm(eps=0.1))
-        >>> found = jacobian(model, x)
-        >>> found.lower.shape, found.lipschitz(2).shape
-        (torch.Size([4, 3, 2]), torch.Size([4]))
+        wrap: The class `BoundedModule`, which this module cannot import, because a method of it ends here.
+        model: The model.
+        x: As for `lirpa_core.jacobian`, and so are all others.
+        method: Likewise.
+        kwargs: Likewise.
+        wrt: Likewise.
+        output: Likewise.
+        bounding: Likewise.
     """
-    if not isinstance(model, BoundedModule):
-        example = x if isinstance(x, (tuple, list)) else (x,)
-        plain, plain_kwargs = pytree.tree_map_only(Tensor, without_set, (tuple(example), dict(kwargs or {})))
-        model = BoundedModule(model, plain, bound_opts, kwargs=plain_kwargs)
-    derivatives = Derivatives.of(model)
+    derivatives = Derivatives.of(model, wrap)
     values = derivatives.values
     inputs = values.flatten(x, kwargs)
     graph = derivatives.graph(inputs)
@@ -145,6 +145,3 @@ def _check(graph: Graph, values: CapturedModel, inputs: Sequence[Any], wrt: int,
         raise TrainingModeError(
             "the derivative of a model that takes statistics or masks from its batch is not bounded. Call model.eval() first."
         )
-
-
-__all__ = ["Derivatives", "jacobian"]
