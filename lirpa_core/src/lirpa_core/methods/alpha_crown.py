@@ -21,7 +21,7 @@ from lirpa_core.methods.rows import bound_rows, every_element, tighter
 from lirpa_core.methods.screening import Screening
 from lirpa_core.methods.searched_rows import searched_rows
 from lirpa_core.methods.slope_search import SlopeSearch
-from lirpa_core.methods.slopes import KnownSlopes
+from lirpa_core.methods.slopes import KnownSlopes, free_slopes
 from lirpa_core.methods.tightening import tightened_intervals
 from lirpa_core.methods.traversal import intervals
 from lirpa_core.problem.problem import Problem
@@ -108,7 +108,9 @@ class AlphaCROWN(Method):
         def bound(name: str, rows: SelectedRows) -> RowBounds:
             return bound_rows(problem, name, rows, relaxations, memory_budget=memory_budget)
 
-        def searched(name: str, rows: SelectedRows) -> RowBounds:
+        def searched(name: str, rows: SelectedRows) -> RowBounds | None:
+            if not free_slopes(problem, found, name, variables, cheap=True):
+                return None  # CROWN's bounds again
             return searched_rows(
                 problem, name, rows, found, search,
                 memory_budget=memory_budget, known=variables, cheap=True,

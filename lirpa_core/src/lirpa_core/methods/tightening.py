@@ -19,8 +19,8 @@ from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 from lirpa_core.progress import OutOfTime
 
-#: `(node, rows) -> their bounds`, for `tightened_intervals`.
-BoundSelected = Callable[[str, SelectedRows], RowBounds]
+#: `(node, rows) -> their bounds`, for `tightened_intervals`; None: they would be no tighter than what is known.
+BoundSelected = Callable[[str, SelectedRows], RowBounds | None]
 
 
 class Screen(Protocol):
@@ -78,6 +78,8 @@ def tightened(
             return None if screen is None else interval
         rows = SelectedRows.select(index, shape, dtype=problem.dtype_of(name))
     found = bound(name, rows)
+    if found is None:
+        return None if screen is None else interval
     assert found.lower is not None and found.upper is not None
     by_rows = _scatter(interval, rows.index, found.lower, found.upper)
     if todo is not None:  # rows that pad others' say nothing, lest bounds depend on the rest of the batch
