@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.capture.contents import globals_in
 from lirpa_core.capture.fingerprint import Fingerprint
 from lirpa_core.plugins import default_registry
 
@@ -376,3 +377,23 @@ def test_a_value_that_has_every_attribute_is_no_array():
     bounded = BoundedModule(lambda x: x * 2 if answers is not None else x, X)
     lower, _ = bounded.compute_bounds(x=(BoundedTensor(X, PerturbationLpNorm(eps=0.1)),), method="IBP")
     assert bool((lower <= 2 * X).all())
+
+
+TABLE = {"gain": 1.0}
+
+
+def test_an_attribute_is_not_a_global_of_the_same_name():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.SETTINGS = 2.0
+
+        def forward(self, x):
+            def inner(z):
+                return z * TABLE["gain"]
+
+            return inner(x) * self.SETTINGS
+
+    reads = set(globals_in(Reader.forward.__code__))
+    assert "TABLE" in reads  # inside of the function inside
+    assert "SETTINGS" not in reads

@@ -41,6 +41,14 @@ NO_OPS: Mapping[Any, Callable[[Mapping[str, Any]], bool]] = {
 }
 
 
+def does_nothing(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call of an operator returns its first argument, so that `clean` takes it out."""
+    if target not in NO_OPS:
+        return False
+    names = [argument.name for argument in target._schema.arguments]  # no public name for it
+    return NO_OPS[target]({**dict(zip(names, args, strict=False)), **kwargs})
+
+
 def _number(name: str, number: float) -> Callable[[Mapping[str, Any]], bool]:
     """Whether an argument is this number, written in the code."""
 

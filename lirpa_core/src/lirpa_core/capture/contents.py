@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import types
@@ -185,3 +186,16 @@ def names_in(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from names_in(constant)
+
+
+def globals_in(code: types.CodeType) -> Iterator[str]:
+    """Names of the globals among `names_in`: `self.model` reads an attribute, whatever a global of the name `model` may be."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _READ_GLOBALS:
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from globals_in(constant)
+
+
+_READ_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})

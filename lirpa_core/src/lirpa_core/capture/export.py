@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lirpa_core.capture.breaking_down import PART_OF, broken_down, decompositions
 from lirpa_core.capture.clean_up import clean
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
@@ -32,9 +33,6 @@ from lirpa_core.rules.evaluated import operator_name
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-#: Marks the nodes of a program that was not broken down: the model executes just these operators.
-_AS_EXPORTED = "lirpa_as_exported"
-
 #: Kinds of nodes by the names of torch's kinds of inputs.
 _LEAF_KINDS = {
     "PARAMETER": NodeKind.PARAMETER,
@@ -42,15 +40,6 @@ _LEAF_KINDS = {
     "CONSTANT_TENSOR": NodeKind.CONSTANT,
     "USER_INPUT": NodeKind.INPUT,
 }
-
-#: Operators that fall apart into a computation and a check that raises, which a graph of values has no place for.
-_WITH_ERROR_CHECKS = (
-    torch.ops.aten.linalg_inv.default,
-    torch.ops.aten.linalg_solve.default,
-    torch.ops.aten.linalg_cholesky.default,
-    torch.ops.aten.linalg_lu_factor.default,
-    torch.ops.aten.linalg_ldl_factor.default,
-)
 
 
 def export(
@@ -109,22 +98,15 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
     convert_first(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]
     used = rewrite(program, patterns, make_new(program))
-    if _is_decomposed(program, registry):
-        for fx_node in program.graph.nodes:
-            fx_node.meta[_AS_EXPORTED] = True
-        return program, used
+    with quiet(), agreeing_switches():
+        if broken_down(program, registry):
+            return program, used
     _free_of_strides(program)
-    table = dict(torch.export.default_decompositions())
-    for op in _WITH_ERROR_CHECKS:
-        table.pop(op, None)
-    table.update(registry.decomposition_table())
-    for op in registry.operators:
-        table.pop(op, None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
         try:
             with quiet(), agreeing_switches():
-                decomposed: ExportedProgram = program.run_decompositions(table)
+                decomposed: ExportedProgram = program.run_decompositions(decompositions(registry))
             return decomposed, used
         except LirpaError:
             raise
@@ -134,17 +116,6 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
         if fx_node.op == "call_function":
             _refuse_unknown_size(fx_node, fx_node.meta.get("val"))
     raise refusal(failure)
-
-
-def _is_decomposed(program: ExportedProgram, registry: CaptureRules) -> bool:
-    """Whether every operator has a rule and writes to nothing, so that torch's tracer, which takes long, would change none."""
-    targets = {node.target for node in program.graph.nodes if node.op not in ("placeholder", "output")}
-    return all(
-        isinstance(op, torch._ops.OpOverload)  # no public name for the type exists
-        and not op._schema.is_mutable
-        and (op is LEAF_MODULE or op in registry.operators)
-        for op in targets
-    )
 
 
 def _free_of_strides(program: ExportedProgram) -> None:
@@ -267,8 +238,9 @@ def _operator_node(fx_node: torch.fx.Node, value: Any, sites: Sequence[Site]) ->
 
 def _origin(fx_node: torch.fx.Node) -> str:
     """Name of the operator in the model as it was exported, before it was broken down; empty where torch does not say."""
-    if fx_node.meta.get(_AS_EXPORTED):
-        return operator_name(fx_node.target)
+    if PART_OF in fx_node.meta:
+        whole = fx_node.meta[PART_OF]
+        return operator_name(whole) if isinstance(whole, torch._ops.OpOverload) else ""
     found = fx_node.meta.get("from_node") or ()
     parts = str(found[-1].target).split(".") if found else []  # "aten.layer_norm.default"
     if len(parts) < 3:

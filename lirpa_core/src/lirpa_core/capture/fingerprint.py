@@ -17,7 +17,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from lirpa_core.capture.contents import INTERNAL, PLAIN, contents, is_foreign, names_in, same, values_of
+from lirpa_core.capture.contents import (
+    INTERNAL,
+    PLAIN,
+    contents,
+    globals_in,
+    is_foreign,
+    names_in,
+    same,
+    values_of,
+)
 
 #: Lists of a recurrent layer's own parameters.
 _DERIVED = frozenset({"_flat_weights", "_flat_weight_refs", "_all_weights"})
@@ -315,7 +324,7 @@ class _Collector:
                 continue
         names = set(names_in(function.__code__))
         space = function.__globals__
-        for name in names & space.keys():
+        for name in space.keys() & set(globals_in(function.__code__)):
             value = space[name]
             self.place(space, name, space, enter=not isinstance(value, types.ModuleType))
             if isinstance(value, types.ModuleType):
