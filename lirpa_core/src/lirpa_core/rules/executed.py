@@ -23,6 +23,7 @@ from lirpa_core.linear.infinite import plus
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import Accuracy, tiny
+from lirpa_core.linear.shapes import broadcast_shapes
 from lirpa_core.rules.allowances import ALLOWANCES, CONVOLUTIONS, EXECUTED_EXACTLY, PRODUCTS, Allowance
 from lirpa_core.rules.base import MODES, Rule, Slope
 from lirpa_core.rules.call import Call
@@ -267,7 +268,7 @@ class Executed(Wrapped):
         box = Interval(
             torch.where(keeps_low, low.clamp(min=0), low), torch.where(keeps_up, up.clamp(max=0), up)
         )
-        shape = torch.broadcast_shapes(below.shape, found.lower.shape)
+        shape = broadcast_shapes(below.shape, found.lower.shape)
         return box, (below * _SPARE + least).expand(shape), (above * _SPARE + least).expand(shape)
 
 
