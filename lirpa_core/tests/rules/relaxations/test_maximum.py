@@ -59,6 +59,24 @@ def test_no_plane_above_is_lower_at_the_centre(k):
         assert found == pytest.approx(best.fun, abs=1e-9)
 
 
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_the_planes_for_all_thresholds_are_the_concave_envelope(k):
+    low, up = boxes(k, 4, 40)
+    share = torch.rand(len(low), k, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    points = torch.lerp(low, up, share)
+    thresholds = torch.cat([up, low.amax(-1, keepdim=True)], -1)  # faces lie between ends
+    heights = []
+    for t in thresholds.unbind(-1):
+        planes = maximum_planes_with(low, up, torch.ones_like(low), t)
+        heights.append((planes.above * points).sum(-1) + planes.bias)
+    lowest = torch.stack(heights).amin(0)
+    for at, vertices, found in zip(points.numpy(), corners(low, up).numpy(), lowest.tolist(), strict=True):
+        rows = np.concatenate([vertices, np.ones((len(vertices), 1))], 1)
+        best = linprog([*at, 1.0], -rows, -vertices.max(1), bounds=(None, None))
+        assert best.success
+        assert found == pytest.approx(best.fun, abs=1e-8)
+
+
 def test_the_plane_above_is_nowhere_above_the_largest_upper_end():
     low, up = boxes(4, 5)
     planes = maximum_planes(low, up)
