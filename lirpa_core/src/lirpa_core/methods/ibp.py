@@ -10,7 +10,6 @@ from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.rows import bound_rows, every_element, rows_of_interval, rows_over_interval, tighter
-from lirpa_core.methods.sets import around_sets, products_with_sets
 from lirpa_core.methods.traversal import intervals
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
@@ -22,7 +21,7 @@ class IBP(Method):
 
     A node that is affine in a perturbed input is bounded by the minimum of its linear form over the input's set,
     wherever that is tighter than propagating the set's box hull: an L2 or L1 ball is not its box (cf. Gowal et al.
-    2018, sec. 3, for the first layer under L∞). So is a product with a weight in such a set, see `products_with_sets`. Rows over the output go through the affine operators at the end
+    2018, sec. 3, for the first layer under L∞). A product with a weight in such a set is bounded around it, see `around_sets`. Rows over the output go through the affine operators at the end
     exactly.
     """
 
@@ -38,24 +37,21 @@ class IBP(Method):
         memory_budget: int | None = None,
     ) -> IntermediateBounds:
         found: dict[str, Interval] = {}
-        exact, products = _to_bound_exactly(problem, wanted), products_with_sets(problem)
-        if not exact and not products:
+        todo = _to_bound_exactly(problem, wanted)
+        if not todo:
             return IntermediateBounds(intervals(problem, given, None, found))
-        todo = exact | products
-
-        def improve(name: str) -> None:
-            todo.discard(name)
-            by = around_sets if name in products else _exactly
-            found[name] = found[name].intersect(by(problem, name, found, memory_budget))
 
         def refine(name: str) -> None:
             for operand in problem.calls[name].operands:
                 if operand in todo:
-                    improve(operand)
+                    todo.discard(operand)
+                    found[operand] = found[operand].intersect(
+                        _exactly(problem, operand, found, memory_budget)
+                    )
 
         intervals(problem, given, refine, found)
         for name in list(todo):
-            improve(name)
+            found[name] = found[name].intersect(_exactly(problem, name, found, memory_budget))
         return IntermediateBounds(found)
 
     def bound_rows(

@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from lirpa_core.devices import in_full_precision
+from lirpa_core.linear.coefficients import SelectedRows
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.linear.rounding import gamma, tiny, widened
-from lirpa_core.methods.rows import chunks_of_rows, every_element
 from lirpa_core.problem.inputs import PerturbedInput
 from lirpa_core.problem.problem import Problem
+
+#: Bytes of the coefficients that are made at once, unless one row is more.
+_BYTES = 2**25
 
 #: Roundings of the last sums, of an average of two ends, and of a radius.
 _FEW = 16
@@ -23,6 +26,8 @@ _FEW = 16
 
 def products_with_sets(problem: Problem) -> set[str]:
     """Operators that are not affine and read an input whose set is not its box."""
+    if all([member.is_box for member in problem.inputs.values()]):
+        return set()
     return {
         name
         for name, call in problem.calls.items()
@@ -40,9 +45,7 @@ def _alone(problem: Problem, name: str) -> PerturbedInput | None:
 
 
 @in_full_precision
-def around_sets(
-    problem: Problem, name: str, found: Mapping[str, Interval], memory_budget: int | None = None
-) -> Interval:
+def around_sets(problem: Problem, name: str, interval: Interval, found: Mapping[str, Interval]) -> Interval:
     """The interval of an operator around the nominal value of each operand whose set is not its box.
 
     With `f(x, W)` linear in either, `f(x, W) = f(x, W₀) + f(x, W − W₀)`: the first is bounded over the box of `x`, and the
@@ -52,13 +55,13 @@ def around_sets(
     Args:
         problem: The problem.
         name: The operator.
-        found: Intervals of its operands, and what is known of itself.
-        memory_budget: Bytes that coefficients may take.
+        interval: What its rule makes of the intervals of its operands.
+        found: The intervals of its operands.
 
     Returns:
-        Its interval; `found[name]` where no rule and no set says anything.
+        Its interval, where no rule or no set says anything as it was.
     """
-    call, rule, best = problem.calls[name], problem.rules[name], found[name]
+    call, rule, best = problem.calls[name], problem.rules[name], interval
     dtype = problem.facts.dtypes[name]
     for slot, operand in enumerate(call.operands):
         member = _alone(problem, operand)
@@ -74,7 +77,7 @@ def around_sets(
         if parts is None:
             continue
         fixed, operator = parts
-        deviation = _deviation(problem, name, operator, member, memory_budget)
+        deviation = _deviation(problem, name, operator, member)
         if deviation is None:
             continue
         deviation = deviation * (1 + 4 * factor)
@@ -91,13 +94,14 @@ def around_sets(
     return best
 
 
-def _deviation(
-    problem: Problem, name: str, operator: LinearOp, member: PerturbedInput, memory_budget: int | None
-) -> Tensor | None:
+def _deviation(problem: Problem, name: str, operator: LinearOp, member: PerturbedInput) -> Tensor | None:
     """How far each element of an operator's output may go, `[B or 1, *S]`; None where the set does not say."""
-    numbers = math.prod(operator.in_shape) * problem.batch
+    every = SelectedRows.identity(problem.shape(name), dtype=problem.dtype_of(name), device=problem.device)
+    row = math.prod(operator.in_shape) * problem.batch * problem.dtype.itemsize
+    size = max(1, _BYTES // max(1, row))
     parts: list[Tensor] = []
-    for rows in chunks_of_rows(problem, every_element(problem, name), memory_budget, lambda row: numbers):
+    for start in range(0, every.rows, size):
+        rows = every.take(start, min(start + size, every.rows))
         A = member.examples_first(backpropagate(operator, rows, problem.kernels))
         part = member.perturbation.deviation(member.x, A)
         if part is None:
