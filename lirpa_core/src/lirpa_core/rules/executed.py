@@ -227,6 +227,18 @@ class Executed(Wrapped):
         """The rule's affine bounds, moved apart by the rounding."""
         return self._apart(call, inputs, self.rule.relax(call, inputs))
 
+    @property
+    def relaxes_together(self) -> bool:  # type: ignore[override]
+        """As the rule."""
+        return self.rule.relaxes_together
+
+    def relax_all(
+        self, calls: Sequence[Call], inputs: Sequence[tuple[Interval | None, ...]]
+    ) -> list[Relaxation]:
+        """The rule's affine bounds of several calls, each moved apart by its rounding."""
+        found = self.rule.relax_all(calls, inputs)
+        return [self._apart(*each) for each in zip(calls, inputs, found, strict=True)]
+
     def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
         """Those of the rule."""
         return self.rule.slopes(call, inputs)
