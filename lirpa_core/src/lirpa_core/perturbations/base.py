@@ -129,6 +129,10 @@ class Perturbation(ABC):
             value = value + self.concretize(x, A)
         return value
 
+    def deviation_joint(self, xs: Sequence[Tensor], maps: Sequence[Coefficients]) -> Tensor | None:
+        """`deviation` of `Σ_i Σ A_i·|z_i − x_i|` over the joint set of a group; None, the default: what the boxes say."""
+        return None
+
     def aligned(self, batch_dim: int | None, ndim: int) -> Perturbation:
         """The same set with its own tensors laid out examples first.
 

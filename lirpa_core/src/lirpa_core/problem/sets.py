@@ -14,7 +14,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.linear.rounding import gamma, tiny, widened
-from lirpa_core.problem.inputs import PerturbedInput
+from lirpa_core.problem.inputs import PerturbedInput, deviation
 from lirpa_core.problem.problem import Problem
 
 #: Bytes of the coefficients that are made at once, unless one row is more.
@@ -32,16 +32,14 @@ def products_with_sets(problem: Problem) -> set[str]:
         name
         for name, call in problem.calls.items()
         if name not in problem.facts.affine_operators
-        and any(_alone(problem, operand) is not None for operand in call.operands)
+        and any(_in_a_set(problem, operand) is not None for operand in call.operands)
     }
 
 
-def _alone(problem: Problem, name: str) -> PerturbedInput | None:
-    """A perturbed input with a set of its own that is not its box."""
+def _in_a_set(problem: Problem, name: str) -> PerturbedInput | None:
+    """A perturbed input whose set is not its box."""
     member = problem.inputs.get(name)
-    if member is None or member.is_box or member.perturbation.joint_key is not None:
-        return None
-    return member
+    return None if member is None or member.is_box else member
 
 
 @in_full_precision
@@ -64,7 +62,7 @@ def around_sets(problem: Problem, name: str, interval: Interval, found: Mapping[
     call, rule, best = problem.calls[name], problem.rules[name], interval
     dtype = problem.facts.dtypes[name]
     for slot, operand in enumerate(call.operands):
-        member = _alone(problem, operand)
+        member = _in_a_set(problem, operand)
         if member is None:
             continue
         terms = problem.facts.accuracy[name].terms + math.prod(call.shapes[slot]) + _FEW
@@ -77,11 +75,11 @@ def around_sets(problem: Problem, name: str, interval: Interval, found: Mapping[
         if parts is None:
             continue
         fixed, operator = parts
-        deviation = _deviation(problem, name, operator, member)
-        if deviation is None:
+        reach = _deviation(problem, name, operator, member)
+        if reach is None:
             continue
-        deviation = deviation * (1 + 4 * factor)
-        here = Interval(fixed.lower - deviation, fixed.upper + deviation)
+        reach = reach * (1 + 4 * factor)
+        here = Interval(fixed.lower - reach, fixed.upper + reach)
         if problem.outward:
             here = widened(here, "box", factor, tiny(dtype) * terms)
         # Where something overflowed on its way, nothing is known.
@@ -102,8 +100,7 @@ def _deviation(problem: Problem, name: str, operator: LinearOp, member: Perturbe
     parts: list[Tensor] = []
     for start in range(0, every.rows, size):
         rows = every.take(start, min(start + size, every.rows))
-        A = member.examples_first(backpropagate(operator, rows, problem.kernels))
-        part = member.perturbation.deviation(member.x, A)
+        part = deviation(member, problem.joint, backpropagate(operator, rows, problem.kernels))
         if part is None:
             return None
         parts.append(part)
