@@ -16,7 +16,7 @@ from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import OpOfShapes
 from lirpa_core.linear.relax import unobserved
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Bilinear, Call, Const
+from lirpa_core.rules import WEIGHT_MIXTURE, Bilinear, Call, Const, weight_planes
 from lirpa_ops_vision.convolve import Options, convolve
 from lirpa_ops_vision.image_operators import as_images, spatial
 from lirpa_ops_vision.transposed import pays, spread_by_columns, spread_in_phases
@@ -210,7 +210,9 @@ def _space(call: Call) -> int:
     return len(weight.value.shape if isinstance(weight, Const) else call.shapes[weight.index]) - 2
 
 
-CONV = Bilinear("input", "weight", ("bias",), fixed=convolution, trailing=_space)
+CONV = Bilinear(
+    "input", "weight", ("bias",), fixed=convolution, planes=weight_planes, mixture=WEIGHT_MIXTURE, trailing=_space
+)  # fmt: skip
 
 #: Convolutions as they are exported, and the general form that decomposition makes of them.
 CONVOLUTIONS = (

@@ -204,7 +204,7 @@ class BoundCall:
             structured({i: low for i, (low, _) in found.items()}, graph, output) if asked.lower else None,
             structured({i: up for i, (_, up) in found.items()}, graph, output) if asked.upper else None,
             computed.A,
-            NodeBounds(graph, computed.inner.intervals),
+            NodeBounds(graph, computed.intervals),
             asked.method.name if choice is None else choice.method,
             "" if choice is None else choice.reason,
             self.problem,

@@ -20,10 +20,12 @@ from lirpa_core.api.outputs import OutputKey
 from lirpa_core.api.recorded import Compiled
 from lirpa_core.api.recording import Backend
 from lirpa_core.api.results import BoundsResult
+from lirpa_core.api.saved import tightest_intervals
 from lirpa_core.api.wrapped_module import WrappedModule
 from lirpa_core.capture.batch_state import BatchState
 from lirpa_core.devices import in_full_precision
 from lirpa_core.errors import InputError, OptionError
+from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import Method
 from lirpa_core.problem.problem import Problem
 
@@ -280,7 +282,10 @@ class BoundedModule(WrappedModule):
         return captured.bind(graph, registry, inputs, outputs, batch_state, outward)
 
     def save_intermediate(self, save_path: str | Path | None = None) -> dict[str, tuple[Tensor, Tensor]]:
-        """Bounds of all inner nodes of the last `compute_bounds`, by node name.
+        """The tightest bounds of all nodes that follow from the last `compute_bounds`, by node name.
+
+        Those of the output are what `compute_bounds` gave, if it was bounded without `C`. With a method that gives linear
+        bounds, nodes behind affine operators are bounded by a backward pass each, when this is called.
 
         Args:
             save_path: Where to write them with `torch.save`; default: nowhere.
@@ -290,10 +295,12 @@ class BoundedModule(WrappedModule):
         """
         if self._lirpa_last is None:
             raise InputError("save_intermediate: call compute_bounds first.")
-        found = {
-            name: (interval.lower.detach(), interval.upper.detach())
-            for name, interval in self._lirpa_last.intermediate.items()
-        }
+        last = self._lirpa_last
+        known: Mapping[str, Interval] = last.intermediate.by_node
+        if last.problem is not None:
+            by_rows = self._method(last.method or None).gives_linear_bounds
+            known = tightest_intervals(last.problem, known, by_rows)
+        found = {name: (x.lower.detach(), x.upper.detach()) for name, x in known.items()}
         if save_path is not None:
             torch.save(found, save_path)
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -32,12 +32,19 @@ class Computed:
         inner: Bounds of the inner nodes.
         A: Linear bounds by output and input; None where they were not asked for.
         choice: What was chosen, by a method that chooses between others.
+        outputs: Bounds of the outputs as nodes, by name; of those that were bounded on both sides, without rows.
     """
 
     found: Found
     inner: IntermediateBounds
     A: Mapping[str, Mapping[str, Mapping[str, Any]]] | None
     choice: Choice | None = None
+    outputs: Mapping[str, Interval] = field(default_factory=dict)
+
+    @property
+    def intervals(self) -> Mapping[str, Interval]:
+        """The tightest bounds of each node that were computed, `[B, *S]`."""
+        return {**self.inner.intervals, **self.outputs}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +95,7 @@ class Computation:
         found: dict[int, tuple[Tensor | None, Tensor | None]] = {}
         A: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         choice: Choice | None = None
+        outputs: dict[str, Interval] = {}
         for i, node in self.nodes.items():
             name = node.name
             rows = None if self.C is None else specification_rows(problem, problem.graph[name], self.C)
@@ -106,13 +114,16 @@ class Computation:
             lower, upper = check(problem, inner.intervals, bounds.lower, bounds.upper)
             if lower is not bounds.lower:
                 bounds = dataclasses.replace(bounds, lower=lower, upper=upper)
+            if rows is None and lower is not None and upper is not None:
+                shape = problem.shape(name)
+                outputs[name] = Interval(lower.T.reshape(-1, *shape), upper.T.reshape(-1, *shape))
             found[i] = node.lay_out(problem, bounds, specified=self.C is not None)
             if self.linear_bounds:
                 needed = (self.needed or {}).get(name)
                 A[name] = linear_bounds_dict(problem, bounds, needed, name, inner.intervals, rows)
         if monitor is not None:
             monitor.end()
-        return Computed(found, inner, A if self.linear_bounds else None, choice)
+        return Computed(found, inner, A if self.linear_bounds else None, choice, outputs)
 
 
 def _unless_doubtful(

@@ -28,6 +28,7 @@ from lirpa_core.methods.traversal import backward
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
 from lirpa_core.problem.rounding import outward_interval
+from lirpa_core.problem.sets import around_sets, products_with_sets
 
 #: A backward pass is taken where its rows hold at most so many times the numbers of the images that it saves.
 _WORTH = 2
@@ -103,7 +104,7 @@ def forward(
         the concretized affine bounds and of what interval arithmetic gives.
     """
     found: dict[str, Interval] = problem.hulls()
-    walk = _Walk.of(problem, found, relax)
+    walk, products = _Walk.of(problem, found, relax), products_with_sets(problem)
     for name, call in problem.calls.items():
         inputs = tuple([found[o] for o in call.operands])
         interval = (
@@ -111,6 +112,8 @@ def forward(
             if problem.outward
             else problem.rules[name].interval(call, inputs)
         )
+        if name in products:
+            interval = around_sets(problem, name, interval, found)
         walk.visit(name)
         if name not in problem.facts.interval_exact and not walk.tells_nothing(name):
             interval = interval.intersect(walk.concretized(name))

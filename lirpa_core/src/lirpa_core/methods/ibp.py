@@ -21,7 +21,7 @@ class IBP(Method):
 
     A node that is affine in a perturbed input is bounded by the minimum of its linear form over the input's set,
     wherever that is tighter than propagating the set's box hull: an L2 or L1 ball is not its box (cf. Gowal et al.
-    2018, sec. 3, for the first layer under L∞). Rows over the output go through the affine operators at the end
+    2018, sec. 3, for the first layer under L∞). A product with a weight in such a set is bounded around it, see `around_sets`. Rows over the output go through the affine operators at the end
     exactly.
     """
 

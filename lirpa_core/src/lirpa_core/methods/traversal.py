@@ -22,6 +22,7 @@ from lirpa_core.linear.kernels import backpropagate, backpropagate_relaxation
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
 from lirpa_core.problem.rounding import outward_interval
+from lirpa_core.problem.sets import around_sets, products_with_sets
 
 #: Is told the operator that is about to be bounded; may tighten the intervals of nodes before it.
 Refine: TypeAlias = Callable[[str], None]
@@ -47,7 +48,7 @@ def intervals(
     """
     found = {} if found is None else found
     found.update(problem.hulls())
-    rules = problem.rules
+    rules, products = problem.rules, products_with_sets(problem)
     for name, call in problem.calls.items():
         if refine is not None:
             refine(name)
@@ -56,6 +57,8 @@ def intervals(
         interval = (
             outward_interval(problem, name, operands) if outward else rules[name].interval(call, operands)
         )
+        if name in products:
+            interval = around_sets(problem, name, interval, found)
         found[name] = interval.intersect(given[name]) if given and name in given else interval
     return found
 

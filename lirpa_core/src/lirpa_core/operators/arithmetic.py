@@ -20,7 +20,7 @@ from lirpa_core.rules.base import Slope
 from lirpa_core.rules.bilinear import Bilinear, Mixture, Product
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp
-from lirpa_core.rules.relaxations.products import product_range
+from lirpa_core.rules.relaxations.products import nearest_to_zero, product_range
 
 aten = torch.ops.aten
 
@@ -144,10 +144,7 @@ def _nearest_to_zero(product: Product) -> Tensor:
     if product.call.infinite:
         bounded = rx.isfinite()
         x, rx = torch.where(bounded, x, 0), torch.where(bounded, rx, 0)
-    # Any is sound. In a box so small that the square of its radius underflows, it is a constant for the gradient.
-    tiny = rx.detach() <= torch.finfo(rx.dtype).tiny ** 0.5
-    fixed = (x / torch.where(rx > 0, rx, 1)).clamp(-1, 1).detach()
-    return torch.where(tiny, fixed, (x / torch.where(tiny, 1, rx)).clamp(-1, 1))
+    return nearest_to_zero(x, rx)
 
 
 def _mixed(product: Product, below: Tensor, above: Tensor) -> Relaxation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.relaxations.products import product_range
+from lirpa_core.rules.weights import WEIGHT_MIXTURE, weight_planes
 
 aten = torch.ops.aten
 
@@ -148,7 +149,11 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return out if bias is None else out + bias
 
 
-LINEAR = matmul_rule("input", "weight", ("bias",), transposed=True, trailing=True)
+LINEAR = replace(
+    matmul_rule("input", "weight", ("bias",), transposed=True, trailing=True),
+    planes=weight_planes,
+    mixture=WEIGHT_MIXTURE,
+)
 MM = matmul_rule("self", "mat2")
 MATMUL = matmul_rule("self", "other")
 MV = matmul_rule("self", "vec")

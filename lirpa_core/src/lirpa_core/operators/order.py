@@ -118,7 +118,10 @@ def _bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
 
 
 def _affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
-    """The upper plane of the maximum of the `k` elements that reach least high, and the mirror image."""
+    """The upper plane of the maximum of the `k` elements that reach least high, and the mirror image.
+
+    The largest has the lower plane of the maximum, and the smallest the upper one of the minimum.
+    """
     (x,) = inputs
     dim = _dim(call)
     lower, upper = _lines(x.lower, dim, 1), _lines(x.upper, dim, 1)  # [B, *lines, n]
@@ -129,13 +132,20 @@ def _affine(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     over = maximum_planes(*(torch.where(least, end.unsqueeze(-2), -math.inf) for end in (lower, upper)))
     under = maximum_planes(*(torch.where(greatest, -end.unsqueeze(-2), -math.inf) for end in (upper, lower)))
     shapes = call.shapes[0], call.shape
+    largest = maximum_planes(lower, upper).below.unsqueeze(-2)
+    smallest = maximum_planes(-upper, -lower).below.unsqueeze(-2)
 
-    def side(weight: Tensor, bias: Tensor) -> Affine:
+    def side(weight: Tensor, bias: Tensor, at_end: Tensor, end: Tensor) -> Affine:
+        weight = torch.where(at_end, end, weight)
+        bias = torch.where(at_end.squeeze(-1), 0, bias)
         return Affine(
             (RankMatrix(weight, dim, shapes),), *separated(_back(bias, dim, 1, call.shape), call.infinite)
         )
 
-    return Relaxation(side(under.above, -under.bias), side(over.above, over.bias))
+    return Relaxation(
+        side(under.above, -under.bias, rank == lower.shape[-1] - 1, largest),
+        side(over.above, over.bias, rank == 0, smallest),
+    )
 
 
 def _key(call: Call, near: Tensor, far: Tensor) -> Tensor:

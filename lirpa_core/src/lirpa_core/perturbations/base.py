@@ -63,6 +63,21 @@ class Perturbation(ABC):
             the true minimum, up to rounding.
         """
 
+    def deviation(self, x: Tensor, A: Coefficients) -> Tensor | None:
+        """The largest `Σ A·|z − x|` over the set, for coefficients that are not negative.
+
+        What a product with a factor from the set may differ from that with the nominal value. It is worth stating
+        where it is less than in the box around the set.
+
+        Args:
+            x: Nominal value, `[B, *S]`; a leading one is shared by all examples of `A`.
+            A: `R` forms, `[R, B, *S]`, none of whose coefficients is negative.
+
+        Returns:
+            `[R, B]`, never below the true one, up to rounding. None, the default: what the box says.
+        """
+        return None
+
     @abstractmethod
     def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Random members of the set, extreme ones among them, without gradient: `[n, B, *S]`."""
@@ -113,6 +128,10 @@ class Perturbation(ABC):
         for x, A in zip(xs[1:], maps[1:], strict=True):
             value = value + self.concretize(x, A)
         return value
+
+    def deviation_joint(self, xs: Sequence[Tensor], maps: Sequence[Coefficients]) -> Tensor | None:
+        """`deviation` of `Σ_i Σ A_i·|z_i − x_i|` over the joint set of a group; None, the default: what the boxes say."""
+        return None
 
     def aligned(self, batch_dim: int | None, ndim: int) -> Perturbation:
         """The same set with its own tensors laid out examples first.

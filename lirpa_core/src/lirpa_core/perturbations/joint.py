@@ -133,6 +133,9 @@ class PerturbationJoint(Perturbation):
     def concretize_joint(self, xs: Sequence[Tensor], maps: Sequence[Coefficients]) -> Tensor:
         return self.base.concretize(self.join(*xs), self._coefficients(maps))
 
+    def deviation_joint(self, xs: Sequence[Tensor], maps: Sequence[Coefficients]) -> Tensor | None:
+        return self.base.deviation(self.join(*xs), self._coefficients(maps))
+
     # ------------------------------------------------------------------ one tensor: a group of one
 
     def validate(self, x: Tensor) -> None:
@@ -143,6 +146,9 @@ class PerturbationJoint(Perturbation):
 
     def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
         return self.concretize_joint((x,), (A,))
+
+    def deviation(self, x: Tensor, A: Coefficients) -> Tensor | None:
+        return self.deviation_joint((x,), (A,))
 
     def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
         return self.split(self.base.sample(self.join(x), n, generator), x)[0]

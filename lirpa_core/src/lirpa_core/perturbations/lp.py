@@ -212,6 +212,12 @@ class PerturbationLpNorm(Perturbation):
         a = A.to_dense().reshape(A.rows, A.batch, -1)
         return A.dot(x) + ball_box.minimum(a, down, up, eps, self.norm)
 
+    def deviation(self, x: Tensor, A: Coefficients) -> Tensor | None:
+        """See `Perturbation.deviation`: `eps ‖A‖`, in the dual norm; limits are left out."""
+        if self.is_box:
+            return None
+        return self._radii(x).squeeze(1) * A.dual_norm(ball_box.dual_exponent(self.norm))
+
     def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
         with torch.no_grad():
             hull = self.hull(x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -73,6 +73,22 @@ class JointInputs:
         rows = next(iter(given.values())).rows
         every = [given[m.name] if m.name in given else _zero(rows, m.x) for m in self.members]
         return self.perturbation.concretize_joint([m.x for m in self.members], every)
+
+
+def deviation(member: PerturbedInput, joint: Sequence[JointInputs], A: Coefficients) -> Tensor | None:
+    """See `Perturbation.deviation`, of one input; of those that share a set, as if it alone moved.
+
+    Args:
+        member: The input.
+        joint: The groups that share sets.
+        A: `R` forms over it in the graph's layout, none of whose coefficients is negative.
+    """
+    A = member.examples_first(A)
+    for group in joint:
+        if any(m.name == member.name for m in group.members):
+            maps = [A if m.name == member.name else _zero(A.rows, m.x) for m in group.members]
+            return group.perturbation.deviation_joint([m.x for m in group.members], maps)
+    return member.perturbation.deviation(member.x, A)
 
 
 def joint_inputs(inputs: Mapping[str, PerturbedInput]) -> tuple[JointInputs, ...]:

@@ -35,6 +35,7 @@ from lirpa_core.rules.unary import (
     smooth,
     smooth_curve,
 )
+from lirpa_core.rules.weights import WEIGHT_MIXTURE, weight_planes
 
 __all__ = [
     "CONCAVE",
@@ -43,6 +44,7 @@ __all__ = [
     "KEPT",
     "MIXTURE",
     "MODES",
+    "WEIGHT_MIXTURE",
     "Affine",
     "Allowance",
     "Arc",
@@ -79,4 +81,5 @@ __all__ = [
     "require_in_range",
     "smooth",
     "smooth_curve",
+    "weight_planes",
 ]

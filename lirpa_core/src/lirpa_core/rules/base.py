@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import LinearOp
 from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.rules.call import Call
@@ -111,6 +112,25 @@ class Rule(ABC):
     @abstractmethod
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """Bounds of the output from bounds of the perturbed operands (IBP)."""
+
+    def around(
+        self, call: Call, inputs: tuple[Interval, ...], slot: int, center: Tensor
+    ) -> tuple[Interval, LinearOp] | None:
+        """The output with one operand at a point, and how far it may go when the operand leaves the point.
+
+        For sets that are not their boxes, such as weights in a ball, around which the box says too little.
+
+        Args:
+            call: The call.
+            inputs: Bounds of the operands.
+            slot: The operand.
+            center: The point, `[1 or B, *S_slot]`.
+
+        Returns:
+            Bounds of the output with that operand at the point, and an operator `K` from it with coefficients that are
+            not negative: at `z` the output differs by at most `K |z − center|`. None, the default: nothing is known.
+        """
+        return None
 
     @abstractmethod
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:

@@ -219,6 +219,22 @@ class Bilinear(Rule):
         rest = self._additive(call, inputs)
         return found if rest is None else Interval(found.lower + rest.lower, found.upper + rest.upper)
 
+    def around(
+        self, call: Call, inputs: tuple[Interval, ...], slot: int, center: Tensor
+    ) -> tuple[Interval, LinearOp] | None:
+        """See `Rule.around`: `f(x, z)` differs from `f(x, center)` by at most `f(|x|, |z − center|)`."""
+        if self.is_affine(call) or self.of_elements or call.infinite:
+            return None
+        factors = (call.slots[self.left], call.slots[self.right])
+        if slot not in factors:
+            return None
+        other = factors[0] if slot == factors[1] else factors[1]
+        product, box = self._product(call, inputs), inputs[other]
+        fixed, rest = product.operator(other, center).interval(box), self._additive(call, inputs)
+        if rest is not None:
+            fixed = Interval(fixed.lower + rest.lower, fixed.upper + rest.upper)
+        return fixed, product.operator(slot, box.lower.abs().maximum(box.upper.abs()))
+
     def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
         """See `Rule.relax`."""
         if self.left not in call.slots or self.right not in call.slots:

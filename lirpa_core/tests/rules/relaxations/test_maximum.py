@@ -59,6 +59,24 @@ def test_no_plane_above_is_lower_at_the_centre(k):
         assert found == pytest.approx(best.fun, abs=1e-9)
 
 
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_the_planes_for_all_thresholds_are_the_concave_envelope(k):
+    low, up = boxes(k, 4, 40)
+    share = torch.rand(len(low), k, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    points = torch.lerp(low, up, share)
+    thresholds = torch.cat([up, low.amax(-1, keepdim=True)], -1)  # faces lie between ends
+    heights = []
+    for t in thresholds.unbind(-1):
+        planes = maximum_planes_with(low, up, torch.ones_like(low), t)
+        heights.append((planes.above * points).sum(-1) + planes.bias)
+    lowest = torch.stack(heights).amin(0)
+    for at, vertices, found in zip(points.numpy(), corners(low, up).numpy(), lowest.tolist(), strict=True):
+        rows = np.concatenate([vertices, np.ones((len(vertices), 1))], 1)
+        best = linprog([*at, 1.0], -rows, -vertices.max(1), bounds=(None, None))
+        assert best.success
+        assert found == pytest.approx(best.fun, abs=1e-8)
+
+
 def test_the_plane_above_is_nowhere_above_the_largest_upper_end():
     low, up = boxes(4, 5)
     planes = maximum_planes(low, up)
@@ -66,13 +84,38 @@ def test_the_plane_above_is_nowhere_above_the_largest_upper_end():
     torch.testing.assert_close(highest, up.amax(-1))
 
 
-def test_the_element_below_is_near_the_best_at_the_centre():
-    """At the centre no plane below is higher than the largest middle; what the choice of the element loses."""
-    low, up = boxes(4, 6, 400)
-    center = (low + up) / 2
-    loss = center.amax(-1) - (maximum_planes(low, up).below * center).sum(-1)
-    assert (loss >= 0).all()
+@pytest.mark.parametrize("k", [2, 4, 16])
+def test_the_plane_below_is_near_the_best_at_the_centre(k):
+    """At the centre no plane below is higher than the largest middle; what the mixture loses, and what it gains."""
+    low, up = boxes(k, 6, 400)
+    center, radius = (low + up) / 2, (up - low) / 2
+    below = maximum_planes(low, up).below
+    best, at = center.max(-1, keepdim=True)
+    loss = best.squeeze(-1) - (below * center).sum(-1)
+    assert (loss >= -1e-15).all()
+    assert (loss <= 0.35 * radius.gather(-1, at).squeeze(-1) + 1e-15).all()
     assert loss.mean() <= 0.05 * (up - low).mean()
+    # Coefficients of rows that are independent add up like the squares of the shares.
+    assert (below.square().sum(-1) <= 1 + 1e-15).all() and below.square().sum(-1).mean() < 0.98
+
+
+def test_equal_elements_have_equal_shares():
+    low, up = torch.tensor([[0.0, 0.0, -1.0, 0.0]]), torch.tensor([[2.0, 2.0, 0.0, 2.0]])
+    third = 1 / 3
+    torch.testing.assert_close(maximum_planes(low, up).below, torch.tensor([[third, third, 0.0, third]]))
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-300, 1e-10, 1.0, 1e10, 1.5e308])
+def test_shares_are_numbers_that_add_up_to_one(size):
+    """Of boxes without width, of subnormal width, and so wide that the difference of their ends overflows."""
+    low, up = boxes(5, 8)
+    low, up = (low * size).clamp(-1.7e308, 1.7e308), (up * size).clamp(-1.7e308, 1.7e308)
+    for lower, upper in ((low, up), (low, low), (low.sign(), low.sign() + size)):
+        below = maximum_planes(lower, upper).below
+        assert (below >= 0).all() and (below <= 1).all()
+        torch.testing.assert_close(below.sum(-1), torch.ones_like(below[:, 0]), rtol=1e-14, atol=0)
+        # Nothing has a share that another element is always above.
+        assert (below[upper < lower.amax(-1, keepdim=True)] == 0).all()
 
 
 def test_an_element_that_is_always_the_largest_is_exact():

@@ -9,7 +9,7 @@ from lirpa_core.rules.relaxations.maximum import (
     rivals,
 )
 from lirpa_core.rules.relaxations.mixtures import mixed, shares_at, weights_of
-from lirpa_core.rules.relaxations.products import extremes, product_range
+from lirpa_core.rules.relaxations.products import extremes, nearest_to_zero, product_range
 
 __all__ = [
     "MaximumPlanes",
@@ -18,6 +18,7 @@ __all__ = [
     "maximum_planes",
     "maximum_planes_with",
     "mixed",
+    "nearest_to_zero",
     "product_range",
     "relative_chord",
     "rivals",
