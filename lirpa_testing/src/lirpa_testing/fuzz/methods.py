@@ -1,0 +1,74 @@
+"""The methods that the fuzz tries: those that are registered, and CROWN with what an optimizer may choose drawn at random."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+import torch
+
+from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.relaxation import Relaxation
+from lirpa_core.methods import CROWN, Method
+from lirpa_core.methods.slopes import FreeSlope
+from lirpa_core.problem.problem import Problem
+from lirpa_core.problem.relaxations import Relax, by_rule
+from lirpa_testing.methods.names import method_names
+
+
+@dataclass(frozen=True)
+class DrawnSlopes:
+    """Relaxations whose slopes and shares are anywhere in the ranges that rules state: all of them have to be sound.
+
+    Each is drawn from a seed and the operator's name: a third of them at an end of the range, the others inside.
+
+    Args:
+        seed: Of the draws.
+    """
+
+    seed: int
+
+    def __call__(self, problem: Problem, name: str, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """The relaxation of a node."""
+        rule, call = problem.rules[name], problem.calls[name]
+        slopes = rule.slopes(call, tuple([None if x is None else x.detach() for x in inputs]))
+        free = [FreeSlope.of(slope, problem.batch) for slope in slopes]
+        if not any(slope.has_choice for slope in free):
+            return by_rule(problem, name, inputs)
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))
+        chosen = []
+        for slope in free:
+            drawn = torch.rand(slope.default.shape, generator=generator, dtype=torch.float64)
+            position = (drawn * 1.5 - 0.25).clamp(0, 1).to(slope.default.dtype)
+            chosen.append(slope.slope_at(position))
+        return rule.relax_with(call, inputs, tuple(chosen))
+
+
+@dataclass(frozen=True)
+class Drawn(CROWN):
+    """CROWN with relaxations of drawn slopes.
+
+    Attributes:
+        relax: The relaxations.
+    """
+
+    relax: Relax = field(default_factory=lambda: DrawnSlopes(0))
+
+    name = "CROWN, drawn"
+    aliases = ()
+    summary = "CROWN with slopes drawn at random"
+
+
+def fuzzed_methods() -> tuple[str, ...]:
+    """Names of all methods that the fuzz tries: the registered ones and `Drawn`."""
+    return (*method_names(), Drawn.name)
+
+
+def method_of(name: str, seed: int = 0) -> str | Method:
+    """The method of a name, as `compute_bounds` takes it.
+
+    Args:
+        name: Of `fuzzed_methods`.
+        seed: Of drawn slopes.
+    """
+    return Drawn(DrawnSlopes(seed)) if name == Drawn.name else name
