@@ -182,8 +182,7 @@ def _drawn(seed: int, place: int, i: int) -> Case:
     kind = structure.choice((*[""] * 7, *KINDS))
     of_weights = draw if own else random.Random(f"{seed}-{place}-weights")  # noqa: S311
     wild = _Numbers(of_weights, getattr(torch, dtype), wild=of_weights.random() < 0.5)
-    program = draw_program(structure, width, wild)
-    own = own and program.may_own
+    program = draw_program(structure, width, wild, own=own)
     numbers = _Numbers(draw, getattr(torch, dtype), wild=draw.random() < 0.5)
     scale = numbers.scale()
     x = tuple(numbers.one(scale) for _ in range(width))
@@ -192,6 +191,6 @@ def _drawn(seed: int, place: int, i: int) -> Case:
     found = draw_plugin_set(shape, draw, x, eps, numbers, kind) if kind else None
     region, x = found or (draw_set(shape, draw, x, eps), x)
     steps = [i for i, s in enumerate(program.steps) if s.operator == "linear"]
-    chosen = shape.choice(steps) if perturbed and steps and not own else None
-    radius = _rounded(10.0 ** shape.uniform(-6, 0), torch.float32)
+    chosen = structure.choice(steps) if perturbed and steps and not own else None
+    radius = _rounded(10.0 ** structure.uniform(-6, 0), torch.float32)
     return Case(program, x, region, dtype, own, None if chosen is None else (chosen, radius))

@@ -118,19 +118,23 @@ def check_group(
         bounded = (captured or Captured(registry)).of(cases)
     except Exception as error:  # noqa: BLE001 - every error is a result here
         return [[_failed(_name(method), error) for method in methods] for _ in cases]
-    values: ExactValues | None = None
-    outcomes: list[list[Outcome]] = [[] for _ in cases]
     refused: set[int] = set()  # by some method: the others are asked alone, so that one call suffices for the rest
+    found: list[dict[int, _Found]] = []
     for method in methods:
-        found: dict[int, _Found] = {}
+        here: dict[int, _Found] = {}
         for part in [[i for i in range(len(cases)) if i not in refused], *[[i] for i in sorted(refused)]]:
-            found |= _bounds(bounded, cases, part, method)
-        refused |= {i for i, one in found.items() if isinstance(one, Outcome)}
-        if values is None and any(not isinstance(one, Outcome) for one in found.values()):
-            values = ExactValues(cases, members(cases, seed))
-        for i, outcome in enumerate(_judged(_name(method), found, values)):
-            outcomes[i].append(outcome)
-    return outcomes
+            here |= _bounds(bounded, cases, part, method)
+        refused |= {i for i, one in here.items() if isinstance(one, Outcome)}
+        found.append(here)
+    known = [i for i in range(len(cases)) if not all(isinstance(here[i], Outcome) for here in found)]
+    values = None
+    if known:
+        attacked = [cases[i] for i in known]
+        values = ExactValues(attacked, members(attacked, seed))
+    judged = [
+        _judged(_name(method), here, known, values) for method, here in zip(methods, found, strict=True)
+    ]
+    return [list(each) for each in zip(*judged, strict=True)]
 
 
 def _bounds(
@@ -166,18 +170,24 @@ def _name(method: str | Method) -> str:
     return method if isinstance(method, str) else method.name
 
 
-def _judged(method: str, found: dict[int, _Found], values: ExactValues | None) -> list[Outcome]:
-    """What came of each case."""
+def _judged(
+    method: str, found: dict[int, _Found], known: Sequence[int], values: ExactValues | None
+) -> list[Outcome]:
+    """What came of each case; `values` are those of the known ones."""
     outcomes = {i: one for i, one in found.items() if isinstance(one, Outcome)}
-    for i, one in found.items():
-        if not isinstance(one, Outcome) and any(map(math.isnan, one[0] + one[1])):
-            detail = f"{one[0]} {one[1]}"
-            outcomes[i] = Outcome(method, "escape", "a bound is not a number", detail)
-    if values is not None:
-        everything = [-math.inf] * values.outputs, [math.inf] * values.outputs
-        ends = [everything if i in outcomes else found[i] for i in sorted(found)]
-        outside = values.outside([e[0] for e in ends], [e[1] for e in ends])  # type: ignore[index]
-        outcomes |= {i: Outcome(method, "escape", "a value is outside", text) for i, text in outside.items()}
+    lower, upper = [], []
+    for i in known:
+        one = found[i]
+        if isinstance(one, Outcome):
+            lower.append(None)
+            upper.append(None)
+            continue
+        lower.append(one[0])
+        upper.append(one[1])
+        if any(map(math.isnan, one[0] + one[1])):
+            outcomes[i] = Outcome(method, "escape", "a bound is not a number", f"{one[0]} {one[1]}")
+    for k, text in ({} if values is None else values.outside(lower, upper)).items():
+        outcomes.setdefault(known[k], Outcome(method, "escape", "a value is outside", text))
     return [outcomes.get(i, Outcome(method, "held")) for i in sorted(found)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -32,11 +33,6 @@ class ExactValues:
         self._of = np.array([m.case for m in members])
         self.lower, self.upper = self._enclosed()  # [n, K]
 
-    @property
-    def outputs(self) -> int:
-        """How many outputs the networks have."""
-        return self.lower.shape[1]
-
     def ball(self, i: int) -> Balls:
         """A member's value in balls of 400 bits, `[K]`.
 
@@ -54,13 +50,17 @@ class ExactValues:
                 self._balls[i] = case.program.exact(member.point, weight)
         return self._balls[i]
 
-    def outside(self, lower: Sequence[Sequence[float]], upper: Sequence[Sequence[float]]) -> dict[int, str]:
+    def outside(
+        self, lower: Sequence[list[float] | None], upper: Sequence[list[float] | None]
+    ) -> dict[int, str]:
         """Which cases have a value that surely lies outside of bounds, with the first such value.
 
         Args:
-            lower: Bounds of all cases, `[B, K]`.
+            lower: Bounds of all cases, `[K]` each; None of those without.
             upper: Likewise.
         """
+        lower = [[-math.inf] * self.lower.shape[1] if ends is None else ends for ends in lower]
+        upper = [[math.inf] * self.lower.shape[1] if ends is None else ends for ends in upper]
         low, up = (np.array(ends, dtype=np.float64)[self._of] for ends in (lower, upper))
         asked = ~((low <= self.lower) & (self.upper <= up)).all(1)
         found: dict[int, str] = {}

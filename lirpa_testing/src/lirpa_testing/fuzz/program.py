@@ -161,16 +161,18 @@ def _balls(values: Numbers) -> Balls:
     return array([arb(float(v)) for v in flat.flatten()]).reshape(flat.shape)
 
 
-def draw_program(draw: random.Random, width: int, numbers: DrawNumbers) -> Program:
+def draw_program(draw: random.Random, width: int, numbers: DrawNumbers, *, own: bool = False) -> Program:
     """A program of one to seven steps that begins with a linear layer.
 
     Args:
         draw: Where choices come from.
         width: Width of the input.
         numbers: Draws parameters.
+        own: Whether all operators have an expression with parameters of each example's own.
     """
     program = Program(width, ())
-    names = [*OPERATORS, *["linear"] * 8, *["mul", "add", "sub", "scale", "relu", "softmax"] * 2]
+    known = [name for name, operator in OPERATORS.items() if not own or operator.own != ""]
+    names = [*known, *["linear"] * 8, *["mul", "add", "sub", "scale", "relu", "softmax"] * 2]
     for i in range(draw.randint(1, 7)):
         name = "linear" if i == 0 else draw.choice(names)
         widths = program.widths()
