@@ -43,7 +43,10 @@ FUNCTIONS = {
     "several results of parts": unpacked,
     "batch norm": lambda x, w: F.batch_norm(x @ w, torch.zeros(4), torch.ones(4)),
     "a result that is an input": lambda x, w: (x, x @ w),
-    "the same tensor twice, then two": lambda x, w: [F.huber_loss(x, x, reduction="none"), F.huber_loss(x, x @ w @ w.T, reduction="none")],
+    "the same tensor twice, then two": lambda x, w: [
+        F.huber_loss(x, x, reduction="none"),
+        F.huber_loss(x, x @ w @ w.T, reduction="none"),
+    ],
     "the same again": lambda x, w: [F.silu(x @ w), F.silu(x @ w + 1), F.silu(x)],
 }
 

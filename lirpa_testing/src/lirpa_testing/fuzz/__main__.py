@@ -31,7 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--resume", action="store_true", help="go on where the log ends for this seed")
     parser.add_argument(
-        "--methods", nargs="+", default=list(fuzzed_methods()), help="default: all that are registered, and CROWN with drawn slopes"
+        "--methods",
+        nargs="+",
+        default=list(fuzzed_methods()),
+        help="default: all that are registered, and CROWN with drawn slopes",
     )
     options = parser.parse_args(arguments)
     if not options.resume and log.next_index(options.log, options.seed):

@@ -103,9 +103,7 @@ def _searched(cases: Sequence[Case], networks: _Networks, seed: int) -> list[lis
     return [
         [
             Member(i, point)
-            for point in case.region.members(
-                case.x, everything[sorted(_extremes(outputs[:, i]) | {0, 1}), i]
-            )
+            for point in case.region.members(case.x, everything[sorted(_extremes(outputs[:, i]) | {0, 1}), i])
         ]
         for i, case in enumerate(cases)
     ]

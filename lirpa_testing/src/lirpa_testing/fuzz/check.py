@@ -118,7 +118,9 @@ def check_group(
         bounded = (captured or Captured(registry)).of(cases)
     except Exception as error:  # noqa: BLE001 - every error is a result here
         return [[_failed(_name(method), error) for method in methods] for _ in cases]
-    refused: set[int] = set()  # by some method: the others are asked alone, so that one call suffices for the rest
+    refused: set[int] = (
+        set()
+    )  # by some method: the others are asked alone, so that one call suffices for the rest
     found: list[dict[int, _Found]] = []
     for method in methods:
         here: dict[int, _Found] = {}

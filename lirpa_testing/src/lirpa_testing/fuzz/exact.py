@@ -94,7 +94,9 @@ class ExactValues:
         """A step's parameters at all members."""
         found = []
         for k in range(len(self._cases[0].program.steps[step].parameters)):
-            each = np.array([case.program.steps[step].parameters[k] for case in self._cases], dtype=np.float64)
+            each = np.array(
+                [case.program.steps[step].parameters[k] for case in self._cases], dtype=np.float64
+            )
             same = bool((each == each[:1]).all())
             weight = self._cases[0].weight
             if k == 0 and weight is not None and weight[0] == step:

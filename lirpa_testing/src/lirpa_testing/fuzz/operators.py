@@ -260,7 +260,10 @@ ELEMENTWISE: Final[Mapping[str, tuple[str, Callable[[arb], arb]]]] = MappingProx
         "erfc": ("torch.erfc({a})", lambda x: x.erfc()),
         "log1p_of_abs": ("torch.log1p({a}.abs())", lambda x: abs(x).log1p()),
         "rsqrt": ("({a}.square() + 0.125).rsqrt()", lambda x: 1 / (x * x + arb(1) / 8).sqrt()),
-        "power": ("({a}.abs() + 0.125) ** 1.5", lambda x: (abs(x) + arb(1) / 8) * (abs(x) + arb(1) / 8).sqrt()),
+        "power": (
+            "({a}.abs() + 0.125) ** 1.5",
+            lambda x: (abs(x) + arb(1) / 8) * (abs(x) + arb(1) / 8).sqrt(),
+        ),
         "floor": ("torch.floor({a})", lambda x: x.floor()),
         "remainder": ("torch.remainder({a}, 1.5)", lambda x: _remainder(x, arb(3) / 2)),
         "step": ("torch.where({a} > 0.25, {a}, {a} * 0.5)", lambda x: _choose(x, arb(1) / 4, x, x / 2)),
@@ -312,7 +315,10 @@ OPERATORS: Final[Mapping[str, Operator]] = MappingProxyType(
         ),
         "conv": Operator(
             source=_F + ".conv1d({a}.unsqueeze(1), {p}, {q}, padding=1).squeeze(1)",
-            own=_F + ".pad({a}, (1, 0)) * {p}[:, 0, 0, :1] + " + _F + ".pad({a}, (0, 1)) * {p}[:, 0, 0, 1:] + {q}",
+            own=_F
+            + ".pad({a}, (1, 0)) * {p}[:, 0, 0, :1] + "
+            + _F
+            + ".pad({a}, (0, 1)) * {p}[:, 0, 0, 1:] + {q}",
             exact=_conv,
             width=lambda n: n + 1,
             parameters=lambda _r, _n: ((1, 1, 2), (1,)),
@@ -521,9 +527,7 @@ OPERATORS: Final[Mapping[str, Operator]] = MappingProxyType(
         ),
         "remainder_of_two": Operator(
             source="torch.remainder({a}, {b}.abs() + 0.125)",
-            exact=lambda v, w: array(
-                [_remainder(a, abs(b) + arb(1) / 8) for a, b in zip(v, w, strict=True)]
-            ),
+            exact=lambda v, w: array([_remainder(a, abs(b) + arb(1) / 8) for a, b in zip(v, w, strict=True)]),
             width=_same,
             arity=2,
         ),

@@ -330,9 +330,7 @@ def _draw_constraints(
 
 
 def _make_constraints(cls: Any, o: Many) -> Any:
-    return cls(
-        o.numbers("A", at=1), o.numbers("b", at=1), x_L=o.numbers("low"), x_U=o.numbers("up")
-    )
+    return cls(o.numbers("A", at=1), o.numbers("b", at=1), x_L=o.numbers("low"), x_U=o.numbers("up"))
 
 
 def _constraints_inside(o: Options, x: Point, z: Point) -> Point:
