@@ -21,8 +21,8 @@ from lirpa_testing.fuzz.plugin_sets import KINDS, PluginSet, draw_plugin_set
 from lirpa_testing.fuzz.program import Program, Step, draw_program
 from lirpa_testing.fuzz.sets import SetSpec, draw_set
 
-#: How many cases a group has at most, and how many groups in a row have the same operators, so that one capture serves them.
-GROUP, GROUPS = 32, 2
+#: How many cases a group has at most: one capture and one call of each method serve them.
+GROUP = 32
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,14 @@ class _Numbers:
 
 
 def draw_group(seed: int, place: int) -> tuple[Case, ...]:
-    """The cases that a place in the stream of a seed has: `GROUP` of them, or in every eighth structure one alone.
+    """The cases that a place in the stream of a seed has: `GROUP` of them, or at every eighth place one alone.
 
     Args:
         seed: Of the stream.
-        place: Which group; `GROUPS` in a row have the same operators.
+        place: Which group.
     """
-    structure = random.Random(f"{seed}-{place // GROUPS}-alone")  # noqa: S311 - nothing secret
-    return tuple(_drawn(seed, place, i) for i in range(1 if structure.random() < 1 / 8 else GROUP))
+    alone = random.Random(f"{seed}-{place}-alone").random() < 1 / 8  # noqa: S311 - nothing secret
+    return tuple(_drawn(seed, place, i) for i in range(1 if alone else GROUP))
 
 
 def draw_case(seed: int, index: int) -> Case:
@@ -174,7 +174,7 @@ def draw_case(seed: int, index: int) -> Case:
 
 
 def _drawn(seed: int, place: int, i: int) -> Case:
-    structure = random.Random(f"{seed}-{place // GROUPS}")  # noqa: S311
+    structure = random.Random(f"{seed}-{place}")  # noqa: S311
     shape = random.Random(f"{seed}-{place}-set")  # noqa: S311
     draw = random.Random(f"{seed}-{place}-{i}")  # noqa: S311
     dtype, width = structure.choice(("float32", "float64")), structure.randint(1, 4)

@@ -109,7 +109,7 @@ def check_group(
         methods: Methods, or their names.
         seed: Of the attack.
         registry: Rules and methods to use; by default the installed ones.
-        captured: Holds the last network, for groups in a row that have the same operators.
+        captured: Holds the last network, for calls in a row whose networks have the same operators.
 
     Returns:
         What came of each case, one a method.

@@ -44,10 +44,9 @@ def run(
     start = spoken = time.monotonic()
     first = place = -(-log.next_index(path, seed) // GROUP)
     findings = networks = 0
-    captured = Captured(registry)
     while time.monotonic() - start < seconds and (groups is None or place - first < groups):
         cases = draw_group(seed, place)
-        outcomes = check_group(cases, methods, captured=captured)
+        outcomes = check_group(cases, methods, registry=registry)
         log.append(path, seed, place * GROUP, cases[0].dtype, outcomes)
         networks += len(cases)
         for i, bad in _findings(outcomes)[:_SHRUNK]:
@@ -74,11 +73,11 @@ def _findings(outcomes: Sequence[Sequence[Outcome]]) -> list[tuple[int, list[Out
 def _shrunk(
     cases: Sequence[Case], i: int, found: Outcome, method: str | Method, registry: Registry | None
 ) -> str:
-    last = [found]
+    last, captured = [found], Captured(registry)
 
     def fails(candidates: Sequence[Case]) -> bool:
         try:
-            outcomes = check_group(candidates, [method], registry=registry)
+            outcomes = check_group(candidates, [method], captured=captured)
         except (ArithmeticError, ValueError, RuntimeError):
             return False  # the case makes no sense, such as one without a gradient
         for (outcome,) in outcomes:
