@@ -177,7 +177,8 @@ def _judged(
 ) -> list[Outcome]:
     """What came of each case; `values` are those of the known ones."""
     outcomes = {i: one for i, one in found.items() if isinstance(one, Outcome)}
-    lower, upper = [], []
+    lower: list[list[float] | None] = []
+    upper: list[list[float] | None] = []
     for i in known:
         one = found[i]
         if isinstance(one, Outcome):

@@ -41,11 +41,10 @@ class Enclosure:
         if isinstance(value, Enclosure):
             return value
         if isinstance(value, arb):
-            near = np.float64(float(value.mid()))
+            near, spread = (np.asarray(float(part)) for part in (value.mid(), value.rad()))
             if value == float(near):
                 return cls(near, near)
-            spread = np.float64(float(value.rad()))
-            return _outward(near - spread * 2, near + spread * 2)
+            return _outward(np.asarray(near - spread * 2), np.asarray(near + spread * 2))
         ends = np.asarray(value, dtype=np.float64)
         return cls(ends, ends)
 
@@ -73,7 +72,7 @@ class Enclosure:
         return self + -Enclosure.of(other)
 
     def __rsub__(self, other: Any) -> Enclosure:
-        return -self + other
+        return Enclosure.of(other) - self
 
     def __mul__(self, other: Any) -> Enclosure:
         b = Enclosure.of(other)

@@ -64,12 +64,12 @@ class ExactValues:
         low, up = (np.array(ends, dtype=np.float64)[self._of] for ends in (lower, upper))
         asked = ~((low <= self.lower) & (self.upper <= up)).all(1)
         found: dict[int, str] = {}
-        for i in np.flatnonzero(asked):
+        for i in map(int, np.flatnonzero(asked)):
             case = self._members[i].case
             if case in found:
                 continue
             with ctx.workprec(_BITS):
-                for k, value in enumerate(self.ball(int(i))):
+                for k, value in enumerate(self.ball(i)):
                     # Comparisons of balls are true where they are true of all their numbers.
                     if value < arb(lower[case][k]) or value > arb(upper[case][k]):
                         ends = f"[{lower[case][k]!r}, {upper[case][k]!r}]"

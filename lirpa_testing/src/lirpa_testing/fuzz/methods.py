@@ -55,7 +55,7 @@ class Drawn(CROWN):
     relax: Relax = field(default_factory=lambda: DrawnSlopes(0))
 
     name = "CROWN, drawn"
-    aliases = ()
+    aliases = ("drawn",)
     summary = "CROWN with slopes drawn at random"
 
 
