@@ -59,9 +59,10 @@ class ExactValues:
             lower: Bounds of all cases, `[K]` each; None of those without.
             upper: Likewise.
         """
-        lower = [[-math.inf] * self.lower.shape[1] if ends is None else ends for ends in lower]
-        upper = [[math.inf] * self.lower.shape[1] if ends is None else ends for ends in upper]
-        low, up = (np.array(ends, dtype=np.float64)[self._of] for ends in (lower, upper))
+        outputs = self.lower.shape[1]
+        lows = [[-math.inf] * outputs if ends is None else ends for ends in lower]
+        ups = [[math.inf] * outputs if ends is None else ends for ends in upper]
+        low, up = (np.array(ends, dtype=np.float64)[self._of] for ends in (lows, ups))
         asked = ~((low <= self.lower) & (self.upper <= up)).all(1)
         found: dict[int, str] = {}
         for i in map(int, np.flatnonzero(asked)):
@@ -71,8 +72,8 @@ class ExactValues:
             with ctx.workprec(_BITS):
                 for k, value in enumerate(self.ball(i)):
                     # Comparisons of balls are true where they are true of all their numbers.
-                    if value < arb(lower[case][k]) or value > arb(upper[case][k]):
-                        ends = f"[{lower[case][k]!r}, {upper[case][k]!r}]"
+                    if value < arb(lows[case][k]) or value > arb(ups[case][k]):
+                        ends = f"[{lows[case][k]!r}, {ups[case][k]!r}]"
                         found[case] = f"output {k}: {value.str(25)} is outside {ends}"
                         break
         return found

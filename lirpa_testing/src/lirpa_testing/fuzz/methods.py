@@ -7,12 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Relaxation
-from lirpa_core.methods import CROWN, Method
-from lirpa_core.methods.slopes import FreeSlope
-from lirpa_core.problem.problem import Problem
-from lirpa_core.problem.relaxations import Relax, by_rule
+from lirpa_core.linear import Interval, Relaxation
+from lirpa_core.methods import CROWN, FreeSlope, Method, Problem, Relax, by_rule
 from lirpa_testing.methods.names import method_names
 
 
