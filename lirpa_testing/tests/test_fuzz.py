@@ -292,6 +292,12 @@ def test_drawn_slopes_are_anywhere_in_their_ranges() -> None:
     assert method_of("CROWN") == "CROWN" and isinstance(method_of(Drawn.name, 3), Drawn)
     model = BoundedModule(steep.model(torch.float64), batch([steep], torch.float64))
     ball = BoundedTensor(batch([steep], torch.float64), perturbation([steep], torch.float64))
+    other = dataclasses.replace(steep, x=(0.25, 0.5))
+    sets = [other, steep]
+    both = model.compute_bounds(
+        x=(BoundedTensor(batch(sets, torch.float64), perturbation(sets, torch.float64)),), method=Drawn()
+    )
+    torch.testing.assert_close(both.upper[1:], model.compute_bounds(x=(ball,), method=Drawn()).upper)
     methods = [*map(Drawn, map(DrawnSlopes, range(5))), "CROWN"]
     assert len({float(model.compute_bounds(x=(ball,), method=method).upper) for method in methods}) > 3
 

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from lirpa_core.linear import Interval, Relaxation
 from lirpa_core.methods import CROWN, FreeSlope, Method, Problem, Relax, by_rule
@@ -16,7 +17,8 @@ from lirpa_testing.methods.names import method_names
 class DrawnSlopes:
     """Relaxations whose slopes and shares are anywhere in the ranges that rules state: all of them have to be sound.
 
-    Each is drawn from a seed and the operator's name: a third of them at an end of the range, the others inside.
+    Each is drawn from a seed, the operator's name and the example's own intervals: a third of them at an end of the range, the
+    others inside. So an example has the same ones alone and in a batch.
 
     Args:
         seed: Of the draws.
@@ -32,12 +34,24 @@ class DrawnSlopes:
         if not any(slope.has_choice for slope in free):
             return by_rule(problem, name, inputs)
         generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))
+        turn = _turns([x for x in inputs if x is not None], problem.batch)  # [B]
         chosen = []
         for slope in free:
-            drawn = torch.rand(slope.default.shape, generator=generator, dtype=torch.float64)
+            drawn = torch.rand(slope.default.shape[1:], generator=generator, dtype=torch.float64)
+            drawn = (drawn + turn.reshape(-1, *[1] * drawn.dim())) % 1
             position = (drawn * 1.5 - 0.25).clamp(0, 1).to(slope.default.dtype)
             chosen.append(slope.slope_at(position))
         return rule.relax_with(call, inputs, tuple(chosen))
+
+
+def _turns(inputs: list[Interval], batch: int) -> Tensor:
+    """A number from 0 to 1 of each example, from the digits of its intervals, `[B]`."""
+    total = torch.zeros(batch, dtype=torch.int64)
+    for x in inputs:
+        for end in (x.lower, x.upper):
+            digits = end.detach().double().flatten(1).contiguous().view(torch.int64) % 1_000_003
+            total = total + digits.sum(1)
+    return (total % 1_000_003) / 1_000_003
 
 
 @dataclass(frozen=True)
