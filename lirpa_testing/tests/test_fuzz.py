@@ -130,6 +130,22 @@ def test_enclosures_hold_what_balls_say_of_wild_networks(index: int) -> None:
             assert not ball < exact.lower[i, k] and not ball > exact.upper[i, k]
 
 
+def test_what_enclosures_decide_balls_decide_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that are too tight by little and by much, judged with enclosures, and by balls alone."""
+    methods = [SlightlyTooTight(), Inward(), "CROWN"]
+    groups = [draw_group(13, place)[:6] for place in range(1, 4)]
+    fast = [check_group(cases, methods) for cases in groups]
+
+    def nothing(self: ExactValues) -> tuple[Any, Any]:
+        n, outputs = len(self._members), self._cases[0].program.widths()[-1]
+        return np.full((n, outputs), -np.inf), np.full((n, outputs), np.inf)
+
+    monkeypatch.setattr(ExactValues, "_enclosed", nothing)
+    assert fast == [check_group(cases, methods) for cases in groups]
+    kinds = [one.kind for outcomes in fast for one in itertools.chain(*outcomes)]
+    assert kinds.count("escape") > 4 and kinds.count("held") > 4
+
+
 def test_enclosures_say_nothing_where_nothing_is_known() -> None:
     across, large = Enclosure.of([-1.0]).union([1.0]), Enclosure.of([1e300])
     with np.errstate(all="ignore"):
@@ -201,17 +217,17 @@ def test_ellipsoids_and_polytopes_hold_their_members_exactly() -> None:
 def test_a_wrong_method_escapes_on_every_set(kind: str) -> None:
     """Bounds of four linear layers together that are a tenth of their width too tight; those of CROWN are exact."""
     for place in itertools.count():
-        cases = draw_group(5, place)[:4]
-        case = cases[0]
+        case = draw_case(5, place * GROUP)
         if kind not in {
             getattr(case.region, "name", ""),
             "own" * case.own,
             "weight" * (case.weight is not None and case.weight[0] == 0),
         }:
             continue
-        cases = tuple(
-            dataclasses.replace(c, program=Program(c.program.width, c.program.steps[:1])) for c in cases
-        )
+        cases = [
+            dataclasses.replace(c, program=Program(c.program.width, c.program.steps[:1]))
+            for c in (draw_case(5, place * GROUP + i) for i in range(4))
+        ]
         right, wrong = zip(*check_group(cases, ["CROWN", Inward()]), strict=True)
         assert all(one.kind in ("held", "refused") for one in right)
         if any(one.kind == "escape" for one in wrong):
@@ -222,10 +238,9 @@ def test_a_wrong_method_escapes_on_every_set(kind: str) -> None:
 def test_sets_of_a_batch_are_those_of_its_examples(name: str) -> None:
     """Linear forms have the same minima over them."""
     for place in itertools.count():
-        cases = draw_group(5, place)[:4]
-        if getattr(cases[0].region, "name", "") != name or len(cases) < 4:
+        if getattr(draw_case(5, place * GROUP).region, "name", "") != name:
             continue
-        cases = tuple(dataclasses.replace(case, dtype="float64") for case in cases)
+        cases = [dataclasses.replace(draw_case(5, place * GROUP + i), dtype="float64") for i in range(4)]
         x, ptb = batch(cases, torch.float64), perturbation(cases, torch.float64)
         ptb = ptb.aligned(0, x.dim())
         try:
