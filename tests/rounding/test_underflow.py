@@ -81,3 +81,24 @@ def test_zeros_of_relative_curves_have_the_sign_of_what_underflowed() -> None:
             zeros = values[values == 0]
             if len(known) and len(zeros):
                 assert bool((zeros.signbit() == known[-1].signbit()).all()), name
+
+
+@pytest.mark.parametrize("dtype", DEPTH, ids=str)
+@pytest.mark.parametrize("method", sorted(method_names()))
+def test_softmax_far_apart_is_between_zero_and_one(method: str, dtype: torch.dtype) -> None:
+    """Its logarithm is below zero where it underflows, and what lies below the normal numbers is rounded by more than relative errors."""
+
+    class Far(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([torch.softmax(x, -1), torch.log_softmax(x, -1)], -1)
+
+    gaps = range(*{torch.float32: (80, 110), torch.float64: (700, 760)}[dtype], 3)
+    x = torch.tensor([[0.0, float(gap)] for gap in gaps], dtype=dtype)
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=0.0))
+    lower, upper = BoundedModule(Far(), x[:1]).compute_bounds(x=(ball,), method=method)
+    with flint.ctx.workprec(4000):
+        for gap, lows, ups in zip(gaps, lower, upper, strict=True):
+            small = flint.arb(-gap).exp()
+            values = (small / (1 + small), 1 / (1 + small), -gap - small.log1p(), -small.log1p())
+            for low, value, up in zip(lows, values, ups, strict=True):
+                assert flint.arb(float(low)) <= value <= flint.arb(float(up))
