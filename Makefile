@@ -23,10 +23,10 @@ FAST     := lirpa_testing/src/lirpa_testing/conformance tests/end_to_end/test_ra
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test coverage test-fast lint format types docs bench wheels smoke check hooks clean
+.PHONY: help setup demo test test-thorough coverage test-fast lint format types docs bench wheels smoke check hooks clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make .venv with all packages (editable) and the development tools
 
@@ -42,6 +42,9 @@ demo: setup  ## Certify a small digit classifier: a table and a plot
 
 test: setup  ## Run the whole test suite, the documentation's code included
 	$(PYTEST) $(or $(ARGS),$(WHOLE))
+
+test-thorough: setup  ## Ask of more cases what the suite asks of few
+	$(PYTEST) -m thorough $(or $(ARGS),$(WHOLE))
 
 # Tracing lines doubles the time of tests, and the packages' own tests are enough to say what is covered.
 coverage: setup  ## Say which lines the packages' own tests run; fails below 95 %

@@ -71,7 +71,7 @@ class Network(nn.Module):
         return self.head(h).flatten(1)
 
 
-@pytest.mark.parametrize("head", [*HEADS, *RECURRENT])
+@pytest.mark.parametrize("head", [*HEADS, "GRU", pytest.param("LSTM", marks=pytest.mark.thorough)])
 def test_gradients_are_central_differences(head: str) -> None:
     model = Network(head).double().eval()
     torch.manual_seed(1)

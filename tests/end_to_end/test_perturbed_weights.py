@@ -153,7 +153,11 @@ def members(
             }
 
 
-@pytest.mark.parametrize("case", CASES)
+#: As a long short-term memory has gates, and a plain recurrent layer has time.
+THOROUGH = pytest.param("gru", marks=pytest.mark.thorough)
+
+
+@pytest.mark.parametrize("case", [THOROUGH if case == "gru" else case for case in CASES])
 def test_no_member_escapes(case: str) -> None:
     model, x = prepare(case)
     moved, balls = perturbed(model, 0.05)

@@ -16,6 +16,11 @@ NAMES = ("cnn_7layer_bn", "resnet18", "densenet", "resnext", "wide_resnet", "mob
 EPS = 1e-5
 
 
+def quick(*names):
+    """All models; those that are not named only in the thorough suite."""
+    return [n if n in names else pytest.param(n, marks=pytest.mark.thorough) for n in NAMES]
+
+
 @pytest.fixture(scope="module")
 def zoo():
     """The models by name, imported the way the example's programs do."""
@@ -53,14 +58,14 @@ def test_the_zoo_is_complete(zoo):
     assert tuple(zoo) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", quick("cnn_7layer_bn", "resnet18", "vit", "unet"))
 def test_full_size(zoo, name):
     torch.manual_seed(0)
     bound(zoo[name]().eval(), 32, ("IBP", "CROWN-IBP"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", quick("cnn_7layer_bn", "vit"))
 def test_imagenet_64(zoo, name):
     torch.manual_seed(0)
     rows = torch.zeros(2, 2, 200)
@@ -68,7 +73,7 @@ def test_imagenet_64(zoo, name):
     bound(zoo[name](classes=200, size=64).eval(), 64, ("IBP", "CROWN-IBP"), rows)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", quick("cnn_7layer_bn", "resnet18", "resnext", "vit", "unet"))
 def test_crown_at_reduced_width(zoo, name):
     torch.manual_seed(0)
     bound(zoo[name](size=16, width=1 / 16).eval(), 16, ("IBP", "CROWN-IBP", "CROWN"))

@@ -91,13 +91,16 @@ class Model(torch.nn.Module):
 x = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
 bounded = BoundedModule(Model(), x, bound_opts={"rounding": "nearest"})
 point = BoundedTensor(x, PerturbationLpNorm(eps=0.1))
-lower, upper = bounded.compute_bounds(x=point, method=sys.argv[1])
-print(json.dumps({
-    "operators": [str(n.target) for n in bounded.graph.nodes if n.target is not None],
-    "double": [lower[0].tolist(), upper[0].tolist()],
-    "softmax": [lower[1].tolist(), upper[1].tolist()],
-    "plugins": [p.name for p in default_registry().plugins],
-}))
+found = {}
+for method in sys.argv[1:]:
+    lower, upper = bounded.compute_bounds(x=point, method=method)
+    found[method] = {
+        "operators": [str(n.target) for n in bounded.graph.nodes if n.target is not None],
+        "double": [lower[0].tolist(), upper[0].tolist()],
+        "softmax": [lower[1].tolist(), upper[1].tolist()],
+        "plugins": [p.name for p in default_registry().plugins],
+    }
+print(json.dumps(found))
 """
 
 
@@ -107,15 +110,24 @@ def installed(install: Callable[[str, str, str], Installed]) -> Installed:
     return install("throw_away", PYPROJECT, PLUGIN)
 
 
-def run(installed: Installed, method: str, code: str = USE, **environment: str) -> dict[str, object]:
-    printed = installed.printed("-c", code, method, **environment)
-    result: dict[str, object] = json.loads(printed.splitlines()[-1])
+Found = dict[str, dict[str, object]]
+
+
+def run(installed: Installed, *methods: str, code: str = USE, **environment: str) -> Found:
+    printed = installed.printed("-c", code, *methods, **environment)
+    result: Found = json.loads(printed.splitlines()[-1])
     return result
 
 
+@pytest.fixture(scope="module")
+def bounds(installed: Installed) -> Found:
+    """What every method says, of one process."""
+    return run(installed, *method_names())
+
+
 @pytest.mark.parametrize("method", method_names())
-def test_both_rules_are_picked_up(installed: Installed, method: str) -> None:
-    found = run(installed, method)
+def test_both_rules_are_picked_up(bounds: Found, method: str) -> None:
+    found = bounds[method]
     assert found["operators"] == ["throw_away.double.default", "aten.softmax.int"]
     assert found["softmax"] == [[[0.0, 0.0]], [[1.0, 1.0]]]
     lower, upper = found["double"]  # type: ignore[misc]
@@ -124,7 +136,7 @@ def test_both_rules_are_picked_up(installed: Installed, method: str) -> None:
 
 def test_a_disabled_plugin_leaves_the_decomposition(installed: Installed) -> None:
     code = USE.replace("return throw_away.double(x), torch", "return x, torch")
-    found = run(installed, "CROWN", code, LIRPA_DISABLE_PLUGINS="throw_away,nlp")
+    found = run(installed, "CROWN", code=code, LIRPA_DISABLE_PLUGINS="throw_away,nlp")["CROWN"]
     assert "aten.softmax.int" not in found["operators"]
     (lower,), (upper,) = found["softmax"]
     assert all(0 < a < b < 1 for a, b in zip(lower, upper, strict=True))

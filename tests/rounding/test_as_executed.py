@@ -164,8 +164,19 @@ def _executions(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
         torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *[(name, torch.float32) for name in MODELS],
+        ("dense", torch.float64),
+        *[
+            pytest.param(name, torch.float64, marks=pytest.mark.thorough)
+            for name in MODELS
+            if name != "dense"
+        ],
+    ],
+    ids=str,
+)
 def test_all_executions_lie_inside(name: str, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     model = MODELS[name]().to(dtype).eval().requires_grad_(False)

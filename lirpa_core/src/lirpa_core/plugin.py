@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lirpa_core.capture.readers import ExportedProgramReader, FunctionReader, ModuleReader
+from lirpa_core.capture.readers import ExportedProgramReader, FunctionReader, LiveModelReader, ModuleReader
 from lirpa_core.methods import CROWN, IBP, AlphaCROWN, Auto, Forward, crown_forward, crown_ibp
 from lirpa_core.operators import (
     activation,
@@ -68,6 +68,7 @@ def lirpa_register_readers(registry: ReaderRegistry) -> None:
     """Register the readers of the core."""
     registry.register(ModuleReader())
     registry.register(ExportedProgramReader())
+    registry.register(LiveModelReader())
     registry.register(FunctionReader())
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.capture.readers import ExportedProgramReader, ModuleReader
+from lirpa_core.capture.readers import ExportedProgramReader, LiveModelReader, ModuleReader
 from lirpa_core.plugins import default_registry
 
 
@@ -33,4 +33,4 @@ def test_a_program_has_the_bounds_of_its_module(dynamic: bool) -> None:
 
 def test_the_core_registers_them() -> None:
     readers = {type(entry.reader): entry.plugin for entry in default_registry().readers}
-    assert readers[ModuleReader] == readers[ExportedProgramReader] == "core"
+    assert readers[ModuleReader] == readers[ExportedProgramReader] == readers[LiveModelReader] == "core"

@@ -13,6 +13,7 @@ from torch import Tensor
 from lirpa_core import BoundedModule, BoundedTensor, Interval, PerturbationLpNorm
 from lirpa_core.api import functional
 from lirpa_core.methods import Method
+from lirpa_core.plugins import LiveModel
 from lirpa_verify.task import Task
 
 
@@ -49,13 +50,16 @@ class Bounder:
     @cached_property
     def model(self) -> BoundedModule:
         """The network, bounded."""
-        return BoundedModule(self.task.module(torch.float64), self.task.region.nominal)
+        return self._bounded(torch.float64)
 
     @cached_property
     def quick(self) -> BoundedModule:
         """The network in float32, bounded: for what only guides a search."""
-        nominal = tuple(x.float() for x in self.task.region.nominal)
-        return BoundedModule(self.task.module(torch.float32), nominal)
+        return self._bounded(torch.float32)
+
+    def _bounded(self, dtype: torch.dtype) -> BoundedModule:
+        live = LiveModel(self.task.module(dtype), straight=self.task.network.straight)
+        return BoundedModule(live, tuple(x.to(dtype) for x in self.task.region.nominal))
 
     def intermediate_bounds(self, method: str | Method) -> Mapping[str, Interval]:
         """Bounds of all nodes over the task's region, `[1, *S]`."""

@@ -19,3 +19,7 @@ class InstancesError(LirpaError, ValueError):
 
 class BranchingError(LirpaError, ValueError):
     """A branching heuristic is unknown, claimed twice, or chose something impossible."""
+
+
+class CertificationError(LirpaError, ValueError):
+    """The examples of a data set cannot be certified, for a reason that a process of its own met."""

@@ -30,6 +30,7 @@ class Network:
         original: What counterexamples are replayed on, in that type.
         outputs: Number of outputs, `K`.
         name: What messages call it.
+        straight: Whether it runs the same operators whatever its inputs are (see `LiveModel`).
     """
 
     module: Flat
@@ -38,6 +39,7 @@ class Network:
     original: Original
     outputs: int
     name: str
+    straight: bool = False
 
     @property
     def inputs(self) -> int:

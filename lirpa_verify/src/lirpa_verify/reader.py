@@ -24,4 +24,4 @@ class OnnxReader(ModuleReader):
     def open(self, source: Any) -> LiveModel:
         from lirpa_verify.onnx import load_onnx  # imports onnxruntime, which only those who read a file need
 
-        return LiveModel(load_onnx(source).module.module)
+        return LiveModel(load_onnx(source).module.module, straight=True)

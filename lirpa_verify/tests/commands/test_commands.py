@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from lirpa_verify.commands.shared import time_left
 from torch import nn
 
 from lirpa_core.cli.group import cli
@@ -109,6 +111,35 @@ def test_certify_counts(classifier: Path) -> None:
     assert Path("a.svg").exists()
     table = run("certify", classifier, "data.npz", "--eps", "1e-4", "--limit", "2")
     assert "50.0%" in table.output
+
+
+def test_certify_goes_on_where_it_was(classifier: Path) -> None:
+    asked = ("certify", classifier, "data.npz", "--eps", "1e-4", "--results", "out.csv")
+    assert run(*asked, "--limit", "3").exit_code == 0
+    before = Path("out.csv").read_bytes()
+    assert before.count(b"\n") == 5  # the question, the columns, three examples
+    done = run(*asked, "--json", "--jobs", "1")
+    assert done.exit_code == 0, done.output
+    (only,) = json.loads(done.stdout)
+    assert (only["examples"], only["certified"]) == (8, 7 / 8)
+    after = Path("out.csv").read_bytes()
+    assert after.startswith(before)
+    assert after.count(b"\n") == 10
+    other = run(*asked, "--timeout", "3")
+    assert (other.exit_code, "another question: timeout is 10 there and 3 here" in other.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left", "words"),
+    [
+        (0.0, 3, ", about 0 s left"),
+        (50.0, 3, ", about 1 min 15 s left"),
+        (4000.0, 9, ", about 5 h 0 min left"),
+    ],
+)
+def test_the_time_left_is_estimated(seconds: float, left: int, words: str) -> None:
+    assert time_left(time.monotonic() - seconds, 2, left) == words
+    assert time_left(time.monotonic(), 0, left) == time_left(time.monotonic(), 2, 0) == ""
 
 
 @pytest.mark.parametrize(

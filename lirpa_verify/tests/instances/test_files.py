@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -69,21 +67,6 @@ def test_what_a_killed_run_left_of_a_line_is_removed(tmp_path: Path) -> None:
     assert path.read_bytes() == whole
     file.append(outcome("b/n.onnx"))
     assert [o.network for o in ResultsFile(path).outcomes] == ["a/n.onnx", "b/n.onnx"]
-
-
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "out.csv"
-    file = ResultsFile(path)
-    file.append(outcome())
-    whole = path.read_bytes()
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InstancesError, match=r"No space left .* 1 results before are whole"):
-        file.append(outcome("b/n.onnx"))
-    assert path.read_bytes() == whole
 
 
 def test_another_file_is_not_overwritten(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lirpa_verify.instances import ResultsFile, read_instances, run, run_instances
+from lirpa_verify.instances import ResultsFile, read_instances, run_instances
 from lirpa_verify.instances.table import by_family
+from lirpa_verify.running import Failed, Finished, Overran, Work
 
 from lirpa_core.errors import OptionError
 
@@ -40,24 +41,35 @@ def test_every_instance_has_a_result(listed: Path, tmp_path: Path) -> None:
     assert run_instances(read_instances(listed), results, timeout=20) == []
 
 
-def test_an_instance_whose_process_fails_is_tried_again_and_then_unknown(
-    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Scripted:
+    """Stands in for processes: every part ends as it is told."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def run(self, work: Work, parts: Sequence[Any]) -> Iterator[Finished]:
+        assert work.kept == 1
+        for part in parts:
+            assert part.folder.is_absolute()
+            yield Finished(part, self.answer, 0.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "written"),
+    [
+        (Failed("the process ended with code 1"), "unknown: the process ended with code 1"),
+        (Overran(), "timeout"),
+        (("unsat", "proved by IBP"), "unsat"),
+    ],
+)
+def test_an_instance_whose_process_fails_is_unknown(
+    listed: Path, tmp_path: Path, answer: Any, written: str
 ) -> None:
-    attempts = []
-
-    class Counted(run._Running):
-        def __init__(self, *given: Any) -> None:
-            attempts.append(given[2])
-            super().__init__(*given)
-
-    monkeypatch.setattr(run, "_Running", Counted)
-    monkeypatch.setattr(run, "work", os.abort)  # takes no arguments, so the process ends with an error
     results = ResultsFile(tmp_path / "out.csv")
-    outcomes = run_instances(read_instances(listed)[:1], results, timeout=20)
-    assert attempts == [1, 2]
-    assert [o.answer for o in outcomes] == ["unknown: the process ended with code 1"]
+    outcomes = run_instances(read_instances(listed)[:1], results, timeout=20, runner=Scripted(answer))
+    assert [(o.answer, o.preparing, o.seconds) for o in outcomes] == [(written, 0.5, 1.5)]
     (row,) = by_family(outcomes, read_instances(listed))
-    assert (row.unknown, row.failed) == (1, 0)
+    assert (row.unknown, row.failed) == (int(written != "unsat"), 0)
 
 
 def test_a_timeout_of_zero_is_refused(listed: Path, tmp_path: Path) -> None:

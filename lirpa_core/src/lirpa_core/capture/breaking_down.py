@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.clean_up import does_nothing
 from lirpa_core.capture.leaf_modules import LEAF_MODULE
+from lirpa_core.capture.recording import Recorded, recorded_call
 from lirpa_core.errors import LirpaError
 from lirpa_core.plugins.reader import CaptureRules
 
@@ -64,7 +65,7 @@ def _of_torch() -> Mapping[Any, Callable[..., Any]]:
     return dict(torch.export.default_decompositions())
 
 
-def broken_down(program: ExportedProgram, registry: CaptureRules) -> bool:
+def broken_down(program: ExportedProgram | Recorded, registry: CaptureRules) -> bool:
     """Break down, in place, every operator that has no rule.
 
     Args:
@@ -75,7 +76,7 @@ def broken_down(program: ExportedProgram, registry: CaptureRules) -> bool:
         Whether it could be done; if not, the program is as it was.
     """
     old: GraphModule = program.graph_module
-    parts = _Parts(registry, _without_values(old.graph))
+    parts = _Parts(registry, _without_values(old.graph), isinstance(program, Recorded))
     made: dict[Node, Any] = {}
     try:
         for node in old.graph.nodes:
@@ -102,6 +103,7 @@ class _Parts:
     Attributes:
         registry: Which operators have rules.
         mode: In which tensors have no values, as those have that the export noted.
+        run: Whether functions are run, and not traced, because the program was recorded in a run.
         table: How others fall apart.
         graph: The new graph.
         traced: What operators become, by operator, arguments, shapes and types.
@@ -109,6 +111,7 @@ class _Parts:
 
     registry: CaptureRules
     mode: AbstractContextManager[object]
+    run: bool = False
     own: Mapping[Any, Callable[..., Any]] = field(init=False)
     table: Mapping[Any, Callable[..., Any]] = field(init=False)
     graph: Graph = field(default_factory=Graph)
@@ -211,8 +214,18 @@ class _Parts:
                 return result
 
             # Functions of the registry keep operators whole that PyTorch's dispatcher would take apart.
-            self.traced[key] = _trace(written, values, self.mode, whole=target in self.own)
+            whole = target in self.own
+            self.traced[key] = (
+                _ran(written, values) if self.run else _trace(written, values, self.mode, whole=whole)
+            )
         return self.traced[key]
+
+
+def _ran(written: Callable[..., Any], values: list[Tensor]) -> Graph:
+    graph = recorded_call(written, values)
+    if graph is None:
+        raise _CannotError
+    return graph
 
 
 def _trace(

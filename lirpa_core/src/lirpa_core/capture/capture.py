@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,10 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.batch_state import fixable, stand_ins, standardising
 from lirpa_core.capture.derivatives import Noticed, noticed, run, traced
-from lirpa_core.capture.export import export, read_nodes
+from lirpa_core.capture.export import export, read_nodes, rewritten
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import Kept, keeping_leaf_modules
+from lirpa_core.capture.recording import Recorded, recorded
 from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import (
     refuse_derivatives_of_statistics,
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
 #: `batch_dims="auto"`: inputs whose leading size is that of the first float tensor are per example.
 AUTO = "auto"
 
+#: A program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
+_Read: TypeAlias = tuple[
+    "ExportedProgram | Recorded", tuple[Node, ...], tuple[str | None, ...], dict[str, str], tuple[Tensor, ...]
+]
+
 
 @contextmanager
 def _transformer_layers_as_written() -> Iterator[None]:
@@ -66,6 +72,7 @@ def capture(
     registry: CaptureRules,
     batch_dims: Sequence[int | None] | str | None = AUTO,
     fixed_batch: bool = False,
+    straight: bool = False,
     monitor: Monitor | None = None,
 ) -> Graph:
     """Capture one example of a model as a graph, and check that the graph is the model.
@@ -82,6 +89,7 @@ def capture(
             is shared; `"auto"` guesses from leading sizes; None: there is no batch at all.
         fixed_batch: The model takes batches of one only (an exported program without a dynamic batch
             dimension); the replay then cannot try another size.
+        straight: Whether one run may say what the model is, see `LiveModel`.
         monitor: Is told how far the capture is, by what its steps take of most models.
 
     Returns:
@@ -112,7 +120,9 @@ def capture(
         how = _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
         if how.differentiates:
             refuse_derivatives_of_statistics(layers)
-        program, nodes, outputs, ends, specialized = _exported(
+        plain = straight and not (layers or how.differentiates or how.maps)
+        found = _recorded(model, one_args, one_kwargs, registry) if plain else None
+        program, nodes, outputs, ends, specialized = found or _exported(
             model, one_args, one_kwargs, registry, how, monitor
         )
         if not (statistics | _statistics_of(model)).isdisjoint(map(id, specialized)):
@@ -146,6 +156,17 @@ def _statistics_of(model: nn.Module) -> frozenset[int]:
     return frozenset([id(b) for m in model.modules() if fixable(m) for b in m.buffers(recurse=False)])
 
 
+def _recorded(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], registry: CaptureRules
+) -> _Read | None:
+    """The program of one run, as `_exported`; None where that does not say what the model is, or more has to be broken down."""
+    program = recorded(model, args, kwargs)
+    if program is None:
+        return None
+    done, used = rewritten(program, registry)
+    return (program, *read_nodes(program, registry), tuple(used)) if done else None
+
+
 def _exported(
     model: nn.Module,
     args: tuple[Any, ...],
@@ -153,7 +174,7 @@ def _exported(
     registry: CaptureRules,
     how: Noticed,
     monitor: Monitor,
-) -> tuple[ExportedProgram, tuple[Node, ...], tuple[str | None, ...], dict[str, str], tuple[Tensor, ...]]:
+) -> _Read:
     """The exported program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
 
     A model that cannot be exported without values is exported again with the values of what no input reaches. One that
@@ -186,7 +207,7 @@ def _exported(
     return program, *read, tuple(values.used.values())
 
 
-def _input_names(program: ExportedProgram, count: int) -> tuple[str, ...]:
+def _input_names(program: ExportedProgram | Recorded, count: int) -> tuple[str, ...]:
     names = tuple(
         getattr(s.arg, "name", "") for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"
     )

@@ -15,6 +15,7 @@ from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
 from lirpa_core.capture.quiet import quiet
+from lirpa_core.capture.recording import Recorded
 from lirpa_core.capture.refusals import number_error, refusal
 from lirpa_core.capture.source import source_of
 from lirpa_core.capture.stated_types import convert_first
@@ -92,15 +93,9 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
         DataDependentShapeError: For a tensor whose size depends on values.
         CaptureError: If torch cannot do it.
     """
-    from lirpa_core.capture.patterns import rewrite  # only a capture needs them
-
-    choose_by_masks(program)
-    convert_first(program)
-    patterns = [entry.pattern for entry in registry.patterns.values()]
-    used = rewrite(program, patterns, make_new(program))
-    with quiet(), agreeing_switches():
-        if broken_down(program, registry):
-            return program, used
+    done, used = rewritten(program, registry)
+    if done:
+        return program, used
     _free_of_strides(program)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
@@ -116,6 +111,22 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
         if fx_node.op == "call_function":
             _refuse_unknown_size(fx_node, fx_node.meta.get("val"))
     raise refusal(failure)
+
+
+def rewritten(program: ExportedProgram | Recorded, registry: CaptureRules) -> tuple[bool, list[Tensor]]:
+    """Replace, in place, what patterns describe, and break down operators one by one as far as that goes.
+
+    Returns:
+        Whether everything has a rule now, and the constants whose values decided what the program is.
+    """
+    from lirpa_core.capture.patterns import rewrite  # only a capture needs them
+
+    choose_by_masks(program)
+    convert_first(program)
+    patterns = [entry.pattern for entry in registry.patterns.values()]
+    used = rewrite(program, patterns, make_new(program))
+    with quiet(), agreeing_switches():
+        return broken_down(program, registry), used
 
 
 def _free_of_strides(program: ExportedProgram) -> None:
@@ -163,7 +174,7 @@ def operators_of(program: ExportedProgram, registry: CaptureRules) -> Mapping[An
 
 
 def read_nodes(
-    program: ExportedProgram, registry: CaptureRules, sites: Sequence[Site] = ()
+    program: ExportedProgram | Recorded, registry: CaptureRules, sites: Sequence[Site] = ()
 ) -> tuple[tuple[Node, ...], tuple[str | None, ...], dict[str, str]]:
     """The cleaned nodes of an exported program, the names of its user outputs, and the node that each module ends in.
 
@@ -203,10 +214,12 @@ def read_nodes(
 
 
 def _refuse_unknown_size(fx_node: torch.fx.Node, value: Any) -> None:
+    sample = value if isinstance(value, Tensor) else _first_tensor(value)
+    if sample is None or all(type(size) is int for size in sample.shape):
+        return
     from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
-    sample = value if isinstance(value, Tensor) else _first_tensor(value)
-    if sample is not None and free_unbacked_symbols(sample):
+    if free_unbacked_symbols(sample):
         raise DataDependentShapeError(
             f"the size of what {fx_node.target} returns at {source_of(fx_node.meta)} depends on the values of a "
             "tensor, so nothing of a fixed shape could be bounded. In place of x[mask] write "

@@ -11,6 +11,8 @@ from torch.fx import Node
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+    from lirpa_core.capture.recording import Recorded
+
 #: Operators made of others whose result never shares memory with an operand. Of others of this kind it is not known.
 _FRESH = frozenset(
     {
@@ -20,7 +22,7 @@ _FRESH = frozenset(
 )  # fmt: skip
 
 
-def make_new(program: ExportedProgram) -> set[Node]:
+def make_new(program: ExportedProgram | Recorded) -> set[Node]:
     """Exchange, in place, what writes into its operand for what returns a new tensor, where nobody reads the operand later.
 
     Returns:

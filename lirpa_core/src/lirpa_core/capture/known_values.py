@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import _disable_current_modes  # there is no p
 from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
 
 #: Functions of a tensor that give Python values.
-_VALUES = frozenset(
+READ_BY_PYTHON = frozenset(
     {
         "item", "tolist", "numpy", "__array__", "__bool__", "__float__", "__int__", "__index__", "__complex__", "is_nonzero",
         "equal", "allclose",
@@ -85,13 +85,13 @@ class KnownValues(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if not self._compute:
-            if name in _VALUES:
+            if name in READ_BY_PYTHON:
                 self._use([self._of(x) for x in args if isinstance(x, Tensor)])
             return func(*args, **kwargs)
         given = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         known = [self._of(x) for x in given]
         everything = all([k is not None for k in known])
-        if given and everything and (name in _VALUES or _has_unknown_size(name, args, kwargs)):
+        if given and everything and (name in READ_BY_PYTHON or _has_unknown_size(name, args, kwargs)):
             found = self._constant(func, args, kwargs, known)
             if found is not None:
                 return found

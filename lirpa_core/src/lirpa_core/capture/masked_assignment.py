@@ -11,10 +11,12 @@ from torch.fx import Node
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+    from lirpa_core.capture.recording import Recorded
+
 aten = torch.ops.aten
 
 
-def choose_by_masks(program: ExportedProgram) -> None:
+def choose_by_masks(program: ExportedProgram | Recorded) -> None:
     """Replace, in place, every assignment of one value, or of one value an entry, to what a boolean mask picks.
 
     Assignments of as many values as the mask picks stay: their number depends on values.

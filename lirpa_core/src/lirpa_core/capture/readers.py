@@ -46,7 +46,8 @@ class ModuleReader(Reader):
     ) -> Graph:
         return capture(
             live.module, args, kwargs,
-            registry=registry, batch_dims=batch_dims, fixed_batch=live.fixed_batch, monitor=live.monitor,
+            registry=registry, batch_dims=batch_dims, fixed_batch=live.fixed_batch,
+            straight=live.straight, monitor=live.monitor,
         )  # fmt: skip
 
 
@@ -61,6 +62,20 @@ class FunctionReader(ModuleReader):
 
     def open(self, source: Any) -> LiveModel:
         return LiveModel(FunctionModule(source))
+
+
+class LiveModelReader(ModuleReader):
+    """Reads what another reader has opened, with what is known of it."""
+
+    name = "live model"
+    summary = "a LiveModel"
+
+    def accepts(self, source: object) -> bool:
+        return isinstance(source, LiveModel)
+
+    def open(self, source: Any) -> LiveModel:
+        found: LiveModel = source
+        return found
 
 
 class ExportedProgramReader(ModuleReader):

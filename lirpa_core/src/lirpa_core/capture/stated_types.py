@@ -16,6 +16,8 @@ from torch.fx import Node
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+    from lirpa_core.capture.recording import Recorded
+
 aten = torch.ops.aten
 
 #: Operators that convert their operand to the type that they are given.
@@ -39,7 +41,7 @@ _CONVERTING = frozenset(
 )
 
 
-def convert_first(program: ExportedProgram) -> None:
+def convert_first(program: ExportedProgram | Recorded) -> None:
     """Let, in place, a conversion stand before every operator that states a wider type than its operand has."""
     graph = program.graph
     for node in list(graph.nodes):

@@ -20,6 +20,7 @@ from lirpa_core.methods.crown import CROWN, interval_of_rows
 from lirpa_core.methods.rows import bound_rows, every_element, tighter
 from lirpa_core.methods.screening import Screening
 from lirpa_core.methods.searched_rows import searched_rows
+from lirpa_core.methods.settled import Settled
 from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.methods.slopes import KnownSlopes, free_slopes
 from lirpa_core.methods.tightening import tightened_intervals
@@ -102,7 +103,8 @@ class AlphaCROWN(Method):
             return CROWN().intermediate_bounds(problem, wanted, given, memory_budget)
         search = dataclasses.replace(self.search, iteration=min(self.steps, self.inner_steps))
         found: dict[str, Interval] = {}
-        relaxations = Relaxations(problem, found)
+        own = Settled()
+        relaxations = Relaxations(problem, found, own)
         variables: KnownSlopes = {}
 
         def bound(name: str, rows: SelectedRows) -> RowBounds:
@@ -113,7 +115,7 @@ class AlphaCROWN(Method):
                 return None  # CROWN's bounds again
             return searched_rows(
                 problem, name, rows, found, search,
-                memory_budget=memory_budget, known=variables, cheap=True,
+                memory_budget=memory_budget, known=variables, own=own,
             )  # fmt: skip
 
         screens = not torch.is_grad_enabled() and not is_traced()

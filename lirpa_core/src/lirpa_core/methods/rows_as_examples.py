@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients, SelectedRows
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.operators import Diagonal, LinearOp
+from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.problem.problem import Problem
 from lirpa_core.rules.call import Call, Const
 
@@ -76,6 +79,32 @@ def unfold_form(form: AffineForm, copies: int) -> AffineForm:
         name: DenseCoefficients(unfold(A.to_dense())) for name, A in form.coefficients.items()
     }
     return AffineForm(coefficients, unfold(form.bias))
+
+
+def fold_relaxation(relaxation: Relaxation, rows: int) -> Relaxation | None:
+    """The relaxation of `rows * B` examples, row by row; None where an operator in it cannot be repeated."""
+    lower = _fold_affine(relaxation.lower, rows)
+    upper = lower if relaxation.exact else _fold_affine(relaxation.upper, rows)
+    return None if lower is None or upper is None else Relaxation(lower, upper)
+
+
+def _fold_affine(affine: Affine, rows: int) -> Affine | None:
+    terms = [None if term is None else fold_operator(term, rows) for term in affine.terms]
+    if any((new is None) is not (old is None) for new, old in zip(terms, affine.terms, strict=True)):
+        return None
+    bias, infinite = (None if x is None else _repeat(x, rows) for x in (affine.bias, affine.infinite))
+    return Affine(tuple(terms), bias, infinite)
+
+
+@singledispatch
+def fold_operator(op: LinearOp, rows: int) -> LinearOp | None:
+    """The operator of `rows * B` examples; None for a kind of which nothing is known. Open to more kinds."""
+    return None
+
+
+@fold_operator.register
+def _(op: Diagonal, rows: int) -> LinearOp:
+    return Diagonal(_repeat(op.slope, rows), op.shape)
 
 
 def _fold_call(call: Call, rows: int) -> Call:

@@ -18,7 +18,6 @@ from lirpa_core.devices import free_share
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.interval import Interval
-from lirpa_core.linear.relaxation import Relaxation
 from lirpa_core.methods.base import RowBounds
 from lirpa_core.methods.rows import bound_rows, linear_row_bounds
 from lirpa_core.methods.rows_as_examples import (
@@ -28,12 +27,13 @@ from lirpa_core.methods.rows_as_examples import (
     fold_sides,
     unfold_form,
 )
+from lirpa_core.methods.settled import Settled
 from lirpa_core.methods.slope_search import SlopeSearch
 from lirpa_core.methods.slopes import FreeSlope, KnownSlopes, Slopes, climb, free_slopes, with_slopes
 from lirpa_core.methods.together import Together
 from lirpa_core.methods.traversal import backward
 from lirpa_core.problem.problem import Problem
-from lirpa_core.problem.relaxations import Relaxations, by_rule
+from lirpa_core.problem.relaxations import Relaxations
 
 #: Live copies of what a row carries through the graph: coefficients, the lines of every curve with
 #: what their gradients need, the optimiser's moments.
@@ -52,7 +52,7 @@ def searched_rows(
     linear_bounds: bool = False,
     memory_budget: int | None = None,
     known: KnownSlopes | None = None,
-    cheap: bool = False,
+    own: Settled | None = None,
 ) -> RowBounds:
     """Concrete bounds of rows over a node, with slopes optimised for each side on its own.
 
@@ -69,9 +69,9 @@ def searched_rows(
         linear_bounds: Whether the linear bounds at the best slopes are wanted too.
         memory_budget: Bytes that the search may take.
         known: Variables that other searches have made, see `free_slopes`.
-        cheap: Whether slopes of costly rules stay as they are.
+        own: What costly rules have chosen; their slopes then stay as they are. None: they move.
     """
-    free = free_slopes(problem, intervals, node, known, cheap=cheap)
+    free = free_slopes(problem, intervals, node, known, cheap=own is not None)
     if not free:  # nothing to choose: as CROWN
         relaxations = Relaxations(problem, intervals, Together(intervals, problem.ancestors(node)))
         bound = linear_row_bounds if linear_bounds else partial(bound_rows, memory_budget=memory_budget)
@@ -88,7 +88,7 @@ def searched_rows(
 
         part = rows.take(start, stop)
         here = _Pass.of(problem, node, part if lower else part.negate(), sides, search)
-        value, form = _maximise(here, intervals, free, search, linear_bounds, told)
+        value, form = _maximise(here, intervals, free, search, linear_bounds, told, own or Settled())
         found = list(zip(value.chunk(sides), _halves(form, sides), strict=True))
         if lower:
             lows.append(found[0])
@@ -207,12 +207,14 @@ def _maximise(
     search: SlopeSearch,
     linear_bounds: bool,
     told: Callable[[float], None],
+    own: Settled,
 ) -> tuple[Tensor, AffineForm | None]:
     """The best lower bounds found, `[R, B]` of each side, and linear bounds where these are wanted."""
     laid_out = rows.intervals(intervals)
     fixed = {name: interval.detach() for name, interval in laid_out.items()}
     search_rows = rows.nearest()
-    others = Relaxations(search_rows.laid_out, fixed, _without_gradients)
+    relax = own.laid_out(rows.problem, intervals, rows.copies)
+    others = Relaxations(search_rows.laid_out, fixed, relax)
     variables = {name: tuple([v.folded(rows.copies) for v in found]) for name, found in free.items()}
 
     def bound(chosen: Mapping[str, Slopes]) -> Tensor:
@@ -222,15 +224,10 @@ def _maximise(
         best, slopes = climb(variables, bound, search, told, rows.copies)
     if not linear_bounds and not torch.is_grad_enabled() and search_rows is rows:
         return best, None
-    form = rows.form(Relaxations(rows.laid_out, laid_out, with_slopes(slopes)))
+    same = None if torch.is_grad_enabled() else others  # what a rule chooses has a gradient by its box
+    form = rows.form(Relaxations(rows.laid_out, laid_out, with_slopes(slopes, same)))
     value = rows.problem.minimum(form)
     if search_rows is rows:
         # What an earlier step was better by has no gradient: the bound's is that of these slopes.
         value = value + (best - value.detach()).clamp(min=0)
     return value, form if linear_bounds else None
-
-
-def _without_gradients(problem: Problem, name: str, inputs: tuple[Interval | None, ...]) -> Relaxation:
-    """The relaxation that the node's rule chooses, for a search that leaves it as it is."""
-    with torch.no_grad():
-        return by_rule(problem, name, inputs)

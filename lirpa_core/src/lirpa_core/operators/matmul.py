@@ -12,6 +12,7 @@ from torch import Tensor
 from lirpa_core.linear.coefficients import Coefficients, PositionwiseCoefficients, SelectedRows
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import LinearOp, MatrixOnTheRight, MatrixProduct, align
+from lirpa_core.linear.shapes import broadcast_shapes
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const
@@ -85,7 +86,7 @@ def _interval_matmul(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Interval:
     The terms of the sum are taken in chunks, so that the temporary stays small.
     """
     inner = a.shape[-1]
-    outer = math.prod(torch.broadcast_shapes(a.shape[:-2], c.shape[:-2])) * a.shape[-2] * c.shape[-1]
+    outer = math.prod(broadcast_shapes(a.shape[:-2], c.shape[:-2])) * a.shape[-2] * c.shape[-1]
     step = max(1, _CHUNK // max(1, outer))
     lower = upper = None
     for k in range(0, inner, step):

@@ -13,6 +13,7 @@ from torch import Tensor
 from lirpa_core.graph import Shape
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.shapes import broadcast_shapes
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.linear import Broadcast, Linear, LinearNative, StructuralOp
@@ -104,7 +105,7 @@ class Cat(LinearNative):
 
     def evaluate(self, call: Call, operands: Sequence[Tensor], lead: int) -> Tensor:
         batches = [(c.value.shape[0],) for c in call.constants if c.batched]
-        leading = torch.broadcast_shapes(*(x.shape[:lead] for x in operands), *batches)
+        leading = broadcast_shapes(*(x.shape[:lead] for x in operands), *batches)
         blocks = []
         for value in call["tensors"]:
             if _skipped(call, value):

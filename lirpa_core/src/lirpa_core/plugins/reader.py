@@ -53,12 +53,15 @@ class LiveModel:
         fixed_batch: Whether it takes batches of one only.
         fixed_mode: Whether it cannot be put in training mode.
         monitor: What is told how far its capture is; None: nobody asked.
+        straight: Whether it runs the same operators whatever its inputs are, as what is converted from a file does, and its
+            code is not worth showing in messages. One run then says what it is, which is several times faster than an export.
     """
 
     module: nn.Module
     fixed_batch: bool = False
     fixed_mode: bool = False
     monitor: Monitor | None = None
+    straight: bool = False
 
 
 class Reader(ABC):

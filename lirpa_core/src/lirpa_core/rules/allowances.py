@@ -20,6 +20,7 @@ from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import align
 from lirpa_core.linear.rounding import gamma
+from lirpa_core.linear.shapes import broadcast_shapes
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.evaluated import EXACT, absolute_call, operator_name
 
@@ -162,7 +163,7 @@ def _put(call: Call, inputs: tuple[Interval, ...], found: Interval, u: float) ->
         return exact(call, inputs, found, u)
     places = [v.value for v in call["indices"] if isinstance(v, Const)]
     shapes = [(v.numel(),) if v.dtype == torch.bool else tuple(v.shape) for v in places]
-    return _sum_over(lambda call: 1 + math.prod(torch.broadcast_shapes(*shapes)))(call, inputs, found, u)
+    return _sum_over(lambda call: 1 + math.prod(broadcast_shapes(*shapes)))(call, inputs, found, u)
 
 
 def _scattered(call: Call) -> int:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core.graph import Argument, Node, NodeKind, Shape
+from lirpa_core.linear.shapes import broadcast_shapes
 from lirpa_core.rules.leaf_modules import LeafModule
 from lirpa_core.rules.precision import bounds_dtype, is_narrower
 
@@ -172,10 +173,8 @@ class Call:
         constants = [c.value for c in self.constants]
         if not operands:
             return self._evaluate_constant(constants)
-        leading = torch.broadcast_shapes(*(x.shape[:lead] for x in operands))
-        batch = torch.broadcast_shapes(
-            leading[-1:], *(c.value.shape[:1] for c in self.constants if c.batched)
-        )
+        leading = broadcast_shapes(*(x.shape[:lead] for x in operands))
+        batch = broadcast_shapes(leading[-1:], *(c.value.shape[:1] for c in self.constants if c.batched))
         leading = leading[:-1] + batch
         operands = [x.expand(*leading, *x.shape[lead:]) for x in operands]
         constant_dims = tuple(0 if c.batched else None for c in self.constants)

@@ -23,6 +23,7 @@ from lirpa_core.linear.infinite import plus
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import Accuracy, tiny
+from lirpa_core.linear.shapes import broadcast_shapes
 from lirpa_core.rules.allowances import ALLOWANCES, CONVOLUTIONS, EXECUTED_EXACTLY, PRODUCTS, Allowance
 from lirpa_core.rules.base import MODES, Rule, Slope
 from lirpa_core.rules.call import Call
@@ -227,6 +228,18 @@ class Executed(Wrapped):
         """The rule's affine bounds, moved apart by the rounding."""
         return self._apart(call, inputs, self.rule.relax(call, inputs))
 
+    @property
+    def relaxes_together(self) -> bool:  # type: ignore[override]
+        """As the rule."""
+        return self.rule.relaxes_together
+
+    def relax_all(
+        self, calls: Sequence[Call], inputs: Sequence[tuple[Interval | None, ...]]
+    ) -> list[Relaxation]:
+        """The rule's affine bounds of several calls, each moved apart by its rounding."""
+        found = self.rule.relax_all(calls, inputs)
+        return [self._apart(*each) for each in zip(calls, inputs, found, strict=True)]
+
     def slopes(self, call: Call, inputs: tuple[Interval | None, ...]) -> tuple[Slope, ...]:
         """Those of the rule."""
         return self.rule.slopes(call, inputs)
@@ -267,7 +280,7 @@ class Executed(Wrapped):
         box = Interval(
             torch.where(keeps_low, low.clamp(min=0), low), torch.where(keeps_up, up.clamp(max=0), up)
         )
-        shape = torch.broadcast_shapes(below.shape, found.lower.shape)
+        shape = broadcast_shapes(below.shape, found.lower.shape)
         return box, (below * _SPARE + least).expand(shape), (above * _SPARE + least).expand(shape)
 
 

@@ -38,6 +38,10 @@ class Wrapped(Rule):
     def continuous(self) -> bool:  # type: ignore[override]
         return self.rule.continuous
 
+    @property
+    def costly(self) -> bool:  # type: ignore[override]
+        return self.rule.costly
+
     def check(self, call: Call) -> None:
         """As the rule inside."""
         self.rule.check(call)

@@ -18,12 +18,21 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Certificate:
-    """The verdict on one example: *wrong* where the class is not the label even without a perturbation."""
+    """The verdict on one example.
+
+    Attributes:
+        index: Which one.
+        verdict: *wrong* where the class is not the label even without a perturbation.
+        seconds: How long it took.
+        decided_by: The step that decided; None where none did.
+        error: Why nothing is known, where the process of the example failed.
+    """
 
     index: int
     verdict: Verdict
     seconds: float
     decided_by: str | None
+    error: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from lirpa_core.errors import LirpaError, OptionError
-from lirpa_verify.commands.shared import failing
+from lirpa_verify.commands.shared import failing, ray_option, runner_of, time_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lirpa_verify.answers.accuracy import Accuracy, Certificate
+    from lirpa_verify.certification import Question
+    from lirpa_verify.running import Runner
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -28,6 +31,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
       lirpa certify model.pt2 data.npz --norm inf --eps 0.01
       lirpa certify model.pt2 data.npz --eps 0.01 --eps 0.02 --min 0 --max 1 --plot accuracy.png
       lirpa certify model.pt2 data.npz --eps 0.01 --limit 100 --json
+      lirpa certify model.pt2 data.npz --eps 0.01 --results out.csv --jobs 4
 
     \b
     Exit codes: 0 when every example has a verdict, unknown included; 1 error.
@@ -43,6 +47,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--max", "high", type=float, help="Greatest value of valid inputs.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
 @click.option("--timeout", type=float, default=10.0, show_default=True, help="Seconds for an example.")
+@click.option(
+    "--results",
+    type=_FILE,
+    help="Where certificates go as they come; a run that was cut off goes on from there.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Processes at once, which may fail without ending the run; default: this one alone.",
+)
+@ray_option
 @click.option("--branching", default="auto", show_default=True, help="Branching heuristic, by name.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Fixes everything that is random.")
 @click.option("--plot", type=_FILE, help="Draw the accuracies against the radius into this file.")
@@ -56,6 +71,9 @@ def command(
     high: float | None,
     limit: int | None,
     timeout: float,
+    results: Path | None,
+    jobs: int | None,
+    on_ray: bool,
     branching: str,
     seed: int,
     plot: Path | None,
@@ -68,22 +86,20 @@ def command(
 
     An example is "wrong" if it is classified wrongly as it is, "proved" if nothing in its set changes the class,
     "refuted" if something does, and else "unknown". Proved examples count for certified accuracy.
+
+    With --results every certificate is written as it comes, and the same command goes on where a run was cut off. A
+    file that answers another question (another model, other data, norm, radii, limits, timeout, ...) is refused.
     """
     from lirpa_verify.answers.accuracy import Accuracy
-    from lirpa_verify.certification import around, certify_examples, load_data, load_model
+    from lirpa_verify.certification import Question, load_data
 
     try:
-        exponent = _exponent(norm)
-        network = load_model(model)
-        x, y = load_data(data)
-        x, y = x[:limit], y[:limit]
-        found: dict[float, list[Certificate]] = {}
-        for radius in sorted(set(eps)):
-            ball = around(exponent, radius, low, high)
-            found[radius] = []
-            for one in certify_examples(network, x, y, ball, timeout=timeout, seed=seed, branching=branching):
-                found[radius].append(one)
-                _progress(radius, found[radius], len(x))
+        question = Question(
+            model, data, tuple(sorted(set(eps))), _exponent(norm), low, high, timeout, seed, branching
+        )
+        count = len(load_data(data)[1])
+        count = count if limit is None else min(count, limit)
+        found = _certificates(question, count, runner_of(jobs, on_ray=on_ray), results)
         rows = {radius: Accuracy.of(certificates) for radius, certificates in found.items()}
         _print(rows, found, as_json)
         if plot is not None:
@@ -101,14 +117,29 @@ def _exponent(norm: str) -> float:
         raise OptionError(f"--norm {norm!r}: expected inf or a number from 1") from error
 
 
-def _progress(radius: float, certificates: list[Certificate], total: int) -> None:
-    if sys.stderr.isatty():
-        proved = sum(c.verdict == "proved" for c in certificates)
-        done = len(certificates)
-        sys.stderr.write(
-            f"\r\x1b[Keps {radius:g}: {done} of {total} examples, {proved} proved" + "\n" * (done == total)
-        )
-        sys.stderr.flush()
+def _certificates(
+    question: Question, count: int, runner: Runner | None, results: Path | None
+) -> dict[float, list[Certificate]]:
+    """Certificates by radius, in the order of the examples."""
+    from lirpa_verify.certification import CertificatesFile, Example, run_certification
+
+    examples = [Example(radius, index) for radius in question.radii for index in range(count)]
+    file = None if results is None else CertificatesFile(results, question)
+    before = 0 if file is None else sum(example in file.certificates for example in examples)
+    found: dict[float, list[Certificate]] = {radius: [] for radius in question.radii}
+    start = time.monotonic()
+    proved = 0
+    for done, (example, one) in enumerate(
+        run_certification(question, examples, runner=runner, results=file), 1
+    ):
+        found[example.eps].append(one)
+        proved += one.verdict == "proved"
+        if sys.stderr.isatty() and (done >= before or done == len(examples)):
+            left = time_left(start, done - before, len(examples) - done)
+            text = f"eps {example.eps:g}: {done} of {len(examples)} examples, {proved} proved{left}"
+            sys.stderr.write(f"\r\x1b[K{text}" + "\n" * (done == len(examples)))
+            sys.stderr.flush()
+    return {radius: sorted(ones, key=lambda one: one.index) for radius, ones in found.items()}
 
 
 def _print(rows: Mapping[float, Accuracy], found: Mapping[float, list[Certificate]], as_json: bool) -> None:

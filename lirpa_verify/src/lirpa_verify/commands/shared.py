@@ -6,11 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from lirpa_core.errors import LirpaError
+
+if TYPE_CHECKING:
+    from lirpa_verify.running import Runner
 
 #: Exit codes by answer; 1 is an error, and click's 2 is a wrong use of the command.
 EXIT_CODES: Final = {"proved": 0, "refuted": 10, "unknown": 20}
@@ -26,6 +29,41 @@ class Failure(click.ClickException):
 def failing(error: LirpaError) -> NoReturn:
     """End the command with the error's message."""
     raise Failure(str(error)) from error
+
+
+#: `--ray`, of commands that do many things.
+ray_option = click.option(
+    "--ray",
+    "on_ray",
+    is_flag=True,
+    help="Distribute the work through Ray, over this machine or the cluster of RAY_ADDRESS.",
+)
+
+
+def runner_of(jobs: int | None, *, on_ray: bool) -> Runner | None:
+    """How the work of a command is run; None: as it is without the options."""
+    if not on_ray and jobs is None:
+        return None
+    from lirpa_verify.running import InProcesses, OnRay  # they import torch, which `--help` does without
+
+    return OnRay() if on_ray else InProcesses(jobs or 1)
+
+
+def time_left(start: float, done: int, left: int) -> str:
+    """An estimate of the time left in words, from how long what is done took; empty before anything is.
+
+    Args:
+        start: `time.monotonic()` of the start.
+        done: How many parts have been done since.
+        left: How many there are still.
+    """
+    if not done or not left:
+        return ""
+    seconds = round((time.monotonic() - start) * left / done)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    if hours:
+        return f", about {hours} h {minutes} min left"
+    return f", about {minutes} min {seconds % 60} s left" if minutes else f", about {seconds} s left"
 
 
 @contextmanager

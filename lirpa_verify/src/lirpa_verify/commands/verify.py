@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from lirpa_core.errors import LirpaError
-from lirpa_verify.commands.shared import ERROR, EXIT_CODES, failing, progress_line
+from lirpa_verify.commands.shared import ERROR, EXIT_CODES, failing, progress_line, ray_option, runner_of
 
 if TYPE_CHECKING:
     from lirpa_verify.answers.result import Result
     from lirpa_verify.instances import Instance, Outcome
+    from lirpa_verify.running import Runner
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -28,6 +29,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
       lirpa verify net.onnx property.vnnlib --timeout 60
       lirpa verify net.onnx property.vnnlib --explain --plot search.png
       lirpa verify --instances instances.csv --results out.csv --timeout 60
+      lirpa verify --instances instances.csv --results out.csv --jobs 4
 
     \b
     Exit codes: 0 proved, 10 refuted, 20 unknown, 1 error; with --instances
@@ -42,12 +44,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--results", type=_FILE, help="Where their results go; a run that was cut off goes on from there."
 )
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Instances at once.")
-@click.option(
-    "--ray",
-    "on_ray",
-    is_flag=True,
-    help="With --instances: distribute them through Ray, over this machine or the cluster of RAY_ADDRESS.",
-)
+@ray_option
 @click.option(
     "--counterexample", type=_FILE, help="Where it goes; default: PROPERTY's name with .counterexample."
 )
@@ -98,7 +95,7 @@ def command(
                 results,
                 report,
                 timeout,
-                None if on_ray else jobs,
+                runner_of(jobs, on_ray=on_ray),
                 seed,
                 branching,
                 explain,
@@ -157,7 +154,7 @@ def _many(
     results: Path,
     report: Path | None,
     timeout: float,
-    jobs: int | None,
+    runner: Runner | None,
     seed: int,
     branching: str,
     explain: bool,
@@ -186,12 +183,7 @@ def _many(
             click.echo("  " + explanation.replace("\n", "\n  "))
 
     seen: list[Outcome] = []
-    if jobs is None:
-        from lirpa_verify.instances.distributed import run_on_ray
-
-        run_on_ray(listed, file, timeout=timeout, seed=seed, branching=branching, told=told)
-    else:
-        run_instances(listed, file, timeout=timeout, jobs=jobs, seed=seed, branching=branching, told=told)
+    run_instances(listed, file, timeout=timeout, runner=runner, seed=seed, branching=branching, told=told)
     rows = by_family(file.outcomes, listed)
     if not as_json:
         _print_table(rows)

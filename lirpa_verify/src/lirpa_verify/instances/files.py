@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lirpa_verify.errors import InstancesError
+from lirpa_verify.running.rows import RowsFile
 
 #: What VNN-COMP calls answers.
 ANSWERS: Final = {"proved": "unsat", "refuted": "sat", "unknown": "unknown"}
@@ -109,9 +108,6 @@ def _instance(path: Path, number: int, row: dict[str, str]) -> Instance:
 class ResultsFile:
     """A file with a line for each finished instance, in VNN-COMP's columns.
 
-    A line is written, and on the disk, before the next instance begins. What a killed run left of a line is
-    removed when the file is opened again.
-
     Args:
         path: The file; it is made where it does not exist.
 
@@ -120,29 +116,19 @@ class ResultsFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            data = self._path.read_bytes() if self._path.exists() else b""
-            whole = data[: data.rfind(b"\n") + 1]
-            self.outcomes = self._parse(whole.decode())
-            with self._path.open("ab") as file:
-                file.truncate(len(whole))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InstancesError(f"cannot use the file of results {self._path}: {error}") from error
+        self._file = RowsFile(path)
+        self.outcomes = [self._parse(number, row) for number, row in enumerate(self._file.rows, 1)]
+        self._file.begin()
 
-    def _parse(self, text: str) -> list[Outcome]:
-        found = []
-        for number, row in enumerate(csv.reader(io.StringIO(text)), 1):
-            try:
-                family, network, query, preparing, result, seconds = row
-                found.append(Outcome(family, network, query, float(preparing), result, float(seconds)))
-            except ValueError as error:
-                raise InstancesError(
-                    f"{self._path}, line {number}: expected {_COLUMNS} columns (family, network, property, seconds "
-                    f"of preparation, answer, seconds), got {row}; is it a file of results?"
-                ) from error
-        return found
+    def _parse(self, number: int, row: Sequence[str]) -> Outcome:
+        try:
+            family, network, query, preparing, result, seconds = row
+            return Outcome(family, network, query, float(preparing), result, float(seconds))
+        except ValueError as error:
+            raise InstancesError(
+                f"{self._file.path}, line {number}: expected {_COLUMNS} columns (family, network, property, seconds "
+                f"of preparation, answer, seconds), got {row}; is it a file of results?"
+            ) from error
 
     def open_instances(self, instances: Sequence[Instance]) -> list[Instance]:
         """The instances that have no line yet."""
@@ -155,8 +141,7 @@ class ResultsFile:
         Raises:
             InstancesError: If it cannot be written, on a full disk say; the lines before stay whole.
         """
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(
+        self._file.append(
             [
                 outcome.family,
                 outcome.network,
@@ -166,18 +151,4 @@ class ResultsFile:
                 f"{outcome.seconds:.3f}",
             ]
         )
-        size = None
-        try:
-            with self._path.open("ab") as file:
-                size = file.tell()
-                file.write(line.getvalue().encode())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            if size is not None:
-                os.truncate(self._path, size)
-            raise InstancesError(
-                f"cannot write to the file of results {self._path}: {error}; the {len(self.outcomes)} results before "
-                f"are whole. Make room and run the same command again: it goes on from there."
-            ) from error
         self.outcomes.append(outcome)

@@ -104,7 +104,7 @@ def _laid_out(module: nn.Module, runtime: Runtime, name: str) -> Network:
     for shapes in layouts:
         if _batches(double, shapes, samples, wanted):
             dtype = torch.from_numpy(samples[0][0]).dtype
-            return Network(flat, shapes, dtype, _Replay(runtime), wanted.shape[1], name)
+            return Network(flat, shapes, dtype, _Replay(runtime), wanted.shape[1], name, straight=True)
     raise NetworkError(
         f"{name}: the network computes with a batch of exactly one example, so its bounds cannot be computed for "
         f"many sets at once; export it with a batch size that is left open"

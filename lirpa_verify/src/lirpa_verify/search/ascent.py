@@ -21,6 +21,7 @@ from lirpa_core.api import functional
 from lirpa_core.linear import AffineForm, Interval
 from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_core.methods import FreeSlope, Problem, Relax, Relaxations, Slopes, backward, with_slopes
+from lirpa_verify.search.adam import Adam
 from lirpa_verify.search.constraints import Constraints
 
 #: Step sizes of slopes (their range is from 0 to 1), multipliers (in units of coefficients), logarithms of weights.
@@ -139,8 +140,7 @@ def maximise(batch: Batch, start: Choice, iterations: int, enough: Tensor) -> Ch
     leaves = [v for members, _ in groups for v in members]
     if not leaves:
         return start
-    optimizer = torch.optim.Adam([{"params": members, "lr": rate} for members, rate in groups if members])
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, _DECAY)
+    optimizer = Adam(leaves, [rate for members, rate in groups for _ in members], _DECAY)
     best: Tensor | None = None
     kept: list[Tensor] = []
     for step in range(iterations + 1):
@@ -155,10 +155,7 @@ def maximise(batch: Batch, start: Choice, iterations: int, enough: Tensor) -> Ch
             kept = [_replaced(old, v.detach(), better) for old, v in zip(kept, leaves, strict=True)]
         if step == iterations or not value.requires_grad or bool((best > enough).all()):
             break
-        optimizer.zero_grad()
-        (-value.sum()).backward(inputs=leaves)
-        optimizer.step()
-        schedule.step()
+        optimizer.step(torch.autograd.grad(value.sum(), leaves, allow_unused=True))
         with torch.no_grad():
             for position in positions:
                 position.clamp_(0, 1)

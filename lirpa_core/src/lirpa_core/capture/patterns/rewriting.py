@@ -24,6 +24,8 @@ from lirpa_core.rules.precision import KEPT
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+    from lirpa_core.capture.recording import Recorded
+
 aten = torch.ops.aten
 
 #: Sweeps over a program, each of which may make room for others.
@@ -31,7 +33,7 @@ _MOST_SWEEPS = 16
 
 
 def rewrite(
-    program: ExportedProgram, patterns: Sequence[Pattern], written: Set[Node] = frozenset()
+    program: ExportedProgram | Recorded, patterns: Sequence[Pattern], written: Set[Node] = frozenset()
 ) -> list[Tensor]:
     """Replace, in place, what patterns describe.
 
@@ -100,7 +102,9 @@ class _Rewriting:
     exported: dict[Hashable, ExportedProgram] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, program: ExportedProgram, patterns: Sequence[Compiled], written: Set[Node]) -> _Rewriting:
+    def of(
+        cls, program: ExportedProgram | Recorded, patterns: Sequence[Compiled], written: Set[Node]
+    ) -> _Rewriting:
         lifted = program.graph_signature.inputs_to_lifted_tensor_constants
         numbers: dict[Node, float] = {}
         for node in program.graph.nodes:

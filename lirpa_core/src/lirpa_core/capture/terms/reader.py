@@ -14,6 +14,7 @@ from torch.fx import Node
 
 from lirpa_core.capture.terms.algebra import OpenNumberError
 from lirpa_core.capture.terms.term import Dims, Symbol, Term, Terms
+from lirpa_core.linear.shapes import broadcast_shapes
 
 #: The names of Python's operators, where torch's is another one.
 _PYTHON = {
@@ -256,7 +257,7 @@ class TermReader:
             found[i] = term
             shapes.append(() if term.op == "number" else shape)
         try:
-            broadcast = tuple(torch.broadcast_shapes(*shapes))
+            broadcast = tuple(broadcast_shapes(*shapes))
         except RuntimeError:
             return None
         numbers = all([term.op == "number" for term in found])  # which have any shape

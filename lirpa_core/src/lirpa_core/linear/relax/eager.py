@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.devices import is_cpu, is_traced
+from lirpa_core.linear.shapes import broadcast_shapes
 
 #: Elements of a piece. Its temporaries, and what is read and written with it, stay in a cache of a megabyte.
 PIECE = 2**17
@@ -33,7 +34,7 @@ def relax_halves(positive: Tensor, negative: Tensor, lower: Tensor, upper: Tenso
     if (
         positive.dtype == lower.dtype == upper.dtype
         and unobserved(positive)
-        and torch.broadcast_shapes(positive.shape, lower.shape) == positive.shape
+        and broadcast_shapes(positive.shape, lower.shape) == positive.shape
     ):
         return positive.mul_(lower).addcmul_(negative, upper)
     return torch.addcmul(positive * lower, negative, upper)

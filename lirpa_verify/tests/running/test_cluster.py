@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
+from operator import itemgetter
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from lirpa_verify.instances import Instance, Outcome, ResultsFile, distributed, read_instances
+from lirpa_verify.running import Failed, Finished, OnRay, Work, cluster
 
 from lirpa_core.errors import OptionError
 
@@ -48,34 +50,32 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return told
 
 
-@pytest.fixture
-def listed(tmp_path: Path) -> Path:
-    path = tmp_path / "instances.csv"
-    path.write_text("\n".join(f"{name}.onnx,p.vnnlib,20" for name in "abc"))
-    return path
-
-
-def test_every_instance_has_a_result_also_where_a_worker_is_gone(
-    ray: dict[str, Any], listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_groups_are_answered_also_where_a_worker_is_gone(
+    ray: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run_one(one: Instance, *_: Any) -> tuple[Outcome, str]:
-        assert one.folder.is_absolute()
-        if one.network == "b.onnx":
-            raise RayError("the node died\nand more")
-        return Outcome(one.family, one.network, one.query, 0.0, "unsat", 1.0), "proved"
+    groups = []
 
-    monkeypatch.setattr(distributed, "run_one", run_one)
-    results = ResultsFile(tmp_path / "out.csv")
-    results.append(Outcome("f", "a.onnx", "p.vnnlib", 0.0, "sat", 1.0))
-    distributed.run_on_ray(read_instances(listed), results, timeout=20, gpus=0.5)
-    answers = {o.network: o.answer for o in ResultsFile(tmp_path / "out.csv").outcomes}
-    assert answers == {"a.onnx": "sat", "b.onnx": "unknown: RayError: the node died", "c.onnx": "unsat"}
+    def finished(_work: Work, group: Sequence[Any]) -> list[Finished]:
+        groups.append(list(group))
+        if 3 in group:
+            raise RayError("the node died\nand more")
+        return [Finished(part, part + 1) for part in group]
+
+    monkeypatch.setattr(cluster, "group_finished", finished)
+    work = Work(partial(itemgetter(0), (math.sqrt,)), lambda _: 20.0, group=2)
+    found = {one.part: one.answer for one in OnRay(gpus=0.5).run(work, [1, 2, 3, 4, 5])}
+    gone = Failed("RayError: the node died", "the node died\nand more")
+    assert found == {1: 2, 2: 3, 3: gone, 4: gone, 5: 6}
+    assert sorted(groups) == [[1, 2], [3, 4], [5]]
     assert (ray["num_gpus"], ray["max_retries"], ray["down"]) == (0.5, 1, True)
 
 
-def test_without_ray_it_is_said_how_to_get_it(
-    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_answers_its_parts_in_a_process_beside_it(ray: dict[str, Any]) -> None:
+    work = Work(partial(itemgetter(0), (math.sqrt,)), lambda _: 20.0, group=2)
+    assert {one.part: one.answer for one in OnRay().run(work, [4, 9])} == {4: 2, 9: 3}
+
+
+def test_without_ray_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(OptionError, match=r"lirpa-verify\[ray\]"):
-        distributed.run_on_ray(read_instances(listed), ResultsFile(tmp_path / "out.csv"), timeout=20)
+        list(OnRay().run(Work(partial(itemgetter(0), (math.sqrt,)), lambda _: 20.0), [4]))
