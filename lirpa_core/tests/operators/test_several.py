@@ -1,6 +1,8 @@
 """Powers, angles, and what a division leaves, of several operands."""
 
+import itertools
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -144,3 +146,27 @@ def test_a_quotient_that_is_a_whole_number_is_not_missed_by_rounding():
         for side in (relaxation.lower, relaxation.upper):
             at_point = sum(term.slope * short for term in side.terms) + side.bias
             torch.testing.assert_close(at_point, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("divisor", [1.5, -0.75])
+@pytest.mark.parametrize("name", ["remainder", "fmod", "floor_divide"])
+def test_large_quotients_are_bounded_in_rational_numbers(name, divisor, dtype):
+    """Of a large quotient not all digits are known, and what is left cancels."""
+    exact = {
+        "remainder": lambda z: z % Fraction(divisor),
+        "fmod": lambda z: z - Fraction(divisor) * math.trunc(z / Fraction(divisor)),
+        "floor_divide": lambda z: Fraction(math.floor(z / Fraction(divisor))),
+    }[name]
+    sizes = 10.0 ** torch.arange(0, 30, 0.5, dtype=torch.float64)
+    x = (sizes * torch.tensor([1.0, -1.0]).double().unsqueeze(1)).flatten().to(dtype)[None]
+    bounded = BoundedModule(Model(lambda z: getattr(torch, name)(z, divisor)), x)
+    for eps, method in itertools.product((0.0, 0.5), ("IBP", "CROWN", "forward")):
+        ball = BoundedTensor(x, PerturbationLpNorm(eps=eps))
+        lower, upper = bounded.compute_bounds(x=ball, method=method)
+        for move in (-1, -0.3, 0, 0.7, 1):
+            values = [exact(Fraction(v) + Fraction(move) * Fraction(eps)) for v in x[0].tolist()]
+            for low, value, up in zip(lower[0].tolist(), values, upper[0].tolist(), strict=True):
+                assert Fraction(low) <= value <= Fraction(up)
+        if name == "remainder":
+            assert bool((upper - lower <= abs(divisor) * (1 + 1e-4)).all())

@@ -71,7 +71,8 @@ def _whole(x: Elements, y: Elements, exact: Callable[[Tensor, Tensor], Tensor], 
     """A rounded quotient.
 
     `x/y` never rises or never falls in either, so its range, and that of the rounded one, is between corners. These are
-    exact; the planes are over quotients that are rounded outward, lest a jump be missed by a rounding error.
+    exact; the planes are over quotients that are rounded outward, lest a jump be missed by a rounding error. Large
+    quotients, of which a floating-point number does not have all digits, are never known, and corners of them are not exact.
     """
     outside = _by_zero(x.box, y.box)
     ends = [torch.where(outside, 1, end) for end in (y.box.lower, y.box.upper)]
@@ -83,7 +84,11 @@ def _whole(x: Elements, y: Elements, exact: Callable[[Tensor, Tensor], Tensor], 
     for _ in range(4):  # a reciprocal, a product, and as much again for how far they are apart
         wide = torch.nextafter(wide[0], -infinity), torch.nextafter(wide[1], infinity)
     found = replace(quotient, box=Interval(*wide)).apply(curve)
-    known = lower == upper
+    size = lower.abs().maximum(upper.abs())
+    large = ~(size < 0.25 / torch.finfo(size.dtype).eps)
+    spread = torch.where(large, 4 * torch.finfo(size.dtype).eps * size, 0)
+    lower, upper = lower - spread, upper + spread
+    known = (lower == upper) & ~large
     below, above = (torch.where(known, 0, weights) for weights in (found.below, found.above))
     low, up = torch.where(known, lower, found.low), torch.where(known, upper, found.up)
     return Elements(below, low, above, up, Interval(lower, upper))
@@ -109,12 +114,22 @@ def _fmod(x: Elements, y: Elements) -> Elements:
 
 
 def _left(x: Elements, y: Elements, quotient: Elements, box: Interval) -> Elements:
-    """`x − y · quotient`, which lies in a box; where the quotient is known, that is all there is to it."""
+    """`x − y · quotient`, which lies in a box.
+
+    The difference cancels, so that its rounding is relative to what it is made of, and not to what is left.
+    """
     left = x - y * quotient
-    known = quotient.box.lower == quotient.box.upper
-    lower = torch.where(known, left.box.lower, box.lower.maximum(left.box.lower))
-    upper = torch.where(known, left.box.upper, box.upper.minimum(left.box.upper))
-    return replace(left, box=Interval(lower, upper))
+    sizes = [part.box.lower.abs().maximum(part.box.upper.abs()).detach() for part in (x, y, quotient)]
+    product = sizes[1] * sizes[2]
+    off = torch.where(product == 0, 0, _ROUNDINGS * torch.finfo(product.dtype).eps * (sizes[0] + product))
+    lower, upper = left.box.lower - off, left.box.upper + off
+    inside = lower >= box.lower, upper <= box.upper  # false where it is not a number
+    known = Interval(torch.where(inside[0], lower, box.lower), torch.where(inside[1], upper, box.upper))
+    return replace(left, low=left.low - off, up=left.up + off, box=known)
+
+
+#: How many roundings there are at most behind what a division leaves.
+_ROUNDINGS = 16
 
 
 FLOOR_DIVIDE: Rule = of_elements(("self", "other"), _floor_divide, outside=_by_zero)

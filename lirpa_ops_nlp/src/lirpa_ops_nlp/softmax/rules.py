@@ -40,11 +40,11 @@ def softmax_interval(call: Call, inputs: tuple[Interval, ...]) -> Interval:
     """The exact range of every element: its own score at one end, all others at the other."""
     scores = scores_of(call, inputs[0])
     low, up = scores.advantage
-    fixed = scores.alone.to(low.dtype)
-    lower = torch.where(scores.live, torch.sigmoid(low), fixed)
-    above_zero = torch.sigmoid(up).clamp(
-        min=torch.finfo(up.dtype).tiny
-    )  # a score of any size has a probability
+    fixed, tiny = scores.alone.to(low.dtype), torch.finfo(low.dtype).tiny
+    # A score of any size has a probability, and numbers below the normal ones are not rounded relative to their size.
+    least = torch.sigmoid(low)
+    lower = torch.where(scores.live, torch.where(least < tiny, 0, least), fixed)
+    above_zero = torch.sigmoid(up).clamp(min=tiny)
     upper = torch.where(scores.live, above_zero, fixed)
     return Interval(lower.reshape(-1, *call.shape), upper.reshape(-1, *call.shape))
 
@@ -54,8 +54,11 @@ def log_softmax_interval(call: Call, inputs: tuple[Interval, ...]) -> Interval:
     scores = scores_of(call, inputs[0])
     low, up = scores.advantage
     fixed = torch.where(scores.alone, 0.0, -math.inf).to(low.dtype)
-    lower = torch.where(scores.live, F.logsigmoid(low), fixed)
-    upper = torch.where(scores.live, F.logsigmoid(up), fixed)
+    tiny = torch.finfo(low.dtype).tiny
+    below_zero = F.logsigmoid(low).clamp(max=-tiny)  # no probability of several is one
+    most = F.logsigmoid(up)
+    lower = torch.where(scores.live, below_zero, fixed)
+    upper = torch.where(scores.live, torch.where(most > -tiny, 0, most), fixed)
     return Interval(lower.reshape(-1, *call.shape), upper.reshape(-1, *call.shape))
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from lirpa_testing.fuzz import log
+from lirpa_testing.fuzz.methods import fuzzed_methods, method_of
 from lirpa_testing.fuzz.run import run
-from lirpa_testing.methods.names import method_names
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--resume", action="store_true", help="go on where the log ends for this seed")
     parser.add_argument(
-        "--methods", nargs="+", default=list(method_names()), help="default: all that are registered"
+        "--methods",
+        nargs="+",
+        default=list(fuzzed_methods()),
+        help="default: all that are registered, and CROWN with drawn slopes",
     )
     options = parser.parse_args(arguments)
     if not options.resume and log.next_index(options.log, options.seed):
@@ -40,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
     torch.set_num_threads(1)
     options.log.parent.mkdir(parents=True, exist_ok=True)
-    found = run(options.log, seed=options.seed, seconds=options.minutes * 60, methods=options.methods)
+    methods = [method_of(name, options.seed) for name in options.methods]
+    found = run(options.log, seed=options.seed, seconds=options.minutes * 60, methods=methods)
     sys.stdout.write(log.summary(options.log) + "\n")
     return 1 if found else 0
 

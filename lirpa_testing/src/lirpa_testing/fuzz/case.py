@@ -1,24 +1,28 @@
-"""A case: a program, an input, its set and a type; drawn from a seed and an index, and written as JSON."""
+"""A case: a program, an input, its set and a type; drawn from a seed and an index, and written as JSON.
+
+Cases come in groups, whose operators, type and kind of set are the same, so that one call bounds all of them.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedParameter, PerturbationLpNorm
+from lirpa_core.perturbations import Perturbation
 from lirpa_testing.fuzz.operators import Numbers
 from lirpa_testing.fuzz.plugin_sets import KINDS, PluginSet, draw_plugin_set
 from lirpa_testing.fuzz.program import Program, Step, draw_program
 from lirpa_testing.fuzz.sets import SetSpec, draw_set
 
-#: How many cases in a row share their operators, so that one capture serves them all.
-VARIANTS = 16
+#: How many cases a group has at most: one capture and one call of each method serve them.
+GROUP = 32
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Case:
         x: The nominal input of one example, `[width]`.
         region: The set around it.
         dtype: `"float32"` or `"float64"`.
-        more: Further examples of the batch, each with the same set around it.
+        own: Whether lirpa is given the parameters as further inputs, of which each example of a batch has its own.
         weight: A linear layer's step and a radius: its matrix is perturbed too, each number by so much.
     """
 
@@ -38,7 +42,7 @@ class Case:
     x: tuple[float, ...]
     region: SetSpec | PluginSet
     dtype: str
-    more: tuple[tuple[float, ...], ...] = ()
+    own: bool = False
     weight: tuple[int, float] | None = None
 
     @property
@@ -47,14 +51,10 @@ class Case:
         dtype: torch.dtype = getattr(torch, self.dtype)
         return dtype
 
-    def batch(self, dtype: torch.dtype) -> Tensor:
-        """All examples, as the set has them: `[B, *S]`."""
-        x = torch.tensor([self.x, *self.more], dtype=dtype)
-        return x.unflatten(1, self.region.shape) if isinstance(self.region, PluginSet) else x
-
     def model(self, dtype: torch.dtype) -> nn.Module:
         """The network as lirpa is given it: with its perturbed weight, and of inputs of the set's shape."""
-        model = self.program.module(dtype)
+        flatten = isinstance(self.region, PluginSet) and len(self.region.shape) > 1
+        model = self.program.module(dtype, own=self.own, flatten=flatten)
         if self.weight is not None:
             step, eps = self.weight
             name = f"p{step}"
@@ -63,13 +63,7 @@ class Case:
             model.register_parameter(
                 name, BoundedParameter(value, PerturbationLpNorm(eps), requires_grad=False)
             )
-        flat = not isinstance(self.region, PluginSet) or len(self.region.shape) == 1
-        return model if flat else nn.Sequential(nn.Flatten(1), model)
-
-    def examples(self) -> Iterator[Case]:
-        """Each example of the batch alone."""
-        for x in (self.x, *self.more):
-            yield replace(self, x=x, more=())
+        return model
 
     def to_json(self) -> str:
         """The case as text."""
@@ -89,9 +83,29 @@ class Case:
             tuple(data["x"]),
             _region(data["region"]),
             data["dtype"],
-            tuple(map(tuple, data.get("more", ()))),
+            data.get("own", False),
             None if weight is None else (weight[0], weight[1]),
         )
+
+
+def batch(cases: Sequence[Case], dtype: torch.dtype) -> Tensor:
+    """The examples of a group, as the sets have them: `[B, *S]`."""
+    x = torch.tensor([case.x for case in cases], dtype=dtype)
+    region = cases[0].region
+    return x.unflatten(1, region.shape) if isinstance(region, PluginSet) else x
+
+
+def perturbation(cases: Sequence[Case], dtype: torch.dtype) -> Perturbation:
+    """The sets of a group."""
+    first, *others = [case.region for case in cases]
+    made: Perturbation = first.perturbation(dtype, others)  # type: ignore[arg-type]
+    return made
+
+
+def parameters(cases: Sequence[Case], dtype: torch.dtype) -> list[Tensor]:
+    """All parameters of the programs of a group, `[B, ...]` each."""
+    each = [[p for step in case.program.steps for p in step.parameters] for case in cases]
+    return [torch.tensor(values, dtype=dtype) for values in zip(*each, strict=True)]
 
 
 def _region(data: dict[str, Any]) -> SetSpec | PluginSet:
@@ -135,32 +149,48 @@ class _Numbers:
         return nested(shape)
 
 
-def draw_case(seed: int, index: int) -> Case:
-    """The case of a place in the stream of a seed: `VARIANTS` cases in a row differ in their numbers only.
+def draw_group(seed: int, place: int) -> tuple[Case, ...]:
+    """The cases that a place in the stream of a seed has: `GROUP` of them, or at every eighth place one alone.
 
     Args:
         seed: Of the stream.
-        index: Place.
+        place: Which group.
+    """
+    alone = random.Random(f"{seed}-{place}-alone").random() < 1 / 8  # noqa: S311 - nothing secret
+    return tuple(_drawn(seed, place, i) for i in range(1 if alone else GROUP))
+
+
+def draw_case(seed: int, index: int) -> Case:
+    """A case of a group.
+
+    Args:
+        seed: Of the stream.
+        index: The group's place times `GROUP`, and the place in the group.
 
     >>> draw_case(0, 3) == draw_case(0, 3)
     True
     """
-    structure = random.Random(f"{seed}-{index // VARIANTS}")  # noqa: S311 - nothing secret
-    draw = random.Random(f"{seed}-{index // VARIANTS}-{index % VARIANTS}")  # noqa: S311
+    return _drawn(seed, index // GROUP, index % GROUP)
+
+
+def _drawn(seed: int, place: int, i: int) -> Case:
+    structure = random.Random(f"{seed}-{place}")  # noqa: S311
+    shape = random.Random(f"{seed}-{place}-set")  # noqa: S311
+    draw = random.Random(f"{seed}-{place}-{i}")  # noqa: S311
     dtype, width = structure.choice(("float32", "float64")), structure.randint(1, 4)
+    own, perturbed = structure.random() < 0.5, structure.random() < 0.25
+    kind = structure.choice((*[""] * 7, *KINDS))
+    of_weights = draw if own else random.Random(f"{seed}-{place}-weights")  # noqa: S311
+    wild = _Numbers(of_weights, getattr(torch, dtype), wild=of_weights.random() < 0.5)
+    program = draw_program(structure, width, wild, own=own)
     numbers = _Numbers(draw, getattr(torch, dtype), wild=draw.random() < 0.5)
-    program = draw_program(structure, width, numbers)
     scale = numbers.scale()
     x = tuple(numbers.one(scale) for _ in range(width))
     size = max(map(abs, x)) if draw.random() < 0.5 else 1.0
     eps = _rounded(min(10.0 ** draw.uniform(-8, 1) * size, 1e30), torch.float32)
-    kind = structure.choice((*[""] * 7, *KINDS))
-    found = draw_plugin_set(draw, x, eps, numbers, kind) if kind else None
-    region, x = found or (draw_set(draw, x, eps), x)
-    ball = isinstance(region, SetSpec) and region.lower is None
-    alone = structure.random() < 0.7
-    more = () if alone or not ball else tuple(tuple(numbers.one(scale) for _ in x) for _ in range(2))
+    found = draw_plugin_set(shape, draw, x, eps, numbers, kind) if kind else None
+    region, x = found or (draw_set(shape, draw, x, eps), x)
     steps = [i for i, s in enumerate(program.steps) if s.operator == "linear"]
-    chosen = structure.choice(steps) if structure.random() < 0.15 and steps else None
+    chosen = structure.choice(steps) if perturbed and steps and not own else None
     radius = _rounded(10.0 ** structure.uniform(-6, 0), torch.float32)
-    return Case(program, x, region, dtype, more, None if chosen is None else (chosen, radius))
+    return Case(program, x, region, dtype, own, None if chosen is None else (chosen, radius))

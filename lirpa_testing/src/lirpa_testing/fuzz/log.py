@@ -1,4 +1,4 @@
-"""The log: a line of JSON for every case, from which a run resumes and a summary is counted."""
+"""The log: a line of JSON for every network, from which a run resumes and a summary is counted."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from typing import Any
 from lirpa_testing.fuzz.check import Outcome
 
 
-def append(path: Path, seed: int, index: int, dtype: str, outcomes: Sequence[Outcome]) -> None:
-    """Add a case; what held is written by the method's name alone.
+def append(path: Path, seed: int, first: int, dtype: str, outcomes: Sequence[Sequence[Outcome]]) -> None:
+    """Add cases; what held is written by the method's name alone.
 
     Args:
         path: The log.
         seed: Of the stream.
-        index: Place in it.
-        dtype: The type of the case.
-        outcomes: One a method.
+        first: The first one's place in it.
+        dtype: The type of the cases.
+        outcomes: Of each case, one a method.
     """
-    line = {
-        "seed": seed,
-        "index": index,
-        "dtype": dtype,
-        "held": [o.method for o in outcomes if o.kind == "held"],
-        "other": [asdict(o) for o in outcomes if o.kind != "held"],
-    }
+    lines = [
+        {
+            "seed": seed,
+            "index": first + i,
+            "dtype": dtype,
+            "held": [o.method for o in each if o.kind == "held"],
+            "other": [asdict(o) for o in each if o.kind != "held"],
+        }
+        for i, each in enumerate(outcomes)
+    ]
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

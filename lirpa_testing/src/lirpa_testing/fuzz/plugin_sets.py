@@ -41,10 +41,16 @@ class PluginSet:
     options: dict[str, Any]
     shape: tuple[int, ...]
 
-    def perturbation(self, dtype: torch.dtype) -> Perturbation:
-        """The set as lirpa knows it."""
+    def perturbation(self, dtype: torch.dtype, more: Sequence[PluginSet] = ()) -> Perturbation:
+        """The set as lirpa knows it; with others that differ from it in their numbers, those of a batch.
+
+        Args:
+            dtype: The type.
+            more: Sets of the examples that follow.
+        """
         cls = default_registry().perturbations[self.name].cls
-        made: Perturbation = KINDS[self.name].make(cls, self.options, dtype)
+        many = Many([self.options, *[s.options for s in more]], dtype, len(self.shape))
+        made: Perturbation = KINDS[self.name].make(cls, many)
         return made
 
     def corners(self, x: Sequence[float]) -> list[Point]:
@@ -60,9 +66,14 @@ class PluginSet:
         nominal = tuple(map(Fraction, x))
         return [inside(self.options, nominal, tuple(map(Fraction, row))) for row in z.tolist()]
 
-    def search(self, x: Tensor) -> tuple[Perturbation, Tensor] | None:
-        """A set to search in float64, and its nominal point; None where the corners are all there is to it."""
-        return None if KINDS[self.name].inside is None else (self.perturbation(torch.float64), x)
+    def search(self, x: Tensor, more: Sequence[PluginSet] = ()) -> tuple[Perturbation, Tensor] | None:
+        """Sets to search in float64, and their nominal points; None where the corners are all there is to it.
+
+        Args:
+            x: The examples.
+            more: Sets of those behind the first.
+        """
+        return None if KINDS[self.name].inside is None else (self.perturbation(torch.float64, more), x)
 
     def source(self, dtype: str) -> str:
         """Python that makes it."""
@@ -73,20 +84,59 @@ class PluginSet:
         yield from ()
 
 
+@dataclass(frozen=True)
+class Many:
+    """The options of the sets of a batch.
+
+    Args:
+        options: Those of each example; what is no number is the same for all.
+        dtype: The type.
+        rank: How many dimensions an example has.
+    """
+
+    options: Sequence[Options]
+    dtype: torch.dtype
+    rank: int
+
+    def __getitem__(self, name: str) -> Any:
+        """An option that all examples share."""
+        return self.options[0][name]
+
+    def numbers(self, name: str, *, at: int = 0) -> Tensor:
+        """An array of each example, with the examples in a dimension: `[B, ...]`; of one example, the array."""
+        each = [torch.tensor(o[name], dtype=self.dtype) for o in self.options]
+        return each[0] if len(each) == 1 else torch.stack(each, at)
+
+    def one(self, name: str) -> Any:
+        """A number of each example, `[B]`; of one example, the number."""
+        return self[name] if len(self.options) == 1 else self.numbers(name)
+
+    def count(self, name: str) -> Any:
+        """A whole number of each example, `[B]`; of one example, the number."""
+        return self[name] if len(self.options) == 1 else torch.tensor([o[name] for o in self.options])
+
+    def limit(self, name: str) -> Any:
+        """A number of each example for all of its elements, `[B, 1...]`; of one example, the number."""
+        found = self.one(name)
+        return found.reshape(-1, *[1] * self.rank) if isinstance(found, Tensor) else found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """How sets of one kind are drawn and made.
 
     Args:
-        draw: From a source of choices, the nominal point, a size, and what draws an array: `(options, shape, x)`, or None
-            for a point of a width that does not fit.
-        make: From the class, options and a type to the set.
+        draw: From a source of choices that the sets of a batch share, one of numbers, the nominal point, a size, and what draws
+            an array: `(options, shape, x)`, or None for a point of a width that does not fit.
+        make: From the class and options to the set.
         corners: Of options, point and shape: members, the nominal point first.
         inside: From options, point and a candidate to a member near it; None where corners are all there is.
     """
 
-    draw: Callable[[random.Random, tuple[float, ...], float, Callable[[Sequence[int]], Numbers]], Any]
-    make: Callable[[Any, Options, torch.dtype], Any]
+    draw: Callable[
+        [random.Random, random.Random, tuple[float, ...], float, Callable[[Sequence[int]], Numbers]], Any
+    ]
+    make: Callable[[Any, Many], Any]
     corners: Callable[[Options, Point, tuple[int, ...]], Iterator[Point]]
     inside: Callable[[Options, Point, Point], Point] | None = None
 
@@ -103,7 +153,9 @@ def _limits(draw: random.Random, x: Sequence[float], eps: float) -> dict[str, fl
 # ---------------------------------------------------------------------- elements and rectangles
 
 
-def _draw_l0(draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any) -> Any:
+def _draw_l0(
+    shape: random.Random, draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any
+) -> Any:
     return {"eps": draw.randint(0, min(2, len(x))), **_limits(draw, x, eps)}, (len(x),), x
 
 
@@ -116,11 +168,13 @@ def _l0_corners(o: Options, x: Point, shape: tuple[int, ...]) -> Iterator[Point]
                 yield _replaced(x, dict(zip(places, values, strict=True)))
 
 
-def _draw_patch(draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any) -> Any:
+def _draw_patch(
+    shape: random.Random, draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any
+) -> Any:
     if len(x) % 2 or len(x) < 4:
         return None
-    size = draw.choice(([1, 1], [2, 1], [1, 2]))
-    fill = draw.choice((None, numbers(())))
+    size = shape.choice(([1, 1], [2, 1], [1, 2]))
+    fill = numbers(()) if shape.random() < 0.5 else None
     return {"size": size, "fill": fill, **_limits(draw, x, eps)}, (1, 2, len(x) // 2), x
 
 
@@ -135,18 +189,21 @@ def _patch_corners(o: Options, x: Point, shape: tuple[int, ...]) -> Iterator[Poi
             yield _replaced(x, dict(zip(places, values, strict=True)))
 
 
-def _make_patch(cls: Any, o: Options, dtype: torch.dtype) -> Any:
-    limits = {} if o["fill"] is not None else {"x_L": o["low"], "x_U": o["up"]}
-    return cls(tuple(o["size"]), fill=o["fill"], **limits)
+def _make_patch(cls: Any, o: Many) -> Any:
+    if o["fill"] is None:
+        return cls(tuple(o["size"]), x_L=o.limit("low"), x_U=o.limit("up"))
+    return cls(tuple(o["size"]), fill=o.limit("fill"))
 
 
 # ---------------------------------------------------------------------- categories and words
 
 
-def _draw_categories(draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any) -> Any:
+def _draw_categories(
+    shape: random.Random, draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any
+) -> Any:
     if len(x) < 2:
         return None
-    split = draw.choice((len(x), 2)) if len(x) == 4 else len(x)
+    split = shape.choice((len(x), 2)) if len(x) == 4 else len(x)
     groups = [list(range(k, min(k + split, len(x)))) for k in range(0, len(x), split)]
     chosen = [draw.choice(group) for group in groups]
     hot = tuple(1.0 if i in chosen else 0.0 for i in range(len(x)))
@@ -162,7 +219,9 @@ def _category_corners(o: Options, x: Point, shape: tuple[int, ...]) -> Iterator[
                 yield _replaced(x, values | dict.fromkeys(columns, Fraction(1)))
 
 
-def _draw_words(draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any) -> Any:
+def _draw_words(
+    shape: random.Random, draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any
+) -> Any:
     depth = 2 if len(x) == 4 else 1
     words = len(x) // depth
     options = {"budget": draw.randint(0, words), "substitutes": numbers((words, 2, depth))}
@@ -186,9 +245,11 @@ def _word_corners(o: Options, x: Point, shape: tuple[int, ...]) -> Iterator[Poin
 # ---------------------------------------------------------------------- convex sets
 
 
-def _draw_affine(draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any) -> Any:
-    count = draw.randint(1, 2)
-    options = {"eps": eps, "norm": draw.choice(("inf", "2", "1")), "basis": numbers((count, len(x)))}
+def _draw_affine(
+    shape: random.Random, draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any
+) -> Any:
+    count = shape.randint(1, 2)
+    options = {"eps": eps, "norm": shape.choice(("inf", "2", "1")), "basis": numbers((count, len(x)))}
     return options, (len(x),), x
 
 
@@ -205,7 +266,9 @@ def _affine_corners(o: Options, x: Point, shape: tuple[int, ...]) -> Iterator[Po
         )
 
 
-def _draw_ellipsoid(draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any) -> Any:
+def _draw_ellipsoid(
+    shape: random.Random, draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any
+) -> Any:
     factor = torch.tensor(numbers((len(x), len(x))), dtype=torch.float64)
     matrix = factor @ factor.T + torch.eye(len(x), dtype=torch.float64) * float(factor.square().max()) / 8
     rounded = matrix.float().double().tolist()
@@ -249,8 +312,10 @@ def _solved(matrix: list[list[Fraction]], right: Sequence[Fraction]) -> list[Fra
     return found
 
 
-def _draw_constraints(draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any) -> Any:
-    rows = numbers((draw.randint(1, 3), len(x)))
+def _draw_constraints(
+    shape: random.Random, draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any
+) -> Any:
+    rows = numbers((shape.randint(1, 3), len(x)))
     at = [float(sum(Fraction(a) * Fraction(v) for a, v in zip(row, x, strict=True))) for row in rows]
     size = [sum(abs(a * v) for a, v in zip(row, x, strict=True)) for row in rows]
     slack = [
@@ -264,9 +329,8 @@ def _draw_constraints(draw: random.Random, x: tuple[float, ...], eps: float, num
     return {"A": rows, "b": right.tolist(), "low": low.tolist(), "up": up.tolist()}, (len(x),), x
 
 
-def _make_constraints(cls: Any, o: Options, dtype: torch.dtype) -> Any:
-    rows, right, low, up = (torch.tensor(o[k], dtype=dtype) for k in ("A", "b", "low", "up"))
-    return cls(rows, right, x_L=low, x_U=up)
+def _make_constraints(cls: Any, o: Many) -> Any:
+    return cls(o.numbers("A", at=1), o.numbers("b", at=1), x_L=o.numbers("low"), x_U=o.numbers("up"))
 
 
 def _constraints_inside(o: Options, x: Point, z: Point) -> Point:
@@ -289,30 +353,30 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "l0": Kind(
             draw=_draw_l0,
-            make=lambda cls, o, dtype: cls(o["eps"], x_L=o["low"], x_U=o["up"]),
+            make=lambda cls, o: cls(o.count("eps"), x_L=o.limit("low"), x_U=o.limit("up")),
             corners=_l0_corners,
         ),
         "patch": Kind(draw=_draw_patch, make=_make_patch, corners=_patch_corners),
         "categorical": Kind(
             draw=_draw_categories,
-            make=lambda cls, o, dtype: cls([list(g) for g in o["groups"]], budget=o["budget"]),
+            make=lambda cls, o: cls([list(g) for g in o["groups"]], budget=o.count("budget")),
             corners=_category_corners,
         ),
         "synonym": Kind(
             draw=_draw_words,
-            make=lambda cls, o, dtype: cls(o["budget"], torch.tensor([o["substitutes"]], dtype=dtype)),
+            make=lambda cls, o: cls(o.count("budget"), o.numbers("substitutes")),
             corners=_word_corners,
         ),
         "affine": Kind(
             draw=_draw_affine,
-            make=lambda cls, o, dtype: cls(
-                PerturbationLpNorm(o["eps"], float(o["norm"])), torch.tensor(o["basis"], dtype=dtype)
+            make=lambda cls, o: cls(
+                PerturbationLpNorm(o.one("eps"), float(o["norm"])), o.numbers("basis", at=1)
             ),
             corners=_affine_corners,
         ),
         "ellipsoid": Kind(
             draw=_draw_ellipsoid,
-            make=lambda cls, o, dtype: cls(torch.tensor(o["covariance"], dtype=dtype), o["eps"]),
+            make=lambda cls, o: cls(o.numbers("covariance"), o.one("eps")),
             corners=_nominal,
             inside=_ellipsoid_inside,
         ),
@@ -324,6 +388,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
 
 
 def draw_plugin_set(
+    shape: random.Random,
     draw: random.Random,
     x: tuple[float, ...],
     eps: float,
@@ -333,7 +398,8 @@ def draw_plugin_set(
     """A set of a plugin, and the point that it is around; None where it does not fit, or is not installed.
 
     Args:
-        draw: Where choices come from.
+        shape: Where choices come from that the sets of a batch share.
+        draw: Where numbers come from.
         x: The nominal point.
         eps: Size, in float32's numbers.
         numbers: Draws arrays.
@@ -341,8 +407,8 @@ def draw_plugin_set(
     """
     if name not in default_registry().perturbations:
         return None
-    drawn = KINDS[name].draw(draw, x, eps, numbers)
+    drawn = KINDS[name].draw(shape, draw, x, eps, numbers)
     if drawn is None:
         return None
-    options, shape, around = drawn
-    return PluginSet(name, options, shape), around
+    options, form, around = drawn
+    return PluginSet(name, options, form), around

@@ -23,9 +23,9 @@ from flint import arb, ctx
 from lirpa_core import BoundedModule, BoundedTensor
 from lirpa_core.errors import LirpaError, SoundnessError
 from lirpa_core.methods import Method
-from lirpa_testing.fuzz.attack import points
-from lirpa_testing.fuzz.case import VARIANTS, Case, draw_case
-from lirpa_testing.fuzz.check import exact_values
+from lirpa_testing.fuzz.attack import members
+from lirpa_testing.fuzz.case import GROUP, Case, batch, draw_case, perturbation
+from lirpa_testing.fuzz.exact import ExactValues
 from lirpa_testing.fuzz.operators import Balls
 from lirpa_testing.methods.names import few_steps, method_names
 
@@ -73,7 +73,7 @@ def count_rows(
     count, index, spoken = Count(), 0, time.monotonic()
     while count.models < models:
         case = draw_case(seed, index)
-        index += VARIANTS
+        index += GROUP
         if case.dtype != "float32" or case.program.widths()[-1] == 0:
             continue
         count.models += 1
@@ -93,9 +93,11 @@ def _look(
     values: list[Balls] | None = None
     for dtype in (torch.float32, torch.float64):
         typed = dataclasses.replace(case, dtype=str(dtype).removeprefix("torch."))
-        x = case.batch(dtype)[:1]
+        x = batch([typed], dtype)
         try:
-            bounded = BoundedModule(case.program.module(dtype), x, few_steps())
+            bounded = BoundedModule(
+                dataclasses.replace(typed, own=False, weight=None).model(dtype), x, few_steps()
+            )
         except LirpaError as error:  # values that overflow, say
             count.refused[type(error).__name__] += rows * len(methods)
             continue
@@ -103,7 +105,7 @@ def _look(
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    ball = BoundedTensor(x, typed.region.perturbation(dtype))
+                    ball = BoundedTensor(x, perturbation([typed], dtype))
                     lower, upper = bounded.compute_bounds(x=(ball,), C=C.to(dtype), method=method)
             except SoundnessError as error:
                 count.escapes.append(f"{typed.to_json()} {method}: {error}")
@@ -114,7 +116,10 @@ def _look(
                 continue
             count.rows += rows
             if values is None:
-                values = exact_values(case, points(case, 0))
+                plain = dataclasses.replace(case, own=False, weight=None)
+                found = members([plain], 0)
+                exact = ExactValues([plain], found)
+                values = [exact.ball(i) for i in range(len(found))]
             wrong = _outside(lower.detach()[0].tolist(), upper.detach()[0].tolist(), C[0].tolist(), values)
             if wrong is not None:
                 count.escapes.append(f"{typed.to_json()} {method}: {wrong}")

@@ -36,10 +36,20 @@ class SetSpec:
     lower: tuple[float, ...] | None = None
     upper: tuple[float, ...] | None = None
 
-    def perturbation(self, dtype: torch.dtype) -> Perturbation:
-        """The set as lirpa knows it."""
-        box = [None if v is None else torch.tensor([v], dtype=dtype) for v in (self.lower, self.upper)]
-        return PerturbationLpNorm(self.eps, self.norm, x_L=box[0], x_U=box[1])
+    def perturbation(self, dtype: torch.dtype, more: Sequence[SetSpec] = ()) -> Perturbation:
+        """The set as lirpa knows it; with others of the same norm, which have the same of radius and box, those of a batch.
+
+        Args:
+            dtype: The type.
+            more: Sets of the examples that follow.
+        """
+        every = [self, *more]
+        lower, upper = (
+            None if any(v is None for v in ends) else torch.tensor(ends, dtype=dtype)
+            for ends in ([s.lower for s in every], [s.upper for s in every])
+        )
+        eps = self.eps if not more or self.eps is None else torch.tensor([s.eps for s in every], dtype=dtype)
+        return PerturbationLpNorm(eps, self.norm, x_L=lower, x_U=upper)
 
     def source(self, dtype: str) -> str:
         """Python that makes it."""
@@ -87,11 +97,17 @@ class SetSpec:
             return [self._clipped([Fraction(v) for v in row]) for row in rows]
         return [self._kept(x, [Fraction(v) * _SHORTER for v in row]) for row in rows]
 
-    def search(self, x: Tensor) -> tuple[Perturbation, Tensor]:
-        """A set to search in float64, and its nominal point: the ball around zero, or the box: `[1, width]`."""
+    def search(self, x: Tensor, more: Sequence[SetSpec] = ()) -> tuple[Perturbation, Tensor]:
+        """Sets to search in float64, and their nominal points: balls around zero, or the boxes: `[B, width]`.
+
+        Args:
+            x: The examples.
+            more: Sets of those behind the first.
+        """
         if self.eps is None:
-            return self.perturbation(torch.float64), x
-        return PerturbationLpNorm(self.eps, self.norm), torch.zeros_like(x)
+            return self.perturbation(torch.float64, more), x
+        balls = [replace(s, lower=None, upper=None) for s in more]
+        return replace(self, lower=None, upper=None).perturbation(torch.float64, balls), torch.zeros_like(x)
 
     def _kept(self, x: Sequence[float], move: Sequence[Fraction]) -> tuple[Fraction, ...]:
         # Towards the nominal point, which lies in the box, so that what is in the ball stays there.
@@ -110,21 +126,22 @@ def _number(value: float) -> str:
     return 'float("inf")' if math.isinf(value) else repr(value)
 
 
-def draw_set(draw: random.Random, x: Sequence[float], eps: float) -> SetSpec:
+def draw_set(shape: random.Random, draw: random.Random, x: Sequence[float], eps: float) -> SetSpec:
     """A ball, a ball in a box that holds its centre, or a box.
 
     Args:
-        draw: Where choices come from.
+        shape: Where the kind of set comes from.
+        draw: Where its numbers come from.
         x: The nominal point.
         eps: Size, in float32's numbers.
     """
-    kind = draw.random()
+    kind, norm = shape.random(), shape.choice(NORMS)
     if kind < 0.7:
-        return SetSpec(draw.choice(NORMS), eps)
+        return SetSpec(norm, eps)
     if kind < 0.85:
         low = tuple(v if draw.random() < 0.5 else -abs(v) * 2 for v in x)
         up = tuple(v if draw.random() < 0.2 else abs(v) * 2 for v in x)
-        return SetSpec(draw.choice(NORMS), eps, low, up)
+        return SetSpec(norm, eps, low, up)
     return SetSpec(
         math.inf,
         None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -44,8 +44,8 @@ def _smaller(case: Case) -> Iterator[Case]:
         shorter = _without(program, i)
         if shorter is not None:
             yield replace(case, program=shorter)
-    if case.more:
-        yield from case.examples()
+    if case.own:
+        yield replace(case, own=False)
     if case.weight is not None:
         yield replace(case, weight=None)
     for region in case.region.smaller():
@@ -100,30 +100,56 @@ def _size(value: Numbers) -> int:
     return sum(map(_size, value)) if isinstance(value, list) else len(repr(value))
 
 
-def script(case: Case, method: str, detail: str) -> str:
+def fewest(cases: Sequence[Case], fails: Callable[[Sequence[Case]], bool]) -> list[Case]:
+    """Few cases of a group that fail together, by taking away halves, quarters, and so on.
+
+    Args:
+        cases: A group that fails.
+        fails: Whether some of it fail in the same manner.
+    """
+    left, size = list(cases), len(cases) // 2
+    while size:
+        start = 0
+        while start < len(left) and len(left) > size:
+            fewer = left[:start] + left[start + size :]
+            if fails(fewer):
+                left = fewer
+            else:
+                start += size
+        size //= 2
+    return left
+
+
+def script(cases: Sequence[Case], method: str, detail: str) -> str:
     """A script that shows what fails.
 
     Args:
-        case: The case.
+        cases: The cases; of most findings one.
         method: The method's name.
         detail: What was found; goes into a comment.
     """
+    case = cases[0]
     dtype = f"torch.{case.dtype}"
+    texts = "".join(f'    Case.from_json(r"""{each.to_json()}"""),\n' for each in cases)
+    sets = f"ptb = {case.region.source(dtype)}  # of the first\n"
     return f'''"""{detail}"""
 import torch
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_testing.fuzz.case import Case
-from lirpa_testing.fuzz.check import check_case
+from lirpa_testing.fuzz.case import Case, batch, parameters, perturbation
+from lirpa_testing.fuzz.check import check_group
+from lirpa_testing.fuzz.methods import method_of
 from lirpa_testing.fuzz.plugin_sets import PluginSet
 
 
-{case.program.source(case.torch_dtype)}
+{case.program.source(case.torch_dtype, own=case.own)}
 
-case = Case.from_json(r"""{case.to_json()}""")
-x = case.batch({dtype})
-ptb = {case.region.source(dtype)}
-bounded = BoundedModule(case.model({dtype}), x[:1], {{"optimize_bound_args": {{"iteration": 2}}}})
-print(bounded.compute_bounds(x=(BoundedTensor(x, ptb),), method={method!r}))
+cases = [
+{texts}]
+x, ptb = batch(cases, {dtype}), perturbation(cases, {dtype})
+{sets if len(cases) == 1 else ""}own = parameters(cases, {dtype}) if cases[0].own else []
+bounded = BoundedModule(cases[0].model({dtype}), (x[:1], *[p[:1] for p in own]), {{"optimize_bound_args": {{"iteration": 2}}}})
+method = method_of({method!r})
+print(bounded.compute_bounds(x=(BoundedTensor(x, ptb), *own), method=method))
 
-print(check_case(case, [{method!r}]))
+print(check_group(cases, [method]))
 '''

@@ -82,9 +82,14 @@ def softplus(call: Call) -> Curve:
     )
 
 
+def _log_sigmoid(x: Tensor) -> Tensor:
+    """Where it underflows the zero is negative, as the function is: of a positive one it would follow that none is below."""
+    return -F.logsigmoid(x).abs()
+
+
 LOG_SIGMOID = Curve(
     rounding="relative",
-    f=F.logsigmoid,
+    f=_log_sigmoid,
     df=lambda x: torch.sigmoid(-x),
     arcs=(Arc(CONCAVE, inverse=lambda k: -_logit(k)),),
     monotone=1,

@@ -121,7 +121,8 @@ class Curve:
         lines: From `(lo, hi)` to the lines that lose the least area, in closed form; default: they are found from
             corners and arcs. For a function that is defined everywhere.
         rounding: What a computed value of `f` may be off by: nothing, as where a value is only chosen (`"exact"`);
-            a few units in its last digit (`"relative"`); or, where numbers of the operand's size cancel on the
+            a few units in its last digit (`"relative"`; a zero that underflowed has the sign of what it was, `-0.0` where the
+            function is negative, because bounds of it keep that sign); or, where numbers of the operand's size cancel on the
             way, a few units in the operand's last digit besides (`"absolute"`).
     """
 
