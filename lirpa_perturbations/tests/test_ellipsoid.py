@@ -59,3 +59,11 @@ def test_refusals_name_the_argument(brute: Any, options: dict[str, Any], words: 
 
 def test_repr_shows_the_arguments() -> None:
     assert repr(PerturbationEllipsoid(torch.eye(3))) == "PerturbationEllipsoid(covariance=[3, 3], eps=1)"
+
+
+def test_a_covariance_near_the_greatest_number_does_not_overflow() -> None:
+    x = torch.zeros(1, 2)
+    ptb = PerturbationEllipsoid(torch.eye(2) * 3e38, 1e-19)
+    ptb.validate(x)
+    hull = ptb.hull(x)
+    torch.testing.assert_close(hull.upper, torch.full((1, 2), 1.7320508))

@@ -69,7 +69,7 @@ class PerturbationEllipsoid(Perturbation):
         tolerance = 1e3 * torch.finfo(matrix.dtype).eps * matrix.abs().amax()
         if bool(((matrix - matrix.mT).abs() > tolerance).any()):
             raise PerturbationError("covariance must be symmetric")
-        if bool(torch.linalg.cholesky_ex(matrix.to(x))[1].any()):
+        if bool(torch.linalg.cholesky_ex(_symmetric(matrix.to(x)))[1].any()):
             raise PerturbationError(
                 "covariance must be positive definite; for a singular one use PerturbationAffine on an L2 ball"
             )
@@ -151,7 +151,7 @@ class PerturbationEllipsoid(Perturbation):
     def _factor(self, x: Tensor) -> Tensor:
         """Cholesky factor L of the covariance `L Lᵀ`, `[B or 1, n, n]`."""
         matrix = self._matrix(x)
-        factor: Tensor = torch.linalg.cholesky((matrix + matrix.mT) / 2)
+        factor: Tensor = torch.linalg.cholesky(_symmetric(matrix))
         return factor.expand(max(x.shape[0], factor.shape[0]), -1, -1)
 
     def _radius(self, x: Tensor) -> Tensor:
@@ -166,3 +166,8 @@ class PerturbationEllipsoid(Perturbation):
 
     def __repr__(self) -> str:
         return f"PerturbationEllipsoid(covariance={list(self.covariance.shape)}, eps={show(self.eps)})"
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    """The mean of a matrix and its transpose, without overflow."""
+    return matrix / 2 + matrix.mT / 2

@@ -270,10 +270,19 @@ def _draw_ellipsoid(
     shape: random.Random, draw: random.Random, x: tuple[float, ...], eps: float, numbers: Any
 ) -> Any:
     factor = torch.tensor(numbers((len(x), len(x))), dtype=torch.float64)
-    matrix = factor @ factor.T + torch.eye(len(x), dtype=torch.float64) * float(factor.square().max()) / 8
-    rounded = matrix.float().double().tolist()
-    same = [[rounded[min(i, j)][max(i, j)] for j in range(len(x))] for i in range(len(x))]
-    return {"covariance": same, "eps": eps}, (len(x),), x
+    unit = torch.eye(len(x), dtype=torch.float64) * float(factor.square().max()) / 8
+    matrix = factor @ factor.T + unit
+    same = _in_float32(matrix)
+    for _ in range(8):  # float32 rounds, and what was nearly singular may be indefinite then
+        if int(torch.linalg.cholesky_ex(same)[1]):
+            matrix = matrix + unit
+            same = _in_float32(matrix)
+    return {"covariance": same.tolist(), "eps": eps}, (len(x),), x
+
+
+def _in_float32(matrix: torch.Tensor) -> torch.Tensor:
+    rounded = matrix.float().double()
+    return rounded.triu() + rounded.triu(1).T
 
 
 def _ellipsoid_inside(o: Options, x: Point, z: Point) -> Point:
