@@ -90,8 +90,7 @@ class Bounder:
         if options is not None:
             self.model.set_bound_opts(options)
         C, c = self._specification(rows, inputs[0].shape[0])
-        optimizes = method in {"CROWN-Optimized", "alpha-CROWN"}
-        with torch.set_grad_enabled(optimizes):
+        with torch.no_grad():
             found = self.model.compute_bounds(x=tuple(inputs), C=C, method=method, bound_upper=False)
         lower: Tensor = found.lower.detach()
         return lower + c
