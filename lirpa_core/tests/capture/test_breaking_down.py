@@ -134,3 +134,17 @@ def test_parts_remember_the_operator_that_the_model_executes():
 
     parts = [node for node in program.graph.nodes if node.name not in names and node.all_input_nodes]
     assert {node.meta[PART_OF] for node in parts} == {torch.ops.aten.smooth_l1_loss.default}
+
+
+class Named(nn.Module):
+    def forward(self, input):  # noqa: A002  as PyTorch's own layers name it
+        return F.silu(input)
+
+
+def test_inputs_keep_the_names_that_users_know():
+    x = torch.randn(2, 3)
+    program = torch.export.export(Named(), (x,), strict=False)
+
+    assert broken_down(program, default_registry())
+    assert program.graph_signature.user_inputs == ("input",)
+    torch.testing.assert_close(program.module()(x), F.silu(x))

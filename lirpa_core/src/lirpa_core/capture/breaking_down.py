@@ -138,7 +138,9 @@ class _Parts:
     def copied(self, node: Node, made: Mapping[Node, Any]) -> Any:
         """What takes a node's place in the new graph: a node, or several for an operator of several results."""
         if node.op != "call_function":
-            return self.graph.node_copy(node, lambda n: _one(made[n]))
+            copy = self.graph.node_copy(node, lambda n: _one(made[n]))
+            copy.name = node.name  # which users know; `node_copy` renames inputs that are called as a builtin
+            return copy
         args, kwargs = map_arg((node.args, node.kwargs), lambda n: made[n])
         return self.call(node.target, args, kwargs, node, node.name)
 

@@ -7,8 +7,9 @@ anything else is met (a value that Python reads, a write, a tensor from elsewher
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,16 +77,17 @@ def recorded(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
 
     inputs = pytree.tree_leaves((args, dict(kwargs)))
     run = _Run()
-    specs = []
+    specs: list[InputSpec] = []
     leaves: list[tuple[InputKind, str | None, Any]] = [
         *((InputKind.PARAMETER, path, tensor) for path, tensor in model.named_parameters()),
         *((InputKind.BUFFER, path, tensor) for path, tensor in model.named_buffers()),
         *((InputKind.USER_INPUT, None, tensor) for tensor in inputs),
     ]
-    for kind, path, tensor in leaves:
+    names = dict(enumerate(_input_names(model, inputs), len(leaves) - len(inputs)))
+    for i, (kind, path, tensor) in enumerate(leaves):
         if not isinstance(tensor, Tensor):
             return None
-        arg = TensorArgument(run.placeholder(tensor).name)
+        arg = TensorArgument(run.placeholder(tensor, names.get(i, f"arg_{i}")).name)
         specs.append(InputSpec(kind, arg, path, True if kind is InputKind.BUFFER else None))
     try:
         with torch.no_grad(), _Unread(), run:
@@ -100,6 +102,12 @@ def recorded(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     return Recorded(GraphModule({}, run.graph), ExportGraphSignature(specs, results))
 
 
+def _input_names(model: nn.Module, inputs: Sequence[Any]) -> list[str]:
+    """The names of the parameters of `forward`, if it takes one tensor each, as an export has them."""
+    names = list(inspect.signature(model.forward).parameters)
+    return names if len(names) == len(inputs) else [f"input_{i}" for i in range(len(inputs))]
+
+
 def recorded_call(function: Callable[..., Any], values: list[Tensor]) -> Graph | None:
     """The operators that a function of tensors runs; None where one run does not say what it is.
 
@@ -110,8 +118,8 @@ def recorded_call(function: Callable[..., Any], values: list[Tensor]) -> Graph |
     run = _Run()
     # Views, so that a tensor that is given twice is told apart.
     given = [value.view_as(value) for value in values]
-    for tensor in given:
-        run.placeholder(tensor)
+    for i, tensor in enumerate(given):
+        run.placeholder(tensor, f"arg_{i}")
     try:
         with torch.no_grad(), _Unread(), run:
             results = function(*given)
@@ -150,9 +158,10 @@ class _Run(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # a mode is hidden from the compiler by importing it; nothing is compiled here
 
-    def placeholder(self, tensor: Tensor) -> Node:
+    def placeholder(self, tensor: Tensor, name: str) -> Node:
         """A node for a tensor that is there from the start."""
-        node = self.graph.placeholder(f"arg_{len(self._nodes)}")
+        node = self.graph.placeholder(name)
+        node.name = name  # which users know, also where it is a builtin's
         self._note(tensor, node)
         return node
 

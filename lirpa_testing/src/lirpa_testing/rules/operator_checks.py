@@ -70,7 +70,7 @@ class _Trial:
 
         Larger than `y_abs` where parts of the operator cancel.
         """
-        return self.op.magnitude(self.x.abs(), 2)
+        return self.op.magnitude(self.x.abs(), 2).abs()
 
     @cached_property
     def rows(self) -> Tensor:
@@ -132,7 +132,7 @@ def _shared_value(t: _Trial) -> None:
     t.require(
         t.op.apply(first, 2).expand_as(t.y),
         t.op.apply(first.expand_as(t.x), 2),
-        t.op.magnitude(first.abs(), 2).expand_as(t.y),
+        t.op.magnitude(first.abs(), 2).abs().expand_as(t.y),
         "apply of a shared value (leading one) is not that of the repeated value",
     )
 
