@@ -89,7 +89,7 @@ def test_boxes_of_all_sizes(check) -> None:
     check(Dot(), torch.randn(2, 3, 12), eps=(1e-12, 1e3, 0.03))
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("norm_first", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_encoder_layers(norm_first, check) -> None:
     torch.manual_seed(3)
     layer = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True, norm_first=norm_first, activation="gelu")

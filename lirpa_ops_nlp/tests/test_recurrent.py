@@ -47,9 +47,15 @@ class Cell(nn.Module):
     ("make", "features"),
     [
         (lambda: nn.LSTM(3, 4, batch_first=True), 4),
-        (lambda: nn.LSTM(3, 4, num_layers=2, bidirectional=True, proj_size=2), 4),
+        pytest.param(
+            lambda: nn.LSTM(3, 4, num_layers=2, bidirectional=True, proj_size=2),
+            4,
+            marks=pytest.mark.thorough,
+        ),
         (lambda: nn.LSTM(3, 4, bias=False, proj_size=3, batch_first=True), 3),
-        (lambda: nn.GRU(3, 4, bidirectional=True, batch_first=True), 8),
+        pytest.param(
+            lambda: nn.GRU(3, 4, bidirectional=True, batch_first=True), 8, marks=pytest.mark.thorough
+        ),
         (lambda: nn.GRU(3, 4, num_layers=2, bias=False), 4),
         (lambda: nn.RNN(3, 4, batch_first=True), 4),
         (lambda: nn.RNN(3, 4, nonlinearity="relu", bidirectional=True), 8),

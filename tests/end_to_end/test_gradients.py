@@ -71,7 +71,9 @@ class Network(nn.Module):
         return self.head(h).flatten(1)
 
 
-@pytest.mark.parametrize("head", [*HEADS, "GRU", pytest.param("LSTM", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "head", [*HEADS, *[pytest.param(name, marks=pytest.mark.thorough) for name in RECURRENT]]
+)
 def test_gradients_are_central_differences(head: str) -> None:
     model = Network(head).double().eval()
     torch.manual_seed(1)

@@ -50,7 +50,9 @@ MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.thorough) if n == "lstm" else n for n in MODELS]
+)
 def test_layers_are_bounded_soundly(name: str) -> None:
     make, shape = MODELS[name]
     torch.manual_seed(0)

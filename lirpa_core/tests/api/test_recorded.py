@@ -232,7 +232,7 @@ def test_masks_with_infinities() -> None:
     _close(function(_ball(_x(2))), bounded.compute_bounds(_ball(_x(2))))
 
 
-@pytest.mark.parametrize("method", ["CROWN", "CROWN-forward"])
+@pytest.mark.parametrize("method", ["CROWN", pytest.param("CROWN-forward", marks=pytest.mark.thorough)])
 def test_a_set_that_is_no_box(method: str) -> None:
     """There rows of a first layer are tighter than intervals also at stable neurons, which later intervals show."""
     bounded = BoundedModule(_model(), _x(0))
