@@ -54,3 +54,33 @@ def test_never_looser_than_the_decomposition(layer) -> None:
                 for lb, ub in (b.compute_bounds(x=(ball,), method=method) for b in (ours, plain))
             ]
             assert widths[0] <= widths[1] * (1 + 1e-9), (eps, method, widths)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-20, 1e-30, 1e-36])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda x: torch.nn.functional.layer_norm(x, (3,)),
+        lambda x: torch.nn.functional.rms_norm(x, (3,), eps=1e-3),
+        torch.nn.functional.normalize,
+    ],
+    ids=["layer norm", "rms norm", "normalize"],
+)
+def test_vectors_far_below_epsilon_are_not_taken_for_zero(norm, scale) -> None:
+    """In units of the largest element epsilon would be infinite, and everything divided by it zero."""
+    x = torch.tensor([[1.0, -0.5, 3.0]]) * scale
+    bounded = BoundedModule(Normed(norm), x)
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=scale / 100))
+    exact = norm(x.double())
+    for method in method_names(optimized=False):
+        lower, upper = bounded.compute_bounds(x=(ball,), method=method)
+        assert bool((lower.double() <= exact).all() and (exact <= upper.double()).all()), method
+
+
+class Normed(torch.nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        return self.norm(x)

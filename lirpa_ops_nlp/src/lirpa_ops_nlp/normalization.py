@@ -97,9 +97,9 @@ def normalized_planes_with(product: Product, shares: Sequence[Tensor]) -> Relaxa
 def _range(call: Call, x: Interval) -> Interval:
     dims = list(range(-int(call["dims"]), 0))
     n = math.prod(call.shape[d] for d in dims)
-    # In units of the largest element, lest squares overflow.
+    # In units of the largest element, lest squares overflow, or of what is added to them, lest that overflows.
     unit = x.lower.abs().maximum(x.upper.abs()).amax(dims, keepdim=True).detach()
-    unit = torch.where((unit > 0) & unit.isfinite(), unit, 1)
+    unit = torch.where((unit > 0) & unit.isfinite(), unit, 1).clamp(min=_LEAST[call.node.target](call))
     x = Interval(x.lower / unit, x.upper / unit)
     norm = _NORMS[call.node.target](call, unit, n)
     low, up = x.lower.square(), x.upper.square()
@@ -124,6 +124,12 @@ def _length(call: Call, unit: Tensor, n: int) -> Callable[[Tensor], Tensor]:
     eps = float(call["eps"]) / unit
     return (lambda q: torch.sqrt(q) + eps) if call["added"] else (lambda q: torch.sqrt(q).maximum(eps))
 
+
+#: The length of a vector that what is added to its squares, or to its length, comes to.
+_LEAST: dict[object, Callable[[Call], float]] = {
+    normalized: lambda call: math.sqrt(float(call["eps"])),
+    of_length: lambda call: float(call["eps"]),
+}
 
 #: What the operators divide by, as functions of a sum of squares, both in other units.
 _NORMS = {normalized: _root_mean_square, of_length: _length}
