@@ -134,7 +134,8 @@ class BoundStep:
         """Tighten the open rows."""
         options = None
         if self.iterations is not None:
-            options = {"optimize_bound_args": {"iteration": self.iterations}}
+            # A search over neurons, if there is need of one, searches for the bounds of all of them itself.
+            options = {"optimize_bound_args": {"iteration": self.iterations, "fix_interm_bounds": True}}
         rows = progress.open_rows
         size = self.rows_at_once or len(rows)
         for start in range(0, len(rows), size):

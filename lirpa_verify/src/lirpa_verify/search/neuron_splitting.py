@@ -64,7 +64,7 @@ class NeuronSplitting:
     def run(self, progress: Progress, context: Context) -> Progress:
         """Split until everything is decided or the time is over."""
         bounder = context.bounder
-        inner = AlphaCROWN(self.inner_iterations, fix_intermediate=False, inner_rows=None)
+        inner = AlphaCROWN(self.inner_iterations, fix_intermediate=False, inner_rows=64)
         intervals = bounder.intermediate_bounds(inner)
         bounds = SplitBounds.of(progress.task, progress.open, bounder.model, bounder.quick, intervals)
         return progress if bounds is None else _Search(self, progress, context, bounds).run()
