@@ -41,6 +41,7 @@ class NeuronSplitting:
             the like, `Gain` for others.
         iterations: Steps of the optimiser for each batch; None: more for small networks than for large ones.
         inner_iterations: Steps for the bounds of neurons over the whole set, which all subproblems start from.
+        inner_rows: How many neurons of a layer are searched for then, those of the widest intervals; None: all.
         first_iterations: Steps for the subproblems that nothing is split in.
         batch: Subproblems that are bounded at once; None: more for small networks than for large ones.
         memory_budget: Bytes that open subproblems may take before the search goes deep instead of wide.
@@ -51,6 +52,7 @@ class NeuronSplitting:
     branching: NeuronBranching | None = None
     iterations: int | None = None
     inner_iterations: int = 5
+    inner_rows: int | None = 64
     first_iterations: int = 30
     batch: int | None = None
     memory_budget: int = 2**30
@@ -64,7 +66,7 @@ class NeuronSplitting:
     def run(self, progress: Progress, context: Context) -> Progress:
         """Split until everything is decided or the time is over."""
         bounder = context.bounder
-        inner = AlphaCROWN(self.inner_iterations, fix_intermediate=False, inner_rows=64)
+        inner = AlphaCROWN(self.inner_iterations, fix_intermediate=False, inner_rows=self.inner_rows)
         intervals = bounder.intermediate_bounds(inner)
         bounds = SplitBounds.of(progress.task, progress.open, bounder.model, bounder.quick, intervals)
         return progress if bounds is None else _Search(self, progress, context, bounds).run()
