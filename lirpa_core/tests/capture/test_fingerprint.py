@@ -397,3 +397,25 @@ def test_an_attribute_is_not_a_global_of_the_same_name():
     reads = set(globals_in(Reader.forward.__code__))
     assert "TABLE" in reads  # inside of the function inside
     assert "SETTINGS" not in reads
+
+
+@pytest.mark.parametrize("imported", ["module", "name"])
+def test_what_is_imported_where_it_is_used_is_followed(imported, monkeypatch):
+    settings = types.ModuleType("settings_of_a_test")
+    settings.scale = 1.0
+    monkeypatch.setitem(sys.modules, settings.__name__, settings)
+
+    class Importing(nn.Module):
+        def forward(self, x):
+            if imported == "module":
+                import settings_of_a_test
+
+                return x * settings_of_a_test.scale
+            from settings_of_a_test import scale
+
+            return x * scale
+
+    model = Importing()
+    bounded = BoundedModule(model, X)
+    settings.scale = 3.0
+    assert holds(bounded, model)

@@ -169,5 +169,5 @@ class PerturbationEllipsoid(Perturbation):
 
 
 def _symmetric(matrix: Tensor) -> Tensor:
-    """The mean of a matrix and its transpose, without overflow."""
-    return matrix / 2 + matrix.mT / 2
+    """The mean of a nearly symmetric matrix and its transpose: a symmetric one as it is, whatever its scale."""
+    return matrix + (matrix.mT - matrix) / 2

@@ -190,12 +190,22 @@ def names_in(code: types.CodeType) -> Iterator[str]:
 
 def globals_in(code: types.CodeType) -> Iterator[str]:
     """Names of the globals among `names_in`: `self.model` reads an attribute, whatever a global of the name `model` may be."""
+    return _named_by(code, _READ_GLOBALS)
+
+
+def modules_in(code: types.CodeType) -> Iterator[str]:
+    """Names of the modules that code imports when it runs."""
+    return _named_by(code, _IMPORT)
+
+
+def _named_by(code: types.CodeType, operations: Collection[str]) -> Iterator[str]:
     for instruction in dis.get_instructions(code):
-        if instruction.opname in _READ_GLOBALS:
+        if instruction.opname in operations:
             yield instruction.argval
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from globals_in(constant)
+            yield from _named_by(constant, operations)
 
 
+_IMPORT = frozenset({"IMPORT_NAME"})
 _READ_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})

@@ -8,8 +8,9 @@ dictionaries, objects, tensors that the graph holds a copy of) is then looked in
 from __future__ import annotations
 
 import operator
+import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ from lirpa_core.capture.contents import (
     contents,
     globals_in,
     is_foreign,
+    modules_in,
     names_in,
     same,
     values_of,
@@ -328,9 +330,16 @@ class _Collector:
             value = space[name]
             self.place(space, name, space, enter=not isinstance(value, types.ModuleType))
             if isinstance(value, types.ModuleType):
-                inside, foreign = vars(value), is_foreign(value.__name__)
-                for attribute in names & inside.keys():
-                    self.place(inside, attribute, inside, enter=not foreign)
+                self.attributes(value, names)
+        for name in modules_in(function.__code__):
+            if name in sys.modules:
+                self.attributes(sys.modules[name], names)
+
+    def attributes(self, module: types.ModuleType, names: Set[str]) -> None:
+        """What is read of a module."""
+        inside, foreign = vars(module), is_foreign(module.__name__)
+        for name in names & inside.keys():
+            self.place(inside, name, inside, enter=not foreign)
 
 
 def _sharing(model: nn.Module) -> object:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedParameter, PerturbationLpNorm
 from lirpa_core.perturbations import Perturbation
-from lirpa_testing.fuzz.operators import Numbers
+from lirpa_testing.fuzz.balls import Numbers
 from lirpa_testing.fuzz.plugin_sets import KINDS, PluginSet, draw_plugin_set
 from lirpa_testing.fuzz.program import Program, Step, draw_program
 from lirpa_testing.fuzz.sets import SetSpec, draw_set

@@ -12,9 +12,9 @@ from flint import arb, ctx
 from numpy.typing import NDArray
 
 from lirpa_testing.fuzz.attack import Member
+from lirpa_testing.fuzz.balls import Balls, array
 from lirpa_testing.fuzz.case import Case
 from lirpa_testing.fuzz.enclosures import Enclosure
-from lirpa_testing.fuzz.operators import Balls, array
 
 _BITS = 400
 

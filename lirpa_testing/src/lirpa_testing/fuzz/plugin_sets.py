@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lirpa_core.perturbations import Perturbation, PerturbationLpNorm
 from lirpa_core.plugins import default_registry
-from lirpa_testing.fuzz.operators import Numbers
+from lirpa_testing.fuzz.balls import Numbers
 
 Point: TypeAlias = tuple[Fraction, ...]
 Options: TypeAlias = Mapping[str, Any]

@@ -13,7 +13,8 @@ import torch
 from flint import arb, fmpq
 from torch import nn
 
-from lirpa_testing.fuzz.operators import OPERATORS, Balls, DrawNumbers, Numbers, array
+from lirpa_testing.fuzz.balls import Balls, DrawNumbers, Numbers, array
+from lirpa_testing.fuzz.operators import OPERATORS
 
 
 @dataclass(frozen=True)

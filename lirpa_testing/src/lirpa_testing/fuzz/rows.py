@@ -24,9 +24,9 @@ from lirpa_core import BoundedModule, BoundedTensor
 from lirpa_core.errors import LirpaError, SoundnessError
 from lirpa_core.methods import Method
 from lirpa_testing.fuzz.attack import members
+from lirpa_testing.fuzz.balls import Balls
 from lirpa_testing.fuzz.case import GROUP, Case, batch, draw_case, perturbation
 from lirpa_testing.fuzz.exact import ExactValues
-from lirpa_testing.fuzz.operators import Balls
 from lirpa_testing.methods.names import few_steps, method_names
 
 _BITS = 400

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 
+from lirpa_testing.fuzz.balls import Numbers
 from lirpa_testing.fuzz.case import Case
-from lirpa_testing.fuzz.operators import Numbers
 from lirpa_testing.fuzz.program import Program, Step
 from lirpa_testing.fuzz.sets import SetSpec
 
