@@ -6,7 +6,8 @@ BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.setup-done
 PACKAGES := lirpa_core lirpa_ops_vision lirpa_ops_nlp lirpa_perturbations lirpa_training lirpa_testing lirpa_verify
 PROJECTS := $(PACKAGES:%=%/pyproject.toml)
-PIP      := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+INSTALL  := -m pip --disable-pip-version-check install --quiet --no-compile -c constraints.txt
+PIP      := $(BIN)/python $(INSTALL)
 DIST     := build/dist
 SMOKE    := build/smoke-venv
 
@@ -35,6 +36,8 @@ $(STAMP): constraints.txt requirements-dev.txt $(PROJECTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements-dev.txt
 	$(PIP) --no-build-isolation -e './lirpa_core[cli]' $(patsubst %,-e ./%,$(filter-out lirpa_core,$(PACKAGES)))
+	@# pip compiles on one core. Some packages carry files that are no Python.
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 demo: setup  ## Certify a small digit classifier: a table and a plot
@@ -81,12 +84,12 @@ wheels: setup  ## Build a wheel and an sdist of every package into build/dist
 smoke: wheels  ## Install only the wheels into an empty environment and use them
 	rm -rf $(SMOKE)
 	$(PYTHON) -m venv $(SMOKE)
-	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt $(DIST)/lirpa_core-*.whl
+	$(SMOKE)/bin/python $(INSTALL) $(DIST)/lirpa_core-*.whl
 	$(SMOKE)/bin/python -I scripts/smoke.py core
-	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
+	$(SMOKE)/bin/python $(INSTALL) \
 		"$$(echo $(DIST)/lirpa_core-*.whl)[cli]" $$(ls $(DIST)/*.whl | grep -v /lirpa_testing-)
 	$(SMOKE)/bin/python -I scripts/smoke.py core vision nlp perturbations training verify
-	$(SMOKE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt hatchling $(DIST)/lirpa_testing-*.whl
+	$(SMOKE)/bin/python $(INSTALL) hatchling $(DIST)/lirpa_testing-*.whl
 	$(SMOKE)/bin/python -I scripts/smoke_template.py
 	$(SMOKE)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes lirpa-ops-vision
 	$(SMOKE)/bin/python -I scripts/smoke.py core nlp perturbations testing training verify

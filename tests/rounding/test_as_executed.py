@@ -167,16 +167,15 @@ def _executions(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
 #: What optimises the slopes of gates takes most of the time of all.
 _GIVEN = method_names(optimized=False)
 _OPTIMISED = [m for m in METHODS if m not in _GIVEN]
-_THOROUGH = [("remembering", torch.float32, _OPTIMISED)]
+_THOROUGH = [(name, torch.float32, _OPTIMISED) for name in MODELS if name != "dense"]
 _THOROUGH += [(name, torch.float64, METHODS) for name in MODELS if name != "dense"]
 
 
 @pytest.mark.parametrize(
     ("name", "dtype", "methods"),
     [
-        *[(name, torch.float32, METHODS) for name in MODELS if name != "remembering"],
-        ("remembering", torch.float32, _GIVEN),
-        ("dense", torch.float64, METHODS),
+        *[(name, torch.float32, _GIVEN) for name in MODELS if name != "dense"],
+        *[("dense", dtype, METHODS) for dtype in (torch.float32, torch.float64)],
         *[pytest.param(*case, marks=pytest.mark.thorough) for case in _THOROUGH],
     ],
 )

@@ -41,6 +41,7 @@ FUNCTIONS = {
     "one after the other": lambda x, w: F.silu(F.gelu(F.silu(x @ w), approximate="tanh")),
     "several results": values_and_index,
     "several results of parts": unpacked,
+    "to another type, which PyTorch checks": lambda x, w: F.silu(x @ w).to(torch.float64),
     "batch norm": lambda x, w: F.batch_norm(x @ w, torch.zeros(4), torch.ones(4)),
     "a result that is an input": lambda x, w: (x, x @ w),
     "the same tensor twice, then two": lambda x, w: [

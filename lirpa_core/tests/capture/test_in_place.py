@@ -42,6 +42,10 @@ def a_wider_type(x):
     return (x * 2).mul_(torch.ones(4, dtype=torch.float64))
 
 
+def a_shape(x):
+    return (x * 2).unsqueeze_(1).squeeze_(1) + 1
+
+
 def set_items(x):
     y = torch.zeros(1, 4)
     y[:, 1:] = x[:, 1:]
@@ -56,7 +60,7 @@ def _written(program):
 
 @pytest.mark.parametrize(
     "function",
-    [read_later, through_a_view, a_view_before, into_the_input, a_chain, a_wider_type, set_items],
+    [read_later, through_a_view, a_view_before, into_the_input, a_chain, a_wider_type, a_shape, set_items],
     ids=lambda f: f.__name__,
 )
 def test_values_stay_and_what_is_written_to_is_named(function):
@@ -72,7 +76,7 @@ def test_a_view_of_what_is_written_to_is_named():
     assert {"view", "mul", "exp_"} <= {n.name for n in make_new(program)}
 
 
-@pytest.mark.parametrize("function", [read_later, a_chain, a_wider_type], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [read_later, a_chain, a_wider_type, a_shape], ids=lambda f: f.__name__)
 def test_what_is_read_for_the_last_time_is_written_to_no_more(function):
     program = torch.export.export(FunctionModule(function), (X.clone(),), strict=False)
     assert len(_written(program)) > 0

@@ -45,6 +45,10 @@ _WITH_ERROR_CHECKS = (
 )
 
 
+#: Look at shapes and types only, which a graph of one shape and type has settled, and return nothing.
+_SETTLED = frozenset({aten._assert_tensor_metadata.default})
+
+
 class _CannotError(Exception):
     """The program needs more than to be broken down operator by operator."""
 
@@ -80,13 +84,14 @@ def broken_down(program: ExportedProgram | Recorded, registry: CaptureRules) -> 
     made: dict[Node, Any] = {}
     try:
         for node in old.graph.nodes:
-            made[node] = parts.copied(node, made)
+            if node.target not in _SETTLED:
+                made[node] = parts.copied(node, made)
     except _CannotError:
         return False
     parts.graph.eliminate_dead_code()  # results of parts that the whole does not return
     if not parts.have_rules():
         return False
-    names = {node.name: made[node].name for node in old.graph.nodes if isinstance(made[node], Node)}
+    names = {node.name: new.name for node, new in made.items() if isinstance(new, Node)}
     signature = program.graph_signature
     for spec in (*signature.input_specs, *signature.output_specs):
         name = getattr(spec.arg, "name", None)
@@ -150,6 +155,8 @@ class _Parts:
             return args[0][args[1]]
         if target is aten.view.default:
             target = aten.reshape.default
+        if target is aten.sym_size.int and type(size := args[0].meta["val"].shape[args[1]]) is int:
+            return size
         stays = target is operator.getitem or does_nothing(target, args, kwargs)
         function = None if stays else self._parts_of(target)
         if function is None:
@@ -160,7 +167,7 @@ class _Parts:
         for part in graph.nodes:
             if part.op == "placeholder":
                 inner[part] = next(given)
-            elif part.op == "call_function":
+            elif part.op == "call_function" and part.target not in _SETTLED:
                 arguments, named = map_arg((part.args, part.kwargs), lambda n: inner[n])
                 inner[part] = self.call(part.target, arguments, named, part_of)
         (last,) = (part for part in graph.nodes if part.op == "output")

@@ -54,18 +54,18 @@ def _make_new(node: Node) -> None:
     if target is None or not node.args or node.kwargs.get("out") is not None:
         return
     source = node.args[0]
-    if (
-        not isinstance(source, Node)
-        or not _is_fresh(source)
-        or any(_shares(user) for user in source.users if user is not node)
-    ):
+    if not isinstance(source, Node):
+        return
+    # Where only the shape is written, nobody else sees it.
+    values = not _writes_shape_only(node.target)
+    if values and (not _is_fresh(source) or any(_shares(user) for user in source.users if user is not node)):
         return
     position = {n: i for i, n in enumerate(node.graph.nodes)}
     if any(position[user] > position[node] for user in source.users):
         return
     with torch.no_grad():
         made = target(*_values(node.args), **_values(node.kwargs))
-    old = source.meta.get("val")
+    old = (source if values else node).meta.get("val")
     if (
         isinstance(made, Tensor)
         and isinstance(old, Tensor)
@@ -82,10 +82,16 @@ def _new_result(op: Any) -> Any:
         return None
     packet = getattr(torch.ops.aten, name[:-1], None)
     found = getattr(packet, op._overloadname, None)
-    if found is None or found._schema.is_mutable or _returns_alias(found):
+    if found is None or found._schema.is_mutable:
+        return None
+    if _returns_alias(found) and not _writes_shape_only(op):
         return None
     same = [a.name for a in found._schema.arguments] == [a.name for a in op._schema.arguments]
     return found if same else None
+
+
+def _writes_shape_only(op: Any) -> bool:
+    return torch.Tag.inplace_view in op.tags
 
 
 def _returns_alias(op: Any) -> bool:
