@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import fixable, stand_ins, standardising
+from lirpa_core.capture.chains import chained
 from lirpa_core.capture.derivatives import Noticed, noticed, run, traced
 from lirpa_core.capture.export import export, read_nodes, rewritten
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
@@ -120,8 +121,8 @@ def capture(
         how = _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
         if how.differentiates:
             refuse_derivatives_of_statistics(layers)
-        plain = straight and not (layers or how.differentiates or how.maps)
-        found = _recorded(model, one_args, one_kwargs, registry) if plain else None
+        plain = not (layers or how.differentiates or how.maps)
+        found = _without_export(model, one_args, one_kwargs, registry, straight) if plain else None
         program, nodes, outputs, ends, specialized = found or _exported(
             model, one_args, one_kwargs, registry, how, monitor
         )
@@ -156,11 +157,13 @@ def _statistics_of(model: nn.Module) -> frozenset[int]:
     return frozenset([id(b) for m in model.modules() if fixable(m) for b in m.buffers(recurse=False)])
 
 
-def _recorded(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], registry: CaptureRules
+def _without_export(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], registry: CaptureRules, straight: bool
 ) -> _Read | None:
-    """The program of one run, as `_exported`; None where that does not say what the model is, or more has to be broken down."""
-    program = recorded(model, args, kwargs)
+    """The program of one run or of a chain of layers, as `_exported`; None where neither says what the model is, or more has to
+    be broken down.
+    """
+    program = recorded(model, args, kwargs) if straight else chained(model, args, kwargs, registry)
     if program is None:
         return None
     done, used = rewritten(program, registry)
