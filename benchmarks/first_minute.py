@@ -7,6 +7,7 @@ compared; the captures of a second model are in units of `torch.export.export` o
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -51,9 +52,13 @@ def seconds(before: str, statements: str, processes: int) -> tuple[float, float]
         f"torch.set_num_threads(1)\n{before}\nc = time.process_time()\n{statements}\n"
         "print(b - a, time.process_time() - c)"
     )
+    # With the bytecode that an installation has: the first process writes it where it is missing.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     found = []
     for _ in range(processes):
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+        )
         found.append([float(word) for word in done.stdout.split()])
     return min(f[0] for f in found), min(f[1] for f in found)
 

@@ -68,8 +68,8 @@ def test_the_graph_is_the_exported_one(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 class _Subclass(nn.Sequential):
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input) + 1
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1
 
 
 def _with(model: nn.Module, change: Callable[[Any], Any]) -> nn.Module:

@@ -36,8 +36,8 @@ COVERED: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 
 
 class _Subclass(nn.Linear):
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input) + 1
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1
 
 
 NOT_COVERED: dict[str, nn.Module] = {

@@ -31,8 +31,8 @@ from lirpa_core.api.methods import requested_method
 from lirpa_core.api.options import Rounding
 from lirpa_core.api.specification import specification_rows
 from lirpa_core.capture.batch_state import BatchState
-from lirpa_core.capture.capture import AUTO
 from lirpa_core.capture.captured_model import CapturedModel
+from lirpa_core.capture.inputs import AUTO
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval

@@ -16,8 +16,8 @@ from torch._C._functorch import is_batchedtensor  # no public function tells
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, fixable, needs_state
-from lirpa_core.capture.capture import refuse_containers
 from lirpa_core.capture.fingerprint import Fingerprint
+from lirpa_core.capture.inputs import refuse_containers
 from lirpa_core.capture.mixed_precision import refuse_autocast
 from lirpa_core.capture.registry_as_executed import RegistryAsExecuted
 from lirpa_core.devices import in_full_precision

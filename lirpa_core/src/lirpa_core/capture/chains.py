@@ -150,7 +150,7 @@ def _same(a: Any, b: Any) -> bool:
     """Whether two results are the same numbers."""
     if not isinstance(a, Tensor) or type(b) is not Tensor or a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return bool(((a == b) | ((a != a) & (b != b))).all())
+    return torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
 
 
 __all__ = ["chained"]
