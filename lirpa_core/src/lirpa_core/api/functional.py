@@ -5,7 +5,8 @@ between several computations. All of them are pure: they take tensors and return
 
 >>> import torch
 >>> from lirpa_core import BoundedTensor, PerturbationLpNorm, functional
->>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+>>> from torch import nn
+>>> model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
 >>> x = torch.zeros(4, 2)
 >>> captured = functional.capture(model, x)
 >>> problem = functional.bind(captured, BoundedTensor(x, PerturbationLpNorm(eps=0.1)))

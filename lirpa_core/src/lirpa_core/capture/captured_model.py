@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -290,10 +291,12 @@ def _reader_of(source: object, registry: Registry) -> Reader:
         if entry.reader.accepts(source):
             return entry.reader
     listed = "; ".join(f"{e.reader.name}: {e.reader.summary}" for e in registry.readers)
-    raise CaptureError(
-        f"no reader reads a {type(source).__module__}.{type(source).__qualname__}.{_advice(source)} The readers are: "
-        f"{listed}."
+    given = (
+        f"{source!r}"
+        if isinstance(source, str | PurePath)
+        else f"a {type(source).__module__}.{type(source).__qualname__}"
     )
+    raise CaptureError(f"no reader reads {given}.{_advice(source)} The readers are: {listed}.")
 
 
 def _advice(source: object) -> str:

@@ -72,6 +72,8 @@ def export(
         # Recurrent modules re-assign their flat weights during export; the modules stay intact.
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+        # The exporter asks for NumPy as it is imported, and does without.
+        warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
         try:
             with quiet(), agreeing_switches():
                 program = torch.export.export(model, args, dict(kwargs), strict=False)
