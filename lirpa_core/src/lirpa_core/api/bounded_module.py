@@ -59,7 +59,7 @@ class BoundedModule(WrappedModule):
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
         >>> x = torch.zeros(3, 2)
         >>> bounded = BoundedModule(model, x)
-        >>> lb, ub = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),))
+        >>> lb, ub = bounded.compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=0.1)))
         >>> lb.shape, bool((lb <= ub).all())
         (torch.Size([3, 1]), True)
     """
