@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 from lirpa_core._version import __version__
 
-sys.path.insert(0, str(Path(__file__).parent))  # gallery_order.py, beside this file
+sys.path.insert(0, str(Path(__file__).parent))  # the files beside this one
 
 project = "lirpa"
 author = "The lirpa developers"
@@ -25,6 +25,8 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
+    "linked_names",
+    "mathml",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
@@ -75,6 +77,7 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = f"lirpa {release}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
@@ -87,7 +90,9 @@ CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)(?=(\w?))")
 SPECIAL = re.compile(r"\||(?<=\w)_(?!\w)|(?<=\S)\*(?=\w)")
 
 
-def prose_to_rst(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+def prose_to_rst(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
     """Rewrite the docstring in `lines`, before napoleon reads its sections."""
     if callable(obj) and not str(getattr(obj, "__module__", "")).startswith("lirpa"):
         lines.clear()  # an attribute that holds a function of torch is not described by torch's docstring
@@ -111,11 +116,21 @@ def link_by_last_name(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
     domain = env.get_domain("py")
     target = node["reftarget"].rpartition(".")[2]
     found = sorted(
-        {n for n in domain.objects if n.rpartition(".")[2] == target and n.startswith("lirpa_")}, key=len
+        {
+            n
+            for n in domain.objects
+            if n.rpartition(".")[2] == target and n.startswith("lirpa_")
+        },
+        key=len,
     )
-    if not found or node["reftarget"].partition(".")[0] not in (target, found[0].partition(".")[0]):
+    if not found or node["reftarget"].partition(".")[0] not in (
+        target,
+        found[0].partition(".")[0],
+    ):
         return None
-    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, shown)
+    return domain.resolve_xref(
+        env, node["refdoc"], app.builder, "obj", found[0], node, shown
+    )
 
 
 OPERATORS = """# Operators
@@ -141,8 +156,13 @@ def write_operators(app: Sphinx) -> None:
     ]
     for row in operator_rows(registry):
         apart = not row.modes
-        modes = ["*falls apart*" if apart else "✓" if mode in row.modes else "–" for mode in MODES]
-        lines.append(f"| `{row.operator}` | {row.family} | {' | '.join(modes)} | {row.plugin} |")
+        modes = [
+            "*falls apart*" if apart else "✓" if mode in row.modes else "–"
+            for mode in MODES
+        ]
+        lines.append(
+            f"| `{row.operator}` | {row.family} | {' | '.join(modes)} | {row.plugin} |"
+        )
     lines += ["", "## Perturbations", "", "| name | class | plugin |", "|---|---|---|"]
     for name, entry in sorted(registry.perturbations.items()):
         lines.append(

@@ -80,7 +80,7 @@ def _product() -> Any:
 
 def _methods() -> Any:
     """A network of one number, and two outputs of a network of two."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.5), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.7), layout="constrained")
     torch.manual_seed(8)
     one = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
     with torch.no_grad():

@@ -79,9 +79,8 @@ for drawn, (name, trained) in zip(
     trained.eval().requires_grad_(False)
     found = certify(BoundedModule(trained, x), x, y, PerturbationLpNorm(eps=EPS))
     proved[name] = found.verified.float().mean().item()
-    print(
-        f"{name}: right {found.correct.float().mean():.0%}, provably right {proved[name]:.0%}"
-    )
+    right = found.correct.float().mean()
+    print(f"{name}: right {right:.0%}, provably right {proved[name]:.0%}")
     scores = trained(grid.reshape(-1, 2)).diff(dim=1).reshape(grid.shape[:2])
     drawn.contourf(
         grid[..., 0],

@@ -25,7 +25,9 @@ image, labels = torch.rand(2, 1, 8, 8), torch.tensor([3, 7])
 # The example may still be anything of the right shape. Options that mean nothing here are taken with one warning that says what
 # happens instead.
 
-# model = BoundedModule(network, torch.empty_like(image), bound_opts={"conv_mode": "patches"})
+# model = BoundedModule(
+#     network, torch.empty_like(image), bound_opts={"conv_mode": "patches"}
+# )
 model = BoundedModule(
     network, torch.zeros_like(image), bound_opts={"conv_mode": "patches"}
 )

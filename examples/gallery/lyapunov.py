@@ -31,7 +31,7 @@ controller.requires_grad_(False)
 
 
 class Decrease(nn.Module):
-    """``V`` after a step less ``V`` before it; ``V`` is a quadratic function of angle and speed."""
+    """``V`` after a step less ``V`` before it, quadratic in angle and speed."""
 
     def __init__(self) -> None:
         super().__init__()

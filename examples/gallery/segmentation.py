@@ -33,8 +33,10 @@ def scenes(count: int) -> tuple[Tensor, Tensor]:
 
 torch.manual_seed(0)
 network = nn.Sequential(
-    nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU(),
-    nn.ConvTranspose2d(8, 4, 2, stride=2), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1),
+    nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(),
+    nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU(),
+    nn.ConvTranspose2d(8, 4, 2, stride=2), nn.ReLU(),
+    nn.Conv2d(4, 1, 3, padding=1),
 )  # fmt: skip
 optimizer = torch.optim.Adam(network.parameters(), 0.01)
 for _ in range(200):

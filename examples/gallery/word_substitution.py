@@ -136,8 +136,8 @@ axes.legend(frameon=False)
 plt.show()
 
 for budget, bound in bounds.items():
-    print(
-        f"{budget} words: at least {bound:.2f}, {'kept' if bound > 0 else 'not proved'}; in truth {worst[budget]:.2f}"
-    )
+    kept = "kept" if bound > 0 else "not proved"
+    truth = f"in truth {worst[budget]:.2f}"
+    print(f"{budget} words: at least {bound:.2f}, {kept}; {truth}")
     assert bound <= worst[budget] + 1e-4
 assert bounds[changeable] > 0  # so no combination turns the verdict

@@ -55,10 +55,11 @@ class SourceLocation:
     module_type: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.file else "unknown source line"
+        module = f"module '{self.module_path}' ({self.module_type})" if self.module_path else ""
+        if not self.file:
+            return module or "unknown source line"
         code = f" `{self.code}`" if self.code else ""
-        module = f" in module '{self.module_path}' ({self.module_type})" if self.module_path else ""
-        return f"{where}{code}{module}"
+        return f"{self.file}:{self.line}{code}{f' in {module}' if module else ''}"
 
 
 @dataclass(frozen=True, eq=False)

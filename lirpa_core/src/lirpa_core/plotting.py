@@ -88,7 +88,10 @@ def plot_relaxation(
         axes.plot(outside.flatten(), bounded(outside).flatten(), label="function", **cast("Any", _FUNCTION))
     axes.set_xlim(low - margin, high + margin)
     axes.set_xlabel("x")
-    axes.legend(framealpha=0.8, edgecolor="none", fontsize="small")
+    if len(methods) > 1:
+        _legend_below(axes, 2)
+    else:
+        axes.legend(framealpha=0.8, edgecolor="none", fontsize="small")
     return axes
 
 
@@ -139,15 +142,7 @@ def plot_outputs(
     axes.autoscale_view()
     axes.set_xlabel(f"output {a}")
     axes.set_ylabel(f"output {b}")
-    # Below, because boxes and samples leave no corner free.
-    axes.legend(
-        frameon=False,
-        fontsize="small",
-        markerscale=4,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.2),
-        ncols=4,
-    )
+    _legend_below(axes, 2, markerscale=4)
     return axes
 
 
@@ -218,7 +213,7 @@ def plot_certified(
         style = _STYLES[number % len(_STYLES)]
         axes.plot(radii, [100 * v for v in values], linestyle=style, marker="o", markersize=3, label=name)
     axes.set(xlabel="radius", ylabel="certified accuracy, %", ylim=(-2, 102))
-    axes.legend(framealpha=0.8, edgecolor="none", fontsize="small")
+    _legend_below(axes, 3)
     return axes
 
 
@@ -236,6 +231,18 @@ def _pyplot() -> Any:
 def _new_axes() -> Axes:
     axes: Axes = _pyplot().subplots(figsize=(4.5, 3.2), layout="constrained")[1]
     return axes
+
+
+def _legend_below(axes: Axes, columns: int, **settings: Any) -> None:
+    """A legend where it hides nothing: lines may go anywhere."""
+    axes.legend(
+        frameon=False,
+        fontsize="small",
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.18),
+        ncols=columns,
+        **settings,
+    )
 
 
 def _boxes(box: Range | tuple[Range, Range]) -> list[Range]:
@@ -343,6 +350,8 @@ def _surface(
             color=colour,
             linewidth=0.9,
         )
+    for axis in (drawing.xaxis, drawing.yaxis, drawing.zaxis):
+        axis.get_major_locator().set_params(nbins=5)
     axes.set_xlabel("x")
     axes.set_ylabel("y")
     return axes

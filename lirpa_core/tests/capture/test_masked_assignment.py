@@ -43,6 +43,18 @@ class Assigning(nn.Module):
         return y + x
 
 
+def test_what_is_assigned_to_may_be_the_output() -> None:
+    def model(x: Tensor) -> Tensor:
+        y = x.clone()
+        y[y < 0.5] = 0.0
+        return y
+
+    x = torch.tensor([[0.2, 0.6, 0.9]])
+    lower, upper = BoundedModule(model, x).compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=0.2)))
+    torch.testing.assert_close(lower, torch.tensor([[0.0, 0.0, 0.7]]))
+    torch.testing.assert_close(upper, torch.tensor([[0.0, 0.8, 1.1]]))
+
+
 @pytest.mark.parametrize("assign", [number, tensor, rows, computed, constant])
 @pytest.mark.parametrize("method", ["IBP", "CROWN", "CROWN-Optimized", "forward"])
 def test_bounds_hold(assign: Callable[[Tensor], None], method: str) -> None:

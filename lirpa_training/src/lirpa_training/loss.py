@@ -77,7 +77,8 @@ class CertifiedLoss(nn.Module):
     Example:
         >>> import torch
         >>> from lirpa_core import PerturbationLpNorm
-        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
         >>> criterion = CertifiedLoss(model, method="CROWN-IBP", fusion=True)
         >>> x, y = torch.rand(5, 4), torch.tensor([0, 1, 2, 1, 0])
         >>> loss = criterion(x, y, PerturbationLpNorm(eps=0.1))

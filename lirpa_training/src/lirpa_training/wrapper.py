@@ -20,7 +20,8 @@ class CrossEntropyWrapper(nn.Module):
     Example:
         >>> from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
         >>> x, y = torch.rand(5, 4), torch.tensor([0, 1, 2, 1, 0])
-        >>> loss = CrossEntropyWrapper(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
+        >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+        >>> loss = CrossEntropyWrapper(network)
         >>> bounded = BoundedModule(loss, (x, y))
         >>> x = BoundedTensor(x, PerturbationLpNorm(eps=0.1))
         >>> lb, ub = bounded.compute_bounds(x=(x, y), method="CROWN-IBP")

@@ -55,10 +55,11 @@ class BoundedModule(WrappedModule):
     Example:
         >>> import torch
         >>> from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
         >>> x = torch.zeros(3, 2)
         >>> bounded = BoundedModule(model, x)
-        >>> lb, ub = bounded.compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),))
+        >>> lb, ub = bounded.compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=0.1)))
         >>> lb.shape, bool((lb <= ub).all())
         (torch.Size([3, 1]), True)
     """
@@ -190,7 +191,8 @@ class BoundedModule(WrappedModule):
         Example:
             >>> import torch
             >>> from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-            >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+            >>> from torch import nn
+            >>> model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
             >>> x = torch.zeros(3, 2)
             >>> bounded = BoundedModule(model, x)
             >>> fast = bounded.compiled(method="CROWN")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,9 @@ class LayerRow:
     mebibytes: float
 
 
+#: Advice is broken into lines as wide as the table, or as this.
+_LEAST_WIDTH = 88
+
 _COLUMNS = ("layer", "operator", "rule", "width in", "width out", "unstable", "lost", "ms", "MiB")
 
 
@@ -96,7 +100,9 @@ class Explanation:
             for line in table
         ]
         head = f"{self.method}: mean width {self.width:.4g} of '{self.output}', {self.from_inputs:.0%} of it from the inputs' sets"
-        return "\n".join([head, "", lines[0], "─" * max(map(len, lines)), *lines[1:], "", *self.advice])
+        wide = max(map(len, lines))
+        advice = [textwrap.fill(sentence, max(wide, _LEAST_WIDTH)) for sentence in self.advice]
+        return "\n".join([head, "", lines[0], "─" * wide, *lines[1:], "", *advice])
 
 
 def cells(row: LayerRow) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ between several computations. All of them are pure: they take tensors and return
 
 >>> import torch
 >>> from lirpa_core import BoundedTensor, PerturbationLpNorm, functional
->>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+>>> from torch import nn
+>>> model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
 >>> x = torch.zeros(4, 2)
 >>> captured = functional.capture(model, x)
 >>> problem = functional.bind(captured, BoundedTensor(x, PerturbationLpNorm(eps=0.1)))
@@ -31,8 +32,8 @@ from lirpa_core.api.methods import requested_method
 from lirpa_core.api.options import Rounding
 from lirpa_core.api.specification import specification_rows
 from lirpa_core.capture.batch_state import BatchState
-from lirpa_core.capture.capture import AUTO
 from lirpa_core.capture.captured_model import CapturedModel
+from lirpa_core.capture.inputs import AUTO
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval

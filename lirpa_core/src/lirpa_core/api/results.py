@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +51,9 @@ class NodeBounds(Mapping[str, Interval]):
         """Bounds `[B, *S]` by node name, with the leading dimension of every shape."""
         return self._intervals
 
+    def __repr__(self) -> str:
+        return f"<bounds of {len(self)} nodes: {', '.join(self)}>"
+
     def __getstate__(self) -> dict[str, Any]:
         # A graph refers to operators of this process; its names and shapes are what is read here.
         shapes = {name: _Shape(self._graph.by_name[name].shape) for name in self._intervals}
@@ -93,8 +96,12 @@ class BoundsResult:
     intermediate: NodeBounds
     method: str = ""
     reason: str = ""
-    problem: Problem | None = field(default=None, repr=False)
-    _moved: Moved | None = field(default=None, repr=False)
+    problem: Problem | None = None
+    _moved: Moved | None = None
+
+    def __repr__(self) -> str:
+        reason = f", reason={self.reason!r}" if self.reason else ""
+        return f"BoundsResult(lower={self.lower}, upper={self.upper}, method={self.method!r}{reason})"
 
     def explain(self, output: int | str | None = None) -> Explanation:
         """Where the bounds are lost: a table by layer, and advice; `print` shows it.

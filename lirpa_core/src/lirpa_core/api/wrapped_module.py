@@ -18,8 +18,8 @@ from lirpa_core.api.options import BoundOptions
 from lirpa_core.api.results import BoundsResult, NodeBounds
 from lirpa_core.api.rule_variants import with_options
 from lirpa_core.capture.batch_state import BatchState, clean_pass, holding
-from lirpa_core.capture.capture import AUTO
 from lirpa_core.capture.captured_model import CapturedModel, without_set
+from lirpa_core.capture.inputs import AUTO
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.graph import Graph
 from lirpa_core.plugins import Registry, default_registry

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import fixable, stand_ins, standardising
+from lirpa_core.capture.chains import chained
 from lirpa_core.capture.derivatives import Noticed, noticed, run, traced
 from lirpa_core.capture.export import export, read_nodes, rewritten
+from lirpa_core.capture.inputs import AUTO, batch_dims_of, refuse_other_types
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import Kept, keeping_leaf_modules
 from lirpa_core.capture.recording import Recorded, recorded
-from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
+from lirpa_core.capture.replay import fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import (
     refuse_derivatives_of_statistics,
     refuse_random_nodes,
     refuse_training_mode,
 )
-from lirpa_core.devices import unreadable
 from lirpa_core.errors import (
     CaptureError,
     InputError,
@@ -33,15 +33,12 @@ from lirpa_core.errors import (
 )
 from lirpa_core.graph import Graph, Node
 from lirpa_core.plugins.reader import CaptureRules
-from lirpa_core.problem.batching import default_batch_dims, one_example
+from lirpa_core.problem.batching import one_example
 from lirpa_core.progress import Monitor
 from lirpa_core.rules.index_ranges import ids_out_of_range
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
-
-#: `batch_dims="auto"`: inputs whose leading size is that of the first float tensor are per example.
-AUTO = "auto"
 
 #: A program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
 _Read: TypeAlias = tuple[
@@ -105,9 +102,9 @@ def capture(
     kwargs = dict(kwargs or {})
     inputs, spec = pytree.tree_flatten((tuple(args), kwargs))
     inputs = [x.as_subclass(Tensor).detach() if isinstance(x, Tensor) else x for x in inputs]
-    _refuse_bad_inputs(inputs)
+    refuse_other_types(inputs)
     refuse_training_mode(model)
-    dims = _batch_dims(batch_dims, inputs)
+    dims = batch_dims_of(batch_dims, inputs)
     if fixed_batch:
         inputs = [one_example(x, dim) for x, dim in zip(inputs, dims, strict=True)]
     # Copies: forward differentiation in a model cannot be exported on a view.
@@ -120,8 +117,8 @@ def capture(
         how = _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
         if how.differentiates:
             refuse_derivatives_of_statistics(layers)
-        plain = straight and not (layers or how.differentiates or how.maps)
-        found = _recorded(model, one_args, one_kwargs, registry) if plain else None
+        plain = not (layers or how.differentiates or how.maps)
+        found = _without_export(model, one_args, one_kwargs, registry, straight) if plain else None
         program, nodes, outputs, ends, specialized = found or _exported(
             model, one_args, one_kwargs, registry, how, monitor
         )
@@ -156,11 +153,14 @@ def _statistics_of(model: nn.Module) -> frozenset[int]:
     return frozenset([id(b) for m in model.modules() if fixable(m) for b in m.buffers(recurse=False)])
 
 
-def _recorded(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], registry: CaptureRules
+def _without_export(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], registry: CaptureRules, straight: bool
 ) -> _Read | None:
-    """The program of one run, as `_exported`; None where that does not say what the model is, or more has to be broken down."""
-    program = recorded(model, args, kwargs)
+    """The program of one run or of a chain of layers, as `_exported`.
+
+    None where neither says what the model is, or more has to be broken down.
+    """
+    program = recorded(model, args, kwargs) if straight else chained(model, args, kwargs, registry)
     if program is None:
         return None
     done, used = rewritten(program, registry)
@@ -257,43 +257,4 @@ def _explain_ids(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
             handle.remove()
 
 
-def _batch_dims(given: Sequence[int | None] | str | None, inputs: list[Any]) -> tuple[int | None, ...]:
-    if given is None:
-        return (None,) * len(inputs)
-    if isinstance(given, str):
-        if given != AUTO:
-            raise InputError(f"batch_dims={given!r}: expected 'auto', None, or one entry an input.")
-        return default_batch_dims(inputs)
-    dims = tuple(given)
-    if len(dims) != len(inputs):
-        raise InputError(f"batch_dims has {len(dims)} entries, the model takes {len(inputs)} inputs.")
-    for i, (dim, x) in enumerate(zip(dims, inputs, strict=True)):
-        if dim is not None and (not isinstance(x, Tensor) or not -x.dim() <= dim < x.dim()):
-            raise InputError(f"batch_dims[{i}]={dim} is not a dimension of input {i} ({describe(x)}).")
-    return tuple(d + x.dim() if d is not None and d < 0 else d for d, x in zip(dims, inputs, strict=True))
-
-
-def refuse_containers(inputs: Sequence[Any]) -> None:
-    """Refuse by name what would fall apart, or cannot be detached, before inputs are looked at one by one."""
-    for i, x in enumerate(inputs):
-        if isinstance(x, PackedSequence):
-            raise InputError(
-                f"input {i} is a packed sequence, whose examples share steps. Give the padded sequences, and let the "
-                "model pick each example's last step with a mask or torch.gather."
-            )
-        if isinstance(x, Tensor) and not x.is_meta and (what := unreadable(x)) is not None:
-            raise InputError(f"input {i} is {what}.")  # a model on the device meta can be captured
-
-
-def _refuse_bad_inputs(inputs: list[Any]) -> None:
-    for i, x in enumerate(inputs):
-        if not isinstance(x, Tensor):
-            continue
-        if x.is_complex() or (x.is_floating_point() and x.dtype not in (torch.float32, torch.float64)):
-            raise InputError(
-                f"input {i} has dtype {x.dtype}; bounds are computed in float32 or float64. Convert the model and "
-                "its inputs with .float() or .double() first."
-            )
-
-
-__all__ = ["AUTO", "capture", "refuse_containers"]
+__all__ = ["capture"]

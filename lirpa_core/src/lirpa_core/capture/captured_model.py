@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from torch._C._functorch import is_batchedtensor  # no public function tells
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, fixable, needs_state
-from lirpa_core.capture.capture import refuse_containers
 from lirpa_core.capture.fingerprint import Fingerprint
+from lirpa_core.capture.inputs import refuse_containers
 from lirpa_core.capture.mixed_precision import refuse_autocast
 from lirpa_core.capture.registry_as_executed import RegistryAsExecuted
 from lirpa_core.devices import in_full_precision
@@ -290,10 +291,12 @@ def _reader_of(source: object, registry: Registry) -> Reader:
         if entry.reader.accepts(source):
             return entry.reader
     listed = "; ".join(f"{e.reader.name}: {e.reader.summary}" for e in registry.readers)
-    raise CaptureError(
-        f"no reader reads a {type(source).__module__}.{type(source).__qualname__}.{_advice(source)} The readers are: "
-        f"{listed}."
+    given = (
+        f"{source!r}"
+        if isinstance(source, str | PurePath)
+        else f"a {type(source).__module__}.{type(source).__qualname__}"
     )
+    raise CaptureError(f"no reader reads {given}.{_advice(source)} The readers are: {listed}.")
 
 
 def _advice(source: object) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lirpa_core.capture.breaking_down import PART_OF, broken_down, decompositions
 from lirpa_core.capture.clean_up import clean
+from lirpa_core.capture.exporter import load_exporter
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
@@ -72,7 +73,10 @@ def export(
         # Recurrent modules re-assign their flat weights during export; the modules stay intact.
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+        # The exporter asks for NumPy as it is imported, and does without.
+        warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
         try:
+            load_exporter()
             with quiet(), agreeing_switches():
                 program = torch.export.export(model, args, dict(kwargs), strict=False)
         except CaptureError:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from types import CodeType, FunctionType, MappingProxyType
 from typing import Any
 
@@ -107,7 +108,12 @@ def _run_site(tensors: Sequence[Tensor], site: int) -> list[Tensor]:
 
 
 torch.library.impl(_NAME, "CompositeExplicitAutograd", _run_site)
-torch.library.register_fake(_NAME, _run_site)
+
+
+@cache
+def _known_to_exports() -> None:
+    """Let an export trace what is hidden. PyTorch looks through every imported module for it, so only an export asks for it."""
+    torch.library.register_fake(_NAME, _run_site)
 
 
 @contextmanager
@@ -118,6 +124,7 @@ def keeping_leaf_modules(model: nn.Module, registry: CaptureRules) -> Iterator[K
         model: The model; its modules are as before afterwards.
         registry: Whose classes and functions are kept whole.
     """
+    _known_to_exports()
     kept = Kept()
     modules = [m for m in model.modules() if registry.rule_for(LeafModule.of(m)) is not None]
     functions = [key for key in registry.leaf_modules if isinstance(key, FunctionType)]

@@ -40,6 +40,7 @@ def choose_by_masks(program: ExportedProgram | Recorded) -> None:
                 chosen = _call(node, aten.copy_.default, into, chosen)
         node.replace_all_uses_with(chosen)
         graph.erase_node(node)
+        chosen.name = node.name  # by which a program names its outputs
 
 
 def _call(node: Node, target: Any, *args: Any) -> Node:

@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
 
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """While this is open, torch's loggers are silent, and an error's graph is not printed.
@@ -25,9 +29,14 @@ def quiet() -> Iterator[None]:
         for name, logger in list(logging.root.manager.loggerDict.items())
         if name.partition(".")[0] == "torch" and isinstance(logger, logging.Logger) and not logger.disabled
     ]
+    handlers = {
+        id(h): h for logger in loggers for h in logger.handlers
+    }.values()  # of loggers that are made meanwhile
     held, printed = io.StringIO(), ""
     for logger in loggers:
         logger.disabled = True
+    for handler in handlers:
+        handler.addFilter(_nothing)
     try:
         with redirect_stderr(held):
             yield
@@ -37,5 +46,7 @@ def quiet() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.disabled = False
+        for handler in handlers:
+            handler.removeFilter(_nothing)
         text = held.getvalue()
         sys.stderr.write(text.replace(printed, "") if printed.strip() else text)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from torch import nn
 
-from lirpa_core.capture.capture import capture
-from lirpa_core.capture.export import has_fixed_batch
 from lirpa_core.capture.functions import FunctionModule
 from lirpa_core.graph import Graph
 from lirpa_core.plugins.reader import CaptureRules, LiveModel, Reader
@@ -44,6 +42,8 @@ class ModuleReader(Reader):
         registry: CaptureRules,
         batch_dims: Sequence[int | None] | str | None,
     ) -> Graph:
+        from lirpa_core.capture.capture import capture  # only a capture needs it and all that it imports
+
         return capture(
             live.module, args, kwargs,
             registry=registry, batch_dims=batch_dims, fixed_batch=live.fixed_batch,
@@ -88,4 +88,6 @@ class ExportedProgramReader(ModuleReader):
         return _is_program(source)
 
     def open(self, source: Any) -> LiveModel:
+        from lirpa_core.capture.export import has_fixed_batch  # only a program needs it
+
         return LiveModel(source.module(), has_fixed_batch(source), fixed_mode=True)

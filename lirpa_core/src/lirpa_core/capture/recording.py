@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dispatch.python import enable_python_dispatcher  # no public name exists
 from torch.fx import Graph, GraphModule, Node
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
@@ -121,7 +122,8 @@ def recorded_call(function: Callable[..., Any], values: list[Tensor]) -> Graph |
     for i, tensor in enumerate(given):
         run.placeholder(tensor, f"arg_{i}")
     try:
-        with torch.no_grad(), _Unread(), run:
+        # By PyTorch's Python decompositions, as a trace is: its kernels take a batch norm apart in another way.
+        with torch.no_grad(), _Unread(), enable_python_dispatcher(), run:
             results = function(*given)
         run.graph.output(pytree.tree_map(run.node_of, results))
     except LirpaError:

@@ -10,6 +10,7 @@ import click
 import torch
 from torch import Tensor
 
+from lirpa_core.capture.quiet import quiet
 from lirpa_core.cli.progress import progress_bar
 from lirpa_core.cli.report import json_option, print_json, print_table, registry_of
 from lirpa_core.errors import CaptureError, InputError
@@ -92,7 +93,8 @@ def command(
 
 def _program(path: Path) -> Any:
     try:
-        return torch.export.load(path)
+        with quiet():  # torch logs a traceback before it raises
+            return torch.export.load(path)
     except Exception as error:  # torch raises whatever its readers raise
         raise CaptureError(
             f"cannot read {path} as a model saved with torch.export.save: {type(error).__name__}: "

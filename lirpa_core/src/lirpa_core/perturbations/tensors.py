@@ -31,7 +31,7 @@ class BoundedTensor(Tensor):
 
     >>> import torch
     >>> from lirpa_core import BoundedTensor, PerturbationLpNorm
-    >>> x = BoundedTensor(torch.zeros(1, 3), PerturbationLpNorm(norm=float("inf"), eps=0.1))
+    >>> x = BoundedTensor(torch.zeros(1, 3), PerturbationLpNorm(eps=0.1))
     """
 
     _ptb: Perturbation

@@ -82,7 +82,8 @@ class NodeView:
             raise InputError(f"node {self.name!r} has no bounds yet: call compute_bounds first.")
         if self.name not in bounds:
             raise InputError(
-                f"node {self.name!r} has no bounds: no perturbation reaches it, or its bounds were not needed."
+                f"node {self.name!r} has no bounds: no perturbation reaches it, or its bounds were not "
+                "needed; is_lower_bound_current() says so."
             )
         return bounds[self.name]
 

@@ -49,7 +49,8 @@ def jacobian(
     Example:
         >>> import torch
         >>> from lirpa_core import BoundedTensor, PerturbationLpNorm
-        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 3))
         >>> x = BoundedTensor(torch.zeros(4, 2), PerturbationLpNorm(eps=0.1))
         >>> found = jacobian(model, x)
         >>> found.lower.shape, found.lipschitz(2).shape

@@ -34,7 +34,7 @@ def _evaluate(self: Tensor, function: str, order: int, parameters: Sequence[floa
 
 
 torch.library.impl(_NAME, "CompositeExplicitAutograd", _evaluate)
-torch.library.register_fake(_NAME, lambda self, function, order, parameters: torch.empty_like(self))
+torch.library.impl(_NAME, "Meta", lambda self, function, order, parameters: torch.empty_like(self))
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

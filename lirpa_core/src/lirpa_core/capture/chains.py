@@ -1,0 +1,156 @@
+"""Chains of PyTorch's own layers, read layer by layer: what `torch.export` gives, without the seconds that importing it takes.
+
+`torch.export` imports PyTorch's compiler, which takes longer than PyTorch itself. An `nn.Sequential` of layers that are in the
+table has no code that anybody wrote: it has no branches, and which operator each layer calls is known. Each operator is run beside its
+layer, hooks and all, and has to give the very same numbers; that the whole graph is the model is checked afterwards as for every
+capture. Whatever is met that the table does not hold is left to `torch.export`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Graph, GraphModule, Node
+
+from lirpa_core.capture.layers import OperatorCall, called_by
+from lirpa_core.capture.recording import Recorded
+from lirpa_core.plugins.reader import CaptureRules
+from lirpa_core.rules.leaf_modules import LeafModule
+
+
+def chained(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], registry: CaptureRules
+) -> Recorded | None:
+    """The program of a chain of layers.
+
+    Args:
+        model: Any model.
+        args: Positional inputs of one example.
+        kwargs: Keyword inputs.
+        registry: Which classes and functions are kept in one piece.
+
+    Returns:
+        The program; None where the model is not such a chain.
+    """
+    if kwargs or len(args) != 1 or type(args[0]) is not Tensor or args[0].is_meta:
+        return None
+    layers = list(_layers("", model))
+    if not _ordinary(model, layers) or _kept_whole(layers, registry):
+        return None
+    calls = [None if type(layer) is nn.Identity else called_by(layer) for _, layer in layers]
+    if any(
+        call is None and type(layer) is not nn.Identity
+        for call, (_, layer) in zip(calls, layers, strict=True)
+    ):
+        return None
+    return _program(model, args[0], [(*both, call) for both, call in zip(layers, calls, strict=True) if call])
+
+
+def _layers(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """What a nest of chains runs, in order, with paths."""
+    if type(module) is not nn.Sequential:
+        yield path, module
+        return
+    for name, inner in zip(
+        module._modules, module, strict=True
+    ):  # `named_children` leaves out what occurs again
+        yield from _layers(f"{path}.{name}" if path else name, inner)
+
+
+def _ordinary(model: nn.Module, layers: list[tuple[str, nn.Module]]) -> bool:
+    """Whether modules do what their classes say, each once, on tensors of their own."""
+    chains = [module for module in model.modules() if type(module) is nn.Sequential]
+    if len(list(model.modules())) != len(chains) + len(
+        layers
+    ):  # a layer that occurs twice, or that has others in it
+        return False
+    if any(type(chain).forward.__module__ != nn.Sequential.__module__ for chain in chains):
+        return False
+    for module in model.modules():
+        # No public names exist for a module's hooks.
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            return False
+    tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    if len({id(tensor) for _, tensor in tensors}) != len(tensors):
+        return False
+    return all(type(t) in (nn.Parameter, Tensor) and not t.is_meta for _, t in tensors)
+
+
+def _kept_whole(layers: list[tuple[str, nn.Module]], registry: CaptureRules) -> bool:
+    """Whether a registry has a rule for a layer, or for a function of PyTorch that one may call."""
+    of_torch = (
+        isinstance(key, FunctionType) and key.__module__.partition(".")[0] == "torch"
+        for key in registry.leaf_modules
+    )
+    return any(of_torch) or any(registry.rule_for(LeafModule.of(layer)) is not None for _, layer in layers)
+
+
+def _program(
+    model: nn.Module, x: Tensor, layers: list[tuple[str, nn.Module, OperatorCall]]
+) -> Recorded | None:
+    """The graph, with the names that `torch.export` gives; None where an operator does not do what its layer does."""
+    from torch.export.graph_signature import (
+        ExportGraphSignature,
+        InputKind,
+        InputSpec,
+        OutputKind,
+        OutputSpec,
+        TensorArgument,
+    )
+
+    graph = Graph()
+    specs: list[InputSpec] = []
+    made: dict[str | None, Node] = {}
+    (name,) = list(inspect.signature(model.forward).parameters)[:1]
+    leaves: list[tuple[InputKind, str, str | None, Tensor]] = [
+        *((InputKind.PARAMETER, f"p_{_flat(path)}", path, p) for path, p in model.named_parameters()),
+        *((InputKind.BUFFER, f"b_{_flat(path)}", path, b) for path, b in model.named_buffers()),
+        (InputKind.USER_INPUT, name, None, x),
+    ]
+    for kind, called, path, tensor in leaves:
+        node = graph.placeholder(called)
+        node.name = called  # which users know, also where it is a builtin's
+        node.meta["val"] = tensor.detach()
+        made[path] = node
+        specs.append(
+            InputSpec(kind, TensorArgument(called), path, True if kind is InputKind.BUFFER else None)
+        )
+    last = made[None]
+    for path, layer, call in layers:
+        before = f"{path}." if path else ""
+        arguments = (last, *(made[before + t] if t else None for t in call.tensors), *call.rest)
+        node = graph.create_node("call_function", call.target, arguments, name=call.target._schema.name[6:])
+        node.meta["nn_module_stack"] = {path: (path, type(layer))}
+        with torch.no_grad():
+            node.meta["val"] = value = call.target(*_copies(arguments))
+            if not _same(value, layer(last.meta["val"].clone())):
+                return None
+        last = node
+    graph.output((last,))
+    results = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(last.name), None)]
+    return Recorded(GraphModule({}, graph), ExportGraphSignature(specs, results))
+
+
+def _flat(path: str) -> str:
+    return path.replace(".", "_")
+
+
+def _copies(arguments: tuple[Any, ...]) -> list[Any]:
+    """Arguments by value; what the operator may write into is a copy."""
+    first, *rest = arguments
+    return [first.meta["val"].clone(), *(a.meta["val"] if isinstance(a, Node) else a for a in rest)]
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two results are the same numbers."""
+    if not isinstance(a, Tensor) or type(b) is not Tensor or a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
+
+
+__all__ = ["chained"]
