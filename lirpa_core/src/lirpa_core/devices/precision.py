@@ -110,7 +110,9 @@ def _own_values() -> tuple[str, ...]:
     found = dict.fromkeys(follow_all, "none")
     for wider in _OF_BACKENDS:
         own = "none" if wider in follow_all else _read(*wider)
-        found |= dict.fromkeys(_following(wider, [name for name in narrow if name[0] == wider[0]], own), "none")
+        found |= dict.fromkeys(
+            _following(wider, [name for name in narrow if name[0] == wider[0]], own), "none"
+        )
     return tuple([found.get(name) or _read(*name) for name in narrow])
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from lirpa_core.operators.comparisons import comparison
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
+from lirpa_core.rules.precision import rounds_to_one_of_two
 from lirpa_core.rules.unary import Curve, Jump, Point, Position, Unary, UnaryOrSeveral, clip, parameter
 from lirpa_core.rules.unary.curve import Map
 
@@ -126,6 +127,19 @@ def _comparison(name: str) -> Callable[[Call], Curve]:
     return curve
 
 
+def refuse_open_threshold(call: Call) -> str | None:
+    """Refuse a number to compare with that kernels round in different ways: a step is at one place or at another."""
+    dtype = call.dtypes[0] if call.dtypes else call.node.dtype
+    for name in ("self", "other", "threshold", "lambd"):
+        value = call.arguments.get(name)
+        if isinstance(value, int | float) and rounds_to_one_of_two(value, dtype):
+            return (
+                f"it compares numbers of {dtype} with {value}, which is none, and whether that is rounded first depends on the "
+                f"kernel; compare with {float(torch.tensor(value).to(dtype))}, or in float32"
+            )
+    return None
+
+
 def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
@@ -139,8 +153,9 @@ def register(registry: OperatorRegistry) -> None:
     registry.register(aten.heaviside.default, Unary(heaviside))
     for name in _COMPARISONS:
         overloads = getattr(aten, name)
-        registry.register(overloads.Scalar, Unary(_comparison(name)))
-        both = comparison(name)
+        curve, refuse = _comparison(name), refuse_open_threshold
+        registry.register(overloads.Scalar, Unary(curve, refuse=refuse))
         registry.register(
-            overloads.Tensor, UnaryOrSeveral(_comparison(name), operands=("self", "other"), several=both)
+            overloads.Tensor,
+            UnaryOrSeveral(curve, ("self", "other"), refuse, several=comparison(name)),
         )
