@@ -61,7 +61,9 @@ def _run(node: Node, known: Mapping[Node, Any]) -> Any:
     wide = [torch.float64 if value is torch.float32 else value for value in args]
     named = {name: torch.float64 if value is torch.float32 else value for name, value in kwargs.items()}
     function: Any = node.target
-    if function is torch.ops.aten.pow.Scalar:  # a base that is rounded matters the more, the larger the exponent is
+    if (
+        function is torch.ops.aten.pow.Scalar
+    ):  # a base that is rounded matters the more, the larger the exponent is
         wide[0] = as_taken(node, "self", wide[0])
     return function(*wide, **named)
 
