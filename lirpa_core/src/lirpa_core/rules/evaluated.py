@@ -117,8 +117,8 @@ def _absolutely(call: Call, slots: list[Tensor], result: Tensor) -> tuple[Tensor
 
 
 def _with_cancellation(call: Call, slots: list[Tensor], result: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Functions `x·g(x)` with `|g| ≤ 1` whose `g` is a difference, such as GELU."""
-    return _ELEMENTARY * _U32 * (result + slots[0]), result
+    """Functions `x·g(x)` with `|g| ≤ 1` whose `g` is a difference, such as GELU; farther out `g` is 0 or 1."""
+    return _ELEMENTARY * _U32 * (result + slots[0].clamp(max=16.0)), result
 
 
 def _power(call: Call, slots: list[Tensor], result: Tensor) -> tuple[Tensor, Tensor | None]:

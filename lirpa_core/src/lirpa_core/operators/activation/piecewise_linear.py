@@ -136,6 +136,7 @@ def _clamp(low: Any, high: Any) -> Curve:
 
 HARDSIGMOID = Curve(
     rounding="absolute",
+    reach=4.0,
     f=F.hardsigmoid,
     df=lambda x: (x.abs() < 3).to(x.dtype) / 6,
     corners=(-3.0, 3.0),

@@ -14,7 +14,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.linear.rounding import Accuracy
+from lirpa_core.linear.rounding import Accuracy, RelativeTo
 from lirpa_core.rules.base import Rule, Slope
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.unary.curve import CONVEX, LOWER, UPPER, Curve
@@ -63,8 +63,9 @@ class Unary(Rule):
 
     def accuracy(self, call: Call) -> Accuracy:
         """See `Rule.accuracy`: what the curve says."""
-        kind = self._curve(call).rounding
-        return Accuracy(16, "exact" if kind == "exact" else "ends", kind == "absolute")
+        curve = self._curve(call)
+        relative_to: RelativeTo = "exact" if curve.rounding == "exact" else "ends"
+        return Accuracy(16, relative_to, curve.rounding == "absolute", floor=curve.floor, reach=curve.reach)
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """The smallest and largest value of the function over the box."""
