@@ -18,8 +18,7 @@ def refused(call: Call) -> bool:
     try:
         require_one_winner(call)
     except UnsupportedOperandError as error:
-        assert "the place [0, 0]" in str(error)
-        return True
+        return "the place [0, 0]" in str(error)
     return False
 
 

@@ -24,16 +24,14 @@ from lirpa_core.rules.unary.curve import Map
 
 @dataclass(frozen=True, eq=False)
 class Staircase(Curve):
-    """A rising function with steps of equal width and height.
+    """A rising function with steps of width and height one.
 
     Attributes:
         upward: From a value of the function to where it is left for the next one.
-        height: Distance of two values.
         landings: Values next to which the staircase changes its pace, such as zero for `trunc`.
     """
 
     upward: Map = torch.ceil
-    height: float = 1.0
     landings: tuple[float, ...] = ()
 
     @property
@@ -43,10 +41,10 @@ class Staircase(Curve):
     def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
         bottom, top = self.f(lo).detach(), self.f(hi).detach()
         points = []
-        landings: tuple[Position, ...] = (bottom, *self.landings, top - self.height)
+        landings: tuple[Position, ...] = (bottom, *self.landings, top - 1)
         for landing in landings:
             below = clip(landing, bottom, top)
-            above = (below + self.height).minimum(top)
+            above = (below + 1).minimum(top)
             x = clip(self.upward(below), lo.detach(), hi.detach())
             x = torch.where(below < top, x, lo)
             points += [
@@ -59,14 +57,13 @@ class Staircase(Curve):
         return self.f(lo) != self.f(hi)
 
 
-def _staircase(f: Map, upward: Map, height: float = 1.0, landings: tuple[float, ...] = ()) -> Staircase:
+def _staircase(f: Map, upward: Map, landings: tuple[float, ...] = ()) -> Staircase:
     return Staircase(
         rounding="exact",
         f=f,
         df=torch.zeros_like,
         monotone=1,
         upward=upward,
-        height=height,
         landings=landings,
     )
 
@@ -75,13 +72,6 @@ FLOOR = _staircase(torch.floor, lambda y: y + 1)
 CEIL = _staircase(torch.ceil, lambda y: y)
 ROUND = _staircase(torch.round, lambda y: y + 0.5)
 TRUNC = _staircase(torch.trunc, lambda y: torch.where(y < 0, y, y + 1), landings=(-1.0, 0.0))
-
-
-def round_decimals(call: Call) -> Curve:
-    """`round.decimals(self, decimals)`."""
-    decimals = int(call["decimals"])
-    height = 10.0**-decimals
-    return _staircase(lambda x: torch.round(x, decimals=decimals), lambda y: y + height / 2, height=height)
 
 
 def _step(f: Map, at: Any, left: float, right: float) -> Curve:
@@ -146,7 +136,6 @@ def register(registry: OperatorRegistry) -> None:
     registry.register(aten.floor.default, Unary(FLOOR))
     registry.register(aten.ceil.default, Unary(CEIL))
     registry.register(aten.round.default, Unary(ROUND))
-    registry.register(aten.round.decimals, Unary(round_decimals))
     registry.register(aten.trunc.default, Unary(TRUNC))
     registry.register(aten.sign.default, Unary(SIGN))
     registry.register(aten.sgn.default, Unary(SIGN))

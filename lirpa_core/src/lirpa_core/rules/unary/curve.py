@@ -127,6 +127,8 @@ class Curve:
             way, a few units in the operand's last digit besides (`"absolute"`).
         reach: The size of operands from which on an `"absolute"` error grows no more: what cancels there has gone to its limit,
             as where a gate is zero or one.
+        exponential: Whether a product with the operand is rounded inside of an exponential that a `"relative"` value is made of,
+            so that this is off by as many units as the exponent is large.
         floor: The size of operands down to which such an error shrinks with them: larger numbers than the operand cancel.
     """
 
@@ -145,6 +147,7 @@ class Curve:
     rounding: Literal["exact", "relative", "absolute"] = "absolute"
     reach: float = math.inf
     floor: float = 0.0
+    exponential: bool = False
 
     @property
     def jumps(self) -> bool:

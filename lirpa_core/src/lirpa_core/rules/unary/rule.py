@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,6 +21,9 @@ from lirpa_core.rules.base import Rule, Slope
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.unary.curve import CONVEX, LOWER, UPPER, Curve
 from lirpa_core.rules.unary.lines import default_slopes, intercept, slope_range
+
+#: Units of the last digit that a function's value may be off by.
+_UNITS = 16
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,10 @@ class Unary(Rule):
         """See `Rule.accuracy`: what the curve says."""
         curve = self._curve(call)
         relative_to: RelativeTo = "exact" if curve.rounding == "exact" else "ends"
-        return Accuracy(16, relative_to, curve.rounding == "absolute", floor=curve.floor, reach=curve.reach)
+        terms = _UNITS + (2 * _largest_exponent(call.dtype) if curve.exponential else 0)
+        return Accuracy(
+            terms, relative_to, curve.rounding == "absolute", floor=curve.floor, reach=curve.reach
+        )
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """The smallest and largest value of the function over the box."""
@@ -130,6 +138,12 @@ class Unary(Rule):
 
     def _curve(self, call: Call) -> Curve:
         return self.curve if isinstance(self.curve, Curve) else self.curve(call)
+
+
+@cache
+def _largest_exponent(dtype: torch.dtype) -> int:
+    """The largest number whose exponential does not overflow, nor that of its opposite underflow."""
+    return math.ceil(-math.log(torch.finfo(dtype).smallest_normal)) + 1
 
 
 def parameter(call: Call, name: str) -> Any:
