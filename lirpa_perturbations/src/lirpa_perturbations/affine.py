@@ -11,7 +11,6 @@ from torch import Tensor
 from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
-from lirpa_core.linear.shapes import by_element
 from lirpa_core.perturbations import require_real_finite
 
 _ITERATIONS = 300
@@ -87,8 +86,8 @@ class PerturbationAffine(Perturbation):
     def hull(self, x: Tensor) -> Interval:
         directions = self._directions(x)  # [B, P, n]
         rows = directions.movedim(2, 0)  # [n, B, P]: one form over the parameters for each element
-        lower = by_element(self._change(x, rows), x.shape[1:])
-        upper = -by_element(self._change(x, -rows), x.shape[1:])
+        lower, upper = self._change(x, rows).T, -self._change(x, -rows).T  # [B, n]
+        lower, upper = (end.reshape(end.shape[0], *x.shape[1:]) for end in (lower, upper))
         return Interval(x + lower, x + upper)
 
     def concretize(self, x: Tensor, A: Coefficients) -> Tensor:

@@ -75,7 +75,7 @@ class MatrixOnTheRight(LinearOp):
         w = self.weight
         if w.numel() <= 2 * _BLOCK or not is_cpu(w) or torch.is_grad_enabled():
             return None
-        return w.split(max(1, _BLOCK // w.shape[0]), 1)
+        return torch.split(w, max(1, _BLOCK // w.shape[0]), 1)
 
 
 @dataclass(frozen=True, eq=False)
