@@ -41,7 +41,7 @@ SAME = {
     "a root of a square": (lambda x, y: y * (x**2) ** 0.5, lambda x, y: torch.sqrt(x.square()) * y),
     "exponentials": (lambda x, y: 1 / torch.exp(x), lambda x, y: torch.exp(-x)),
     "their powers": (lambda x, y: torch.exp(x) ** 2, lambda x, y: torch.exp(x + x)),
-    "e to the power": (lambda x, y: math.e**x, lambda x, y: x.exp()),
+    "a number to the power": (lambda x, y: 2**x, lambda x, y: (x * math.log(2)).exp()),
     "log1p": (lambda x, y: torch.log1p(x), lambda x, y: torch.log(1 + x)),
     "expm1": (lambda x, y: torch.expm1(x), lambda x, y: torch.exp(x) - 1),
     "mean": (lambda x, y: x.sum(-1) / 4, lambda x, y: x.mean(-1)),
@@ -83,6 +83,7 @@ DIFFERENT = {
     "order in place of value": (lambda x, y: x.max(-1)[1], lambda x, y: x.max(-1)[0]),
     "shapes": (lambda x, y: x.sum(-1), lambda x, y: x.sum(-1, keepdim=True)),
     "a conversion": (lambda x, y: x.to(torch.float16).float(), lambda x, y: x),
+    "e as a number of the type": (lambda x, y: math.e**x, lambda x, y: x.exp()),
 }
 
 

@@ -89,10 +89,17 @@ def _state() -> list[object]:
 
 
 def _as_started() -> None:
+    for name in (precision._ALL, *precision._OF_BACKENDS):
+        precision._set(*name, "none")
     for _, _, switch in precision._ON_CPU + precision._ON_CUDA:
         switch.fp32_precision = "none"
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = True
+
+
+def _inherit(backend: str, kind: str, value: str) -> None:
+    """Set a switch from which others take their value."""
+    precision._set(backend, kind, value)
 
 
 PROGRAMS = {
@@ -105,6 +112,13 @@ PROGRAMS = {
     "contradicting each other": lambda: (
         setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),  # type: ignore[attr-defined]
         setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+    ),
+    "the switch of all": lambda: _inherit("generic", "all", "tf32"),
+    "the switch of a backend": lambda: _inherit("mkldnn", "all", "bf16"),
+    "wide and narrow ones": lambda: (
+        _inherit("cuda", "all", "ieee"),
+        _inherit("mkldnn", "all", "tf32"),
+        _inherit("mkldnn", "conv", "tf32"),
     ),
 }
 
@@ -123,6 +137,24 @@ def test_all_switches_of_a_machine_with_a_gpu(monkeypatch: pytest.MonkeyPatch, p
                 )
         assert all(value in {"none", "ieee"} for value in inside[3:])
         assert _state() == before
+    finally:
+        _as_started()
+
+
+@pytest.mark.parametrize("narrow", ["none", "tf32"])
+@pytest.mark.parametrize("wider", [("generic", "all"), ("mkldnn", "all")])
+def test_a_switch_that_is_not_set_still_follows_wider_ones(wider: tuple[str, str], narrow: str) -> None:
+    """Else a program that asks for full precision later would not get it, after bounds were computed in between."""
+    try:
+        precision._set("mkldnn", "matmul", "none")
+        precision._set(*wider, "tf32")
+        precision._set("mkldnn", "conv", narrow)
+        with full_precision():
+            assert MATMUL.fp32_precision == "ieee"
+        assert MATMUL.fp32_precision == "tf32"
+        precision._set(*wider, "ieee")
+        assert MATMUL.fp32_precision == "ieee"
+        assert precision._read("mkldnn", "conv") == ("ieee" if narrow == "none" else "tf32")
     finally:
         _as_started()
 

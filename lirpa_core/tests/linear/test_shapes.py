@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import pytest
 import torch
 
-from lirpa_core.linear.shapes import broadcast_shapes
+from lirpa_core.linear.shapes import broadcast_shapes, by_element
 
 
 def test_it_is_pytorchs() -> None:
@@ -24,3 +25,10 @@ def test_it_is_pytorchs() -> None:
             assert broadcast_shapes(*given) == expected
     assert refused > 50
     assert broadcast_shapes() == torch.broadcast_shapes() == torch.Size()
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (6,), (0,), (4, 0), ()])
+def test_rows_by_element(shape: tuple[int, ...]) -> None:
+    elements = torch.rand(5, *shape)
+    rows = elements.reshape(5, math.prod(shape)).T
+    assert torch.equal(by_element(rows, shape), elements)

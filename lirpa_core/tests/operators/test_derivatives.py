@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.capture.derivatives.activations import DifferentiableActivations, differentiable
 from lirpa_core.operators.derivatives import ACTIVATIONS, derivative
 from lirpa_core.plugins import default_registry
@@ -15,7 +17,7 @@ from lirpa_testing.core_cases.derivatives import CASES
 from lirpa_testing.proof import prove_unary
 
 PARAMETERS: dict[str, tuple[float, ...]] = {
-    "softplus": (1.5, 12.0), "elu": (0.7, 1.2, 1.3), "leaky_relu": (0.2,), "hardtanh": (-0.6, 0.9), "softshrink": (0.4,),
+    "softplus": (1.5, 12.0), "elu": (0.7, 1.2, 1.3), "leaky_relu": (0.2,), "hardtanh": (-0.625, 0.875), "softshrink": (0.375,),
 }  # fmt: skip
 
 
@@ -184,3 +186,22 @@ def test_a_captured_derivative_of_the_highest_order_is_differentiated_further() 
     x = torch.tensor([0.5, 2.0], dtype=torch.float64)
     found = differentiable(x, "softsign", 2, [])  # type: ignore[arg-type]
     torch.testing.assert_close(found, -2 * (1 + x) ** -3)
+
+
+# ---------------------------------------------------------------------- rounding far out
+
+
+@pytest.mark.parametrize("end", [1e30, -1e30])
+def test_far_out_bounds_are_those_of_the_limits(end: float) -> None:
+    def model(x: Tensor) -> Tensor:
+        slope = torch.func.grad(lambda z: F.softplus(z).sum())(x)
+        return torch.cat([F.gelu(x) / 1e30, slope], 1)
+
+    x = torch.tensor([[end]])
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=abs(end) / 2))
+    bounded = BoundedModule(model, x)
+    for method in ("IBP", "CROWN"):
+        lower, upper = bounded.compute_bounds(x=(ball,), method=method)
+        least, most = ([0.5, 1.0], [1.5, 1.0]) if end > 0 else ([0.0, 0.0], [0.0, 0.0])
+        torch.testing.assert_close(lower[0], torch.tensor(least), rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(upper[0], torch.tensor(most), rtol=1e-4, atol=1e-3)

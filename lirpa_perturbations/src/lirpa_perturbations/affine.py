@@ -86,8 +86,8 @@ class PerturbationAffine(Perturbation):
     def hull(self, x: Tensor) -> Interval:
         directions = self._directions(x)  # [B, P, n]
         rows = directions.movedim(2, 0)  # [n, B, P]: one form over the parameters for each element
-        lower = self._change(x, rows).T.reshape(-1, *x.shape[1:])
-        upper = -self._change(x, -rows).T.reshape(-1, *x.shape[1:])
+        lower, upper = self._change(x, rows).T, -self._change(x, -rows).T  # [B, n]
+        lower, upper = (end.reshape(end.shape[0], *x.shape[1:]) for end in (lower, upper))
         return Interval(x + lower, x + upper)
 
     def concretize(self, x: Tensor, A: Coefficients) -> Tensor:

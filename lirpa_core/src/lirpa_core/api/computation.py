@@ -15,7 +15,8 @@ from lirpa_core.api.outputs import OutputNode
 from lirpa_core.api.specification import specification_rows
 from lirpa_core.devices import in_full_precision, is_traced
 from lirpa_core.linear.interval import Interval
-from lirpa_core.methods.base import Choice, IntermediateBounds, Method
+from lirpa_core.linear.shapes import by_element
+from lirpa_core.methods.base import Choice, IntermediateBounds, Method, RowBounds
 from lirpa_core.problem.postconditions import check_bounds, check_domains, doubtful, ordered
 from lirpa_core.problem.problem import Problem
 
@@ -103,6 +104,10 @@ class Computation:
                 value = node.constant(problem, rows)
                 found[i] = value, value
                 continue
+            if rows is None and 0 in problem.shape(name):  # there is nothing to bound
+                nothing = torch.zeros(0, problem.batch, dtype=problem.dtype_of(name), device=problem.device)
+                found[i] = node.lay_out(problem, RowBounds(nothing, nothing), specified=False)
+                continue
             if monitor is not None:
                 monitor.part(name, 1.0)
             bounds = self.method.bound_rows(
@@ -116,7 +121,7 @@ class Computation:
                 bounds = dataclasses.replace(bounds, lower=lower, upper=upper)
             if rows is None and lower is not None and upper is not None:
                 shape = problem.shape(name)
-                outputs[name] = Interval(lower.T.reshape(-1, *shape), upper.T.reshape(-1, *shape))
+                outputs[name] = Interval(by_element(lower, shape), by_element(upper, shape))
             found[i] = node.lay_out(problem, bounds, specified=self.C is not None)
             if self.linear_bounds:
                 needed = (self.needed or {}).get(name)

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 from lirpa_core.errors import OptionError
 from lirpa_core.graph import Graph
 from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.linear.shapes import by_element
 from lirpa_core.methods.base import RowBounds
 from lirpa_core.problem.batching import from_batch_first
 from lirpa_core.problem.problem import Problem
@@ -41,7 +42,7 @@ class OutputNode:
             if side is None or specified:
                 sides.append(None if side is None else side.T)
             else:
-                sides.append(self.as_value(side.T.reshape(-1, *problem.shape(self.name))))
+                sides.append(self.as_value(by_element(side, problem.shape(self.name))))
         return sides[0], sides[1]
 
     def constant(self, problem: Problem, rows: Coefficients | None) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.shapes import by_element
 from lirpa_core.methods.base import IntermediateBounds
 from lirpa_core.methods.crown import CROWN
 from lirpa_core.methods.traversal import intervals
@@ -39,6 +40,6 @@ def tightest_intervals(problem: Problem, known: Mapping[str, Interval], by_rows:
         rows = method.bound_rows(problem, name, inner)
         assert rows.lower is not None and rows.upper is not None
         shape = problem.shape(name)
-        found = Interval(rows.lower.T.reshape(-1, *shape), rows.upper.T.reshape(-1, *shape))
+        found = Interval(by_element(rows.lower, shape), by_element(rows.upper, shape))
         tight[name] = tight[name].intersect(found)
     return intervals(problem, tight)

@@ -14,6 +14,7 @@ from lirpa_core.capture.batch_state import fixable, stand_ins, standardising
 from lirpa_core.capture.chains import chained
 from lirpa_core.capture.derivatives import Noticed, noticed, run, traced
 from lirpa_core.capture.export import export, read_nodes, rewritten
+from lirpa_core.capture.hooks import hooks_of_all_on
 from lirpa_core.capture.inputs import AUTO, batch_dims_of, refuse_other_types
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import Kept, keeping_leaf_modules
@@ -113,7 +114,7 @@ def capture(
     one_args, one_kwargs = pytree.tree_unflatten(single, spec)
     statistics, layers = _statistics_of(model), standardising(model)
     monitor.part("running the model", 0.05)
-    with stand_ins(model, one_args, one_kwargs):
+    with stand_ins(model, one_args, one_kwargs), hooks_of_all_on(model):
         how = _refuse_fixed_batch(model, args, kwargs, one_args, one_kwargs)
         if how.differentiates:
             refuse_derivatives_of_statistics(layers)

@@ -15,6 +15,7 @@ from lirpa_core.capture.exporter import load_exporter
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
+from lirpa_core.capture.numbers import as_taken
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.recording import Recorded
 from lirpa_core.capture.refusals import number_error, refusal
@@ -270,8 +271,9 @@ def _arguments(fx_node: torch.fx.Node, source: SourceLocation) -> tuple[Argument
     if isinstance(target, torch._ops.OpOverload):  # no public name for the type exists
         declared = target._schema.arguments  # nor for its schema
         given = dict(zip((a.name for a in declared), fx_node.args, strict=False)) | dict(fx_node.kwargs)
+        values = {a.name: _freeze(given.get(a.name, a.default_value)) for a in declared}
         return tuple(
-            Argument(a.name, _freeze(given.get(a.name, a.default_value)), a.kwarg_only) for a in declared
+            Argument(a.name, as_taken(fx_node, a.name, values[a.name]), a.kwarg_only) for a in declared
         )
     if getattr(target, "__name__", "") == "getitem":
         return tuple(Argument(n, _freeze(v)) for n, v in zip(("self", "index"), fx_node.args, strict=True))

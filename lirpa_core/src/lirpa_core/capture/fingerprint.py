@@ -29,6 +29,7 @@ from lirpa_core.capture.contents import (
     same,
     values_of,
 )
+from lirpa_core.capture.hooks import HOOKS_OF_ALL
 
 #: Lists of a recurrent layer's own parameters.
 _DERIVED = frozenset({"_flat_weights", "_flat_weight_refs", "_all_weights"})
@@ -139,9 +140,10 @@ class Fingerprint:
         collector = _Collector(found)
         for module in model.modules():
             collector.module(module)
-        hooks = nn.modules.module
-        for table in (hooks._global_forward_hooks, hooks._global_forward_pre_hooks):
+        for table in HOOKS_OF_ALL:
             collector.table(table)
+            for hook in table.values():
+                collector.value(hook)
         found.tensors = found._read_anew()
         found.dtypes, found.shapes = [v.dtype for v in found.tensors], [v.shape for v in found.tensors]
         return found

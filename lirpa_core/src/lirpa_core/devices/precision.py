@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _FULL = ("none", "ieee")
 #: Backend and kind of product of each switch `fp32_precision`, and its public object.
 _Switch: TypeAlias = tuple[str, str, Any]
+_Name: TypeAlias = tuple[str, str]
 _ON_CPU: tuple[_Switch, ...] = (
     ("mkldnn", "matmul", torch.backends.mkldnn.matmul),  # type: ignore[attr-defined]
     ("mkldnn", "conv", torch.backends.mkldnn.conv),  # type: ignore[attr-defined]
@@ -33,8 +34,12 @@ _ON_CUDA: tuple[_Switch, ...] = (
     ("cuda", "rnn", torch.backends.cudnn.rnn),
 )
 _HERE = _ON_CPU if torch.version.cuda is None and torch.version.hip is None else _ON_CPU + _ON_CUDA
-#: Reads a switch; the public property takes five times as long.
+#: Reads a switch, or what it takes over from a wider one; the public property takes five times as long.
 _read: Callable[[str, str], str] = torch._C._get_fp32_precision_getter
+_set: Callable[[str, str, str], object] = torch._C._set_fp32_precision_setter
+
+#: The switches of all products, and of all of a backend, from which narrower ones that say nothing take theirs.
+_ALL, _OF_BACKENDS = ("generic", "all"), (("mkldnn", "all"), ("cuda", "all"))
 
 
 def _asked(older: Callable[[], Any]) -> Any:
@@ -55,18 +60,21 @@ class _Saved:
     Attributes:
         matmul: `torch.get_float32_matmul_precision()`.
         cudnn: `torch.backends.cudnn.allow_tf32`.
-        values: Of the newer switches.
+        values: Of the newer switches, those included that they take over from wider ones.
+        own: What each of these was set to itself, in the same order.
     """
 
     matmul: str | None
     cudnn: bool | None
     values: tuple[tuple[_Switch, str], ...]
+    own: tuple[str, ...]
 
     @classmethod
-    def now(cls, values: Sequence[tuple[_Switch, str]]) -> _Saved:
-        """The switches as they are."""
+    def now(cls) -> _Saved:
+        """The switches as they are, of all backends: older switches set those of several."""
         cudnn = _asked(lambda: torch.backends.cudnn.allow_tf32)
-        return cls(_asked(torch.get_float32_matmul_precision), cudnn, tuple(values))
+        values = tuple([(switch, _read(switch[0], switch[1])) for switch in _ON_CPU + _ON_CUDA])
+        return cls(_asked(torch.get_float32_matmul_precision), cudnn, values, _own_values())
 
     def set_full(self) -> None:
         """Let nothing be shortened."""
@@ -85,13 +93,36 @@ class _Saved:
             torch.set_float32_matmul_precision(self.matmul)
         if self.cudnn is not None:
             torch.backends.cudnn.allow_tf32 = self.cudnn
-        for (backend, kind, switch), value in self.values:
-            if _read(backend, kind) != value:
+        for ((backend, kind, switch), value), own in zip(self.values, self.own, strict=True):
+            _set(backend, kind, own)
+            if _read(backend, kind) != value:  # cuDNN's start with a value that none can be set to
                 switch.fp32_precision = value
 
 
-def _all_values() -> list[tuple[_Switch, str]]:
-    return [(switch, _read(switch[0], switch[1])) for switch in _ON_CPU + _ON_CUDA]
+def _own_values() -> tuple[str, ...]:
+    """What each switch of a kind of product was set to itself; `"none"`: nothing, so that it takes over a wider one's value.
+
+    PyTorch says only what a switch amounts to. One that takes over a wider one's value follows when that changes, which tells
+    it from one that was set to the same value. The difference matters when the program sets the wider one anew, later on.
+    """
+    narrow = [(backend, kind) for backend, kind, _ in _ON_CPU + _ON_CUDA]
+    follow_all = _following(_ALL, [*_OF_BACKENDS, *narrow], _read(*_ALL))
+    found = dict.fromkeys(follow_all, "none")
+    for wider in _OF_BACKENDS:
+        own = "none" if wider in follow_all else _read(*wider)
+        found |= dict.fromkeys(
+            _following(wider, [name for name in narrow if name[0] == wider[0]], own), "none"
+        )
+    return tuple([found.get(name) or _read(*name) for name in narrow])
+
+
+def _following(wider: _Name, others: Sequence[_Name], own: str) -> set[_Name]:
+    """Which switches change with a wider one, which was set to `own` itself."""
+    before = [_read(*name) for name in others]
+    _set(*wider, "tf32" if _read(*wider) == "ieee" else "ieee")
+    found = {name for name, value in zip(others, before, strict=True) if _read(*name) != value}
+    _set(*wider, own)
+    return found
 
 
 @dataclass(eq=False)
@@ -112,7 +143,7 @@ class _Holders:
         with self.lock:
             values = [(switch, _read(switch[0], switch[1])) for switch in _HERE]
             if any([value not in _FULL for _, value in values]):
-                now = _Saved.now(_all_values())  # older switches set those of other backends too
+                now = _Saved.now()
                 self.saved = self.saved or now
                 now.set_full()
             self.count += 1
@@ -162,7 +193,7 @@ def agreeing_switches() -> Iterator[None]:
     if _asked(lambda: torch.backends.cudnn.allow_tf32) is not None:
         yield
         return
-    saved = _Saved.now(_all_values())
+    saved = _Saved.now()
     torch.backends.cudnn.allow_tf32 = False
     try:
         yield

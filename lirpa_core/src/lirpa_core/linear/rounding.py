@@ -38,6 +38,8 @@ class Accuracy:
             that what is exactly zero stays so.
         multiplies: Whether an output is the product of two operands' elements: then an end that is zero has its sign
             from theirs.
+        floor: The least size of an operand that an `absolute` error is relative to.
+        reach: The largest one.
     """
 
     terms: int
@@ -46,6 +48,12 @@ class Accuracy:
     unit: bool = False
     underflows: bool = True
     multiplies: bool = False
+    floor: float = 0.0
+    reach: float = math.inf
+
+    def cancelling(self, size: Tensor) -> Tensor:
+        """What an `absolute` error is relative to, of operands of a size."""
+        return size if self.floor == 0 and math.isinf(self.reach) else size.clamp(self.floor, self.reach)
 
 
 @lru_cache(maxsize=4096)

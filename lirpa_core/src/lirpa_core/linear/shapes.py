@@ -1,4 +1,4 @@
-"""The shape that several tensors have together."""
+"""The shape that several tensors have together, and that of bounds by row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 import torch
+from torch import Tensor
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> torch.Size:
@@ -21,3 +22,8 @@ def broadcast_shapes(*shapes: Sequence[int]) -> torch.Size:
             raise RuntimeError(f"shapes {', '.join(str(list(s)) for s in shapes)} cannot be broadcast")
         sizes.append(size)
     return torch.Size(reversed(sizes))
+
+
+def by_element(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Numbers of rows that read each element, `[R, B]`, in the elements' shape: `[B, *S]`, of which there may be none."""
+    return rows.T.reshape(rows.shape[1], *shape)

@@ -15,6 +15,7 @@ from lirpa_core.linear.coefficients.base import bilinear_sum, flatten
 from lirpa_core.linear.infinite import split_dot
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.rounding import gamma
+from lirpa_core.linear.shapes import by_element
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.forward_traversal import AffineBounds, forward
 from lirpa_core.methods.rows import every_element, rows_of_interval, rows_over_interval, tighter
@@ -106,6 +107,6 @@ def _combined(
             coefficients[name] = DenseCoefficients(part if known is None else known.to_dense() + part)
     low, up = affine.lower.bias, affine.upper.bias  # [n, B]
     shaped = DenseCoefficients(C.reshape(*C.shape[:2], *rows.shape))
-    low, up = (b.T.reshape(-1, *rows.shape) for b in (low, up))
+    low, up = (by_element(b, rows.shape) for b in (low, up))
     bias = split_dot(shaped, Interval(low, up), infinite)
     return AffineForm(coefficients, bias if error is None else bias - error)

@@ -24,6 +24,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import gamma, tiny
+from lirpa_core.linear.shapes import by_element
 from lirpa_core.methods.traversal import backward
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relax, Relaxations, by_rule
@@ -214,7 +215,7 @@ class _Walk:
             form = form if upper is lower and lower.error is None else upper.form(problem, upper=True)
             negated = {source: A.negate() for source, A in form.coefficients.items()}
             up = -problem.minimum(AffineForm(negated, -form.bias))
-        return Interval(low.T.reshape(-1, *shape), up.T.reshape(-1, *shape))
+        return Interval(by_element(low, shape), by_element(up, shape))
 
     # ------------------------------------------------------------------ by a backward pass
 
@@ -223,7 +224,7 @@ class _Walk:
         if name in self.forms:
             return True
         problem = self.problem
-        if self.depths[name] > 1 or problem.may_be_infinite(name):
+        if self.depths[name] > 1 or problem.may_be_infinite(name) or 0 in problem.shape(name):
             return False
         rows = SelectedRows.identity(problem.shape(name), dtype=problem.dtype_of(name), device=problem.device)
         images = sum([math.prod(problem.shape(source)) for source in problem.inputs])
@@ -255,7 +256,7 @@ class _Walk:
                 # Rows above elements are those below the negated ones, negated.
                 end[source] = (images.neg_() if side else images).reshape(*images.shape[:2], *shape)
         sides = [
-            _Images(end, torch.cat([_half(form.bias, side) for form in forms]).T.reshape(-1, *shape))
+            _Images(end, by_element(torch.cat([_half(form.bias, side) for form in forms]), shape))
             for side, end in enumerate(ends[: 1 if affine else 2])
         ]
         return sides[0], sides[-1]
@@ -305,7 +306,7 @@ def _size(problem: Problem, pair: _Pair, inputs: Mapping[str, Tensor]) -> Tensor
                 rows = InputFirstCoefficients(A, problem.shape(name)).dual_norm(
                     1, inputs[name].to(A.dtype)
                 )  # [R, B]
-                total = total + rows.T.reshape(-1, *A.shape[2:])
+                total = total + by_element(rows, A.shape[2:])
             sides.append(total)
         return sides[0] if len(sides) == 1 else torch.maximum(*sides)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lirpa_core.linear.coefficients import Coefficients
 from lirpa_core.linear.interval import Interval
+from lirpa_core.linear.shapes import by_element
 from lirpa_core.methods.base import IntermediateBounds, Method, RowBounds
 from lirpa_core.methods.rows import bound_rows, every_element, rows_of_interval, rows_over_interval, tighter
 from lirpa_core.methods.traversal import intervals
@@ -117,4 +118,4 @@ def _exactly(
     rows = every_element(problem, name)
     bounds = bound_rows(problem, name, rows, Relaxations(problem, found), memory_budget=memory_budget)
     assert bounds.lower is not None and bounds.upper is not None
-    return Interval(bounds.lower.T.reshape(-1, *shape), bounds.upper.T.reshape(-1, *shape))
+    return Interval(by_element(bounds.lower, shape), by_element(bounds.upper, shape))

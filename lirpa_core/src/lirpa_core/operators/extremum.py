@@ -283,6 +283,11 @@ def _lse_choices(call: Call, inputs: tuple[Interval, ...]) -> tuple[Slope, ...]:
 _LEAST_SUM = 2**-10
 
 
+def _refuse_nothing(call: Call) -> str | None:
+    empty = any(call.shapes[0][d] == 0 for d in reduced_dims(call))
+    return "the sum is of nothing, and its logarithm −∞" if empty else None
+
+
 def _lse_affine(
     call: Call, inputs: tuple[Interval, ...], slopes: Sequence[Tensor] | None = None
 ) -> Relaxation:
@@ -387,6 +392,7 @@ def register(registry: OperatorRegistry) -> None:
             ("self",),
             _lse_bound,
             _lse_affine,
+            refuse=_refuse_nothing,
             precision=lse_accuracy,
             choices=_lse_choices,
             affine_with=_lse_affine,

@@ -150,8 +150,8 @@ def product(self: Tensor, dim: int, keepdim: bool = False, *, dtype: Any = None)
     if x.dim() == 0:
         return x
     dim = dim % x.dim()
-    if x.shape[dim] == 0:
-        return torch.prod(x, dim, keepdim)
+    if x.shape[dim] == 0:  # a product of nothing is one, as a sum of nothing is zero
+        return torch.exp(x.sum(dim, keepdim))
     while x.shape[dim] > 1:
         n = x.shape[dim]
         halves = x.narrow(dim, 0, n // 2) * x.narrow(dim, n // 2, n // 2)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lirpa_core.errors import InputError
 from lirpa_core.plugins import OperatorRegistry
+from lirpa_core.rules.index_winners import require_one_winner
 from lirpa_core.rules.linear import Linear
 
 aten = torch.ops.aten
@@ -102,9 +103,8 @@ def register(registry: OperatorRegistry) -> None:
     registry.decompose(aten.slice_scatter.default, slice_scatter)
     registry.decompose(aten.scatter_reduce.two, scatter_reduce)
     registry.decompose(aten.masked_scatter.default, masked_scatter)
-    # Rare, so that what vmap derives is fast enough. Where two sources go to one position, PyTorch itself
-    # leaves open which of them wins.
-    registry.register(aten.scatter.src, Linear(("self", "src")))
+    # Rare, so that what vmap derives is fast enough.
+    registry.register(aten.scatter.src, Linear(("self", "src"), validate=require_one_winner))
     registry.register(aten.scatter.value, Linear(("self", "value")))
     registry.register(aten.scatter_add.default, Linear(("self", "src")))
-    registry.register(aten.index_put.default, Linear(("self", "values")))
+    registry.register(aten.index_put.default, Linear(("self", "values"), validate=require_one_winner))

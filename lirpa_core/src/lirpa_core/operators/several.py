@@ -146,6 +146,13 @@ def divide_with_mode(self: Tensor, other: Tensor | float, *, rounding_mode: str 
     return torch.trunc(torch.div(self, other))
 
 
+def round_decimals(self: Tensor, *, decimals: int) -> Tensor:
+    """Rounding of a product with a power of ten, which is itself rounded: next to a tie it falls to either side."""
+    if decimals < 0:
+        return torch.round(self / 10.0**-decimals) * 10.0**-decimals
+    return torch.round(self * 10.0**decimals) / 10.0**decimals
+
+
 # ---------------------------------------------------------------------- angles
 
 
@@ -195,6 +202,7 @@ def register(registry: OperatorRegistry) -> None:
         registry.register(op, FLOOR_DIVIDE)
     for op in (aten.div.Tensor_mode, aten.div.Scalar_mode):
         registry.decompose(op, divide_with_mode)
+    registry.decompose(aten.round.decimals, round_decimals)
     for op in (aten.xlogy.Tensor, aten.xlogy.Scalar_Self, aten.xlogy.Scalar_Other):
         registry.decompose(op, xlogy)
     registry.decompose(aten.special_xlog1py.default, xlog1py)

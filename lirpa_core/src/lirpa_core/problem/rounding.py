@@ -60,7 +60,7 @@ def outward_interval(problem: Problem, name: str, inputs: tuple[Interval, ...]) 
         found = Interval(found.lower - factor, found.upper + factor)
     if not accuracy.absolute:
         return found
-    slack = _spread([gamma(accuracy.terms, dtype) * x.size for x in inputs], found.lower)
+    slack = _spread([gamma(accuracy.terms, dtype) * accuracy.cancelling(x.size) for x in inputs], found.lower)
     return Interval(found.lower - slack, found.upper + slack)
 
 
@@ -118,7 +118,8 @@ def with_rounding(
             error = error + gamma(accuracy.terms, problem.facts.coarsest[name])
         if accuracy.absolute:
             own = gamma(accuracy.terms, problem.facts.coarsest[name])
-            error = error + own * _spread([intervals[o].size for o in problem.calls[name].operands], error)
+            sizes = [accuracy.cancelling(intervals[o].size) for o in problem.calls[name].operands]
+            error = error + own * _spread(sizes, error)
     return Relaxation(
         Affine(lower.terms, -error if lower.bias is None else lower.bias - error, lower.infinite),
         Affine(upper.terms, error if upper.bias is None else upper.bias + error, upper.infinite),

@@ -14,6 +14,7 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.kernels import backpropagate
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.linear.rounding import gamma, tiny, widened
+from lirpa_core.linear.shapes import by_element
 from lirpa_core.problem.inputs import PerturbedInput, deviation
 from lirpa_core.problem.problem import Problem
 
@@ -104,4 +105,4 @@ def _deviation(problem: Problem, name: str, operator: LinearOp, member: Perturbe
         if part is None:
             return None
         parts.append(part)
-    return torch.cat(parts).T.reshape(-1, *problem.shape(name))
+    return by_element(torch.cat(parts), problem.shape(name)) if parts else None

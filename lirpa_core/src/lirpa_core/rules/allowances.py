@@ -66,7 +66,8 @@ def _and(units: float, extra: Callable[[Call, tuple[Interval, ...], Interval], T
 
 
 def _operand(call: Call, inputs: tuple[Interval, ...], found: Interval) -> Tensor:
-    return align(_largest(inputs[0]), 1, len(call.shape))
+    """What cancels in an operand times a gate; farther out the gate is 0 or 1."""
+    return align(_largest(inputs[0]), 1, len(call.shape)).clamp(max=16.0)
 
 
 def _softplus(call: Call, inputs: tuple[Interval, ...], found: Interval, u: float) -> tuple[Tensor, Tensor]:

@@ -117,13 +117,15 @@ def _absolutely(call: Call, slots: list[Tensor], result: Tensor) -> tuple[Tensor
 
 
 def _with_cancellation(call: Call, slots: list[Tensor], result: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Functions `x·g(x)` with `|g| ≤ 1` whose `g` is a difference, such as GELU."""
-    return _ELEMENTARY * _U32 * (result + slots[0]), result
+    """Functions `x·g(x)` with `|g| ≤ 1` whose `g` is a difference, such as GELU; farther out `g` is 0 or 1."""
+    return _ELEMENTARY * _U32 * (result + slots[0].clamp(max=16.0)), result
 
 
 def _power(call: Call, slots: list[Tensor], result: Tensor) -> tuple[Tensor, Tensor | None]:
     """Powers whose exponent is a number of the type."""
     exponent = call["exponent"]
+    if isinstance(exponent, Slot):  # a number to a power that is perturbed, which no kernel rounds
+        return _ELEMENTARY * _U32 * result, None
     kept = torch.tensor(exponent, dtype=torch.float64).to(call.node.dtype).double()
     if kept != exponent:
         raise UnsupportedOperandError(f"{call}: the exponent {exponent} is no number of {call.node.dtype}.")
@@ -229,7 +231,7 @@ class Evaluated(Wrapped):
                 f"one. Compute it in float32: call .float() before it and .to({own}) after it, or keep it out of the "
                 "autocast region with torch.autocast(..., enabled=False)."
             )
-        wider = [d for d in call.dtypes if is_narrower(own, d)]
+        wider = [d for d in call.dtypes if d.is_floating_point and is_narrower(own, d)]
         if wider or call.arguments.get("dtype") is not None:
             raise UnsupportedOperandError(
                 f"{call} converts {wider[0] if wider else 'its operand'} to {own} on the way; call .to({own}) before it."

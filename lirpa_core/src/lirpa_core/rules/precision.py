@@ -58,3 +58,16 @@ def unit_roundoff(dtype: torch.dtype) -> float:
 def half_smallest(dtype: torch.dtype) -> float:
     """Half the smallest positive number, by which rounding moves a number of the subnormal range at most."""
     return torch.finfo(dtype).smallest_normal * spacing_at_one(dtype) / 2
+
+
+def rounds_to_one_of_two(value: float, dtype: torch.dtype) -> bool:
+    """Whether kernels differ in what they take a number for that an operator of this type is given.
+
+    In the types of 16 bits some round it to the type, and some compute in float32.
+
+    >>> rounds_to_one_of_two(0.1, torch.bfloat16), rounds_to_one_of_two(0.5, torch.bfloat16)
+    (True, False)
+    """
+    if dtype not in (torch.float16, torch.bfloat16):
+        return False
+    return float(torch.tensor(value, dtype=_F64).to(dtype)) != value

@@ -94,7 +94,7 @@ def test_lines_of_any_slope_touch(case: Any) -> None:
 
 _aten = torch.ops.aten
 _JUMPS = {
-    _aten.floor.default, _aten.ceil.default, _aten.round.default, _aten.round.decimals, _aten.trunc.default,
+    _aten.floor.default, _aten.ceil.default, _aten.round.default, _aten.trunc.default,
     _aten.threshold.default, _aten.hardshrink.default, _aten.softplus.default,
 }  # fmt: skip
 

@@ -204,12 +204,6 @@ CASES = [
     _case("floor", special=(0.0, -1.0, 1.0, 3.0)),
     _case("ceil", special=(0.0, -1.0, 1.0, 3.0)),
     _case("round", special=(-0.5, 0.5, 1.5, 2.5)),
-    UnaryCase(
-        "round.decimals", aten.round.decimals, kwargs=(("decimals", 1),), special=(0.05, 0.15, -0.25, 0.3)
-    ),
-    UnaryCase(
-        "round.decimals<0", aten.round.decimals, kwargs=(("decimals", -1),), special=(5.0, 15.0, -25.0)
-    ),
     _case("trunc", special=(0.0, -1.0, 1.0, 3.0)),
     _case("sign"),
     _case("sgn"),

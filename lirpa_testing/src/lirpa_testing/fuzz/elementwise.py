@@ -22,6 +22,9 @@ from lirpa_testing.fuzz.balls import (
 
 _F = "torch.nn.functional"
 
+#: The number of float32 next to a tenth, which is one of float64 too, with as many digits as a divisor can have.
+_TENTH = 0.10000000149011612
+
 #: Elementwise functions: PyTorch's source and the function of one ball.
 ELEMENTWISE: Final[Mapping[str, tuple[str, Callable[[arb], arb]]]] = MappingProxyType(
     {
@@ -36,6 +39,7 @@ ELEMENTWISE: Final[Mapping[str, tuple[str, Callable[[arb], arb]]]] = MappingProx
         "silu": (_F + ".silu({a})", lambda x: x * sigmoid(x)),
         "gelu": (_F + ".gelu({a})", lambda x: x * tail(x)),
         "softplus": (_F + ".softplus({a})", softplus),
+        "softplus_with_rate": (_F + ".softplus({a}, 3.0)", lambda x: softplus(3 * x) / 3),
         "mish": (_F + ".mish({a})", lambda x: x * smooth_softplus(x).tanh()),
         "log_sigmoid": (_F + ".logsigmoid({a})", lambda x: -smooth_softplus(-x)),
         "gelu_tanh": (
@@ -80,6 +84,13 @@ ELEMENTWISE: Final[Mapping[str, tuple[str, Callable[[arb], arb]]]] = MappingProx
         ),
         "floor": ("torch.floor({a})", lambda x: x.floor()),
         "remainder": ("torch.remainder({a}, 1.5)", lambda x: remainder(x, arb(3) / 2)),
+        "remainder_of_tenth": (f"torch.remainder({{a}}, {_TENTH!r})", lambda x: remainder(x, ball(_TENTH))),
+        "above_tenth": (
+            f"({{a}} > {_TENTH!r}).to({{a}}.dtype)",
+            lambda x: choose(x, ball(_TENTH), arb(1), arb(0)),
+        ),
+        "third": ("{a} / 3.0", lambda x: x / 3),
+        "power_of_number": ("1.5 ** {a}", lambda x: (x * (arb(3) / 2).log()).exp()),
         "step": ("torch.where({a} > 0.25, {a}, {a} * 0.5)", lambda x: choose(x, arb(1) / 4, x, x / 2)),
         "slope_of_sigmoid": (
             "torch.ops.lirpa.derivative({a}, 'sigmoid', 1, [])",
@@ -92,6 +103,10 @@ ELEMENTWISE: Final[Mapping[str, tuple[str, Callable[[arb], arb]]]] = MappingProx
         "curvature_of_tanh": (
             "torch.ops.lirpa.derivative({a}, 'tanh', 2, [])",
             lambda x: -8 * x.tanh() * sigmoid(2 * x) * sigmoid(-2 * x),
+        ),
+        "third_derivative_of_tanh": (
+            "torch.ops.lirpa.derivative({a}, 'tanh', 3, [])",
+            lambda x: 8 * sigmoid(2 * x) * sigmoid(-2 * x) * (3 * x.tanh() * x.tanh() - 1),
         ),
         "slope_of_silu": (
             "torch.ops.lirpa.derivative({a}, 'silu', 1, [])",

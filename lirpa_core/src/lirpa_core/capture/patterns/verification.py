@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from lirpa_core.capture.numbers import as_taken
+
 #: Factors of the random numbers that are tried: around the kinks, in the middle, and where functions saturate.
 _SCALES = (1.0, 0.05, 6.0)
 
@@ -59,6 +61,10 @@ def _run(node: Node, known: Mapping[Node, Any]) -> Any:
     wide = [torch.float64 if value is torch.float32 else value for value in args]
     named = {name: torch.float64 if value is torch.float32 else value for name, value in kwargs.items()}
     function: Any = node.target
+    if (
+        function is torch.ops.aten.pow.Scalar
+    ):  # a base that is rounded matters the more, the larger the exponent is
+        wide[0] = as_taken(node, "self", wide[0])
     return function(*wide, **named)
 
 

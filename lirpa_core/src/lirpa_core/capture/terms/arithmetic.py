@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.fx import Node
 
+from lirpa_core.capture.numbers import as_taken, computed_in
 from lirpa_core.capture.terms.algebra import as_product, product, scaled, total
 from lirpa_core.capture.terms.reader import Call, name_of
 from lirpa_core.capture.terms.term import Counted, Symbol, Term
@@ -67,12 +69,25 @@ def raised(call: Call) -> Term | None:
     if isinstance(base, int | float) and not isinstance(exponent, int | float):
         if not base > 0:
             return None
-        rate = 1.0 if abs(math.log(base) - 1) < 4e-16 else math.log(base)
+        rate = _rate(call.node, base)
         return call.elementwise(
             ("self", "exponent"),
             lambda _, x: call.reader.terms.make("exp", (scaled(call.reader.terms, x, rate),)),
         )
     return raised_to(call, float(exponent)) if isinstance(exponent, int | float) else None
+
+
+def _rate(node: Node, base: float) -> float:
+    """The number whose exponential is a base.
+
+    The base `math.e` of a program is the number that its type has next to e, which is smaller than e; in a pattern, that is
+    in no type, it is e. The powers differ by as many units of roundoff as the exponent is large, so they are two functions.
+    """
+    taken = as_taken(node, "self", base)
+    rate = math.log(taken)
+    if taken != math.e:
+        return rate
+    return 1.0 if computed_in(node) is None else math.nextafter(1.0, 0.0)
 
 
 def raised_to(call: Call, exponent: float) -> Term | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,24 +50,32 @@ class MatrixOnTheRight(LinearOp):
         return x @ self.weight
 
     def apply_abs(self, x: Tensor, lead: int = 1) -> Tensor:
-        return x @ self.weight.abs()
+        blocks = self._blocks()
+        if blocks is None:
+            return x @ self.weight.abs()
+        return torch.cat([x @ block.abs() for block in blocks], -1)
 
     def transpose(self, A: Tensor) -> Tensor:
         return A @ self.weight.mT
 
     def midpoint_radius(self, midpoint: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-        """Both products block by block of a large matrix, so that the block is read from memory once.
+        """Both products block by block of a large matrix, so that the block is read from memory once."""
+        w, blocks = self.weight, self._blocks()
+        if blocks is None:
+            return midpoint @ w, radius @ w.abs()
+        middle, spread = zip(*[(midpoint @ block, radius @ block.abs()) for block in blocks], strict=True)
+        return torch.cat(middle, -1), torch.cat(spread, -1)
+
+    def _blocks(self) -> Sequence[Tensor] | None:
+        """Columns of a large matrix, which lie one after another in a linear layer; None: it stays whole.
 
         With few examples reading the matrix is what takes the time, and writing its absolute values takes
         longer still. While gradients are recorded there is nothing to gain.
         """
         w = self.weight
         if w.numel() <= 2 * _BLOCK or not is_cpu(w) or torch.is_grad_enabled():
-            return midpoint @ w, radius @ w.abs()
-        step = max(1, _BLOCK // w.shape[0])  # columns, which lie one after another in a linear layer
-        blocks = w.split(step, 1)
-        middle, spread = zip(*[(midpoint @ block, radius @ block.abs()) for block in blocks], strict=True)
-        return torch.cat(middle, -1), torch.cat(spread, -1)
+            return None
+        return torch.split(w, max(1, _BLOCK // w.shape[0]), 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,6 +79,7 @@ def softplus(call: Call) -> Curve:
         corners=(Jump(at, curved, at) if up else Jump(at, at, curved),),
         shape=bend if threshold >= 20 else 0,  # else the jump is worth a look
         inside=0.0,
+        exponential=abs(beta) != 1,
     )
 
 
@@ -124,6 +125,7 @@ def _elu(alpha: float, scale: float, rate: float, steep: float | None = None) ->
         monotone=1 if scale >= 0 and steep >= 0 else 0,
         shape=bend if kink in (0, bend) and steep != 0 else 0,
         inside=0.0,
+        exponential=rate < 0,  # else it is at most one
     )
 
 

@@ -21,6 +21,8 @@ from lirpa_core.rules.unary.curve import Jet, Map
 _TANH_RATE, _TANH_CUBIC = math.sqrt(2 / math.pi), 0.044715
 #: Beyond this all gates are 0 or 1 and their derivatives zero, in any floating point format.
 _FLAT = 50.0
+#: From here on what gates still differ from 0 or 1 by, times an operand, is far below what rounding of smaller ones makes.
+FAR = 16.0
 
 
 def _gated(f: Map, jet: Jet, inflections: tuple[float, float], minimum: float) -> Curve:
@@ -35,6 +37,7 @@ def _gated(f: Map, jet: Jet, inflections: tuple[float, float], minimum: float) -
         ),
         extrema=(minimum,),
         inside=0.0,
+        reach=FAR,
     )
 
 
@@ -91,6 +94,7 @@ HARDSWISH = Curve(
     arcs=(Arc(CONVEX, -3.0, 3.0, inverse=lambda k: 3 * k - 1.5),),
     corners=(-3.0, 3.0),
     extrema=(-1.5,),
+    reach=4.0,
 )
 
 

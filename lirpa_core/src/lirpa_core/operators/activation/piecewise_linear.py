@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lirpa_core.operators.activation.steps import refuse_open_threshold
 from lirpa_core.operators.limits import CLAMP, CLAMP_MAX, CLAMP_MIN, PRELU, PRELU_KERNEL
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Const
@@ -135,6 +136,7 @@ def _clamp(low: Any, high: Any) -> Curve:
 
 HARDSIGMOID = Curve(
     rounding="absolute",
+    reach=4.0,
     f=F.hardsigmoid,
     df=lambda x: (x.abs() < 3).to(x.dtype) / 6,
     corners=(-3.0, 3.0),
@@ -197,5 +199,5 @@ def register(registry: OperatorRegistry) -> None:
     registry.register(aten.hardsigmoid.default, Unary(HARDSIGMOID))
     registry.register(aten.abs.default, Unary(ABS))
     registry.register(aten.softshrink.default, Unary(softshrink))
-    registry.register(aten.hardshrink.default, Unary(hardshrink))
-    registry.register(aten.threshold.default, Unary(threshold))
+    registry.register(aten.hardshrink.default, Unary(hardshrink, refuse=refuse_open_threshold))
+    registry.register(aten.threshold.default, Unary(threshold, refuse=refuse_open_threshold))

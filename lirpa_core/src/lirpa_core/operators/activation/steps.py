@@ -17,22 +17,21 @@ from torch import Tensor
 from lirpa_core.operators.comparisons import comparison
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
+from lirpa_core.rules.precision import rounds_to_one_of_two
 from lirpa_core.rules.unary import Curve, Jump, Point, Position, Unary, UnaryOrSeveral, clip, parameter
 from lirpa_core.rules.unary.curve import Map
 
 
 @dataclass(frozen=True, eq=False)
 class Staircase(Curve):
-    """A rising function with steps of equal width and height.
+    """A rising function with steps of width and height one.
 
     Attributes:
         upward: From a value of the function to where it is left for the next one.
-        height: Distance of two values.
         landings: Values next to which the staircase changes its pace, such as zero for `trunc`.
     """
 
     upward: Map = torch.ceil
-    height: float = 1.0
     landings: tuple[float, ...] = ()
 
     @property
@@ -42,10 +41,10 @@ class Staircase(Curve):
     def vertices(self, lo: Tensor, hi: Tensor) -> tuple[Point, ...]:
         bottom, top = self.f(lo).detach(), self.f(hi).detach()
         points = []
-        landings: tuple[Position, ...] = (bottom, *self.landings, top - self.height)
+        landings: tuple[Position, ...] = (bottom, *self.landings, top - 1)
         for landing in landings:
             below = clip(landing, bottom, top)
-            above = (below + self.height).minimum(top)
+            above = (below + 1).minimum(top)
             x = clip(self.upward(below), lo.detach(), hi.detach())
             x = torch.where(below < top, x, lo)
             points += [
@@ -58,14 +57,13 @@ class Staircase(Curve):
         return self.f(lo) != self.f(hi)
 
 
-def _staircase(f: Map, upward: Map, height: float = 1.0, landings: tuple[float, ...] = ()) -> Staircase:
+def _staircase(f: Map, upward: Map, landings: tuple[float, ...] = ()) -> Staircase:
     return Staircase(
         rounding="exact",
         f=f,
         df=torch.zeros_like,
         monotone=1,
         upward=upward,
-        height=height,
         landings=landings,
     )
 
@@ -74,13 +72,6 @@ FLOOR = _staircase(torch.floor, lambda y: y + 1)
 CEIL = _staircase(torch.ceil, lambda y: y)
 ROUND = _staircase(torch.round, lambda y: y + 0.5)
 TRUNC = _staircase(torch.trunc, lambda y: torch.where(y < 0, y, y + 1), landings=(-1.0, 0.0))
-
-
-def round_decimals(call: Call) -> Curve:
-    """`round.decimals(self, decimals)`."""
-    decimals = int(call["decimals"])
-    height = 10.0**-decimals
-    return _staircase(lambda x: torch.round(x, decimals=decimals), lambda y: y + height / 2, height=height)
 
 
 def _step(f: Map, at: Any, left: float, right: float) -> Curve:
@@ -126,21 +117,34 @@ def _comparison(name: str) -> Callable[[Call], Curve]:
     return curve
 
 
+def refuse_open_threshold(call: Call) -> str | None:
+    """Refuse a number to compare with that kernels round in different ways: a step is at one place or at another."""
+    dtype = call.dtypes[0] if call.dtypes else call.node.dtype
+    for name in ("self", "other", "threshold", "lambd"):
+        value = call.arguments.get(name)
+        if isinstance(value, int | float) and rounds_to_one_of_two(value, dtype):
+            return (
+                f"it compares numbers of {dtype} with {value}, which is none, and whether that is rounded first depends on the "
+                f"kernel; compare with {float(torch.tensor(value).to(dtype))}, or in float32"
+            )
+    return None
+
+
 def register(registry: OperatorRegistry) -> None:
     """Register the rules of this file."""
     aten = torch.ops.aten
     registry.register(aten.floor.default, Unary(FLOOR))
     registry.register(aten.ceil.default, Unary(CEIL))
     registry.register(aten.round.default, Unary(ROUND))
-    registry.register(aten.round.decimals, Unary(round_decimals))
     registry.register(aten.trunc.default, Unary(TRUNC))
     registry.register(aten.sign.default, Unary(SIGN))
     registry.register(aten.sgn.default, Unary(SIGN))
     registry.register(aten.heaviside.default, Unary(heaviside))
     for name in _COMPARISONS:
         overloads = getattr(aten, name)
-        registry.register(overloads.Scalar, Unary(_comparison(name)))
-        both = comparison(name)
+        curve, refuse = _comparison(name), refuse_open_threshold
+        registry.register(overloads.Scalar, Unary(curve, refuse=refuse))
         registry.register(
-            overloads.Tensor, UnaryOrSeveral(_comparison(name), operands=("self", "other"), several=both)
+            overloads.Tensor,
+            UnaryOrSeveral(curve, ("self", "other"), refuse, several=comparison(name)),
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lirpa_core.operators.activation.gated import FAR
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Jump
 from lirpa_core.rules.unary.curve import Map, Point, Position, clip
 
@@ -46,7 +47,7 @@ def steps(f: Map, jumps: Sequence[tuple[float, float, float]], slope: Map = torc
         slope: Its own derivative.
     """
     corners = tuple([Jump(*jump) if jump[1] != jump[2] else jump[0] for jump in jumps])
-    return OneSided(f=f, df=slope, corners=corners, inside=0.0)
+    return OneSided(rounding="relative", f=f, df=slope, corners=corners, inside=0.0)
 
 
 def between(values: Sequence[float], places: Sequence[float], inclusive: Sequence[str]) -> Curve:
@@ -71,11 +72,12 @@ def between(values: Sequence[float], places: Sequence[float], inclusive: Sequenc
 def hardswish(order: int) -> Curve:
     """0, then `x / 3 + 1/2`, then 1; or the derivative of that."""
     if order == 1:
-        return steps(
+        curve = steps(
             lambda x: torch.where(x <= -3, 0.0, torch.where(x < 3, x / 3 + 0.5, 1.0)),
             [(-3.0, 0.0, -0.5), (3.0, 1.5, 1.0)],
             lambda x: torch.where(x.abs() < 3, 1 / 3, torch.zeros_like(x)),
         )
+        return replace(curve, rounding="absolute", reach=4.0)
     return between((0.0, 1 / 3, 0.0), (-3.0, 3.0), ("right", "left")) if order == 2 else ZERO
 
 
@@ -89,6 +91,7 @@ def elu(order: int, alpha: float, scale: float, rate: float) -> Curve:
         arcs=(Arc(CONVEX if left > 0 else CONCAVE, end=0.0, inverse=inverse),) if left * rate != 0 else (),
         corners=(Jump(0.0, left, right) if left != right else 0.0,),
         inside=0.0,
+        reach=FAR / rate,
     )
 
 
@@ -99,6 +102,7 @@ def softsign() -> Curve:
         return (2 / k.clamp(min=0)).pow(1 / 3) - 1
 
     return OneSided(
+        rounding="relative",
         f=lambda x: (1 + x.abs()).square().reciprocal(),
         df=lambda x: -2 * x.sign() * (1 + x.abs()).pow(-3),
         arcs=(
@@ -134,6 +138,8 @@ def cut(curve: Curve, at: float, left: float, right: float, rate: float, thresho
         corners=(Jump(at, left, right),),
         extrema=tuple([x for x in curve.extrema if isinstance(x, float) and x < at]),
         inside=0.0,
+        reach=curve.reach,
+        floor=curve.floor,
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lirpa_core.operators.activation.gated import FAR
 from lirpa_core.operators.derivatives import gates, pieces, sigmoids
 from lirpa_core.rules.unary import Curve
 from lirpa_core.rules.unary.curve import Map
@@ -48,7 +49,8 @@ def _tanh(order: int, given: Parameters) -> Curve:
 
 def _log_sigmoid(order: int, given: Parameters) -> Curve:
     if order == 1:  # σ(−x) loses no digits where it is small
-        return smooth_curve(lambda x: torch.sigmoid(-x), lambda x: -sigmoids.first(x), inflections=(0.0,))
+        curve = smooth_curve(lambda x: torch.sigmoid(-x), lambda x: -sigmoids.first(x), inflections=(0.0,))
+        return replace(curve, reach=FAR)
     return _of_sigmoid(order - 1, -1.0, 1.0)
 
 
@@ -61,18 +63,21 @@ def _softplus(order: int, given: Parameters) -> Curve:
 
 
 def _of_sigmoid(order: int, factor: float, rate: float) -> Curve:
-    return smooth_curve(
+    curve = smooth_curve(
         sigmoids.scaled(order, factor, rate),
         sigmoids.scaled(order + 1, factor * rate, rate),
         inflections=sigmoids.inflections(order, rate),
     )
+    # From the third derivative on numbers of the factor's size cancel where the operand is small.
+    return replace(curve, reach=max(FAR / rate, factor), floor=abs(factor) if order >= 3 else 0.0)
 
 
 def _gated(
     derivative: Callable[[int], Map], inflections: tuple[tuple[float, ...], ...]
 ) -> Callable[[int, Parameters], Curve]:
     def curve(order: int, given: Parameters) -> Curve:
-        return smooth_curve(derivative(order), derivative(order + 1), inflections=inflections[order - 1])
+        found = smooth_curve(derivative(order), derivative(order + 1), inflections=inflections[order - 1])
+        return replace(found, reach=FAR, floor=1.0 if order >= 3 else 0.0)
 
     return curve
 

@@ -7,6 +7,7 @@ maximum of `f(x) - kx` over a box for *any* slope `k`, hence a sound line for an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -124,6 +125,11 @@ class Curve:
             a few units in its last digit (`"relative"`; a zero that underflowed has the sign of what it was, `-0.0` where the
             function is negative, because bounds of it keep that sign); or, where numbers of the operand's size cancel on the
             way, a few units in the operand's last digit besides (`"absolute"`).
+        reach: The size of operands from which on an `"absolute"` error grows no more: what cancels there has gone to its limit,
+            as where a gate is zero or one.
+        exponential: Whether a product with the operand is rounded inside of an exponential that a `"relative"` value is made of,
+            so that this is off by as many units as the exponent is large.
+        floor: The size of operands down to which such an error shrinks with them: larger numbers than the operand cancel.
     """
 
     f: Map
@@ -139,6 +145,9 @@ class Curve:
     singular: tuple[float, ...] = ()
     lines: Callable[[Tensor, Tensor], Lines] | None = None
     rounding: Literal["exact", "relative", "absolute"] = "absolute"
+    reach: float = math.inf
+    floor: float = 0.0
+    exponential: bool = False
 
     @property
     def jumps(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,11 +16,14 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.linear.rounding import Accuracy
+from lirpa_core.linear.rounding import Accuracy, RelativeTo
 from lirpa_core.rules.base import Rule, Slope
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.unary.curve import CONVEX, LOWER, UPPER, Curve
 from lirpa_core.rules.unary.lines import default_slopes, intercept, slope_range
+
+#: Units of the last digit that a function's value may be off by.
+_UNITS = 16
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,12 @@ class Unary(Rule):
 
     def accuracy(self, call: Call) -> Accuracy:
         """See `Rule.accuracy`: what the curve says."""
-        kind = self._curve(call).rounding
-        return Accuracy(16, "exact" if kind == "exact" else "ends", kind == "absolute")
+        curve = self._curve(call)
+        relative_to: RelativeTo = "exact" if curve.rounding == "exact" else "ends"
+        terms = _UNITS + (2 * _largest_exponent(call.dtype) if curve.exponential else 0)
+        return Accuracy(
+            terms, relative_to, curve.rounding == "absolute", floor=curve.floor, reach=curve.reach
+        )
 
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """The smallest and largest value of the function over the box."""
@@ -129,6 +138,12 @@ class Unary(Rule):
 
     def _curve(self, call: Call) -> Curve:
         return self.curve if isinstance(self.curve, Curve) else self.curve(call)
+
+
+@cache
+def _largest_exponent(dtype: torch.dtype) -> int:
+    """The largest number whose exponential does not overflow, nor that of its opposite underflow."""
+    return math.ceil(-math.log(torch.finfo(dtype).smallest_normal)) + 1
 
 
 def parameter(call: Call, name: str) -> Any:
