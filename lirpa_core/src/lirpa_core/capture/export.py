@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lirpa_core.capture.breaking_down import PART_OF, broken_down, decompositions
 from lirpa_core.capture.clean_up import clean
+from lirpa_core.capture.complex_numbers import as_pairs
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
@@ -102,6 +103,8 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
         try:
             with quiet(), agreeing_switches():
                 decomposed: ExportedProgram = program.run_decompositions(decompositions(registry))
+                if as_pairs(decomposed) and not broken_down(decomposed, registry):
+                    decomposed = decomposed.run_decompositions(decompositions(registry))
             return decomposed, used
         except LirpaError:
             raise
