@@ -86,7 +86,7 @@ COMPLEX: tuple[Case, ...] = (
     op("irfft of rfft", lambda x: torch.fft.irfft(torch.fft.rfft(x), n=4)),
     op("fft2 and its inverse", lambda x: torch.fft.ifft2(torch.fft.fft2(x)).real, shape=(2, 2)),
     op("rfft2", lambda x: torch.view_as_real(torch.fft.rfft2(x)), shape=(2, 4)),
-    op("fftshift", lambda x: torch.fft.fftshift(torch.fft.fft(x)).real),
+    op("fftshift", lambda x: torch.fft.fftshift(torch.fft.fft(x), dim=-1).real),
     op("power spectrum", lambda x: torch.fft.rfft(x).abs() ** 2),
     op("amplitude", lambda x: torch.fft.rfft(x).abs()),
     op("phase", lambda x: torch.angle(torch.complex(x[:, :2] + 2, x[:, 2:]))),

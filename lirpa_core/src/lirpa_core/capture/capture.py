@@ -43,9 +43,10 @@ if TYPE_CHECKING:
 #: `batch_dims="auto"`: inputs whose leading size is that of the first float tensor are per example.
 AUTO = "auto"
 
-#: A program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
+#: A program, its nodes and outputs, what its modules end in, the tensors of the model whose values entered it, and the checks of the
+#: model that are taken to hold.
 _Read: TypeAlias = tuple[
-    "ExportedProgram | Recorded", tuple[Node, ...], tuple[str | None, ...], dict[str, str], tuple[Tensor, ...]
+    "ExportedProgram | Recorded", tuple[Node, ...], tuple[str | None, ...], dict[str, str], tuple[Tensor, ...], tuple[str, ...]
 ]
 
 
@@ -122,7 +123,7 @@ def capture(
             refuse_derivatives_of_statistics(layers)
         plain = straight and not (layers or how.differentiates or how.maps)
         found = _recorded(model, one_args, one_kwargs, registry) if plain else None
-        program, nodes, outputs, ends, specialized = found or _exported(
+        program, nodes, outputs, ends, specialized, assumed = found or _exported(
             model, one_args, one_kwargs, registry, how, monitor
         )
         if not (statistics | _statistics_of(model)).isdisjoint(map(id, specialized)):
@@ -143,6 +144,7 @@ def capture(
             output_batch_dims=(None,) * len(outputs),
             constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
             specialized=specialized,
+            assumed=assumed,
             ends=ends,
         )
         monitor.part("comparing the graph with the model", 0.15)
@@ -164,7 +166,7 @@ def _recorded(
     if program is None:
         return None
     done, used = rewritten(program, registry)
-    return (program, *read_nodes(program, registry), tuple(used)) if done else None
+    return (program, *read_nodes(program, registry), tuple(used), ()) if done else None
 
 
 def _exported(
@@ -175,7 +177,7 @@ def _exported(
     how: Noticed,
     monitor: Monitor,
 ) -> _Read:
-    """The exported program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
+    """What `_Read` says, of the exported program.
 
     A model that cannot be exported without values is exported again with the values of what no input reaches. One that
     differentiates is traced to plain operators before, and one that maps if it cannot be exported otherwise.
@@ -204,7 +206,7 @@ def _exported(
             program, read, values = attempt(True, how.differentiates or how.maps)
         except LirpaError as again:
             raise (again if isinstance(again, type(refused)) else refused) from None
-    return program, *read, tuple(values.used.values())
+    return program, *read, tuple(values.used.values()), tuple(values.assumed)
 
 
 def _input_names(program: ExportedProgram | Recorded, count: int) -> tuple[str, ...]:
