@@ -41,7 +41,7 @@ class OutputNode:
             if side is None or specified:
                 sides.append(None if side is None else side.T)
             else:
-                sides.append(self.as_value(side.T.reshape(-1, *problem.shape(self.name))))
+                sides.append(self.as_value(side.T.reshape(side.shape[1], *problem.shape(self.name))))
         return sides[0], sides[1]
 
     def constant(self, problem: Problem, rows: Coefficients | None) -> Tensor:

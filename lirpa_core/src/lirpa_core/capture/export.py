@@ -18,6 +18,7 @@ from lirpa_core.capture.masked_assignment import choose_by_masks
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.recording import Recorded
 from lirpa_core.capture.refusals import number_error, refusal
+from lirpa_core.capture.small_matrices import write_out_matrices
 from lirpa_core.capture.source import source_of
 from lirpa_core.capture.sparse import make_dense
 from lirpa_core.capture.stated_types import convert_first
@@ -126,6 +127,7 @@ def rewritten(program: ExportedProgram | Recorded, registry: CaptureRules) -> tu
     from lirpa_core.capture.patterns import rewrite  # only a capture needs them
 
     make_dense(program)
+    write_out_matrices(program)
     choose_by_masks(program)
     convert_first(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]

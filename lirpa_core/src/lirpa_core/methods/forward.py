@@ -106,6 +106,6 @@ def _combined(
             coefficients[name] = DenseCoefficients(part if known is None else known.to_dense() + part)
     low, up = affine.lower.bias, affine.upper.bias  # [n, B]
     shaped = DenseCoefficients(C.reshape(*C.shape[:2], *rows.shape))
-    low, up = (b.T.reshape(-1, *rows.shape) for b in (low, up))
+    low, up = (b.T.reshape(b.shape[1], *rows.shape) for b in (low, up))
     bias = split_dot(shaped, Interval(low, up), infinite)
     return AffineForm(coefficients, bias if error is None else bias - error)

@@ -214,7 +214,7 @@ class _Walk:
             form = form if upper is lower and lower.error is None else upper.form(problem, upper=True)
             negated = {source: A.negate() for source, A in form.coefficients.items()}
             up = -problem.minimum(AffineForm(negated, -form.bias))
-        return Interval(low.T.reshape(-1, *shape), up.T.reshape(-1, *shape))
+        return Interval(low.T.reshape(low.shape[1], *shape), up.T.reshape(up.shape[1], *shape))
 
     # ------------------------------------------------------------------ by a backward pass
 
@@ -255,7 +255,7 @@ class _Walk:
                 # Rows above elements are those below the negated ones, negated.
                 end[source] = (images.neg_() if side else images).reshape(*images.shape[:2], *shape)
         sides = [
-            _Images(end, torch.cat([_half(form.bias, side) for form in forms]).T.reshape(-1, *shape))
+            _Images(end, _columns(torch.cat([_half(form.bias, side) for form in forms]), shape))
             for side, end in enumerate(ends[: 1 if affine else 2])
         ]
         return sides[0], sides[-1]
@@ -287,6 +287,11 @@ def _half(x: Tensor, side: int) -> Tensor:
     return -x[half:] if side else x[:half]
 
 
+def _columns(rows: Tensor, shape: Shape) -> Tensor:
+    """Rows `[R, B]` as `[B, *S]`."""
+    return rows.T.reshape(rows.shape[1], *shape)
+
+
 def _identity(problem: Problem, name: str) -> _Pair:
     shape, x = problem.shape(name), problem.inputs[name].x
     n = x[0].numel()
@@ -305,7 +310,7 @@ def _size(problem: Problem, pair: _Pair, inputs: Mapping[str, Tensor]) -> Tensor
                 rows = InputFirstCoefficients(A, problem.shape(name)).dual_norm(
                     1, inputs[name].to(A.dtype)
                 )  # [R, B]
-                total = total + rows.T.reshape(-1, *A.shape[2:])
+                total = total + rows.T.reshape(rows.shape[1], *A.shape[2:])
             sides.append(total)
         return sides[0] if len(sides) == 1 else torch.maximum(*sides)
 

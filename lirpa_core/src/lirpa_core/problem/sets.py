@@ -104,4 +104,5 @@ def _deviation(problem: Problem, name: str, operator: LinearOp, member: Perturbe
         if part is None:
             return None
         parts.append(part)
-    return torch.cat(parts).T.reshape(-1, *problem.shape(name))
+    rows = torch.cat(parts)  # [R, B]
+    return rows.T.reshape(rows.shape[1], *problem.shape(name))

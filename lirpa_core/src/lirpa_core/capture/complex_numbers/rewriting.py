@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,10 +12,10 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.capture.breaking_down import PART_OF
 from lirpa_core.capture.complex_numbers.arithmetic import ARITHMETIC, Function
 from lirpa_core.capture.complex_numbers.pair import Pair
 from lirpa_core.capture.complex_numbers.transforms import TRANSFORMS
+from lirpa_core.capture.inlining import inlined, put_in_place, without_values
 from lirpa_core.capture.source import source_of
 from lirpa_core.errors import CaptureError, LirpaError, UnsupportedOperatorError
 
@@ -59,8 +58,7 @@ class _Pairs:
         self.graph = program.graph
         #: What is known of complex nodes, and of nodes that were replaced: pairs of nodes, nodes, or lists of these.
         self.found: dict[Node, Any] = {}
-        modes = (getattr(node.meta.get("val"), "fake_mode", None) for node in self.graph.nodes)
-        self.mode: AbstractContextManager[object] = next((m for m in modes if m is not None), nullcontext())
+        self.mode = without_values(self.graph)
 
     def replace(self) -> None:
         """Replace everything complex, and the names of outputs."""
@@ -77,10 +75,7 @@ class _Pairs:
             self.found[node] = self._pair_of(node)
         for node, value in self.found.items():
             if isinstance(value, Node):
-                node.replace_all_uses_with(value)
-                for spec in self.program.graph_signature.output_specs:
-                    if getattr(spec.arg, "name", None) == node.name:
-                        spec.arg.name = value.name
+                put_in_place(self.program, node, value)
         for node in reversed(nodes):
             if node in self.found and node.op == "call_function" and not node.users:
                 self.graph.erase_node(node)
@@ -119,8 +114,6 @@ class _Pairs:
 
     def _inlined(self, function: Function, args: Any, kwargs: Any, node: Node) -> Any:
         """A function's operators before a node."""
-        from torch.fx.experimental.proxy_tensor import make_fx  # takes as long to import as half of torch
-
         leaves, spec = pytree.tree_flatten((args, kwargs), is_leaf=lambda x: isinstance(x, Pair))
         given: list[Node] = []
         for leaf in leaves:
@@ -144,31 +137,16 @@ class _Pairs:
             return [t for x in found for t in ((x.real, x.imag) if isinstance(x, Pair) else (x,))]
 
         try:
-            with torch.no_grad(), self.mode:
-                traced = make_fx(written, pre_dispatch=True)(*[n.meta["val"] for n in given]).graph
+            results = iter(inlined(written, given, node))
         except LirpaError:
             raise
         except Exception as error:  # torch raises whatever its tracers raise
             raise _unknown(node) from error
-        results = iter(self._copied(traced, given, node))
         layout, pairs = shape
         return pytree.tree_unflatten(
             [Pair(next(results), next(results)) if is_pair else next(results) for is_pair in pairs],  # type: ignore[arg-type]
             layout,
         )
-
-    def _copied(self, traced: torch.fx.Graph, given: list[Node], node: Node) -> list[Node]:
-        inner: dict[Node, Node] = dict(
-            zip((n for n in traced.nodes if n.op == "placeholder"), given, strict=True)
-        )
-        with self.graph.inserting_before(node):
-            for part in traced.nodes:
-                if part.op == "call_function":
-                    copy = self.graph.node_copy(part, lambda n: inner[n])
-                    copy.meta = {**node.meta, PART_OF: node.target, "val": part.meta["val"]}
-                    inner[part] = copy
-        (last,) = (part for part in traced.nodes if part.op == "output")
-        return [inner[n] for n in last.args[0]]
 
     def _refuse_complex_outputs(self, node: Node) -> None:
         for value in pytree.tree_leaves(node.args):
