@@ -15,6 +15,7 @@ from lirpa_core.capture.complex_numbers import as_pairs
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
+from lirpa_core.capture.moving_grids import write_out_moving_grids
 from lirpa_core.capture.quantised import write_out_quantised
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.recording import Recorded
@@ -130,6 +131,7 @@ def rewritten(program: ExportedProgram | Recorded, registry: CaptureRules) -> tu
     make_dense(program)
     write_out_quantised(program)
     write_out_matrices(program)
+    write_out_moving_grids(program)
     choose_by_masks(program)
     convert_first(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from lirpa_core.capture.inlining import inlined, put_in_place
+from lirpa_core.capture.reached import reached_by_inputs
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -116,26 +117,14 @@ _WRITTEN: Mapping[Any, tuple[int, Callable[..., Any]]] = {
 
 def write_out_matrices(program: ExportedProgram | Recorded) -> None:
     """Write out, in place, what is computed from small matrices that an input reaches."""
-    graph = program.graph
-    if not any(node.target in _WRITTEN for node in graph.nodes):
-        return
-    inputs = {
-        spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"
-    }
-    reached: set[Node] = set()
-    for node in list(graph.nodes):
-        if node.op == "placeholder" and node.name in inputs:
-            reached.add(node)
-        if not reached.intersection(node.all_input_nodes):
-            continue
-        reached.add(node)
-        if node.target not in _WRITTEN or node.args[0] not in reached:
-            continue
+    nodes = [node for node in program.graph.nodes if node.target in _WRITTEN]
+    reached = reached_by_inputs(program) if nodes else set()
+    for node in nodes:
         largest, function = _WRITTEN[node.target]
-        shape = node.args[0].meta["val"].shape  # type: ignore[union-attr]  # its first argument is a matrix
-        if shape[-1] != shape[-2] or shape[-1] > largest:
-            continue
-        reached.update(_write(program, node, function))
+        if node.args[0] in reached:
+            shape = node.args[0].meta["val"].shape  # type: ignore[union-attr]  # its first argument is a matrix
+            if shape[-1] == shape[-2] <= largest:
+                reached.update(_write(program, node, function))
 
 
 def _write(program: ExportedProgram | Recorded, node: Node, function: Callable[..., Any]) -> list[Node]:
