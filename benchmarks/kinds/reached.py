@@ -11,7 +11,8 @@ from benchmarks.kinds.case import Function
 
 _SAMPLES = 1000
 _CORNERS = 9
-_STEPS = 30
+#: Steps along the gradient.
+STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def _of_one(model: Function, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tens
     values = _values(model, points)  # [n, K]
     least, most = values.amin(0), values.amax(0)
     start = torch.cat([points[values.argmin(0)], points[values.argmax(0)]])  # [2K, *S]
-    for step in range(_STEPS):
+    for step in range(STEPS):
         moved = _moved(model, start, lower, upper, 0.3 * 0.85**step)
         if moved is None:
             break
@@ -67,7 +68,9 @@ def _points(lower: Tensor, upper: Tensor) -> Tensor:
 
 def _values(model: Function, points: Tensor) -> Tensor:
     """Outputs, `[n, K]`, a few points at a time."""
-    parts = [model(part).detach() for part in points.detach().split(512)]  # with gradients, which a model may want
+    parts = [
+        model(part).detach() for part in points.detach().split(512)
+    ]  # with gradients, which a model may want
     return torch.cat(parts).flatten(1).to(torch.float64)
 
 

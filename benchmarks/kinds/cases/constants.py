@@ -112,7 +112,7 @@ CASES: tuple[Case, ...] = (
     mask("unique with counts", lambda x, m: x[:, :2] * torch.unique(m.long(), return_counts=True)[1]),
     mask("bincount", lambda x, m: x[:, :2] * torch.bincount(m.long())),
     mask("repeat_interleave", lambda x, m: x.repeat_interleave(m.long() + 1, dim=1)),
-    mask("split by sizes in a buffer", lambda x, m: x.split((m.long().cumsum(0)[:2] + m.long()[1]).tolist() + [2], 1)[2]),
+    mask("split by sizes in a buffer", lambda x, m: x.split([*(m.long().cumsum(0)[:2] + m.long()[1]).tolist(), 2], 1)[2]),
     mask("split by buffer.tolist()", lambda x, m: x.split([int(m.sum()), 4 - int(m.sum())], 1)[0]),
     mask("arange(mask.sum())", lambda x, m: x[:, torch.arange(int(m.sum()))]),
     mask("if mask.any()", lambda x, m: x.relu() if m.any() else x),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.func import grad, jacrev, vmap
@@ -12,7 +14,7 @@ from benchmarks.kinds.case import Case, net
 def mlp(*sizes: int, activation: type[nn.Module] = nn.Tanh) -> nn.Sequential:
     """Linear layers with activations between them."""
     layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b), activation()]
     return nn.Sequential(*layers[:-1])
 
@@ -37,7 +39,11 @@ class Lyapunov(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.V, self.system, self.R = mlp(2, 8, 1, activation=nn.LeakyReLU), Pendulum(1), nn.Parameter(torch.randn(2, 2))
+        self.V, self.system, self.R = (
+            mlp(2, 8, 1, activation=nn.LeakyReLU),
+            Pendulum(1),
+            nn.Parameter(torch.randn(2, 2)),
+        )
 
     def value(self, x: Tensor) -> Tensor:
         P = 0.1 * torch.eye(2, dtype=x.dtype) + self.R.T @ self.R
@@ -144,7 +150,9 @@ class Quadrotor(nn.Module):
         u = self.policy(s)
         phi = s[..., 2]
         total = u[..., 0] + u[..., 1]
-        acc = torch.stack([-torch.sin(phi) * total, torch.cos(phi) * total - 9.81, u[..., 0] - u[..., 1]], dim=-1)
+        acc = torch.stack(
+            [-torch.sin(phi) * total, torch.cos(phi) * total - 9.81, u[..., 0] - u[..., 1]], dim=-1
+        )
         return torch.cat([s[..., 3:], acc], dim=-1)
 
 
@@ -153,7 +161,11 @@ class Dueling(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body, self.value, self.advantage = nn.Sequential(nn.Linear(4, 12), nn.ReLU()), nn.Linear(12, 1), nn.Linear(12, 3)
+        self.body, self.value, self.advantage = (
+            nn.Sequential(nn.Linear(4, 12), nn.ReLU()),
+            nn.Linear(12, 1),
+            nn.Linear(12, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.body(x)
@@ -173,7 +185,9 @@ class SoftActor(nn.Module):
         std = log_std.clamp(-5, 2).exp()
         normal = torch.distributions.Normal(mean, std)
         action = torch.tanh(mean)
-        return (normal.log_prob(torch.zeros_like(mean)) - torch.log(1 - action.pow(2) + 1e-6)).sum(-1, keepdim=True)
+        return (normal.log_prob(torch.zeros_like(mean)) - torch.log(1 - action.pow(2) + 1e-6)).sum(
+            -1, keepdim=True
+        )
 
 
 class Policy(nn.Module):
@@ -193,7 +207,10 @@ class Experts(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.experts, self.router = nn.ModuleList(mlp(4, 8, 2, activation=nn.GELU) for _ in range(3)), nn.Linear(4, 3)
+        self.experts, self.router = (
+            nn.ModuleList(mlp(4, 8, 2, activation=nn.GELU) for _ in range(3)),
+            nn.Linear(4, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         weights = torch.softmax(self.router(x), dim=-1)

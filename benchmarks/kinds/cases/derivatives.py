@@ -29,7 +29,10 @@ class Differentiated(nn.Module):
 
 
 def of(
-    name: str, function: Callable[[Function, Tensor], Tensor], outputs: int = 1, activation: type[nn.Module] = nn.Tanh
+    name: str,
+    function: Callable[[Function, Tensor], Tensor],
+    outputs: int = 1,
+    activation: type[nn.Module] = nn.Tanh,
 ) -> Case:
     """A case of a derivative of a network from 2."""
     return Case(name, lambda: Differentiated(function, activation, outputs), (2,), -0.3, 0.3)
@@ -68,7 +71,7 @@ def lipschitz(network: Function, x: Tensor) -> Tensor:
 
 
 def with_vjp(network: Function, x: Tensor) -> Tensor:
-    out, pull = vjp(network, x)
+    out, pull = vjp(network, x)  # type: ignore[misc]  # of three with `has_aux`
     (result,) = pull(torch.ones_like(out))
     return result
 

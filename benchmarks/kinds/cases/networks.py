@@ -45,7 +45,9 @@ class SparseGcn(nn.Module):
         if self.reduce == "sum":
             return torch.zeros(x.shape[0], 4, 4, dtype=x.dtype).index_add(1, dst, messages)
         where = dst.view(1, -1, 1).expand_as(messages)
-        return torch.zeros(x.shape[0], 4, 4, dtype=x.dtype).scatter_reduce(1, where, messages, self.reduce, include_self=False)
+        return torch.zeros(x.shape[0], 4, 4, dtype=x.dtype).scatter_reduce(
+            1, where, messages, self.reduce, include_self=False
+        )
 
 
 class Gat(nn.Module):
@@ -70,7 +72,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1))
+        self.body = nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1)
+        )
         self.out = nn.Linear(2, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +87,10 @@ class Squeeze(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.up, self.depth = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 3, padding=1, groups=4)
-        self.fc, self.down = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 4), nn.Hardsigmoid()), nn.Conv2d(4, 2, 1)
+        self.fc, self.down = (
+            nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 4), nn.Hardsigmoid()),
+            nn.Conv2d(4, 2, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.hardswish(self.depth(F.hardswish(self.up(x))))
@@ -144,7 +151,10 @@ class Vit(nn.Module):
         super().__init__()
         self.patch, self.token = nn.Conv2d(1, 4, 2, stride=2), nn.Parameter(torch.randn(1, 1, 4))
         self.position = nn.Parameter(0.1 * torch.randn(1, 5, 4))
-        self.layer, self.out = nn.TransformerEncoderLayer(4, 2, 8, 0.0, "gelu", batch_first=True, norm_first=True), nn.Linear(4, 3)
+        self.layer, self.out = (
+            nn.TransformerEncoderLayer(4, 2, 8, 0.0, "gelu", batch_first=True, norm_first=True),
+            nn.Linear(4, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch(x).flatten(2).transpose(1, 2)
@@ -158,7 +168,12 @@ class Llama(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.q, self.k, self.v, self.o = nn.Linear(4, 4), nn.Linear(4, 2), nn.Linear(4, 2), nn.Linear(4, 4)
-        self.gate, self.up, self.down, self.g = nn.Linear(4, 8), nn.Linear(4, 8), nn.Linear(8, 4), nn.Parameter(torch.ones(4))
+        self.gate, self.up, self.down, self.g = (
+            nn.Linear(4, 8),
+            nn.Linear(4, 8),
+            nn.Linear(8, 4),
+            nn.Parameter(torch.ones(4)),
+        )
 
     def norm(self, x: Tensor) -> Tensor:
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * self.g
@@ -175,7 +190,9 @@ class Llama(nn.Module):
         q = self.rope(self.q(y).view(B, T, 2, 2).transpose(1, 2))
         k = self.rope(self.k(y).view(B, T, 1, 2).transpose(1, 2)).repeat_interleave(2, 1)
         v = self.v(y).view(B, T, 1, 2).transpose(1, 2).expand(B, 2, T, 2)
-        x = x + self.o(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(B, T, 4))
+        x = x + self.o(
+            F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(B, T, 4)
+        )
         y = self.norm(x)
         return x + self.down(F.silu(self.gate(y)) * self.up(y))
 
@@ -230,7 +247,12 @@ class Mamba(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.A, self.delta, self.B, self.C = nn.Parameter(torch.rand(2, 3)), nn.Linear(2, 2), nn.Linear(2, 3), nn.Linear(2, 3)
+        self.A, self.delta, self.B, self.C = (
+            nn.Parameter(torch.rand(2, 3)),
+            nn.Linear(2, 2),
+            nn.Linear(2, 3),
+            nn.Linear(2, 3),
+        )
 
     def forward(self, u: Tensor) -> Tensor:
         delta, B, C = F.softplus(self.delta(u)), self.B(u), self.C(u)
@@ -319,9 +341,9 @@ class Kan(nn.Module):
         grid, z = self.get_buffer("grid"), x.unsqueeze(-1)
         bases = ((z >= grid[:-1]) & (z < grid[1:])).to(x.dtype)
         for k in (1, 2):
-            bases = (z - grid[: -(k + 1)]) / (grid[k:-1] - grid[: -(k + 1)]) * bases[..., :-1] + (grid[k + 1 :] - z) / (
-                grid[k + 1 :] - grid[1:-k]
-            ) * bases[..., 1:]
+            bases = (z - grid[: -(k + 1)]) / (grid[k:-1] - grid[: -(k + 1)]) * bases[..., :-1] + (
+                grid[k + 1 :] - z
+            ) / (grid[k + 1 :] - grid[1:-k]) * bases[..., 1:]
         return self.base(F.silu(x)) + torch.einsum("bik,oik->bo", bases, self.spline)
 
 
@@ -368,7 +390,16 @@ class Decoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc, self.up = nn.Linear(4, 8), nn.Sequential(nn.ConvTranspose2d(2, 2, 4, 2, 1), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 1, 3, padding=1), nn.Tanh())
+        self.fc, self.up = (
+            nn.Linear(4, 8),
+            nn.Sequential(
+                nn.ConvTranspose2d(2, 2, 4, 2, 1),
+                nn.BatchNorm2d(2),
+                nn.ReLU(),
+                nn.Conv2d(2, 1, 3, padding=1),
+                nn.Tanh(),
+            ),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.up(F.leaky_relu(self.fc(x), 0.2).view(-1, 2, 2, 2))
@@ -382,7 +413,9 @@ class Binary(nn.Module):
         self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(torch.sign(F.linear(x, self.first.weight.sign())), self.second.weight.sign(), self.second.bias)
+        return F.linear(
+            torch.sign(F.linear(x, self.first.weight.sign())), self.second.weight.sign(), self.second.bias
+        )
 
 
 class TwoLevel(nn.Module):
@@ -430,7 +463,11 @@ class Contrast(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.image, self.text, self.scale = nn.Linear(4, 6), nn.Parameter(torch.randn(3, 6)), nn.Parameter(torch.tensor(1.0))
+        self.image, self.text, self.scale = (
+            nn.Linear(4, 6),
+            nn.Parameter(torch.randn(3, 6)),
+            nn.Parameter(torch.tensor(1.0)),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.image(x)

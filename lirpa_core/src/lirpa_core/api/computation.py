@@ -116,7 +116,9 @@ class Computation:
                 bounds = dataclasses.replace(bounds, lower=lower, upper=upper)
             if rows is None and lower is not None and upper is not None:
                 shape = problem.shape(name)
-                outputs[name] = Interval(lower.T.reshape(lower.shape[1], *shape), upper.T.reshape(upper.shape[1], *shape))
+                outputs[name] = Interval(
+                    lower.T.reshape(lower.shape[1], *shape), upper.T.reshape(upper.shape[1], *shape)
+                )
             found[i] = node.lay_out(problem, bounds, specified=self.C is not None)
             if self.linear_bounds:
                 needed = (self.needed or {}).get(name)

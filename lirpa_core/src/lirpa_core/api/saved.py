@@ -39,6 +39,9 @@ def tightest_intervals(problem: Problem, known: Mapping[str, Interval], by_rows:
         rows = method.bound_rows(problem, name, inner)
         assert rows.lower is not None and rows.upper is not None
         shape = problem.shape(name)
-        found = Interval(rows.lower.T.reshape(rows.lower.shape[1], *shape), rows.upper.T.reshape(rows.upper.shape[1], *shape))
+        found = Interval(
+            rows.lower.T.reshape(rows.lower.shape[1], *shape),
+            rows.upper.T.reshape(rows.upper.shape[1], *shape),
+        )
         tight[name] = tight[name].intersect(found)
     return intervals(problem, tight)

@@ -17,6 +17,7 @@ from lirpa_core.capture.export import export, read_nodes, rewritten
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import Kept, keeping_leaf_modules
 from lirpa_core.capture.recording import Recorded, recorded
+from lirpa_core.capture.refusals import control_flow
 from lirpa_core.capture.replay import describe, fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import (
     refuse_derivatives_of_statistics,
@@ -46,7 +47,12 @@ AUTO = "auto"
 #: A program, its nodes and outputs, what its modules end in, the tensors of the model whose values entered it, and the checks of the
 #: model that are taken to hold.
 _Read: TypeAlias = tuple[
-    "ExportedProgram | Recorded", tuple[Node, ...], tuple[str | None, ...], dict[str, str], tuple[Tensor, ...], tuple[str, ...]
+    "ExportedProgram | Recorded",
+    tuple[Node, ...],
+    tuple[str | None, ...],
+    dict[str, str],
+    tuple[Tensor, ...],
+    tuple[str, ...],
 ]
 
 
@@ -226,6 +232,8 @@ def _refuse_fixed_batch(
     except LirpaError:
         raise
     except Exception as error:
+        if (refused := control_flow(error)) is not None:
+            raise refused from None
         try:
             _explain_ids(model, args, kwargs)
             run(model, args, kwargs)

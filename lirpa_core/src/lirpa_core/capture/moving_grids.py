@@ -49,7 +49,11 @@ def sampled(image: Tensor, grid: Tensor, padding: int, align_corners: bool) -> T
 
 def write_out_moving_grids(program: ExportedProgram | Recorded) -> None:
     """Write out, in place, every bilinear `grid_sample` of two dimensions whose positions an input reaches."""
-    nodes = [n for n in program.graph.nodes if n.target in (aten.grid_sampler.default, aten.grid_sampler_2d.default)]
+    nodes = [
+        n
+        for n in program.graph.nodes
+        if n.target in (aten.grid_sampler.default, aten.grid_sampler_2d.default)
+    ]
     if not nodes:
         return
     reached = reached_by_inputs(program)

@@ -31,7 +31,8 @@ def _inverse(scale: Any) -> Any:
 
 
 def _levels(x: Tensor, scale: Any, zero_point: Any, low: int, high: int) -> Tensor:
-    return (torch.round(x * _inverse(scale)) + zero_point).clamp(low, high)
+    levels: Tensor = torch.round(x * _inverse(scale)) + zero_point
+    return levels.clamp(low, high)
 
 
 def _along(values: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -41,7 +42,12 @@ def _along(values: Tensor, x: Tensor, axis: int) -> Tensor:
 
 
 def quantize_per_tensor(
-    input: Tensor, scale: Any, zero_point: Any, quant_min: int, quant_max: int, dtype: torch.dtype  # noqa: A002
+    input: Tensor,  # noqa: A002
+    scale: Any,
+    zero_point: Any,
+    quant_min: int,
+    quant_max: int,
+    dtype: torch.dtype,
 ) -> Tensor:
     """The number of the nearest multiple of the scale, within limits."""
     return _levels(input, scale, zero_point, quant_min, quant_max).to(dtype)
@@ -58,7 +64,8 @@ def dequantize_per_tensor(
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """The multiple of that number."""
-    return (input.to(out_dtype or torch.float32) - zero_point) * scale
+    found: Tensor = (input.to(out_dtype or torch.float32) - zero_point) * scale
+    return found
 
 
 def quantize_per_channel(
@@ -102,7 +109,8 @@ _EXPORTED: Mapping[str, Callable[..., Tensor]] = {
 
 
 def _fake(x: Tensor, scale: Any, zero_point: Any, dtype: torch.dtype) -> Tensor:
-    return (_levels(x, scale, zero_point, *_LIMITS[dtype]) - zero_point) * scale
+    found: Tensor = (_levels(x, scale, zero_point, *_LIMITS[dtype]) - zero_point) * scale
+    return found
 
 
 def _fake_per_channel(x: Tensor, scales: Tensor, zeros: Tensor, axis: int, dtype: torch.dtype) -> Tensor:

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def reached_by_inputs(program: ExportedProgram | Recorded) -> set[Node]:
     """The nodes whose values depend on what a user gives; all others are evaluated, whatever they are."""
-    inputs = {
-        spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"
-    }
+    inputs = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
     reached: set[Node] = set()
     for node in program.graph.nodes:
         if (node.op == "placeholder" and node.name in inputs) or reached.intersection(node.all_input_nodes):

@@ -122,7 +122,7 @@ def write_out_matrices(program: ExportedProgram | Recorded) -> None:
     for node in nodes:
         largest, function = _WRITTEN[node.target]
         if node.args[0] in reached:
-            shape = node.args[0].meta["val"].shape  # type: ignore[union-attr]  # its first argument is a matrix
+            shape = node.args[0].meta["val"].shape  # its first argument is a matrix
             if shape[-1] == shape[-2] <= largest:
                 reached.update(_write(program, node, function))
 

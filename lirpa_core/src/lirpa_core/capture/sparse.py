@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.fx import Node
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.devices import in_full_precision
+from lirpa_core.graph import Shape
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import (
     Coefficients,

@@ -117,4 +117,7 @@ def _exactly(
     rows = every_element(problem, name)
     bounds = bound_rows(problem, name, rows, Relaxations(problem, found), memory_budget=memory_budget)
     assert bounds.lower is not None and bounds.upper is not None
-    return Interval(bounds.lower.T.reshape(bounds.lower.shape[1], *shape), bounds.upper.T.reshape(bounds.upper.shape[1], *shape))
+    return Interval(
+        bounds.lower.T.reshape(bounds.lower.shape[1], *shape),
+        bounds.upper.T.reshape(bounds.upper.shape[1], *shape),
+    )

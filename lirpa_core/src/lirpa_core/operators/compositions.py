@@ -28,8 +28,9 @@ def sinc(self: Tensor) -> Tensor:
     waves = torch.cos(2 * angle.unsqueeze(1) * k) / (4 * k * k - 1)  # [points, k]
     weight = (2 / n) * (1 - 2 * waves.sum(1))
     rate = math.pi * torch.cos(angle)
-    near = torch.clamp(self, -_NEAR, _NEAR).unsqueeze(-1) * rate.to(self.dtype)
-    inside = torch.cos(near) @ weight.to(self.dtype)
+    rate = rate.to(self.dtype)
+    near = torch.clamp(self, -_NEAR, _NEAR).unsqueeze(-1) * rate
+    inside = (torch.cos(near) - torch.cos(_NEAR * rate)) @ weight.to(self.dtype)  # exactly zero at the end
     far = math.pi * torch.clamp(torch.abs(self), min=_NEAR)
     return inside + torch.sin(far) * torch.reciprocal(far)
 

@@ -104,5 +104,6 @@ def _deviation(problem: Problem, name: str, operator: LinearOp, member: Perturbe
         if part is None:
             return None
         parts.append(part)
-    rows = torch.cat(parts)  # [R, B]
-    return rows.T.reshape(rows.shape[1], *problem.shape(name))
+    found = torch.cat(parts)  # [R, B]
+    columns: Tensor = found.T.reshape(found.shape[1], *problem.shape(name))
+    return columns

@@ -203,7 +203,7 @@ ARITHMETIC: Mapping[Any, Function] = {
         (aten.clone.default, aten.alias.default, aten.detach.default, aten.resolve_conj.default, aten.lift_fresh_copy.default),
         _same,
     ),
-    aten.complex.default: lambda real, imag: Pair(real, imag),
+    aten.complex.default: Pair,
     aten.polar.default: polar,
     aten.view_as_real.default: view_as_real,
     aten.view_as_complex.default: view_as_complex,

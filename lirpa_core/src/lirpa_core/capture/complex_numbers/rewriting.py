@@ -85,7 +85,8 @@ class _Pairs:
         if node.op != "call_function":
             last = [n for n in self.graph.nodes if n.op == "placeholder"][-1]
             return self._parts_of(node, last)
-        args, kwargs = map_arg((node.args, node.kwargs), lambda n: self.found.get(n, n))
+        given: Any = map_arg((node.args, node.kwargs), lambda n: self.found.get(n, n))
+        args, kwargs = given
         if node.target is operator.getitem:
             return args[0][args[1]]
         if not node.all_input_nodes:  # a constant out of nothing
@@ -99,30 +100,34 @@ class _Pairs:
         """The parts of a constant complex tensor, which are evaluated."""
         with self.graph.inserting_after(after):
             both = self._call(aten.view_as_real.default, (node,), node, torch.view_as_real)
-        made = []
+        made: list[Any] = []
         for i in (0, 1):
             with self.graph.inserting_after(both if not made else made[-1]):
                 made.append(self._call(aten.select.int, (both, -1, i), node, torch.select))
-        return Pair(*made)  # type: ignore[arg-type]  # nodes stand for tensors
+        return Pair(*made)
 
     def _call(self, target: Any, args: tuple[Any, ...], of: Node, function: Callable[..., Any]) -> Node:
         made = self.graph.call_function(target, args)
         made.meta = {name: value for name, value in of.meta.items() if name != "val"}
         with torch.no_grad(), self.mode:
             made.meta["val"] = function(*map_arg(args, lambda n: n.meta["val"]))
-        return made
+        result: Node = made
+        return result
 
     def _inlined(self, function: Function, args: Any, kwargs: Any, node: Node) -> Any:
         """A function's operators before a node."""
+        leaves: list[Any]
         leaves, spec = pytree.tree_flatten((args, kwargs), is_leaf=lambda x: isinstance(x, Pair))
-        given: list[Node] = []
+        given: list[Any] = []  # nodes, which stand for tensors in a pair too
         for leaf in leaves:
-            given += [leaf.real, leaf.imag] if isinstance(leaf, Pair) else [leaf] if isinstance(leaf, Node) else []  # type: ignore[list-item]
+            given += (
+                [leaf.real, leaf.imag] if isinstance(leaf, Pair) else [leaf] if isinstance(leaf, Node) else []
+            )
         shape: list[Any] = []
 
         def written(*tensors: Tensor) -> list[Tensor]:
             values = iter(tensors)
-            filled = []
+            filled: list[Any] = []
             for leaf in leaves:
                 if isinstance(leaf, Pair):
                     filled.append(Pair(next(values), next(values)))

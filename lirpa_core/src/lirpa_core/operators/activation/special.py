@@ -1,4 +1,4 @@
-"""Special functions: inverse error function, logarithm of the gamma function and its derivative, entropy; positions in a sorted list."""
+"""Special functions: inverse error function, logarithm of the gamma function, entropy; positions in a sorted list."""
 
 from __future__ import annotations
 
@@ -56,15 +56,6 @@ LGAMMA = Curve(
     outside=unless_above(0),
 )
 
-DIGAMMA = Curve(
-    f=torch.digamma,
-    df=lambda x: torch.polygamma(1, x),
-    arcs=(Arc(CONCAVE, jet=lambda x: (torch.polygamma(1, x), torch.polygamma(2, x)), anchor=1.0),),
-    monotone=1,
-    shape=CONCAVE,
-    outside=unless_above(0),
-)
-
 ENTR = Curve(
     f=torch.special.entr,
     df=lambda x: -x.log() - 1,
@@ -103,7 +94,6 @@ def register(registry: OperatorRegistry) -> None:
     aten = torch.ops.aten
     registry.register(aten.erfinv.default, Unary(ERFINV))
     registry.register(aten.lgamma.default, Unary(LGAMMA))
-    registry.register(aten.digamma.default, Unary(DIGAMMA))
     registry.register(aten.special_entr.default, Unary(ENTR))
     registry.register(aten.bucketize.Tensor, Unary(position, refuse=_refuse_list))
     registry.register(aten.searchsorted.Tensor, Unary(position, operands=("self",), refuse=_refuse_list))
