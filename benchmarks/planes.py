@@ -69,7 +69,7 @@ RULES: Mapping[str, Rule] = {
     **{f.__name__: rule(f, _POSITIVE) for f in (torch.log, torch.sqrt, torch.rsqrt, torch.reciprocal, torch.lgamma, torch.log1p)},
     **{f.__name__: rule(f, (-0.95, 0.95)) for f in (torch.asin, torch.acos, torch.atanh, torch.special.erfinv, torch.tan)},
     "entr": rule(torch.special.entr, _POSITIVE),
-    "sinc": rule(torch.sinc, _WIDE),
+    "sinc": rule(torch.sinc, _WIDE, why="a sum of 24 cosines, each with its best lines; worst over several lobes"),
     "x³": rule(lambda x: x**3),
     "remainder by 1": rule(lambda x: torch.remainder(x, 1.0)),
     "a · b": rule(torch.mul, _WIDE, _WIDE),
@@ -77,31 +77,31 @@ RULES: Mapping[str, Rule] = {
     "maximum": rule(torch.maximum, _WIDE, _WIDE),
     "minimum": rule(torch.minimum, _WIDE, _WIDE),
     "largest of three": rule(lambda *x: _largest(*x).amax(-1), *[_WIDE] * 3),
-    "median of three": rule(lambda *x: _largest(*x).median(-1).values, *[_WIDE] * 3),
+    "median of three": rule(lambda *x: _largest(*x).median(-1).values, *[_WIDE] * 3, why="between a maximum and a minimum of two: no plane of its own"),
     "second of three sorted": rule(lambda *x: _largest(*x).sort(-1).values[..., 0], *[_WIDE] * 3),
-    "atan2": rule(torch.atan2, _POSITIVE, _POSITIVE),
-    "atan2, any sign of y": rule(torch.atan2, _WIDE, _POSITIVE),
-    "hypot": rule(torch.hypot, _WIDE, _WIDE),
-    "pow(a, b)": rule(torch.pow, (0.5, 2.0), (0.5, 2.0)),
+    "atan2": rule(torch.atan2, _POSITIVE, _POSITIVE, why="planes of the quotient, then lines of the arc tangent; flat ones where these are better"),
+    "atan2, any sign of y": rule(torch.atan2, _WIDE, _POSITIVE, why="as above"),
+    "hypot": rule(torch.hypot, _WIDE, _WIDE, why="squares, their sum, and a root"),
+    "pow(a, b)": rule(torch.pow, (0.5, 2.0), (0.5, 2.0), why="exp(b · log a)"),
     "xlogy": rule(torch.xlogy, _POSITIVE, _POSITIVE),
-    "logaddexp": rule(torch.logaddexp, _WIDE, _WIDE),
-    "remainder": rule(torch.remainder, _POSITIVE, _POSITIVE),
-    "fmod": rule(torch.fmod, _POSITIVE, _POSITIVE),
-    "a // b": rule(torch.floor_divide, _POSITIVE, _POSITIVE),
+    "logaddexp": rule(torch.logaddexp, _WIDE, _WIDE, why="the mean is of one box, where almost nothing is lost"),
+    "remainder": rule(torch.remainder, _POSITIVE, _POSITIVE, why="a − b · ⌊a / b⌋, of which b and the floor are one product"),
+    "fmod": rule(torch.fmod, _POSITIVE, _POSITIVE, why="as above"),
+    "a // b": rule(torch.floor_divide, _POSITIVE, _POSITIVE, why="planes of the quotient, then lines of a staircase"),
     "a > b": rule(lambda a, b: (a > b).to(a.dtype), _WIDE, _WIDE),
     "where(a > 0, b, −b)": rule(lambda a, b: torch.where(a > 0, b, -b), _WIDE, _WIDE),
-    "PReLU": rule(lambda a, b: torch.where(a > 0, a, a * b), _WIDE, (0.0, 1.0)),
+    "PReLU": rule(torch.ops.aten._prelu_kernel.default, _WIDE, (0.0, 1.0), why="max(a, 0) + b · min(a, 0): a kink and a product, each by itself"),
     "clamp(a, max=b)": rule(lambda a, b: torch.clamp(a, max=b), _WIDE, _WIDE),
     "sigmoid(a) · tanh(b)": rule(lambda a, b: torch.sigmoid(a) * torch.tanh(b), _WIDE, _WIDE),
     "sigmoid(a) · b": rule(lambda a, b: torch.sigmoid(a) * b, _WIDE, _WIDE),
     "silu(a) · b": rule(lambda a, b: F.silu(a) * b, _WIDE, _WIDE),
-    "softmax, first of two": rule(lambda *x: _largest(*x).softmax(-1)[..., 0], _WIDE, _WIDE),
+    "softmax, first of two": rule(lambda *x: _largest(*x).softmax(-1)[..., 0], _WIDE, _WIDE, why="planes that hold for any number of scores"),
     "softmax, first of three": rule(lambda *x: _largest(*x).softmax(-1)[..., 0], *[_WIDE] * 3),
-    "logsumexp of two": rule(lambda *x: _largest(*x).logsumexp(-1), _WIDE, _WIDE),
-    "length one, first of two": rule(lambda *x: F.normalize(_largest(*x), dim=-1)[..., 0], _WIDE, _WIDE),
-    "layer norm, first of three": rule(lambda *x: F.layer_norm(_largest(*x), (3,))[..., 0], *[_WIDE] * 3),
+    "logsumexp of two": rule(lambda *x: _largest(*x).logsumexp(-1), _WIDE, _WIDE, why="as logaddexp"),
+    "length one, first of two": rule(lambda *x: F.normalize(_largest(*x), dim=-1)[..., 0], _WIDE, _WIDE, why="the element times an inverse length; worst where the box reaches the origin"),
+    "layer norm, first of three": rule(lambda *x: F.layer_norm(_largest(*x), (3,))[..., 0], *[_WIDE] * 3, why="likewise, of what the mean leaves"),
     "a · b · c": rule(lambda a, b, c: a * b * c, *[_WIDE] * 3),
-    "complex |a + ib|": rule(lambda a, b: torch.complex(a, b).abs(), _WIDE, _WIDE),
+    "complex |a + ib|": rule(lambda a, b: torch.complex(a, b).abs(), _WIDE, _WIDE, why="as hypot"),
 }  # fmt: skip
 
 
@@ -128,9 +128,7 @@ def gaps(rule: Rule) -> list[tuple[float, float]]:
     with torch.no_grad():
         result = bounded.compute_bounds(x=(ball,), method="CROWN", return_A=True)
     (planes,) = [next(iter(of.values())) for of in (result.A or {}).values()]
-    sides = [
-        (planes[f"{side}A"].reshape(-1, n), planes[f"{side}bias"].reshape(-1)) for side in "lu"
-    ]
+    sides = [(planes[f"{side}A"].reshape(-1, n), planes[f"{side}bias"].reshape(-1)) for side in "lu"]
     steps = torch.linspace(0, 1, _GRID[n], dtype=torch.float64)
     unit = torch.cartesian_prod(*[steps] * n).reshape(-1, n)
     found = []
@@ -147,7 +145,13 @@ def _best(x: Tensor, values: Tensor, side: int) -> float:
     """The mean of the plane above (1) or below (−1) all values that is least far from them, by a linear program."""
     rows = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
     cost = rows.mean(0)
-    solved = linprog(side * cost.numpy(), A_ub=(-side * rows).numpy(), b_ub=(-side * values).numpy(), bounds=(None, None), method="highs")
+    solved = linprog(
+        side * cost.numpy(),
+        A_ub=(-side * rows).numpy(),
+        b_ub=(-side * values).numpy(),
+        bounds=(None, None),
+        method="highs",
+    )
     return float(side * solved.fun)
 
 

@@ -85,12 +85,14 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
             cells = [f"refused: `{row.case.refused}`", *[""] * (len(METHODS) - 1)]
         else:
             cells = [_shown(cell.ratio, cell.error, cell.outside) for cell in row.cells]
+            if all(cell.error for cell in row.cells) and len(set(cells)) == 1:
+                cells[1:] = [""] * (len(METHODS) - 1)
         yield f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _shown(ratio: float, error: str, outside: float) -> str:
     if error:
-        return f"`{error.partition(':')[0]}`"
+        return f"not yet: `{error.partition(':')[0]}`"
     if outside > 0:
         return "**unsound**"
     return "bounded" if math.isinf(ratio) or ratio > 1e6 else f"{ratio:.3g}"

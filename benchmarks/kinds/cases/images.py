@@ -34,7 +34,7 @@ CASES: tuple[Case, ...] = (
     op("pad, replicate", lambda x: F.pad(x, (1, 1, 1, 1), mode="replicate"), shape=(1, 2, 2)),
     op("max_pool2d, padded", lambda x: F.max_pool2d(x, 3, 2, 1), shape=(1, 4, 4)),
     op("max_pool2d, dilated", lambda x: F.max_pool2d(x, 2, 1, 0, 2), shape=(1, 4, 4)),
-    op("max_pool2d with positions, unpooled", lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), shape=(1, 2, 4)),
+    op("max_pool2d with positions, unpooled", lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), [2, 2]), shape=(1, 2, 4)),
     op("avg_pool2d, padded", lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), shape=(1, 4, 4)),
     op("lp_pool2d", lambda x: F.lp_pool2d(x, 2, 2), 0, 1, shape=(1, 2, 4)),
     op("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, 3), shape=(1, 4, 4)),
