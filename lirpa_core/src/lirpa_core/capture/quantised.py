@@ -49,8 +49,11 @@ def quantize_per_tensor(
     quant_max: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The number of the nearest multiple of the scale, within limits."""
-    return _levels(input, scale, zero_point, quant_min, quant_max).to(dtype)
+    """The number of the nearest multiple of the scale, within limits.
+
+    It is whole, and stays in the type of the input: a conversion would cut off what bounds are rounded outward by, and be a step away.
+    """
+    return _levels(input, scale, zero_point, quant_min, quant_max)
 
 
 def dequantize_per_tensor(
@@ -79,7 +82,7 @@ def quantize_per_channel(
 ) -> Tensor:
     """As `quantize_per_tensor`, with a scale for each entry of a dimension."""
     scale, zero = _along(scales, input, axis), _along(zero_points, input, axis)
-    return _levels(input, scale.to(input.dtype), zero.to(input.dtype), quant_min, quant_max).to(dtype)
+    return _levels(input, scale.to(input.dtype), zero.to(input.dtype), quant_min, quant_max)
 
 
 def dequantize_per_channel(
