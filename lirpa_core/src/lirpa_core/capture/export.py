@@ -107,7 +107,7 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
         try:
             with quiet(), agreeing_switches():
                 decomposed: ExportedProgram = program.run_decompositions(decompositions(registry))
-                if as_pairs(decomposed) and not broken_down(decomposed, registry):
+                if registry.real and as_pairs(decomposed) and not broken_down(decomposed, registry):
                     decomposed = decomposed.run_decompositions(decompositions(registry))
             return decomposed, used
         except LirpaError:
@@ -128,10 +128,11 @@ def rewritten(program: ExportedProgram | Recorded, registry: CaptureRules) -> tu
     """
     from lirpa_core.capture.patterns import rewrite  # only a capture needs them
 
-    make_dense(program)
-    write_out_quantised(program)
-    write_out_matrices(program)
-    write_out_moving_grids(program)
+    if registry.real:  # what is executed rounds in another way than what these become
+        make_dense(program)
+        write_out_quantised(program)
+        write_out_matrices(program)
+        write_out_moving_grids(program)
     choose_by_masks(program)
     convert_first(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]
