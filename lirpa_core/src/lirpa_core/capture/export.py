@@ -128,8 +128,8 @@ def rewritten(program: ExportedProgram | Recorded, registry: CaptureRules) -> tu
     """
     from lirpa_core.capture.patterns import rewrite  # only a capture needs them
 
+    make_dense(program)
     if registry.real:  # what is executed rounds in another way than what these become
-        make_dense(program)
         write_out_quantised(program)
         write_out_matrices(program)
         write_out_moving_grids(program)
