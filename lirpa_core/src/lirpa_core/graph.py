@@ -135,6 +135,7 @@ class Graph:
             real arithmetic.
         ends: The node that a module of the user's model ends in, by the module's path; None: that of the last node that is in it.
         specialized: Tensors of the model whose values decided what the graph is, besides those that it reads.
+        assumed: Where the model checks its values and raises: the graph is the model for inputs that pass.
     """
 
     nodes: tuple[Node, ...]
@@ -147,6 +148,7 @@ class Graph:
     constants: Mapping[str, torch.Tensor]
     executed: bool = False
     specialized: tuple[torch.Tensor, ...] = ()
+    assumed: tuple[str, ...] = ()
     ends: Mapping[str, str] | None = None
 
     @cached_property

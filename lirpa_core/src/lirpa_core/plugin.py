@@ -8,6 +8,7 @@ from lirpa_core.operators import (
     activation,
     arithmetic,
     composites_as_executed,
+    compositions,
     conditions,
     conversion,
     cumulative,
@@ -44,7 +45,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, order, several, decompositions, derivatives, linear_systems, composites_as_executed,
+        cumulative, order, several, compositions, decompositions, derivatives, linear_systems, composites_as_executed,
     ):  # fmt: skip
         group.register(registry)
 

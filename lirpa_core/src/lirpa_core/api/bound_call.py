@@ -207,6 +207,7 @@ class BoundCall:
             NodeBounds(graph, computed.intervals),
             asked.method.name if choice is None else choice.method,
             "" if choice is None else choice.reason,
+            graph.assumed,
             self.problem,
             moved,
         )

@@ -87,6 +87,8 @@ class BoundsResult:
         intermediate: Bounds of the inner nodes, by name or by module path.
         method: Name of the method; with `"auto"`, of the one that was chosen.
         reason: Why that one was chosen; empty where nothing was to choose.
+        assumed: Checks in the model that raise, as `if torch.isnan(x).any(): raise`, by file and line: the bounds are of what the
+            model returns for inputs that pass them.
         problem: What was bounded, for `explain`; a pickled result has none.
     """
 
@@ -96,6 +98,7 @@ class BoundsResult:
     intermediate: NodeBounds
     method: str = ""
     reason: str = ""
+    assumed: tuple[str, ...] = ()
     problem: Problem | None = None
     _moved: Moved | None = None
 

@@ -19,6 +19,7 @@ from lirpa_core.capture.inputs import AUTO, batch_dims_of, refuse_other_types
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import Kept, keeping_leaf_modules
 from lirpa_core.capture.recording import Recorded, recorded
+from lirpa_core.capture.refusals import control_flow
 from lirpa_core.capture.replay import fails_by_itself, other_batch_size, replayed
 from lirpa_core.capture.training_mode import (
     refuse_derivatives_of_statistics,
@@ -41,9 +42,15 @@ from lirpa_core.rules.index_ranges import ids_out_of_range
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-#: A program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
+#: A program, its nodes and outputs, what its modules end in, the tensors of the model whose values entered it, and the checks of the
+#: model that are taken to hold.
 _Read: TypeAlias = tuple[
-    "ExportedProgram | Recorded", tuple[Node, ...], tuple[str | None, ...], dict[str, str], tuple[Tensor, ...]
+    "ExportedProgram | Recorded",
+    tuple[Node, ...],
+    tuple[str | None, ...],
+    dict[str, str],
+    tuple[Tensor, ...],
+    tuple[str, ...],
 ]
 
 
@@ -120,7 +127,7 @@ def capture(
             refuse_derivatives_of_statistics(layers)
         plain = not (layers or how.differentiates or how.maps)
         found = _without_export(model, one_args, one_kwargs, registry, straight) if plain else None
-        program, nodes, outputs, ends, specialized = found or _exported(
+        program, nodes, outputs, ends, specialized, assumed = found or _exported(
             model, one_args, one_kwargs, registry, how, monitor
         )
         if not (statistics | _statistics_of(model)).isdisjoint(map(id, specialized)):
@@ -141,6 +148,7 @@ def capture(
             output_batch_dims=(None,) * len(outputs),
             constants={k: v for k, v in program.constants.items() if isinstance(v, Tensor)},
             specialized=specialized,
+            assumed=assumed,
             ends=ends,
         )
         monitor.part("comparing the graph with the model", 0.15)
@@ -165,7 +173,7 @@ def _without_export(
     if program is None:
         return None
     done, used = rewritten(program, registry)
-    return (program, *read_nodes(program, registry), tuple(used)) if done else None
+    return (program, *read_nodes(program, registry), tuple(used), ()) if done else None
 
 
 def _exported(
@@ -176,7 +184,7 @@ def _exported(
     how: Noticed,
     monitor: Monitor,
 ) -> _Read:
-    """The exported program, its nodes and outputs, what its modules end in, and the tensors of the model whose values entered it.
+    """What `_Read` says, of the exported program.
 
     A model that cannot be exported without values is exported again with the values of what no input reaches. One that
     differentiates is traced to plain operators before, and one that maps if it cannot be exported otherwise.
@@ -205,7 +213,7 @@ def _exported(
             program, read, values = attempt(True, how.differentiates or how.maps)
         except LirpaError as again:
             raise (again if isinstance(again, type(refused)) else refused) from None
-    return program, *read, tuple(values.used.values())
+    return program, *read, tuple(values.used.values()), tuple(values.assumed)
 
 
 def _input_names(program: ExportedProgram | Recorded, count: int) -> tuple[str, ...]:
@@ -225,6 +233,8 @@ def _refuse_fixed_batch(
     except LirpaError:
         raise
     except Exception as error:
+        if (refused := control_flow(error)) is not None:
+            raise refused from None
         try:
             _explain_ids(model, args, kwargs)
             run(model, args, kwargs)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
+from lirpa_core.capture.hooks import HOOKS_OF_ALL
 from lirpa_core.capture.layers import OperatorCall, called_by
 from lirpa_core.capture.recording import Recorded
 from lirpa_core.plugins.reader import CaptureRules
@@ -56,18 +57,18 @@ def _layers(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     if type(module) is not nn.Sequential:
         yield path, module
         return
-    for name, inner in zip(
-        module._modules, module, strict=True
-    ):  # `named_children` leaves out what occurs again
+    # `named_children` leaves out what occurs again.
+    for name, inner in zip(module._modules, module, strict=True):
         yield from _layers(f"{path}.{name}" if path else name, inner)
 
 
 def _ordinary(model: nn.Module, layers: list[tuple[str, nn.Module]]) -> bool:
     """Whether modules do what their classes say, each once, on tensors of their own."""
+    if any(HOOKS_OF_ALL):
+        return False
     chains = [module for module in model.modules() if type(module) is nn.Sequential]
-    if len(list(model.modules())) != len(chains) + len(
-        layers
-    ):  # a layer that occurs twice, or that has others in it
+    # A layer that occurs twice, or that has others in it.
+    if len(list(model.modules())) != len(chains) + len(layers):
         return False
     if any(type(chain).forward.__module__ != nn.Sequential.__module__ for chain in chains):
         return False

@@ -11,15 +11,20 @@ from torch import Tensor, nn
 
 from lirpa_core.capture.breaking_down import PART_OF, broken_down, decompositions
 from lirpa_core.capture.clean_up import clean
+from lirpa_core.capture.complex_numbers import as_pairs
 from lirpa_core.capture.exporter import load_exporter
 from lirpa_core.capture.in_place import make_new
 from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
+from lirpa_core.capture.moving_grids import write_out_moving_grids
 from lirpa_core.capture.numbers import as_taken
+from lirpa_core.capture.quantised import write_out_quantised
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.recording import Recorded
 from lirpa_core.capture.refusals import number_error, refusal
+from lirpa_core.capture.small_matrices import write_out_matrices
 from lirpa_core.capture.source import source_of
+from lirpa_core.capture.sparse import make_dense
 from lirpa_core.capture.stated_types import convert_first
 from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import (
@@ -107,6 +112,8 @@ def decompose(program: ExportedProgram, registry: CaptureRules) -> tuple[Exporte
         try:
             with quiet(), agreeing_switches():
                 decomposed: ExportedProgram = program.run_decompositions(decompositions(registry))
+                if registry.real and as_pairs(decomposed) and not broken_down(decomposed, registry):
+                    decomposed = decomposed.run_decompositions(decompositions(registry))
             return decomposed, used
         except LirpaError:
             raise
@@ -126,6 +133,11 @@ def rewritten(program: ExportedProgram | Recorded, registry: CaptureRules) -> tu
     """
     from lirpa_core.capture.patterns import rewrite  # only a capture needs them
 
+    make_dense(program)
+    if registry.real:  # what is executed rounds in another way than what these become
+        write_out_quantised(program)
+        write_out_matrices(program)
+        write_out_moving_grids(program)
     choose_by_masks(program)
     convert_first(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]

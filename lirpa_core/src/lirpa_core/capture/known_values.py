@@ -9,6 +9,7 @@ changes, the graph is no longer the model's, and `Fingerprint` has it captured a
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 from torch.utils._python_dispatch import _disable_current_modes  # there is no public way out of a trace
 
+from lirpa_core.capture.guards import checked_at, passing_answer
 from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
 
 #: Functions of a tensor that give Python values.
@@ -60,11 +62,13 @@ class KnownValues(TorchFunctionMode):
 
     Attributes:
         used: Tensors of the model whose values entered the graph, by id.
+        assumed: Where the model checks what no graph can, and raises if it does not hold: it is taken to hold.
     """
 
     def __init__(self, model: nn.Module, *, compute: bool) -> None:
         super().__init__()
         self.used: dict[int, Tensor] = {}
+        self.assumed: list[str] = []
         self._model, self._compute = model, compute
         self._state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._known: dict[
@@ -73,6 +77,7 @@ class KnownValues(TorchFunctionMode):
 
     def enter(self, *inputs: Any) -> None:
         """Forget an earlier run; inputs have no known values."""
+        self.assumed.clear()
         self._known = {id(x): (x, None) for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor)}
         now = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
         for path, stand_in in now.items():
@@ -95,6 +100,8 @@ class KnownValues(TorchFunctionMode):
             found = self._constant(func, args, kwargs, known)
             if found is not None:
                 return found
+        if given and (passes := self._passes(name, given[0])) is not None:
+            return None if name == "_assert" else passes
         if (chosen := self._chosen(name, args, kwargs)) is not None:
             return chosen
         args = self._with_indices(name, args)
@@ -112,6 +119,21 @@ class KnownValues(TorchFunctionMode):
         if writes:
             self._written([k for k in known if k is not None], found is not _OPEN)
         return out
+
+    def _passes(self, name: str, x: Tensor) -> bool | None:
+        """What Python is told of a truth that is not known, where it only decides whether the model raises; see `guards`."""
+        frame = sys._getframe(2)
+        if name == "_assert":
+            where, answer = checked_at(frame, __file__), True
+        elif name == "__bool__" or (name == "item" and x.dtype == torch.bool):
+            answer, where = passing_answer(frame, __file__) or (True, None)
+        else:
+            return None
+        if where is None:
+            return None
+        if where not in self.assumed:
+            self.assumed.append(where)
+        return answer
 
     def _of(self, x: Tensor) -> Known | None:
         if id(x) in self._known:

@@ -7,7 +7,7 @@ import traceback
 from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.capture.source import raised_at, user_frame
-from lirpa_core.errors import CaptureError, DataDependentBranchError
+from lirpa_core.errors import CaptureError, DataDependentBranchError, UnsupportedOperatorError
 
 #: What torch's tracers say where Python asks for a value.
 _OF_VALUES = ("data-dependent", ".item()", ".numpy() is not supported", "data pointer")
@@ -30,6 +30,17 @@ def refusal(error: Exception) -> CaptureError:
     if isinstance(error, GuardOnDataDependentSymNode) or any(part in text.lower() for part in _OF_VALUES):
         return _branch_error(error)
     return _refused(error)
+
+
+def control_flow(error: BaseException) -> UnsupportedOperatorError | None:
+    """The error about `torch.cond` and its like, which run PyTorch's compiler even in a plain run; None for another error."""
+    if not type(error).__module__.startswith("torch._dynamo"):
+        return None
+    where = raised_at(error)
+    return UnsupportedOperatorError(
+        f"torch.cond, torch.while_loop and their like{f' at {where}' if where else ''} have no bounds. Write a choice as "
+        "torch.where(condition, a, b), a loop of known length in Python, and `if` where no input decides."
+    )
 
 
 def _meets_packed_sequence(error: BaseException) -> bool:
@@ -66,6 +77,6 @@ def number_error(where: str) -> DataDependentBranchError:
         f"the model branches on, or converts to a Python number, the value of a tensor{where}. One graph would follow "
         "only what the example does, and bounds for other inputs would be wrong. Write a choice as "
         "torch.where(condition, a, b), keep numbers as tensors (no float(x), x.item()), or move it out of forward(). A check "
-        "that only raises can stay behind `if not torch.compiler.is_exporting():`, and in torch.distributions it is turned "
-        "off by validate_args=False: bounds then hold for the inputs that pass it."
+        "that only raises may stay where its own statement shows it, as in `if bad(x).any(): raise ...` outside of any `try`; else "
+        "put it behind `if not torch.compiler.is_exporting():`. Bounds then hold for the inputs that pass it."
     )

@@ -266,6 +266,17 @@ def fake_quantize(self: Tensor, scale: float, zero_point: int, quant_min: int, q
     return (levels.clamp(quant_min, quant_max) - zero_point) * scale
 
 
+def fake_quantize_per_channel(
+    self: Tensor, scale: Tensor, zero_point: Tensor, axis: int, quant_min: int, quant_max: int
+) -> Tensor:
+    """As `fake_quantize`, with a scale for each entry of a dimension."""
+    shape = [1] * self.dim()
+    shape[axis] = -1
+    scale, zero = scale.reshape(shape).to(self.dtype), zero_point.reshape(shape).to(self.dtype)
+    levels = torch.round(self * torch.reciprocal(scale)) + zero
+    return (levels.clamp(quant_min, quant_max) - zero) * scale
+
+
 # ---------------------------------------------------------------------- constants that look perturbed
 
 
@@ -337,6 +348,7 @@ def register(registry: OperatorRegistry) -> None:
     registry.kernel(aten._to_copy.default, SelectedRows, convert_rows)
     registry.decompose(aten.type_as.default, type_as)
     registry.decompose(aten.fake_quantize_per_tensor_affine.default, fake_quantize)
+    registry.decompose(aten.fake_quantize_per_channel_affine.default, fake_quantize_per_channel)
     for op, function in (
         (aten.zeros_like.default, _number_like(0)),
         (aten.ones_like.default, _number_like(1)),

@@ -166,25 +166,17 @@ def _angle_range(y: Interval, x: Interval) -> Interval:
 
 
 def _angle(y: Elements, x: Elements) -> Elements:
-    """`atan(y/x)` to the right, `±π/2 − atan(x/y)` above and below; elsewhere the range alone."""
+    """`atan(y/x)` to the right, `±π/2 − atan(x/y)` above and below, and the range, whichever is closer at the centre."""
     to_right, off = x.box.lower > 0, (y.box.lower > 0) | (y.box.upper < 0)
     right = _quotient(y, x.where(to_right, 1.0)).apply(ATAN)
     around = -_quotient(x, y.where(off, 1.0)).apply(ATAN)
     quarter = torch.full_like(y.box.lower, math.pi / 2)
     shift = torch.where(y.box.lower > 0, quarter, -quarter)
-    range_ = _angle_range(y.box, x.box)
-
-    def pick(a: Tensor, b: Tensor, flat: Tensor) -> Tensor:
-        return torch.where(to_right, a, torch.where(off, b, flat))
-
-    zero = torch.zeros_like(shift)
-    return Elements(
-        pick(right.below, around.below, zero),
-        pick(right.low, around.low + shift, range_.lower),
-        pick(right.above, around.above, zero),
-        pick(right.up, around.up + shift, range_.upper),
-        range_,
-    )
+    around = replace(around, low=around.low + shift, up=around.up + shift)
+    box = _angle_range(y.box, x.box)
+    zero = torch.zeros_like(y.below)
+    flat = Elements(zero, box.lower, zero, box.upper, box)
+    return flat.or_better(right, to_right, (y, x)).or_better(around, off, (y, x))
 
 
 ATAN2: Rule = of_elements(("self", "other"), _angle)

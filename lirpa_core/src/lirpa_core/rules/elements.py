@@ -114,6 +114,28 @@ class Elements:
             Interval(self.box.lower.maximum(box.lower), self.box.upper.minimum(box.upper)),
         )
 
+    def or_better(self, other: Elements, usable: Tensor, operands: Sequence[Elements]) -> Elements:
+        """Either of two enclosures of the same quantity: on each side the plane that is closer at the centre of the operands.
+
+        Args:
+            other: The other one.
+            usable: Where it holds.
+            operands: The quantities that the planes are over.
+        """
+
+        def at_centre(weights: Tensor, bias: Tensor) -> Tensor:
+            return bias + sum([(weights * x.below).sum(0) * x.box.midpoint for x in operands])
+
+        lower = usable & (at_centre(other.below, other.low) > at_centre(self.below, self.low))
+        upper = usable & (at_centre(other.above, other.up) < at_centre(self.above, self.up))
+        return Elements(
+            torch.where(lower, other.below, self.below),
+            torch.where(lower, other.low, self.low),
+            torch.where(upper, other.above, self.above),
+            torch.where(upper, other.up, self.up),
+            self.box,
+        )
+
     def where(self, taken: Tensor, number: float) -> Elements:
         """The same where it is taken, and a number elsewhere."""
         below, above = torch.where(taken, self.below, 0), torch.where(taken, self.above, 0)

@@ -135,6 +135,8 @@ def _hardswish(order: int, given: tuple[float, ...]) -> Oracle:
 
 
 def _softsign(order: int, given: tuple[float, ...]) -> Oracle:
+    if order == 0:
+        return Piecewise([lambda x: 1 / (1 - x) - 1, lambda x: 1 - 1 / (x + 1)], [0.0])
     return Piecewise([lambda x: (1 - x) ** -2, lambda x: (x + 1) ** -2], [0.0])
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from lirpa_core.capture.derivatives import extrema
 from lirpa_core.operators.derivatives import ACTIVATIONS, DERIVATIVE, derivative
 
 aten = torch.ops.aten
@@ -224,6 +225,10 @@ _INSTEAD: Mapping[Any, Callable[..., Tensor | None]] = {
     F.relu6: _relu6,
     F.softshrink: _softshrink,
     F.tanhshrink: _tanhshrink,
+    **dict.fromkeys((torch.amax, Tensor.amax, aten.amax.default), extrema.amax),
+    **dict.fromkeys((torch.amin, Tensor.amin, aten.amin.default), extrema.amin),
+    **dict.fromkeys((torch.max, Tensor.max, aten.max.dim, aten.max.default), extrema.maximum_along),
+    **dict.fromkeys((torch.min, Tensor.min, aten.min.dim, aten.min.default), extrema.minimum_along),
     # as they stand in a captured graph
     aten.tanh.default: _plain("tanh"),
     aten.sigmoid.default: _plain("sigmoid"),

@@ -95,8 +95,20 @@ def elu(order: int, alpha: float, scale: float, rate: float) -> Curve:
     )
 
 
-def softsign() -> Curve:
-    """`1 / (1 + |x|)²`."""
+def softsign(order: int) -> Curve:
+    """`x / (1 + |x|)`, or its derivative `1 / (1 + |x|)²`."""
+    if order == 0:
+        return Curve(
+            f=lambda x: x / (1 + x.abs()),
+            df=lambda x: (1 + x.abs()).square().reciprocal(),
+            arcs=(
+                Arc(CONVEX, end=0.0, inverse=lambda k: 1 - k.clamp(min=0).rsqrt()),
+                Arc(CONCAVE, start=0.0, inverse=lambda k: k.clamp(min=0).rsqrt() - 1),
+            ),
+            monotone=1,
+            rounding="relative",
+            inside=0.0,
+        )
 
     def place(k: Tensor) -> Tensor:
         return (2 / k.clamp(min=0)).pow(1 / 3) - 1

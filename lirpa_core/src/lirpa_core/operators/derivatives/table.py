@@ -28,7 +28,8 @@ class Activation:
 
     Attributes:
         function: The function itself, of its operand and its parameters.
-        curve: From the order of a derivative, one or more, and the parameters to the derivative.
+        curve: From the order of a derivative, one or more, and the parameters to the derivative; of softsign, which PyTorch has no
+            operator of, from zero to the function itself too.
         highest: The highest derivative that there is a curve for.
         takes: Whether parameters are such that the curves describe the function; default: all are.
     """
@@ -135,7 +136,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     ),
     "silu": Activation(F.silu, _gated(gates.silu, gates.SILU_INFLECTIONS), 3),
     "mish": Activation(F.mish, _gated(gates.mish, gates.MISH_INFLECTIONS), 3),
-    "softsign": Activation(F.softsign, lambda order, given: pieces.softsign(), 1),
+    "softsign": Activation(F.softsign, lambda order, given: pieces.softsign(order), 1),
     "elu": Activation(torch.ops.aten.elu.default, _elu, 9, lambda given: given[2] > 0),
     "hardswish": Activation(F.hardswish, lambda order, given: pieces.hardswish(order), 9),
     "hardsigmoid": Activation(

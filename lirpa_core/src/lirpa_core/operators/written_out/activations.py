@@ -232,6 +232,14 @@ def gelu_by_sigmoid_of_product(x: Tensor) -> Tensor:
     return x * torch.sigmoid(2 * _RATE * x * (1 + _CUBE * x**2))
 
 
+def _softsign(x: Tensor) -> Tensor:
+    return torch.ops.lirpa.derivative.default(x, "softsign", 0, [])
+
+
+def softsign_by_absolute_value(x: Tensor) -> Tensor:
+    return x / (1 + torch.abs(x))
+
+
 def register(registry: PatternRegistry) -> None:
     """Register this file's patterns."""
     for name, written, becomes in (
@@ -265,6 +273,7 @@ def register(registry: PatternRegistry) -> None:
         ("softplus: ReLU and softplus", softplus_stabilised_after_all, _softplus),
         ("softplus: ReLU and log-sigmoid", softplus_stabilised_with_log_sigmoid, _softplus),
         ("softplus: of the opposite", softplus_of_opposite, _softplus),
+        ("softsign: by absolute value", softsign_by_absolute_value, _softsign),
         ("log-sigmoid: log of sigmoid", log_of_sigmoid, _log_sigmoid),
         ("ELU: where, x > 0", elu_where_positive, _elu),
         ("ELU: where, x >= 0", elu_where_not_negative, _elu),
