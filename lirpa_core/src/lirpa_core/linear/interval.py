@@ -105,7 +105,7 @@ class Interval:
             size = known[0].abs() + known[1]
         else:
             size = torch.maximum(self.lower.abs(), self.upper.abs())
-            size = size.nan_to_num(nan=0.0, posinf=0.0)
+            size = torch.where(size < torch.inf, size, 0.0)
         return size.detach() if size.requires_grad else size
 
     @_WhenAsked
