@@ -197,6 +197,17 @@ def test_what_code_reads_outside_of_the_model_is_followed(monkeypatch):
     assert holds(bounded, model)
 
 
+def test_another_call_of_all_modules_is_noticed(monkeypatch):
+    model = Plain().eval()
+    bounded = BoundedModule(model, X)
+    graph = bounded.graph
+    monkeypatch.setattr(nn.Module, "_call_impl", nn.Module._call_impl)
+    assert bounded.graph is graph
+    call = nn.Module.__call__
+    monkeypatch.setattr(nn.Module, "__call__", lambda self, *given: call(self, *given))
+    assert bounded.graph is not graph
+
+
 def test_a_closure_is_followed():
     factor = 1.0
 
