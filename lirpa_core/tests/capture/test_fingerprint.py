@@ -14,6 +14,7 @@ from torch import nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.capture.contents import globals_in
 from lirpa_core.capture.fingerprint import Fingerprint
+from lirpa_core.errors import CaptureError
 from lirpa_core.plugins import default_registry
 
 X = torch.tensor([[0.3, -0.2, 0.5]])
@@ -205,7 +206,8 @@ def test_another_call_of_all_modules_is_noticed(monkeypatch):
     assert bounded.graph is graph
     call = nn.Module.__call__
     monkeypatch.setattr(nn.Module, "__call__", lambda self, *given: call(self, *given))
-    assert bounded.graph is not graph
+    with pytest.raises(CaptureError, match=r"replaced torch.nn.Module.__call__ .*test_fingerprint.py"):
+        bounded.graph  # noqa: B018  captures anew
 
 
 def test_a_closure_is_followed():
