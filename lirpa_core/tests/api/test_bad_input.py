@@ -222,7 +222,7 @@ def test_an_operator_without_a_rule_names_line_and_module() -> None:
 
 def test_a_function_without_a_rule_names_no_line_of_lirpas() -> None:
     with pytest.raises(UnsupportedOperatorError, match="special_bessel_j0") as raised:
-        BoundedModule(lambda z: torch.special.bessel_j0(z), x).compute_bounds(x=perturbed(eps=0.1))  # noqa: PLW0108
+        BoundedModule(lambda z: torch.special.bessel_j0(z), x).compute_bounds(x=perturbed(eps=0.1))
     assert "lirpa_core/capture" not in str(raised.value)
 
 

@@ -7,7 +7,13 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from lirpa_core import BoundedModule
-from lirpa_core.capture.inputs import AUTO, batch_dims_of, refuse_containers, refuse_mapped, refuse_other_types
+from lirpa_core.capture.inputs import (
+    AUTO,
+    batch_dims_of,
+    refuse_containers,
+    refuse_mapped,
+    refuse_other_types,
+)
 from lirpa_core.errors import InputError
 
 X, SHARED = torch.zeros(3, 4), torch.zeros(4)

@@ -41,5 +41,8 @@ def test_the_core_registers_them() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiled_modules_of_torch_jit_are_refused_by_name(inside: bool) -> None:
     traced = torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3))
-    with pytest.raises(CaptureError, match=("module '0'" if inside else "the model") + r" \(Linear\) is compiled by torch.jit"):
+    with pytest.raises(
+        CaptureError,
+        match=("module '0'" if inside else "the model") + r" \(Linear\) is compiled by torch.jit",
+    ):
         BoundedModule(nn.Sequential(traced) if inside else traced, torch.zeros(1, 3))

@@ -189,7 +189,6 @@ def _exported(
     A model that cannot be exported without values is exported again with the values of what no input reaches. One that
     differentiates is traced to plain operators before, and one that maps if it cannot be exported otherwise.
     """
-
     refuse_another_call()
 
     def attempt(

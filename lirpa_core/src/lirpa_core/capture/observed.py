@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode  # documented, though its module is not public
-from torch.utils._pytree import tree_map_only
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class OperatorRun:
     @classmethod
     def of(cls, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OperatorRun:
         """Run an operator."""
-        given = tree_map_only(Tensor, lambda t: (t.shape, t.dtype), (args, kwargs))
+        given = (_described(args), {name: _described(value) for name, value in kwargs.items()})
         return cls(target, given, target(*args, **kwargs))
 
     def same(self, other: OperatorRun) -> bool:
@@ -102,7 +101,14 @@ def same_numbers(a: Any, b: Any) -> bool:
         return type(a) is type(b) and bool(a == b)
     if not isinstance(b, Tensor) or a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
+    return torch.equal(a, b) or torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
+
+
+def _described(value: Any) -> object:
+    """An argument, with the shape and the type of each tensor in its place."""
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype
+    return [_described(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 __all__ = ["Compared", "Observed", "OperatorRun", "same_numbers"]
