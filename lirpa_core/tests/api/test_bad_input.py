@@ -20,6 +20,7 @@ from lirpa_core.errors import (
     UnsupportedOperandError,
     UnsupportedOperatorError,
 )
+from lirpa_core.methods import CROWN
 from lirpa_testing import method_names
 
 x = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
@@ -133,6 +134,11 @@ def test_unknown_method_lists_the_known_ones(bounded: BoundedModule) -> None:
         bounded.compute_bounds(x=perturbed(eps=0.1), method="CRWN")
 
 
+def test_the_class_of_a_method_is_not_its_object(bounded: BoundedModule) -> None:
+    with pytest.raises(OptionError, match=r"give an object: CROWN\(\)"):
+        bounded.compute_bounds(x=perturbed(eps=0.1), method=CROWN)  # type: ignore[arg-type]
+
+
 def test_unknown_option_suggests_the_nearest(bounded: BoundedModule) -> None:
     with pytest.raises(OptionError, match="Did you mean 'activation_bound_option'"):
         bounded.set_bound_opts({"activation_bound_opt": "adaptive"})
@@ -140,6 +146,12 @@ def test_unknown_option_suggests_the_nearest(bounded: BoundedModule) -> None:
         BoundedModule(nn.Linear(3, 2), x, bound_opts={"relu": "steep"})
     with pytest.raises(OptionError, match="memory_budget"):
         BoundedModule(nn.Linear(3, 2), x, bound_opts={"memory_budget": 0})
+
+
+@pytest.mark.parametrize("name", ["bound_opts", "progress", "rounding", "optimize_bound_args"])
+def test_options_of_the_model_are_no_keywords(bounded: BoundedModule, name: str) -> None:
+    with pytest.raises(OptionError, match=r"takes no .*BoundedModule\(..., bound_opts"):
+        bounded.compute_bounds(x=perturbed(eps=0.1), **{name: None})
 
 
 def test_no_side_wanted(bounded: BoundedModule) -> None:
@@ -206,6 +218,12 @@ def test_an_operator_without_a_rule_names_line_and_module() -> None:
     bounded = BoundedModule(Call(lambda z: torch.special.bessel_j0(z)), x)
     with pytest.raises(UnsupportedOperatorError, match=r"bessel_j0(.|\n)*test_bad_input\.py"):
         bounded.compute_bounds(x=perturbed(eps=0.1))
+
+
+def test_a_function_without_a_rule_names_no_line_of_lirpas() -> None:
+    with pytest.raises(UnsupportedOperatorError, match="special_bessel_j0") as raised:
+        BoundedModule(lambda z: torch.special.bessel_j0(z), x).compute_bounds(x=perturbed(eps=0.1))
+    assert "lirpa_core/capture" not in str(raised.value)
 
 
 def test_a_combination_without_a_rule() -> None:

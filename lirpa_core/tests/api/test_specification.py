@@ -34,6 +34,7 @@ def test_rows_are_what_the_matrix_says(shape: tuple[int, ...]) -> None:
     ("C", "says"),
     [
         (torch.zeros(5, 6).double(), r"expected|\[4, K, 6\]"),
+        ([[1, 2]], "C must be a tensor .*; got list"),
         (torch.zeros(4, 5, 7).double(), r"\[4, K, 6\]"),
         (torch.zeros(3, 5, 6).double(), r"\[4, K, 6\]"),
         (torch.zeros(4, 5, 6), "dtype torch.float32"),

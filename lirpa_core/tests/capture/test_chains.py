@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -116,6 +117,34 @@ def test_an_operator_that_gives_other_numbers_than_its_layer_is_not_taken(
 ) -> None:
     linear = nn.functional.linear
     monkeypatch.setattr(nn.functional, "linear", lambda *given: linear(*given) + 1)
+    assert chained(_mlp(), (torch.randn(1, 4),), {}, default_registry()) is None
+
+
+def _low_at_first(old: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """As before, until a value exceeds what the example gives."""
+
+    @functools.wraps(old)
+    def changed(*given: Any, **settings: Any) -> Tensor:
+        result = old(*given, **settings)
+        return torch.where(result > 100, -result, result)
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (nn.ReLU, "forward"),
+        (nn.Sequential, "forward"),
+        (nn.functional, "relu"),
+        (torch, "relu"),
+        (nn.Module, "__call__"),
+    ],
+)
+def test_what_differs_from_its_layer_elsewhere_is_not_taken(
+    owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, _low_at_first(getattr(owner, name)))
     assert chained(_mlp(), (torch.randn(1, 4),), {}, default_registry()) is None
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.capture.contents import globals_in
 from lirpa_core.capture.fingerprint import Fingerprint
+from lirpa_core.errors import CaptureError
 from lirpa_core.plugins import default_registry
 
 X = torch.tensor([[0.3, -0.2, 0.5]])
@@ -195,6 +196,18 @@ def test_what_code_reads_outside_of_the_model_is_followed(monkeypatch):
         assert holds(bounded, model), name
     monkeypatch.setitem(SETTINGS, "factor", 5.0)
     assert holds(bounded, model)
+
+
+def test_another_call_of_all_modules_is_noticed(monkeypatch):
+    model = Plain().eval()
+    bounded = BoundedModule(model, X)
+    graph = bounded.graph
+    monkeypatch.setattr(nn.Module, "_call_impl", nn.Module._call_impl)
+    assert bounded.graph is graph
+    call = nn.Module.__call__
+    monkeypatch.setattr(nn.Module, "__call__", lambda self, *given: call(self, *given))
+    with pytest.raises(CaptureError, match=r"replaced torch.nn.Module.__call__ .*test_fingerprint.py"):
+        bounded.graph  # noqa: B018  captures anew
 
 
 def test_a_closure_is_followed():

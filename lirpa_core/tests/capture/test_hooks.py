@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules import module as modules
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.capture.hooks import HOOKS_OF_ALL, hooks_of_all_on
+from lirpa_core.capture.hooks import HOOKS_OF_ALL, hooks_of_all_on, refuse_another_call
+from lirpa_core.errors import CaptureError
 
 X = torch.tensor([[0.25, -0.5]])
 
@@ -92,3 +93,11 @@ def test_modules_of_others_are_left_out_while_it_is_open(model):
     with hooks_of_all_on(model):
         handle.remove()
     assert not any(HOOKS_OF_ALL)
+
+
+def test_another_call_of_all_modules_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_another_call()
+    call = nn.Module._call_impl
+    monkeypatch.setattr(nn.Module, "_call_impl", lambda self, *given: call(self, *given))
+    with pytest.raises(CaptureError, match=r"replaced torch.nn.Module._call_impl .*test_hooks.py"):
+        refuse_another_call()

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
-from lirpa_core.capture.inputs import AUTO, batch_dims_of, refuse_containers, refuse_other_types
+from lirpa_core import BoundedModule
+from lirpa_core.capture.inputs import (
+    AUTO,
+    batch_dims_of,
+    refuse_containers,
+    refuse_mapped,
+    refuse_other_types,
+)
 from lirpa_core.errors import InputError
 
 X, SHARED = torch.zeros(3, 4), torch.zeros(4)
@@ -38,3 +45,9 @@ def test_refused() -> None:
         with pytest.raises(InputError, match=f"input 0 has dtype {dtype}"):
             refuse_other_types([X.to(dtype)])
     refuse_other_types([X, X.double(), X.long(), "text"])
+
+
+def test_inside_of_vmap() -> None:
+    refuse_mapped([X, "text"])
+    with pytest.raises(InputError, match=r"inside of torch\.func\.vmap"):
+        torch.func.vmap(lambda x: BoundedModule(torch.sin, x[None]) and x)(X)

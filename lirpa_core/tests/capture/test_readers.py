@@ -8,6 +8,7 @@ from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.capture.readers import ExportedProgramReader, LiveModelReader, ModuleReader
+from lirpa_core.errors import CaptureError
 from lirpa_core.plugins import default_registry
 
 
@@ -34,3 +35,14 @@ def test_a_program_has_the_bounds_of_its_module(dynamic: bool) -> None:
 def test_the_core_registers_them() -> None:
     readers = {type(entry.reader): entry.plugin for entry in default_registry().readers}
     assert readers[ModuleReader] == readers[ExportedProgramReader] == readers[LiveModelReader] == "core"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_modules_of_torch_jit_are_refused_by_name(inside: bool) -> None:
+    traced = torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3))
+    with pytest.raises(
+        CaptureError,
+        match=("module '0'" if inside else "the model") + r" \(Linear\) is compiled by torch.jit",
+    ):
+        BoundedModule(nn.Sequential(traced) if inside else traced, torch.zeros(1, 3))

@@ -25,6 +25,8 @@ def test_exponents(given: Any, p: float) -> None:
 def test_wrong_exponents(given: Any) -> None:
     with pytest.raises(PerturbationError, match="norm must be"):
         parse_exponent(given)
+    with pytest.raises(PerturbationError, match=r"math\.inf for L∞"):
+        parse_exponent("inf")
 
 
 def test_limits() -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from lirpa_core.errors import PluginError
+from lirpa_core import PerturbationLpNorm
+from lirpa_core.errors import PerturbationError, PluginError
 from lirpa_core.plugins import PluginWarning, build_registry, hookimpl
+from lirpa_core.plugins.loading import describe
 
 RELU = torch.ops.aten.relu.default
 NEG = torch.ops.aten.neg.default
@@ -156,3 +158,11 @@ def test_a_registry_kept_by_a_plugin_is_closed(make_plugin: Callable[..., Module
         operators.decompose(RELU, torch.relu)
     with pytest.raises(PluginError, match="registered after the hook had returned"):
         perturbations.register("ball", dict)
+
+
+def test_what_lirpa_refuses_names_the_line_of_the_plugin() -> None:
+    try:
+        PerturbationLpNorm(eps=-1.0)  # lirpa's own lines say nothing of a plugin
+    except PerturbationError as error:
+        said = describe(error)
+    assert "test_loading.py:" in said and "arguments.py" not in said and "lp.py" not in said

@@ -22,6 +22,8 @@ def specification_rows(problem: Problem, node: Node, C: Tensor) -> DenseCoeffici
     """
     size = math.prod(node.shape)
     expected = f"[{problem.batch}, K, {size}]"
+    if not isinstance(C, Tensor):
+        raise SpecificationError(f"C must be a tensor of shape {expected}; got {type(C).__name__}.")
     what = unreadable(C)
     if what is not None:
         raise SpecificationError(f"C is {what}.")

@@ -14,7 +14,7 @@ from lirpa_core.capture.batch_state import fixable, stand_ins, standardising
 from lirpa_core.capture.chains import chained
 from lirpa_core.capture.derivatives import Noticed, noticed, run, traced
 from lirpa_core.capture.export import export, read_nodes, rewritten
-from lirpa_core.capture.hooks import hooks_of_all_on
+from lirpa_core.capture.hooks import hooks_of_all_on, refuse_another_call
 from lirpa_core.capture.inputs import AUTO, batch_dims_of, refuse_other_types
 from lirpa_core.capture.known_values import KnownValues, knowing_constants
 from lirpa_core.capture.leaf_modules import Kept, keeping_leaf_modules
@@ -189,6 +189,7 @@ def _exported(
     A model that cannot be exported without values is exported again with the values of what no input reaches. One that
     differentiates is traced to plain operators before, and one that maps if it cannot be exported otherwise.
     """
+    refuse_another_call()
 
     def attempt(
         compute: bool, trace: bool

@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_batchedtensor  # no public function tells
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, fixable, needs_state
 from lirpa_core.capture.fingerprint import Fingerprint
-from lirpa_core.capture.inputs import refuse_containers
+from lirpa_core.capture.inputs import refuse_containers, refuse_mapped
 from lirpa_core.capture.mixed_precision import refuse_autocast
 from lirpa_core.capture.registry_as_executed import RegistryAsExecuted
 from lirpa_core.devices import in_full_precision
@@ -78,7 +77,7 @@ class CapturedModel:
 
         Raises:
             CaptureError: No reader reads such a source.
-            InputError: The example holds containers that fall apart into several tensors.
+            InputError: The example holds containers that fall apart into several tensors, or is inside of `torch.func.vmap`.
         """
         reader = _reader_of(source, registry)
         live = reader.open(source)
@@ -87,6 +86,7 @@ class CapturedModel:
         refuse_containers((example, *(kwargs or {}).values()))
         args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
         refuse_containers(args)
+        refuse_mapped(pytree.tree_leaves((args, kwargs)))
         given = pytree.tree_map_only(Tensor, lambda t: without_set(t, device), (args, dict(kwargs or {})))
         return cls(reader, live, given, batch_dims)
 
@@ -247,11 +247,7 @@ class CapturedModel:
             )
         args = () if x is None else tuple(x) if isinstance(x, (tuple, list)) else (x,)
         inputs, spec = pytree.tree_flatten((args, dict(kwargs or {})))
-        if any([isinstance(v, Tensor) and is_batchedtensor(v) for v in inputs]):
-            raise InputError(
-                "bounds cannot be computed inside of torch.func.vmap: their checks look at values. The first dimension "
-                "of the inputs runs over examples already; give all of them at once."
-            )
+        refuse_mapped(inputs)
         if spec != self._spec:
             raise InputError(
                 f"the inputs have the structure {spec}; the model was captured with {self._spec}."

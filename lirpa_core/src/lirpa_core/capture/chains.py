@@ -1,9 +1,9 @@
 """Chains of PyTorch's own layers, read layer by layer: what `torch.export` gives, without the seconds that importing it takes.
 
 `torch.export` imports PyTorch's compiler, which takes longer than PyTorch itself. An `nn.Sequential` of layers that are in the
-table has no code that anybody wrote: it has no branches, and which operator each layer calls is known. Each operator is run beside its
-layer, hooks and all, and has to give the very same numbers; that the whole graph is the model is checked afterwards as for every
-capture. Whatever is met that the table does not hold is left to `torch.export`.
+table has no code that anybody wrote: it has no branches, and which operator each layer calls is known. The model is run beside these
+operators and has to do the very same, with the same numbers: a program may have given PyTorch's classes and functions other code, which
+shows in what runs also where the example's numbers do not show it. Whatever is met that the table does not hold is left to `torch.export`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch.fx import Graph, GraphModule, Node
 
 from lirpa_core.capture.hooks import HOOKS_OF_ALL
 from lirpa_core.capture.layers import OperatorCall, called_by
+from lirpa_core.capture.observed import Compared, Observed, same_numbers
 from lirpa_core.capture.recording import Recorded
 from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.rules.leaf_modules import LeafModule
@@ -94,7 +95,7 @@ def _kept_whole(layers: list[tuple[str, nn.Module]], registry: CaptureRules) -> 
 def _program(
     model: nn.Module, x: Tensor, layers: list[tuple[str, nn.Module, OperatorCall]]
 ) -> Recorded | None:
-    """The graph, with the names that `torch.export` gives; None where an operator does not do what its layer does."""
+    """The graph, with the names that `torch.export` gives; None where the model does something else."""
     from torch.export.graph_signature import (
         ExportGraphSignature,
         InputKind,
@@ -121,17 +122,18 @@ def _program(
         specs.append(
             InputSpec(kind, TensorArgument(called), path, True if kind is InputKind.BUFFER else None)
         )
-    last = made[None]
+    last, observed = made[None], Observed()
     for path, layer, call in layers:
         before = f"{path}." if path else ""
         arguments = (last, *(made[before + t] if t else None for t in call.tensors), *call.rest)
         node = graph.create_node("call_function", call.target, arguments, name=call.target._schema.name[6:])
         node.meta["nn_module_stack"] = {path: (path, type(layer))}
-        with torch.no_grad():
-            node.meta["val"] = value = call.target(*_copies(arguments))
-            if not _same(value, layer(last.meta["val"].clone())):
-                return None
+        given = _copies(arguments)
+        with torch.no_grad(), observed:
+            node.meta["val"] = call.target(*given)
         last = node
+    if not _does(model, x, observed, last.meta["val"]):
+        return None
     graph.output((last,))
     results = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(last.name), None)]
     return Recorded(GraphModule({}, graph), ExportGraphSignature(specs, results))
@@ -147,11 +149,12 @@ def _copies(arguments: tuple[Any, ...]) -> list[Any]:
     return [first.meta["val"].clone(), *(a.meta["val"] if isinstance(a, Node) else a for a in rest)]
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Whether two results are the same numbers."""
-    if not isinstance(a, Tensor) or type(b) is not Tensor or a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    return torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
+def _does(model: nn.Module, x: Tensor, observed: Observed, value: Any) -> bool:
+    """Whether a model runs the operators that have been run, and gives the same."""
+    copy, compared = x.detach().clone(), Compared(observed.runs)
+    with torch.no_grad(), compared:
+        result = model(copy)
+    return compared.is_same and type(result) is Tensor and same_numbers(value, result)
 
 
 __all__ = ["chained"]

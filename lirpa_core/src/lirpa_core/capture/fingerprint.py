@@ -140,6 +140,8 @@ class Fingerprint:
         collector = _Collector(found)
         for module in model.modules():
             collector.module(module)
+        for name in ("__call__", "_call_impl"):
+            collector.place(vars(nn.Module), name, nn.Module, enter=False)
         for table in HOOKS_OF_ALL:
             collector.table(table)
             for hook in table.values():

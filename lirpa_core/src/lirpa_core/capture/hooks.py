@@ -1,12 +1,18 @@
-"""Hooks that the program has registered for all modules, while a model is captured."""
+"""What the program has registered for all modules, or put in the place of their call, while a model is captured."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
+
+from lirpa_core.errors import CaptureError
+
+_TORCH = f"{Path(torch.__file__).parent}/"
 
 Hook: TypeAlias = Callable[..., Any]
 
@@ -38,6 +44,25 @@ def hooks_of_all_on(model: nn.Module) -> Iterator[None]:
             for number, hook in hooks.items():
                 if number in table:
                     table[number] = hook
+
+
+def refuse_another_call() -> None:
+    """Refuse to trace while all modules are called in another way than PyTorch's.
+
+    `torch.export` puts its own call there, so that what the program's does would not be a part of the graph.
+
+    Raises:
+        CaptureError: `nn.Module.__call__` is not PyTorch's.
+    """
+    for name in ("__call__", "_call_impl"):
+        code = getattr(vars(nn.Module)[name], "__code__", None)
+        if code is None or not code.co_filename.startswith(_TORCH):
+            where = f" (by the one at {code.co_filename}:{code.co_firstlineno})" if code else ""
+            raise CaptureError(
+                f"the program has replaced torch.nn.Module.{name}{where}, and torch.export does not see what that does. Register a "
+                "hook for all modules instead (torch.nn.modules.module.register_module_forward_hook), which is followed, or put "
+                "PyTorch's back until the model is captured."
+            )
 
 
 def _on_those(own: frozenset[int], hook: Hook) -> Hook:

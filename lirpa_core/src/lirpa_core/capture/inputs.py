@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor  # no public function tells
 from torch.nn.utils.rnn import PackedSequence
 
 from lirpa_core.devices import unreadable
@@ -54,6 +55,19 @@ def refuse_containers(inputs: Sequence[Any]) -> None:
             raise InputError(f"input {i} is {what}.")  # a model on the device meta can be captured
 
 
+def refuse_mapped(inputs: Sequence[Any]) -> None:
+    """Refuse tensors inside of `torch.func.vmap`, whose elements nobody can look at.
+
+    Raises:
+        InputError: One is such a tensor.
+    """
+    if any([isinstance(x, Tensor) and is_batchedtensor(x) for x in inputs]):
+        raise InputError(
+            "bounds cannot be computed inside of torch.func.vmap: their checks look at values. The first dimension "
+            "of the inputs runs over examples already; give all of them at once."
+        )
+
+
 def refuse_other_types(inputs: list[Any]) -> None:
     """Refuse tensors whose elements bounds cannot be computed of.
 
@@ -74,4 +88,4 @@ def _shape(x: Any) -> str:
     return f"tensor of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
 
 
-__all__ = ["AUTO", "batch_dims_of", "refuse_containers", "refuse_other_types"]
+__all__ = ["AUTO", "batch_dims_of", "refuse_containers", "refuse_mapped", "refuse_other_types"]

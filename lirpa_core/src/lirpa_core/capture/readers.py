@@ -6,9 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+import torch
 from torch import nn
 
 from lirpa_core.capture.functions import FunctionModule
+from lirpa_core.errors import CaptureError
 from lirpa_core.graph import Graph
 from lirpa_core.plugins.reader import CaptureRules, LiveModel, Reader
 
@@ -32,6 +34,12 @@ class ModuleReader(Reader):
         return isinstance(source, nn.Module)
 
     def open(self, source: Any) -> LiveModel:
+        for path, module in source.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                raise CaptureError(
+                    f"{f'module {path!r}' if path else 'the model'} ({module.original_name}) is compiled by torch.jit, which "
+                    "torch.export does not read. Give the module of Python that it was scripted or traced from."
+                )
         return LiveModel(source)
 
     def graph(

@@ -24,7 +24,7 @@ def source_of(meta: dict[str, Any]) -> SourceLocation:
     """
     frames = list(_FRAME.finditer(meta.get("stack_trace") or ""))
     own = [f for f in frames if not f["file"].startswith((_TORCH, _LIRPA))]
-    chosen = (own or frames)[-1:]
+    chosen = (own or [f for f in frames if f["file"].startswith(_TORCH)])[-1:]
     stack = meta.get("nn_module_stack") or {}
     path, kind = next(reversed(stack.values()), ("", ""))
     return SourceLocation(

@@ -18,7 +18,7 @@ Limit: TypeAlias = "float | Tensor"
 def parse_exponent(norm: Any) -> float:
     """The exponent of an Lp norm, as a Python float."""
     if isinstance(norm, (str, bytes, bool)):
-        raise PerturbationError(f"norm must be a number of at least 1, not {norm!r}")
+        raise PerturbationError(f"norm must be a number of at least 1 (math.inf for L∞), not {norm!r}")
     try:
         p = float(norm)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pluggy
 
-from lirpa_core.errors import PluginConflictError, PluginError
+from lirpa_core.errors import LirpaError, PluginConflictError, PluginError
 from lirpa_core.plugins import hookspecs
 from lirpa_core.plugins.entries import Contribution, PluginFailure, PluginInfo
 from lirpa_core.plugins.hookspecs import GROUP, LIRPA_API_VERSION, SUPPORTED_API_VERSIONS
@@ -217,9 +217,12 @@ def _place(error: BaseException, machinery: Iterable[Path]) -> str | None:
         Path(importlib.__file__).parent,
         *machinery,
     )
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith("<"):
-            continue
-        if not any(Path(frame.filename).is_relative_to(folder) for folder in folders):
-            return f"{frame.filename}:{frame.lineno}"
-    return None
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
+    own = [f for f in frames if not _is_in(f.filename, folders)]
+    if isinstance(error, LirpaError):  # which lirpa raises about what a plugin gave it
+        own = [f for f in own if not _is_in(f.filename, (Path(__file__).parents[1],))] or own
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+
+
+def _is_in(file: str, folders: Iterable[Path]) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in folders)

@@ -170,6 +170,10 @@ class Registry:
                 + ("" if e.plugin == CORE else f" (plugin {e.plugin})")
                 for e in self.methods
             )
+            if isinstance(name, type) and issubclass(name, Method):
+                raise OptionError(
+                    f"{name.__name__} is the class of a method; give an object: {name.__name__}()."
+                )
             raise OptionError(f"unknown method {name!r}. The methods are {listed}.")
         return entry.method
 

@@ -37,7 +37,7 @@ def declare(cases: ConformanceCases) -> None:
     add("ReLU", torch.relu, aten.relu.default)
     add("tanh and residual connection", lambda h: h / 2 + torch.tanh(h), aten.tanh.default)
     add("product", lambda h: torch.sigmoid(h) * h.flip(-1), aten.mul.Tensor)
-    add("quotient", lambda h: h / (1 + h.abs()), aten.reciprocal.default)
+    add("quotient", lambda h: h.flip(-1) / (1 + h.abs()), aten.reciprocal.default)
     add("maximum", lambda h: torch.maximum(h, h.flip(-1)), aten.maximum.default)
     cases.model(
         "values at their own order",

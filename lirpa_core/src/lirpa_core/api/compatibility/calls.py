@@ -9,6 +9,7 @@ from typing import Any
 
 from lirpa_core.api.compatibility.wording import unknown, warn_of
 from lirpa_core.api.intermediate_bounds import given_intervals
+from lirpa_core.api.options import BoundOptions
 from lirpa_core.errors import OptionError
 from lirpa_core.methods.base import IntermediateBounds
 from lirpa_core.problem.problem import Problem
@@ -82,6 +83,11 @@ def other_keywords(given: Mapping[str, Any], output: int | str | None) -> Keywor
         if name in _TAKEN and _is_set(value):
             taken[name] = _TAKEN[name]
         if name not in _REFUSED and name not in _TAKEN and name not in _TRANSLATED:
+            if name == "bound_opts" or name in _OPTIONS:
+                raise OptionError(
+                    f"compute_bounds takes no {name!r}: options belong to the model. Give them as "
+                    "BoundedModule(..., bound_opts={...}), or change them by set_bound_opts({...})."
+                )
             known = (*_TRANSLATED, *_TAKEN, *_REFUSED, *_KEYWORDS)
             raise unknown("keyword of compute_bounds", name, known)
     warn_of("keywords", taken)
@@ -108,6 +114,10 @@ _KEYWORDS = (
     "x", "C", "method", "IBP", "forward", "bound_lower", "bound_upper", "return_A", "needed_A_dict", "interm_bounds",
     "kwargs", "output", "batch_state", "time_budget", "memory_budget",
 )  # fmt: skip
+
+
+#: Names of options of a bounded module.
+_OPTIONS = frozenset(field.name for field in dataclasses.fields(BoundOptions))
 
 
 def _is_set(value: Any) -> bool:
