@@ -23,7 +23,7 @@ METHODS = sorted(method_names())
 SCALES = (1e12, 3e19, 1e30, 1e38)
 
 #: Whose values are infinite at every scale.
-OVERFLOWING = ("exp", "expm1", "sinh", "cosh")
+OVERFLOWING = ("exp", "expm1", "sinh", "cosh", "power_of_number")
 
 
 _ROWS = [[1.0, -1.0], [0.5, 1.0], [2.0, 0.25], [-1.0, 0.5]]
