@@ -12,10 +12,12 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+from lirpa_core.capture.breaking_down import SETTLED
 from lirpa_core.capture.complex_numbers.arithmetic import ARITHMETIC, Function
 from lirpa_core.capture.complex_numbers.pair import Pair
 from lirpa_core.capture.complex_numbers.transforms import TRANSFORMS
 from lirpa_core.capture.inlining import inlined, put_in_place, without_values
+from lirpa_core.capture.reached import reached_by_anything
 from lirpa_core.capture.source import source_of
 from lirpa_core.errors import CaptureError, LirpaError, UnsupportedOperatorError
 
@@ -59,6 +61,7 @@ class _Pairs:
         #: What is known of complex nodes, and of nodes that were replaced: pairs of nodes, nodes, or lists of these.
         self.found: dict[Node, Any] = {}
         self.mode = without_values(self.graph)
+        self.reached = reached_by_anything(program)
 
     def replace(self) -> None:
         """Replace everything complex, and the names of outputs."""
@@ -72,7 +75,14 @@ class _Pairs:
             gives = any(_is_complex(value) for value in _tensors(node))
             if not takes and not gives:
                 continue
-            self.found[node] = self._pair_of(node)
+            if node.op == "call_function" and node not in self.reached:
+                # A constant is what PyTorch makes of it, in whatever type its complex numbers are; lists are, by what is read of them.
+                if _is_complex(node.meta.get("val")) and any(u in self.reached or u.op == "output" for u in node.users):
+                    self.found[node] = self._parts_of(node, node)
+            elif node.target in SETTLED:
+                self.found[node] = None
+            else:
+                self.found[node] = self._pair_of(node)
         for node, value in self.found.items():
             if isinstance(value, Node):
                 put_in_place(self.program, node, value)
@@ -89,8 +99,6 @@ class _Pairs:
         args, kwargs = given
         if node.target is operator.getitem:
             return args[0][args[1]]
-        if not node.all_input_nodes:  # a constant out of nothing
-            return self._parts_of(node, node)
         function = _TABLE.get(node.target)
         if function is None:
             raise _unknown(node)
@@ -99,7 +107,9 @@ class _Pairs:
     def _parts_of(self, node: Node, after: Node) -> Any:
         """The parts of a constant complex tensor, which are evaluated."""
         with self.graph.inserting_after(after):
-            both = self._call(aten.view_as_real.default, (node,), node, torch.view_as_real)
+            plain = self._call(aten.resolve_conj.default, (node,), node, torch.resolve_conj)
+        with self.graph.inserting_after(plain):
+            both = self._call(aten.view_as_real.default, (plain,), node, torch.view_as_real)
         made: list[Any] = []
         for i in (0, 1):
             with self.graph.inserting_after(both if not made else made[-1]):
