@@ -52,7 +52,7 @@ def test_what_may_do_more(text):
 
 
 def test_a_name_that_hides_one_of_pythons_own_is_not_trusted():
-    def hiding(len):
+    def hiding(len):  # noqa: A002
         return sys._getframe()
 
     assert not only_reads(ast.parse("len(x)", mode="eval").body, hiding(list.append))

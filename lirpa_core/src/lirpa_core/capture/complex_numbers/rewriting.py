@@ -48,6 +48,17 @@ def as_pairs(program: ExportedProgram) -> bool:
     return True
 
 
+@torch.library.custom_op("lirpa::both_parts", mutates_args=())
+def both_parts(z: Tensor) -> Tensor:
+    """As `view_as_real`, also of what was conjugated, which PyTorch does when it is read: real `[*S, 2]`."""
+    return torch.view_as_real(z.resolve_conj()).clone()
+
+
+@both_parts.register_fake
+def _(z: Tensor) -> Tensor:
+    return torch.empty((*z.shape, 2), dtype=z.dtype.to_real(), device=z.device)
+
+
 class _Pairs:
     """Goes through a program from its inputs to its outputs.
 
@@ -77,7 +88,9 @@ class _Pairs:
                 continue
             if node.op == "call_function" and node not in self.reached:
                 # A constant is what PyTorch makes of it, in whatever type its complex numbers are; lists are, by what is read of them.
-                if _is_complex(node.meta.get("val")) and any(u in self.reached or u.op == "output" for u in node.users):
+                if _is_complex(node.meta.get("val")) and any(
+                    u in self.reached or u.op == "output" for u in node.users
+                ):
                     self.found[node] = self._parts_of(node, node)
             elif node.target in SETTLED:
                 self.found[node] = None
@@ -106,10 +119,14 @@ class _Pairs:
 
     def _parts_of(self, node: Node, after: Node) -> Any:
         """The parts of a constant complex tensor, which are evaluated."""
+        constant = node.op == "call_function"
         with self.graph.inserting_after(after):
-            plain = self._call(aten.resolve_conj.default, (node,), node, torch.resolve_conj)
-        with self.graph.inserting_after(plain):
-            both = self._call(aten.view_as_real.default, (plain,), node, torch.view_as_real)
+            both = self._call(
+                torch.ops.lirpa.both_parts.default if constant else aten.view_as_real.default,
+                (node,),
+                node,
+                both_parts,
+            )
         made: list[Any] = []
         for i in (0, 1):
             with self.graph.inserting_after(both if not made else made[-1]):
