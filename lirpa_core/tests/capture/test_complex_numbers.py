@@ -158,6 +158,6 @@ def test_a_conversion_to_a_complex_type_that_is_settled_is_no_operator():
 
     x = torch.tensor([[0.3, -0.5, 0.7, 0.1]]).double()
     lower, upper = BoundedModule(model, x).compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),))
-    exact = torch.full((1, 4), 1.6).double()
+    exact = torch.tensor([[1.6, 0.8, 1.6, 0.8]]).double()  # 0.4 times the sums of |cos|
     torch.testing.assert_close(upper - lower, exact, atol=1e-5, rtol=0)
     assert bool((upper - lower > exact).all())  # the conversion rounds
