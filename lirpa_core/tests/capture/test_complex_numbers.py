@@ -115,3 +115,49 @@ def test_a_complex_output_is_refused():
 def test_an_unknown_operator_is_named():
     with pytest.raises(UnsupportedOperatorError, match=r"aten\.tanh.* on complex numbers"):
         bounded(lambda x: torch.tanh(as_complex(x)).real)
+
+
+def test_a_complex_constant_as_output_is_refused():
+    with pytest.raises(CaptureError, match="view_as_real"):
+        bounded(lambda x: torch.ones(2, dtype=torch.complex64))
+
+
+def conjugated_constant(x):
+    return (x.to(torch.complex64) * torch.full((6,), 1 + 2j).conj()).imag
+
+
+def rounded_constant(x):
+    """Its exponential is in complex64: what the same exponential is in float64 differs by 10⁻⁷."""
+    return (torch.fft.fft(x) * torch.exp(-1j * torch.arange(6) / 7)).real
+
+
+def constants_in_a_list(x):
+    first, second = torch.polar(torch.ones(2), torch.arange(2.0)).unbind()
+    return (torch.complex(x, x) * first * second).imag
+
+
+def sine_of_a_constant(x):
+    """No rule for sines of complex numbers is needed for it."""
+    return (torch.complex(x, 2 * x) * torch.sin(torch.tensor([1 + 1j]))).real
+
+
+@pytest.mark.parametrize(
+    "model", [conjugated_constant, rounded_constant, constants_in_a_list, sine_of_a_constant]
+)
+def test_complex_constants_are_what_pytorch_makes_of_them(model):
+    x = torch.tensor([[0.3, -0.5, 0.7, 0.1, 0.2, -1.0]]).double()
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=1e-9))
+    lower, upper = BoundedModule(model, x).compute_bounds(x=(ball,), method="CROWN")
+    tolerance = 1e-6 if model(x).dtype == torch.float32 else 2e-8
+    torch.testing.assert_close((lower + upper) / 2, model(x).double(), atol=tolerance, rtol=0)
+
+
+def test_a_conversion_to_a_complex_type_that_is_settled_is_no_operator():
+    def model(x):
+        return (torch.fft.fft(x).to(torch.complex64) * 2).real
+
+    x = torch.tensor([[0.3, -0.5, 0.7, 0.1]]).double()
+    lower, upper = BoundedModule(model, x).compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),))
+    exact = torch.tensor([[1.6, 0.8, 1.6, 0.8]]).double()  # 0.4 times the sums of |cos|
+    torch.testing.assert_close(upper - lower, exact, atol=1e-5, rtol=0)
+    assert bool((upper - lower > exact).all())  # the conversion rounds

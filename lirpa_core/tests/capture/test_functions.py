@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.errors import CaptureError
+from lirpa_core.errors import CaptureError, LirpaError
 
 x = torch.rand(2, 3, generator=torch.Generator().manual_seed(0)).double() - 0.5
 
@@ -79,3 +79,12 @@ def test_parameters_are_the_models(name: str) -> None:
 def test_what_is_no_model_is_told_what_to_do(source: object, advice: str) -> None:
     with pytest.raises(CaptureError, match=advice):
         BoundedModule(source, x)
+
+
+def test_a_refusal_names_the_line_of_the_function():
+    def function(z: Tensor) -> Tensor:
+        y = 2 * z
+        return torch.linalg.eigvals(y.reshape(-1, 1, 3).expand(-1, 3, 3)).abs()  # this line
+
+    with pytest.raises(LirpaError, match=r"test_functions\.py:\d+ `return torch\.linalg\.eigvals"):
+        BoundedModule(function, x).compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),))

@@ -1,11 +1,14 @@
 """Checks that only raise are taken to hold, and the result says so; what may do more is refused."""
 
 import contextlib
+import os
+import sys
 
 import pytest
 import torch
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.capture import guards
 from lirpa_core.errors import DataDependentBranchError
 
 X = torch.tensor([[0.1, -0.2, 0.3], [0.0, 0.2, 0.1]])
@@ -141,10 +144,86 @@ def a_value(x):
     return x * flag
 
 
+def binds_in_a_part_left_out(x):
+    scale = 1
+    if x.sum() > 1 and (scale := 2) > 3:
+        raise ValueError
+    return x * scale
+
+
+def writes_in_a_part_left_out(x):
+    y = x.clone()
+    if x.sum() > 1 and y.mul_(5).sum() > 100:
+        raise ValueError
+    return y
+
+
+def asserts_or_calls(x):
+    seen = []
+    assert x.sum() < 1 or seen.append(3) is None
+    return x * (1 + len(seen))
+
+
+class Steps:
+    def __init__(self, x):
+        self.x, self.step = x, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.step += 1
+        if self.step > 2:
+            raise StopIteration
+        if self.x.sum() > 1:
+            raise StopIteration
+        return self.step
+
+
+def a_loop_that_ends(x):
+    for _ in Steps(x):
+        x = 2 * x
+    return x
+
+
+class Scale:
+    def __init__(self, x):
+        self.x = x
+
+    @property
+    def scale(self):
+        if self.x.sum() > 1:
+            raise AttributeError
+        return 2
+
+
+def a_missing_attribute(x):
+    return x * getattr(Scale(x.detach()), "scale", 1)
+
+
+ERROR = StopIteration()
+
+
+def raises_what_it_was_given(x):
+    if x.sum() > 1:
+        raise ERROR
+    return x
+
+
 @pytest.mark.parametrize(
     "function",
-    [a_choice, caught, caught_here, suppressed, one_of_two_tests, returns_first, a_loop, a_value],
-)
+    [
+        a_choice, caught, caught_here, suppressed, one_of_two_tests, returns_first, a_loop, a_value, binds_in_a_part_left_out,
+        writes_in_a_part_left_out, asserts_or_calls, a_loop_that_ends, a_missing_attribute, raises_what_it_was_given,
+    ],
+)  # fmt: skip
 def test_what_may_do_more_is_refused(function):
     with pytest.raises(DataDependentBranchError):
         BoundedModule(function, X)
+
+
+def test_packages_beside_pytorch_are_looked_at_too():
+    frame = type("Frame", (), {})()
+    frame.f_code = compile("0", f"{guards._TORCH.rstrip(os.sep)}vision/checks.py", "eval")
+    frame.f_back, frame.f_lasti = sys._getframe(), 0
+    assert not guards._gets_out(frame, __file__)

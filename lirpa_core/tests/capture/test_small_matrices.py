@@ -18,7 +18,9 @@ def test_values_are_those_of_pytorch(n):
     A = matrix(n)
     torch.testing.assert_close(determinant(A), torch.linalg.det(A))
     torch.testing.assert_close(inverse(A), torch.linalg.inv(A))
-    torch.testing.assert_close(cholesky(A), torch.linalg.cholesky(A))
+    for upper in (False, True):  # neither reads the other triangle
+        skew = A + (torch.ones_like(A).tril(-1) if upper else torch.ones_like(A).triu(1))
+        torch.testing.assert_close(cholesky(skew, upper=upper), torch.linalg.cholesky(skew, upper=upper))
 
 
 @pytest.mark.parametrize(

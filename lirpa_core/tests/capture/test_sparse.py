@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.errors import UnsupportedOperatorError
 
 A = torch.tensor([[0.0, 2.0, 0.0], [-1.0, 0.0, 0.5]], dtype=torch.float64)
 X = torch.tensor([[1.0, 2.0, 3.0], [0.0, -1.0, 1.0]], dtype=torch.float64)
@@ -34,3 +35,17 @@ def test_bounds_are_those_of_the_dense_matrix(how, layout):
     )
     torch.testing.assert_close(upper - lower, A.abs().sum(1).expand(2, 2))
     torch.testing.assert_close((upper + lower) / 2, model(X))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (x.to_sparse() * 2).to_dense(),
+        lambda x: torch.sparse_coo_tensor(torch.arange(3)[None], x[0], (3,)).to_dense()[None],
+        lambda x: x.sparse_mask(torch.eye(3, dtype=x.dtype)[:1].to_sparse()).to_dense(),
+    ],
+    ids=["to_sparse", "elements", "mask"],
+)
+def test_perturbed_elements_of_a_sparse_tensor_are_refused(function):
+    with pytest.raises(UnsupportedOperatorError, match=r"test_sparse.* makes a sparse tensor"):
+        BoundedModule(function, X[:1])

@@ -64,3 +64,21 @@ def test_a_number_equals_itself(function, value):
         )
         for end in (lower, upper):
             torch.testing.assert_close(end, torch.full_like(x, value))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_decided_comparison_decides_a_choice(name, dtype):
+    """Had its zero a rounding error, the choice between 2 and −9 would be open."""
+    x = torch.tensor([[0.3, -0.5, 0.7, 0.1]], dtype=dtype)
+
+    def model(x):
+        return torch.where(getattr(torch, name)(x[:, :2], x[:, 2:]), 2 + x[:, :2], x[:, 2:] - 9)
+
+    bounded = BoundedModule(model, x)
+    for method in ("IBP", "CROWN", "forward"):
+        lower, upper = bounded.compute_bounds(
+            x=(BoundedTensor(x, PerturbationLpNorm(eps=1e-3)),), method=method
+        )
+        torch.testing.assert_close((lower + upper) / 2, model(x))
+        assert (upper - lower).max() < 3e-3

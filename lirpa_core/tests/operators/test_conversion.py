@@ -266,3 +266,26 @@ def test_they_are_not_perturbed():
     exact = 2 * x[:, :1] + x
     torch.testing.assert_close(lower, exact - 1.5)
     torch.testing.assert_close(upper, exact + 1.5)
+
+
+@pytest.mark.parametrize("zero_point", [0, 3])
+@pytest.mark.parametrize("scale", [0.1, 1 / 3, 0.07])
+def test_fake_quantisation_of_float64_is_that_of_pytorch(scale, zero_point):
+    """Whose scale, inverse scale and multiples are float32; points where levels meet are among those tried."""
+    x = torch.cat([(torch.arange(-9, 9) + 0.5) * scale, torch.linspace(-1, 1, 41)]).double()[None]
+    channels = torch.full((1,), scale), torch.full((1,), zero_point, dtype=torch.int32)
+    per_tensor = torch.fake_quantize_per_tensor_affine(x, scale, zero_point, -8, 7)
+    per_channel = torch.fake_quantize_per_channel_affine(x, *channels, 0, -8, 7)
+    assert torch.equal(conversion.fake_quantize(x, scale, zero_point, -8, 7), per_tensor)
+    assert torch.equal(conversion.fake_quantize_per_channel(x, *channels, 0, -8, 7), per_channel)
+
+
+def test_a_model_with_fake_quantisation_in_float64_has_bounds():
+    x = torch.tensor([[0.12, 0.58, -0.33]]).double()
+
+    def model(x):
+        return torch.fake_quantize_per_tensor_affine(x, 0.1, 3, -8, 7)
+
+    lower, upper = BoundedModule(model, x).compute_bounds(x=(BoundedTensor(x, PerturbationLpNorm(eps=0.05)),))
+    assert bool((lower <= model(x - 0.05)).all() and (model(x + 0.05) <= upper).all())
+    torch.testing.assert_close(upper - lower, torch.tensor([[0.1, 0.0, 0.1]]).double(), atol=1e-6, rtol=0)

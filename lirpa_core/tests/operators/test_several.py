@@ -170,3 +170,13 @@ def test_large_quotients_are_bounded_in_rational_numbers(name, divisor, dtype):
                 assert Fraction(low) <= value <= Fraction(up)
         if name == "remainder":
             assert bool((upper - lower <= abs(divisor) * (1 + 1e-4)).all())
+
+
+def test_xlogy_of_one_tensor_with_itself_is_an_entropy():
+    """Its least value, at 1/e, is −1/e, and it is 0 at 0, where a logarithm has no value."""
+    x = torch.tensor([[0.25]]).double()
+    box = BoundedTensor(x, PerturbationLpNorm(x_L=torch.zeros_like(x), x_U=torch.ones_like(x)))
+    for method in ("IBP", "CROWN"):
+        lower, upper = BoundedModule(lambda x: torch.xlogy(x, x), x).compute_bounds(x=(box,), method=method)
+        torch.testing.assert_close(lower, torch.full_like(x, -math.exp(-1)))
+        torch.testing.assert_close(upper, torch.zeros_like(x), atol=1e-12, rtol=0)

@@ -46,7 +46,7 @@ _WITH_ERROR_CHECKS = (
 
 
 #: Look at shapes and types only, which a graph of one shape and type has settled, and return nothing.
-_SETTLED = frozenset({aten._assert_tensor_metadata.default})
+SETTLED = frozenset({aten._assert_tensor_metadata.default})
 
 
 class _CannotError(Exception):
@@ -84,7 +84,7 @@ def broken_down(program: ExportedProgram | Recorded, registry: CaptureRules) -> 
     made: dict[Node, Any] = {}
     try:
         for node in old.graph.nodes:
-            if node.target not in _SETTLED:
+            if node.target not in SETTLED:
                 made[node] = parts.copied(node, made)
     except _CannotError:
         return False
@@ -167,7 +167,7 @@ class _Parts:
         for part in graph.nodes:
             if part.op == "placeholder":
                 inner[part] = next(given)
-            elif part.op == "call_function" and part.target not in _SETTLED:
+            elif part.op == "call_function" and part.target not in SETTLED:
                 arguments, named = map_arg((part.args, part.kwargs), lambda n: inner[n])
                 inner[part] = self.call(part.target, arguments, named, part_of)
         (last,) = (part for part in graph.nodes if part.op == "output")

@@ -138,6 +138,7 @@ def capture(
         refuse_random_nodes(nodes)
         if not any(o is not None for o in outputs):
             raise CaptureError("the model returns no tensor, so there is nothing to bound.")
+        _refuse_complex_outputs(nodes, outputs)
         graph = Graph(
             nodes=nodes,
             inputs=_input_names(program, len(inputs)),
@@ -155,6 +156,16 @@ def capture(
         graph = replayed(graph, model, inputs, fixed_batch=fixed_batch)
     monitor.end()
     return graph
+
+
+def _refuse_complex_outputs(nodes: Sequence[Node], outputs: Sequence[str | None]) -> None:
+    """Of constants too, which are not written out as pairs of real numbers."""
+    for node in nodes:
+        if node.name in outputs and node.dtype.is_complex:
+            raise CaptureError(
+                f"the model returns the complex tensor {node}, whose bounds would have no order. Return its parts, "
+                "torch.view_as_real(y), or what you want to know of it, such as y.abs()."
+            )
 
 
 def _statistics_of(model: nn.Module) -> frozenset[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any
 
 from torch import nn
@@ -30,7 +31,17 @@ class FunctionModule(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
-        return self.function(*args, **kwargs)
+        return _as_forward(self.function)(*args, **kwargs)
+
+
+def _as_forward(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function under the name of `forward`: of the lines that an operator comes from PyTorch notes those of such functions."""
+    if not inspect.isfunction(function):
+        return function
+    code = function.__code__.replace(co_name="forward")
+    named = FunctionType(code, function.__globals__, "forward", function.__defaults__, function.__closure__)
+    named.__kwdefaults__ = function.__kwdefaults__
+    return named
 
 
 def _held(function: Any, depth: int = 8) -> Iterator[nn.Module]:

@@ -5,7 +5,9 @@ matter: whatever the model returns, it returns on the other way. So bounds of th
 returns, for the inputs that pass the check. That they are bounds under this assumption is said in the result.
 
 What a branch does is read from the source of the program: of the statement that asks, and of all that called it, since a `try`
-around them may catch what is raised.
+around them may catch what is raised. Python itself catches some exceptions, with nothing in the source that says so: a loop ends at
+`StopIteration`, `getattr` with a default takes an `AttributeError` for an answer. A check that raises these is no check. Nor is one
+whose test does more than ask: `a and b` leaves `b` out where `a` is false, which has to make no difference (see `effects`).
 """
 
 from __future__ import annotations
@@ -20,9 +22,18 @@ from types import FrameType
 
 import torch
 
-_TORCH = os.path.dirname(torch.__file__)  # noqa: PTH120 - compared as text with the file names of code
-_OF_DISTRIBUTIONS = os.path.join(_TORCH, "distributions")  # noqa: PTH118
-_LIRPA = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
+from lirpa_core.capture.effects import meaning, only_reads
+
+# Compared as text with the file names of code; they end in a separator, as `torchvision` and its like are not PyTorch.
+_TORCH = os.path.join(os.path.dirname(torch.__file__), "")  # noqa: PTH118, PTH120
+_OF_DISTRIBUTIONS = os.path.join(_TORCH, "distributions", "")  # noqa: PTH118
+_LIRPA = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")  # noqa: PTH118, PTH120
+
+#: What Python itself catches: loops and `next`, sequences without `__iter__`, and look-ups of attributes with a default.
+_CAUGHT_BY_PYTHON = (StopIteration, StopAsyncIteration, GeneratorExit, IndexError, AttributeError)
+
+#: Methods out of which Python lets nothing, or not all, that is raised.
+_SILENT = frozenset({"__del__", "__len__", "__length_hint__"})
 
 
 def passing_answer(frame: FrameType, last: str) -> tuple[bool, str] | None:
@@ -33,8 +44,8 @@ def passing_answer(frame: FrameType, last: str) -> tuple[bool, str] | None:
         last: Name of the file whose frames call the model; what calls these is not looked at.
     """
     path = _path(frame)
-    answer = None if path is None else _answer(path)
-    if path is None or answer is None or any(map(_may_catch, path)) or not _gets_out(frame.f_back, last):
+    answer = None if path is None else _answer(path, frame)
+    if answer is None or not _gets_out(frame, last):
         return None
     return answer, _place(frame)
 
@@ -60,7 +71,7 @@ def _gets_out(frame: FrameType | None, last: str) -> bool:
         name = frame.f_code.co_filename
         if not name.startswith((_TORCH, _LIRPA)) or name.startswith(_OF_DISTRIBUTIONS):
             path = _path(frame)
-            if path is None or any(map(_may_catch, path)):
+            if path is None or frame.f_code.co_name in _SILENT or any(map(_may_catch, path)):
                 return False
         frame = frame.f_back
     return frame is not None
@@ -114,39 +125,56 @@ def _find(node: ast.AST, here: tuple[int, int, int, int]) -> tuple[ast.AST, ...]
     return None
 
 
-def _answer(path: Sequence[ast.AST]) -> bool | None:
+def _answer(path: Sequence[ast.AST], frame: FrameType) -> bool | None:
     """What the truth that is asked for has to be, for the statement around it not to raise."""
-    where = max(i for i, node in enumerate(path) if isinstance(node, ast.stmt))
+    where = max((i for i, node in enumerate(path) if isinstance(node, ast.stmt)), default=0)
     statement, asks = path[where], path[-1]
     if isinstance(statement, ast.Assert):
         wanted = True
-    elif isinstance(statement, ast.If) and _only_raises(statement.body):
+    elif isinstance(statement, ast.If) and _only_raises(statement.body, frame):
         wanted = False
-    elif isinstance(statement, ast.If) and _only_raises(statement.orelse):
+    elif isinstance(statement, ast.If) and _only_raises(statement.orelse, frame):
         wanted = True
     else:
         return None
     if asks is statement:  # Python 3.11 does not say which part of the test asks
-        answers = set(_answers(statement.test, wanted))
+        answers = set(_answers(statement.test, wanted, frame))
         return answers.pop() if len(answers) == 1 else None
     between = path[where + 1 : -1]
     if path[where + 1] is not statement.test:
         return None
-    for node in between:
+    for node, below in zip(between, path[where + 2 :], strict=True):
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             wanted = not wanted
-        elif not isinstance(node, ast.BoolOp) and not _is_truth(node):
+        elif isinstance(node, ast.BoolOp):
+            if not _may_stop(node, node.values.index(below), wanted, frame):  # type: ignore[arg-type]  # it is one of them
+                return None
+        elif not _is_truth(node):
             return None
-    return next(iter(_answers(asks, wanted))) if _asks(asks) else None
+    return next(iter(_answers(asks, wanted, frame))) if _asks(asks) else None
 
 
-def _answers(test: ast.AST, wanted: bool) -> Iterator[bool | None]:
+def _may_stop(test: ast.BoolOp, at: int, wanted: bool, frame: FrameType) -> bool:
+    """Whether `and` or `or` may leave out what comes after one of its parts, where that part alone tells the outcome."""
+    tells = isinstance(test.op, ast.Or) is wanted
+    return not tells or all([only_reads(value, frame) for value in test.values[at + 1 :]])
+
+
+def _answers(test: ast.AST, wanted: bool, frame: FrameType) -> Iterator[bool | None]:
     """What the parts of a test that are asked have to be: one way for all is enough, as every `and` and `or` is one way then."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        yield from _answers(test.operand, not wanted)
+        yield from _answers(test.operand, not wanted, frame)
     elif isinstance(test, ast.BoolOp):
+        if not _may_stop(test, 0, wanted, frame):
+            yield None
         for value in test.values:
-            yield from _answers(value, wanted)
+            yield from _answers(value, wanted, frame)
+    elif (
+        isinstance(test, ast.Compare)
+        and not wanted
+        and not all([only_reads(c, frame) for c in test.comparators[1:]])
+    ):
+        yield None
     else:
         yield None if isinstance(test, ast.IfExp) else wanted
 
@@ -174,10 +202,24 @@ def _is_builtin(node: ast.Call) -> bool:
     return isinstance(node.func, ast.Name) and hasattr(builtins, node.func.id)
 
 
-def _only_raises(block: Sequence[ast.stmt]) -> bool:
-    """Whether a block computes a message at most, and raises."""
+def _only_raises(block: Sequence[ast.stmt], frame: FrameType) -> bool:
+    """Whether a block computes a message at most, and raises what Python does not catch by itself."""
     simple = (ast.Assign, ast.AnnAssign, ast.Expr)
-    return bool(block) and isinstance(block[-1], ast.Raise) and all(isinstance(s, simple) for s in block[:-1])
+    if (
+        not block
+        or not isinstance(block[-1], ast.Raise)
+        or not all([isinstance(s, simple) for s in block[:-1]])
+    ):
+        return False
+    raised = block[-1].exc
+    kind = (
+        meaning(raised.func if isinstance(raised, ast.Call) else raised, frame)
+        if raised is not None
+        else None
+    )
+    return (
+        isinstance(kind, type) and issubclass(kind, BaseException) and not issubclass(kind, _CAUGHT_BY_PYTHON)
+    )
 
 
 def _may_catch(node: ast.AST) -> bool:

@@ -72,7 +72,8 @@ def _solution(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 
 
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """The lower triangle, column by column; its conjugate transpose with `upper`."""
+    """The lower triangle, column by column, of the lower triangle of `A`; with `upper` both are upper ones."""
+    A = A.mT if upper else A
     n = A.shape[-1]
     zero = torch.zeros_like(A[..., 0, 0])
     L = [[zero] * n for _ in range(n)]

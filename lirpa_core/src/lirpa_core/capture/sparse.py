@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lirpa_core.capture.reached import reached_by_inputs
+from lirpa_core.capture.source import source_of
+from lirpa_core.errors import UnsupportedOperatorError
+
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
@@ -41,7 +45,11 @@ def _(matrix: Tensor) -> Tensor:
 
 
 def make_dense(program: ExportedProgram | Recorded) -> None:
-    """Let, in place, every product with a sparse matrix be one with the dense matrix."""
+    """Let, in place, every product with a sparse matrix be one with the dense matrix.
+
+    Raises:
+        UnsupportedOperatorError: The elements of a sparse tensor depend on an input.
+    """
     graph = program.graph
     for node in list(graph.nodes):
         if node.target not in _DENSE:
@@ -57,6 +65,14 @@ def make_dense(program: ExportedProgram | Recorded) -> None:
             dense.meta["val"] = like.new_zeros(value.shape, dtype=value.dtype)
             node.replace_input_with(matrix, dense)
         node.target = _DENSE[node.target]
+    if any(_is_sparse(node.meta.get("val")) for node in graph.nodes):
+        for node in graph.nodes:
+            if _is_sparse(node.meta.get("val")) and node in reached_by_inputs(program):
+                raise UnsupportedOperatorError(
+                    f"{node.target} at {source_of(node.meta)} makes a sparse tensor of what an input reaches, and bounds are those of "
+                    "dense tensors. Write into a dense one, torch.zeros(...).index_put((rows, columns), values), or multiply by a "
+                    "mask of zeros and ones."
+                )
 
 
 def _is_sparse(value: object) -> bool:

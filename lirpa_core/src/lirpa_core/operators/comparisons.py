@@ -94,7 +94,11 @@ _COMPARISONS = {
 }
 
 
+#: Intervals are exact; a zero that underflow moved would be a condition that is open.
+_ACCURACY = Accuracy(8, underflows=False)
+
+
 def comparison(name: str) -> General:
     """Rule of a comparison of two perturbed operands, by its name: gt, ge, lt, le, eq, ne."""
     kind = _COMPARISONS[name]
-    return General(("self", "other"), kind.bound, kind.affine, precision=lambda call: Accuracy(8))
+    return General(("self", "other"), kind.bound, kind.affine, precision=lambda call: _ACCURACY)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from ctypes import c_float
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -261,9 +262,16 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 def fake_quantize(self: Tensor, scale: float, zero_point: int, quant_min: int, quant_max: int) -> Tensor:
-    """Rounding to multiples of `scale`, between two of them."""
-    levels = torch.round(self * (1.0 / scale)) + zero_point
-    return (levels.clamp(quant_min, quant_max) - zero_point) * scale
+    """Rounding to multiples of `scale`, between two of them.
+
+    PyTorch's kernel has the scale, its inverse and the multiples in float32, whatever the type of what it rounds.
+    """
+    scale = c_float(scale).value
+    levels = torch.round(self * c_float(1.0 / scale).value) + zero_point
+    multiples = levels.clamp(quant_min, quant_max) - zero_point
+    if self.dtype == torch.float64:
+        return (multiples.to(torch.float32) * scale).to(torch.float64)
+    return multiples * scale
 
 
 def fake_quantize_per_channel(
@@ -272,8 +280,11 @@ def fake_quantize_per_channel(
     """As `fake_quantize`, with a scale for each entry of a dimension."""
     shape = [1] * self.dim()
     shape[axis] = -1
+    inverse = (
+        torch.reciprocal(scale).reshape(shape).to(self.dtype)
+    )  # rounded to the scale's own type, as by PyTorch's kernel
     scale, zero = scale.reshape(shape).to(self.dtype), zero_point.reshape(shape).to(self.dtype)
-    levels = torch.round(self * torch.reciprocal(scale)) + zero
+    levels = torch.round(self * inverse) + zero
     return (levels.clamp(quant_min, quant_max) - zero) * scale
 
 

@@ -34,7 +34,10 @@ POWER: Rule = of_elements(("self", "exponent"), _power, outside=lambda x, y: ~(x
 
 
 def xlogy(self: Tensor | float, other: Tensor | float) -> Tensor:
-    """`self · log(other)`."""
+    """`self · log(other)`; of one tensor with itself it is the opposite of an entropy, which has a rule, and a value at zero."""
+    if isinstance(self, Tensor) and self is other:
+        entropy: Tensor = torch.special.entr(self)
+        return -entropy
     if isinstance(other, Tensor):
         return torch.log(other) * self
     assert isinstance(self, Tensor)  # one of the two is

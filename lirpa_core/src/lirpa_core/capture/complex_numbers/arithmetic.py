@@ -169,8 +169,11 @@ def view_as_complex(self: Tensor) -> Pair:
 
 def converted(self: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Any:
     """A conversion: of a real tensor to a complex type, or the real part of a complex one."""
-    if dtype is None or dtype.is_complex:
+    if dtype is None:
         return pair(self)
+    if dtype.is_complex:
+        given = pair(self)
+        return Pair(given.real.to(dtype.to_real()), given.imag.to(dtype.to_real()))
     return self.real.to(dtype)
 
 

@@ -12,10 +12,12 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
+from lirpa_core.capture.breaking_down import SETTLED
 from lirpa_core.capture.complex_numbers.arithmetic import ARITHMETIC, Function
 from lirpa_core.capture.complex_numbers.pair import Pair
 from lirpa_core.capture.complex_numbers.transforms import TRANSFORMS
 from lirpa_core.capture.inlining import inlined, put_in_place, without_values
+from lirpa_core.capture.reached import reached_by_anything
 from lirpa_core.capture.source import source_of
 from lirpa_core.errors import CaptureError, LirpaError, UnsupportedOperatorError
 
@@ -46,6 +48,17 @@ def as_pairs(program: ExportedProgram) -> bool:
     return True
 
 
+@torch.library.custom_op("lirpa::both_parts", mutates_args=())
+def both_parts(z: Tensor) -> Tensor:
+    """As `view_as_real`, also of what was conjugated, which PyTorch does when it is read: real `[*S, 2]`."""
+    return torch.view_as_real(z.resolve_conj()).clone()
+
+
+@both_parts.register_fake
+def _(z: Tensor) -> Tensor:
+    return torch.empty((*z.shape, 2), dtype=z.dtype.to_real(), device=z.device)
+
+
 class _Pairs:
     """Goes through a program from its inputs to its outputs.
 
@@ -59,6 +72,7 @@ class _Pairs:
         #: What is known of complex nodes, and of nodes that were replaced: pairs of nodes, nodes, or lists of these.
         self.found: dict[Node, Any] = {}
         self.mode = without_values(self.graph)
+        self.reached = reached_by_anything(program)
 
     def replace(self) -> None:
         """Replace everything complex, and the names of outputs."""
@@ -72,7 +86,16 @@ class _Pairs:
             gives = any(_is_complex(value) for value in _tensors(node))
             if not takes and not gives:
                 continue
-            self.found[node] = self._pair_of(node)
+            if node.op == "call_function" and node not in self.reached:
+                # A constant is what PyTorch makes of it, in whatever type its complex numbers are; lists are, by what is read of them.
+                if _is_complex(node.meta.get("val")) and any(
+                    u in self.reached or u.op == "output" for u in node.users
+                ):
+                    self.found[node] = self._parts_of(node, node)
+            elif node.target in SETTLED:
+                self.found[node] = None
+            else:
+                self.found[node] = self._pair_of(node)
         for node, value in self.found.items():
             if isinstance(value, Node):
                 put_in_place(self.program, node, value)
@@ -89,8 +112,6 @@ class _Pairs:
         args, kwargs = given
         if node.target is operator.getitem:
             return args[0][args[1]]
-        if not node.all_input_nodes:  # a constant out of nothing
-            return self._parts_of(node, node)
         function = _TABLE.get(node.target)
         if function is None:
             raise _unknown(node)
@@ -98,8 +119,14 @@ class _Pairs:
 
     def _parts_of(self, node: Node, after: Node) -> Any:
         """The parts of a constant complex tensor, which are evaluated."""
+        constant = node.op == "call_function"
         with self.graph.inserting_after(after):
-            both = self._call(aten.view_as_real.default, (node,), node, torch.view_as_real)
+            both = self._call(
+                torch.ops.lirpa.both_parts.default if constant else aten.view_as_real.default,
+                (node,),
+                node,
+                both_parts,
+            )
         made: list[Any] = []
         for i in (0, 1):
             with self.graph.inserting_after(both if not made else made[-1]):
