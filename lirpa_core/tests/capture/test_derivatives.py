@@ -17,6 +17,7 @@ from lirpa_core.errors import (
     DataDependentBranchError,
     DataDependentShapeError,
     TrainingModeError,
+    UnsupportedOperatorError,
 )
 from lirpa_core.graph import NodeKind
 from lirpa_testing import method_names
@@ -320,3 +321,23 @@ class TestNoticed:
     def test_the_models_own_error_is_that_of_its_inputs(self) -> None:
         with pytest.raises(RuntimeError, match="mat1"):
             noticed(Model(lambda m, x: m.net(x.repeat(1, 2))), (X,), {})
+
+
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        lambda f, x: torch.func.vmap(torch.func.hessian(f))(x).flatten(1),
+        # The tangent is largest where the example is, so that the replay of the example would not show the difference.
+        lambda f, x: torch.func.vmap(
+            lambda v: torch.func.jvp(torch.func.grad(f), (v,), (torch.tensor([0.0, 0.0, 1.0]),))[1]
+        )(x),
+    ],
+)
+def test_second_derivatives_of_maxima_are_refused(derivative):
+    """PyTorch's kernel takes the places of the maxima, and a tangent in the place of what was pooled."""
+
+    def model(x):
+        return derivative(lambda v: v.max() * v[0], x)
+
+    with pytest.raises(UnsupportedOperatorError, match="derivative of a derivative of max pooling"):
+        BoundedModule(model, torch.tensor([[0.3, -0.5, 0.7]]))

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # there is no public
 
 from lirpa_core.capture.derivatives.activations import DifferentiableActivations
 from lirpa_core.capture.derivatives.noticing import Noticed
+from lirpa_core.capture.derivatives.pooling import refuse_other_operands
 from lirpa_core.capture.derivatives.running import requiring_grad
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.refusals import refusal
@@ -111,6 +112,7 @@ def _trace(
             raise refusal(error) from None
     program.graph.eliminate_dead_code()
     program.recompile()
+    refuse_other_operands(program.graph)
     return program, found[-1]
 
 
