@@ -210,11 +210,11 @@ class TestRefusals:
         with torch.no_grad():
             model[2].weight.fill_(3e38)
         x, y = batch()
-        with pytest.raises(NonFiniteBoundError, match=r"first such node is .*in module '2' \(Linear\)"):
+        with pytest.raises(NonFiniteBoundError, match=r"first such node is .* module '2' \(Linear\)"):
             CertifiedLoss(model, method="IBP")(x.float(), y, BALL)
         with torch.no_grad():
             model[2].weight.fill_(float("nan"))
-        with pytest.raises(NonFiniteBoundError, match=r"in module '2'"):
+        with pytest.raises(NonFiniteBoundError, match=r"module '2'"):
             CertifiedLoss(copy.deepcopy(model), method="IBP")(x.float(), y, BALL)
         with pytest.raises(NonFiniteBoundError, match="smaller learning rate"):
             CertifiedLoss(model, kappa=1.0)(x.float(), y, BALL)

@@ -193,4 +193,4 @@ class TestBadInput:
             capsys, "--model", "mlp", "--out", str(tmp_path), "--lr", "1e30", "--clip", "0", "--scheduler_name",
             "FixedScheduler", "--bound_type", "IBP", "--num_epochs", "1",
         )  # fmt: skip
-        assert "infinite or NaN" in text and "in module '" in text
+        assert "infinite or NaN" in text and " module '" in text
