@@ -79,7 +79,7 @@ def test_a_model_without_checks_assumes_nothing():
 
 def test_distributions_validate_their_arguments():
     def model(x):
-        return torch.distributions.Normal(x, x.exp()).log_prob(torch.zeros_like(x))
+        return torch.distributions.Normal(x, x.exp(), validate_args=True).log_prob(torch.zeros_like(x))
 
     def without(x):
         return torch.distributions.Normal(x, x.exp(), validate_args=False).log_prob(torch.zeros_like(x))
