@@ -13,6 +13,7 @@ from lirpa_core.errors import DomainError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_testing import method_names
 from lirpa_testing.core_cases.several import CASES
 
 aten = torch.ops.aten
@@ -180,3 +181,14 @@ def test_xlogy_of_one_tensor_with_itself_is_an_entropy():
         lower, upper = BoundedModule(lambda x: torch.xlogy(x, x), x).compute_bounds(x=(box,), method=method)
         torch.testing.assert_close(lower, torch.full_like(x, -math.exp(-1)))
         torch.testing.assert_close(upper, torch.zeros_like(x), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("method", method_names(optimized=False))
+@pytest.mark.parametrize("x", [235068.625, 1e9, 1e28])
+def test_tiny_angles_have_their_own_rounding(method: str, x: float) -> None:
+    """What is left of a right angle is off by the rounding of the right angle, which is more than all of a tiny one."""
+    point = torch.tensor([[-1.0, x]])
+    bounded = BoundedModule(lambda v: torch.atan2(v[:, :1], v[:, 1:].abs() + 0.125), point)
+    lower, upper = bounded.compute_bounds(BoundedTensor(point, PerturbationLpNorm(eps=0.0)), method=method)
+    exact = math.atan2(-1.0, float(point[0, 1]) + 0.125)
+    assert float(lower) <= exact <= float(upper)

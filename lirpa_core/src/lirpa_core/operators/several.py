@@ -169,7 +169,10 @@ def _angle_range(y: Interval, x: Interval) -> Interval:
 
 
 def _angle(y: Elements, x: Elements) -> Elements:
-    """`atan(y/x)` to the right, `±π/2 − atan(x/y)` above and below, and the range, whichever is closer at the centre."""
+    """`atan(y/x)` to the right, else `±π/2 − atan(x/y)` above and below, or the range, whichever is closer at the centre.
+
+    To the right, where angles may be tiny, what is left of a right angle would have its rounding, and not their own.
+    """
     to_right, off = x.box.lower > 0, (y.box.lower > 0) | (y.box.upper < 0)
     right = _quotient(y, x.where(to_right, 1.0)).apply(ATAN)
     around = -_quotient(x, y.where(off, 1.0)).apply(ATAN)
@@ -179,7 +182,7 @@ def _angle(y: Elements, x: Elements) -> Elements:
     box = _angle_range(y.box, x.box)
     zero = torch.zeros_like(y.below)
     flat = Elements(zero, box.lower, zero, box.upper, box)
-    return flat.or_better(right, to_right, (y, x)).or_better(around, off, (y, x))
+    return flat.or_better(right, to_right, (y, x)).or_better(around, off & ~to_right, (y, x))
 
 
 ATAN2: Rule = of_elements(("self", "other"), _angle)
