@@ -161,3 +161,19 @@ def test_a_conversion_to_a_complex_type_that_is_settled_is_no_operator():
     exact = torch.tensor([[1.6, 0.8, 1.6, 0.8]]).double()  # 0.4 times the sums of |cos|
     torch.testing.assert_close(upper - lower, exact, atol=1e-5, rtol=0)
     assert bool((upper - lower > exact).all())  # the conversion rounds
+
+
+@pytest.mark.parametrize("n", [12, 16])
+@pytest.mark.parametrize("method", ["IBP", "CROWN"])
+def test_transforms_of_a_point_hold_what_they_are(n, method):
+    """In float64 nearly so: the imaginary part at half the frequency is zero, and not what is left of a rounded π."""
+
+    def spectrum(x):
+        return torch.view_as_real(torch.fft.rfft(x)).flatten(1)
+
+    x = torch.randn(20, n, generator=torch.Generator().manual_seed(0))
+    ball = BoundedTensor(x, PerturbationLpNorm(eps=0.0))
+    lower, upper = BoundedModule(spectrum, x).compute_bounds(x=(ball,), method=method)
+    exact = spectrum(x.double())
+    assert bool((exact[:, -1] == 0).all())
+    assert bool((lower.double() <= exact).all()) and bool((exact <= upper.double()).all())

@@ -80,7 +80,7 @@ def broken_down(program: ExportedProgram | Recorded, registry: CaptureRules) -> 
         Whether it could be done; if not, the program is as it was.
     """
     old: GraphModule = program.graph_module
-    parts = _Parts(registry, _without_values(old.graph), isinstance(program, Recorded))
+    parts = _Parts(registry, without_values(old.graph), isinstance(program, Recorded))
     made: dict[Node, Any] = {}
     try:
         for node in old.graph.nodes:
@@ -255,7 +255,8 @@ def _trace(
     return graph
 
 
-def _without_values(graph: Graph) -> AbstractContextManager[object]:
+def without_values(graph: Graph) -> AbstractContextManager[object]:
+    """The mode in which tensors have no values, as those have that the export noted."""
     modes = (getattr(node.meta.get("val"), "fake_mode", None) for node in graph.nodes)
     return next((mode for mode in modes if mode is not None), nullcontext())
 

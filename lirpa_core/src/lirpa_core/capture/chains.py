@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import Graph, Node
 
 from lirpa_core.capture.hooks import HOOKS_OF_ALL
 from lirpa_core.capture.layers import OperatorCall, called_by
 from lirpa_core.capture.observed import Compared, Observed, same_numbers
-from lirpa_core.capture.recording import Recorded
+from lirpa_core.capture.recording import Recorded, as_program
 from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.rules.leaf_modules import LeafModule
 
@@ -96,47 +96,35 @@ def _program(
     model: nn.Module, x: Tensor, layers: list[tuple[str, nn.Module, OperatorCall]]
 ) -> Recorded | None:
     """The graph, with the names that `torch.export` gives; None where the model does something else."""
-    from torch.export.graph_signature import (
-        ExportGraphSignature,
-        InputKind,
-        InputSpec,
-        OutputKind,
-        OutputSpec,
-        TensorArgument,
-    )
-
     graph = Graph()
-    specs: list[InputSpec] = []
+    given: list[tuple[str, Node, str | None]] = []
     made: dict[str | None, Node] = {}
     (name,) = list(inspect.signature(model.forward).parameters)[:1]
-    leaves: list[tuple[InputKind, str, str | None, Tensor]] = [
-        *((InputKind.PARAMETER, f"p_{_flat(path)}", path, p) for path, p in model.named_parameters()),
-        *((InputKind.BUFFER, f"b_{_flat(path)}", path, b) for path, b in model.named_buffers()),
-        (InputKind.USER_INPUT, name, None, x),
+    leaves: list[tuple[str, str, str | None, Tensor]] = [
+        *(("PARAMETER", f"p_{_flat(path)}", path, p) for path, p in model.named_parameters()),
+        *(("BUFFER", f"b_{_flat(path)}", path, b) for path, b in model.named_buffers()),
+        ("USER_INPUT", name, None, x),
     ]
     for kind, called, path, tensor in leaves:
         node = graph.placeholder(called)
         node.name = called  # which users know, also where it is a builtin's
         node.meta["val"] = tensor.detach()
         made[path] = node
-        specs.append(
-            InputSpec(kind, TensorArgument(called), path, True if kind is InputKind.BUFFER else None)
-        )
+        given.append((kind, node, path))
     last, observed = made[None], Observed()
     for path, layer, call in layers:
         before = f"{path}." if path else ""
         arguments = (last, *(made[before + t] if t else None for t in call.tensors), *call.rest)
         node = graph.create_node("call_function", call.target, arguments, name=call.target._schema.name[6:])
         node.meta["nn_module_stack"] = {path: (path, type(layer))}
-        given = _copies(arguments)
+        values = _copies(arguments)
         with torch.no_grad(), observed:
-            node.meta["val"] = call.target(*given)
+            node.meta["val"] = call.target(*values)
         last = node
     if not _does(model, x, observed, last.meta["val"]):
         return None
     graph.output((last,))
-    results = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(last.name), None)]
-    return Recorded(GraphModule({}, graph), ExportGraphSignature(specs, results))
+    return as_program(graph, given, [last])
 
 
 def _flat(path: str) -> str:

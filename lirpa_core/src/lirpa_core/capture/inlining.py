@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.fx import Graph, Node
+from torch.fx import Node
 
-from lirpa_core.capture.breaking_down import PART_OF
+from lirpa_core.capture.breaking_down import PART_OF, without_values
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from lirpa_core.capture.recording import Recorded
-
-
-def without_values(graph: Graph) -> AbstractContextManager[object]:
-    """The mode in which tensors have no values, as those have that the export noted."""
-    modes = (getattr(node.meta.get("val"), "fake_mode", None) for node in graph.nodes)
-    return next((mode for mode in modes if mode is not None), nullcontext())
 
 
 def inlined(function: Callable[..., Sequence[Tensor]], given: Sequence[Node], node: Node) -> list[Node]:

@@ -67,29 +67,19 @@ def recorded(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     Returns:
         The program; None where one run does not say what the model is.
     """
-    from torch.export.graph_signature import (
-        ExportGraphSignature,
-        InputKind,
-        InputSpec,
-        OutputKind,
-        OutputSpec,
-        TensorArgument,
-    )
-
     inputs = pytree.tree_leaves((args, dict(kwargs)))
     run = _Run()
-    specs: list[InputSpec] = []
-    leaves: list[tuple[InputKind, str | None, Any]] = [
-        *((InputKind.PARAMETER, path, tensor) for path, tensor in model.named_parameters()),
-        *((InputKind.BUFFER, path, tensor) for path, tensor in model.named_buffers()),
-        *((InputKind.USER_INPUT, None, tensor) for tensor in inputs),
+    given: list[tuple[str, Node, str | None]] = []
+    leaves: list[tuple[str, str | None, Any]] = [
+        *(("PARAMETER", path, tensor) for path, tensor in model.named_parameters()),
+        *(("BUFFER", path, tensor) for path, tensor in model.named_buffers()),
+        *(("USER_INPUT", None, tensor) for tensor in inputs),
     ]
     names = dict(enumerate(_input_names(model, inputs), len(leaves) - len(inputs)))
     for i, (kind, path, tensor) in enumerate(leaves):
         if not isinstance(tensor, Tensor):
             return None
-        arg = TensorArgument(run.placeholder(tensor, names.get(i, f"arg_{i}")).name)
-        specs.append(InputSpec(kind, arg, path, True if kind is InputKind.BUFFER else None))
+        given.append((kind, run.placeholder(tensor, names.get(i, f"arg_{i}")), path))
     try:
         with torch.no_grad(), _Unread(), run:
             outputs = pytree.tree_leaves(model(*args, **kwargs))
@@ -99,8 +89,34 @@ def recorded(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     run.graph.output(tuple(found))
     _linear_layers(run.graph)
     run.graph.eliminate_dead_code()
-    results = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in found]
-    return Recorded(GraphModule({}, run.graph), ExportGraphSignature(specs, results))
+    return as_program(run.graph, given, found)
+
+
+def as_program(
+    graph: Graph, inputs: Sequence[tuple[str, Node, str | None]], outputs: Sequence[Node]
+) -> Recorded:
+    """A graph with the signature that an export would have given it.
+
+    Args:
+        graph: The graph.
+        inputs: Of its placeholders, the kind by its name in `torch.export`, the node, and the path of a parameter or buffer.
+        outputs: What it returns.
+    """
+    from torch.export.graph_signature import (
+        ExportGraphSignature,
+        InputKind,
+        InputSpec,
+        OutputKind,
+        OutputSpec,
+        TensorArgument,
+    )
+
+    specs = [
+        InputSpec(InputKind[kind], TensorArgument(node.name), path, True if kind == "BUFFER" else None)
+        for kind, node, path in inputs
+    ]
+    results = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in outputs]
+    return Recorded(GraphModule({}, graph), ExportGraphSignature(specs, results))
 
 
 def _input_names(model: nn.Module, inputs: Sequence[Any]) -> list[str]:

@@ -12,11 +12,11 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree  # the public torch.utils.pytree is not in all supported versions
 
-from lirpa_core.capture.breaking_down import SETTLED
+from lirpa_core.capture.breaking_down import SETTLED, without_values
 from lirpa_core.capture.complex_numbers.arithmetic import ARITHMETIC, Function
 from lirpa_core.capture.complex_numbers.pair import Pair
 from lirpa_core.capture.complex_numbers.transforms import TRANSFORMS
-from lirpa_core.capture.inlining import inlined, put_in_place, without_values
+from lirpa_core.capture.inlining import inlined, put_in_place
 from lirpa_core.capture.reached import reached_by_anything
 from lirpa_core.capture.source import source_of
 from lirpa_core.errors import CaptureError, LirpaError, UnsupportedOperatorError

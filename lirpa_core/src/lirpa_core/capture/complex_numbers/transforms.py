@@ -19,11 +19,23 @@ aten = torch.ops.aten
 
 
 def _waves(rows: int, columns: int, n: int, like: Tensor) -> Pair:
-    """`exp(−2πi jk / n)` for `j < rows` and `k < columns`, `[rows, columns]`."""
+    """`exp(−2πi jk / n)` for `j < rows` and `k < columns`, `[rows, columns]`; what is 0, 1 or −1 is exactly that."""
     j = torch.arange(rows, device=like.device).unsqueeze(1)
     k = torch.arange(columns, device=like.device).unsqueeze(0)
-    angle = (j * k % n).to(torch.float64) * (2 * math.pi / n)
-    return Pair(torch.cos(angle).to(like.dtype), (-torch.sin(angle)).to(like.dtype))
+    quarters = 4 * (j * k % n)  # of a turn, n times as many
+    quadrant, rest = quarters // n, quarters % n
+    # From the nearer axis, so that neither a sine of π nor a cosine of π/2 is left of rounding.
+    near = 2 * rest <= n
+    angle = torch.where(near, rest, n - rest).to(torch.float64) * (math.pi / 2 / n)
+    cos = torch.where(near, torch.cos(angle), torch.sin(angle))
+    sin = torch.where(near, torch.sin(angle), torch.cos(angle))
+    real = torch.where(
+        quadrant == 0, cos, torch.where(quadrant == 1, -sin, torch.where(quadrant == 2, -cos, sin))
+    )
+    imag = torch.where(
+        quadrant == 0, sin, torch.where(quadrant == 1, cos, torch.where(quadrant == 2, -sin, -cos))
+    )
+    return Pair(real.to(like.dtype), (-imag).to(like.dtype))
 
 
 def _along(x: Tensor, matrix: Tensor, dim: int) -> Tensor:
@@ -42,10 +54,10 @@ def _transformed(x: Pair, dim: int, *, forward: bool) -> Pair:
 def _normalized(x: Any, normalization: int, sizes: Sequence[int]) -> Any:
     """PyTorch's codes: 0 is none, 1 by the root of the number of elements, 2 by that number."""
     n = math.prod(sizes)
-    factor = (1.0, 1 / math.sqrt(n), 1 / n)[normalization]
-    if factor == 1.0:
+    divisor = (1.0, math.sqrt(n), float(n))[normalization]
+    if divisor == 1.0:
         return x
-    return Pair(x.real * factor, x.imag * factor) if isinstance(x, Pair) else x * factor
+    return Pair(x.real / divisor, x.imag / divisor) if isinstance(x, Pair) else x / divisor
 
 
 def complex_to_complex(self: Any, dim: Sequence[int], normalization: int, forward: bool) -> Pair:
