@@ -35,7 +35,6 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_core/capture/registry_of_values": "lirpa_core/tests/api/test_jacobian.py",
         "lirpa_core/capture/replay": "lirpa_core/tests/capture/test_capture.py",
         "lirpa_core/capture/source": "lirpa_core/tests/capture/test_capture.py",
-        "lirpa_core/capture/training_mode": "lirpa_core/tests/capture/test_capture.py",
         "lirpa_core/capture/inlining": "lirpa_core/tests/capture/test_small_matrices.py",
         "lirpa_core/capture/reached": "lirpa_core/tests/capture/test_small_matrices.py",
         "lirpa_core/capture/mixed_precision": "lirpa_core/tests/capture/test_batch_state.py",

@@ -15,6 +15,8 @@ from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
 from lirpa_ops_nlp.softmax.rules import SOFTMAX
+from lirpa_testing import few_steps
+from lirpa_testing.fuzz.methods import fuzzed_methods, method_of
 from lirpa_testing.rules.strategies import boxes
 
 aten = torch.ops.aten
@@ -89,3 +91,33 @@ def test_scores_far_apart_in_a_small_box(far: float) -> None:
                 value = e[k] / sum(e, flint.arb(0))
                 assert not value < flint.arb(float(lower[0, k]))
                 assert not value > flint.arb(float(upper[0, k]))
+
+
+@pytest.mark.parametrize("log", [False, True], ids=["softmax", "logarithm"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_score_that_may_be_far_above_leaves_the_others_their_digits(dtype, log) -> None:
+    """Counted from the largest upper end, nothing would be left of scores that are far below it."""
+    function = nn.LogSoftmax(-1) if log else nn.Softmax(-1)
+    tops = [1e4, 1e5, 1e9, 1e30] if dtype == torch.float32 else [1e9, 1e12, 1e17, 5e47]
+    lower = torch.tensor([[0.0, 0, 0.5, -3]], dtype=dtype).expand(len(tops), -1)
+    upper = torch.tensor([[top, 1.0, 1.25, 2] for top in tops], dtype=dtype)
+    x = torch.where(torch.arange(4) == 0, lower, (lower + upper) / 2)
+    ball = BoundedTensor(x, PerturbationLpNorm(x_L=lower, x_U=upper))
+    bounded = BoundedModule(function, x, bound_opts=few_steps())
+    rows = torch.randn(len(tops), 3, 4, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    C = torch.cat([torch.eye(4, dtype=dtype).expand(len(tops), 4, 4), rows], 1)
+    found = {m: bounded.compute_bounds(x=(ball,), method=method_of(m), C=C) for m in fuzzed_methods()}
+    with flint.ctx.workprec(300):
+        for k in range(len(tops)):
+            ends = [
+                (flint.arb(float(a)), flint.arb(float(b))) for a, b in zip(lower[k], upper[k], strict=True)
+            ]
+            for corner in itertools.product(*ends):
+                least = max(corner, key=float)
+                total = sum(((v - least).exp() for v in corner), flint.arb(0))
+                out = [v - least - total.log() if log else (v - least).exp() / total for v in corner]
+                for i, row in enumerate(C[k].tolist()):
+                    value = sum((flint.arb(c) * v for c, v in zip(row, out, strict=True)), flint.arb(0))
+                    for method, (lb, ub) in found.items():
+                        assert not value < flint.arb(float(lb[k, i])), (method, tops[k], i)
+                        assert not value > flint.arb(float(ub[k, i])), (method, tops[k], i)

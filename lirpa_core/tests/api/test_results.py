@@ -40,7 +40,7 @@ def test_results_are_pickled_and_saved() -> None:
     file = io.BytesIO()
     torch.save(found, file)
     file.seek(0)
-    for copy in (pickle.loads(pickle.dumps(found)), torch.load(file, weights_only=False)):
+    for copy in (pickle.loads(pickle.dumps(found)), torch.load(file, weights_only=True)):
         assert torch.equal(copy.lower, found.lower) and torch.equal(copy.upper, found.upper)
         assert torch.equal(copy.A["linear_1"]["input"]["lA"], found.A["linear_1"]["input"]["lA"])
         for name in (*found.intermediate, "0", "1"):

@@ -274,7 +274,7 @@ def test_refused_when_made(name: str) -> None:
 
 
 UNFIT = {
-    "eps count": (PerturbationLpNorm(torch.ones(3)), torch.zeros(2, 3), "eps has shape"),
+    "eps count": (PerturbationLpNorm(torch.ones(3)), torch.zeros(2, 3), r"eps has shape \[3\], but"),
     "eps element for L2": (PerturbationLpNorm(torch.ones(1, 3), 2), torch.zeros(2, 3), "one an example"),
     "eps shape": (PerturbationLpNorm(torch.ones(1, 4)), torch.zeros(2, 3), "eps has shape"),
     "eps rank": (PerturbationLpNorm(torch.ones(1, 1, 1, 3)), torch.zeros(2, 3), "eps has shape"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lirpa_core.api.explanation import Explanation, explain, missing_problem
@@ -171,3 +172,7 @@ class BoundsResult:
 
     def __len__(self) -> int:
         return 2 if self.A is None else 3
+
+
+# What `torch.load` may make of a file, as of the tensors that are bounded: these classes hold tensors, numbers and names.
+torch.serialization.add_safe_globals([BoundsResult, NodeBounds, Interval, _Names, _Shape])

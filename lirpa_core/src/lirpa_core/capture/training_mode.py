@@ -66,6 +66,15 @@ def _reason(module: nn.Module) -> str | None:
     return None
 
 
+# Operators that draw in evaluation mode too: `bernoulli` may be a dropout of the user's own.
+_ALWAYS_RANDOM = ("aten.rand", "aten.normal")
+_INSTEAD = {
+    False: "Call model.eval(), or pass training=False there.",
+    True: "No bound holds for what is drawn anew at every call: draw the noise outside, and give it to the model as an input or a "
+    "buffer; perturbed, that input bounds all noise of its set.",
+}
+
+
 def refuse_random_nodes(nodes: Iterable[Node]) -> None:
     """Check the captured operators for what functional calls left in training mode.
 
@@ -81,7 +90,7 @@ def refuse_random_nodes(nodes: Iterable[Node]) -> None:
         statistics = "batch_norm" in name and (values.get("training") or values.get("train"))
         if random or dropout or attention:
             raise TrainingModeError(
-                f"{node} draws random numbers. Call model.eval(), or pass training=False there."
+                f"{node} draws random numbers. {_INSTEAD[name.startswith(_ALWAYS_RANDOM)]}"
             )
         if statistics:
             raise TrainingModeError(

@@ -159,7 +159,9 @@ class PerturbationLpNorm(Perturbation):
             if per_example and eps.dim() <= x.dim():
                 return
             wanted = f"be {each} for the L{self.norm:g} norm"
-        raise PerturbationError(f"eps has shape {list(eps.shape)}, but must {wanted}")
+        # One an example was given as [n], and stands here as [n, 1, 1].
+        given = [eps.shape[0]] if eps.numel() == eps.shape[0] else list(eps.shape)
+        raise PerturbationError(f"eps has shape {given}, but must {wanted}")
 
     def aligned(self, batch_dim: int | None, ndim: int) -> PerturbationLpNorm:
         if not (isinstance(self.eps, Tensor) or isinstance(self.x_L, Tensor) or isinstance(self.x_U, Tensor)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -66,24 +66,40 @@ class Plane:
         absent: Tensor | None = None,
         origin: Tensor | None = None,
     ) -> Affine:
-        """The plane as an affine function of the unshifted scores.
+        """The plane as an affine function of the scores.
 
         Args:
             scores: The box.
             vector: The shared factor of the outer product.
             fixed: Value of the outputs that are alone.
             absent: Infinities of the outputs that are left out; None: these outputs are zero.
-            origin: The unshifted scores at which the plane has its value; default: the midpoint.
+            origin: The scores at which the plane has its value; default: the midpoint.
         """
         diagonal, weight = scores.filled(self.diagonal), scores.filled(self.weight)
         op = OwnMinusOthers(diagonal, weight, vector, scores.dim)
         value = torch.where(scores.alone, fixed, scores.filled(self.value))
-        return Affine((op,), value - op.apply(scores.origin if origin is None else origin), absent)
+        at = scores.midpoint if origin is None else origin
+        return Affine((op,), value - op.apply(torch.where(scores.live | scores.alone, at, 0)), absent)
 
 
-def _limit(x: Tensor) -> float:
-    """Exponents that may be multiplied with one another without an overflow."""
-    return math.log(torch.finfo(x.dtype).max) / 3
+#: The largest exponent of a slope: factors beyond would have lost digits by the rounding of the exponent, where a
+#: probability is within 10⁻¹² of its end.
+_LIMIT = 28.0
+
+#: Relative roundings behind a value that is the exponential of a number of size one.
+_ROUNDINGS = 8
+
+
+def _outward(value: Tensor, side: int) -> Tensor:
+    """A probability moved outward by what the rounding of its logarithm may have changed: `8 u p (1 − log p)`.
+
+    The exponential of a number is off by the number's size, in units of roundoff of its own: that grows as the
+    probability falls, and no other account has it.
+    """
+    p = value.detach().clamp(0, 1)
+    entropy: Tensor = torch.special.entr(p)
+    off = (_ROUNDINGS * torch.finfo(p.dtype).eps) * (p + entropy)
+    return value - off if side == LOWER else value + off
 
 
 def constant(value: Tensor) -> Plane:
@@ -93,8 +109,9 @@ def constant(value: Tensor) -> Plane:
 
 
 def _mean_of_ends(scores: Scores) -> Tensor:
-    """`log` of the sum over the others of the chords of `exp`, at the midpoint."""
-    return torch.logaddexp(scores.others_low, scores.others_up) - math.log(2)
+    """`log` of the sum over the others of the chords of `exp`, at the midpoint, counted from the peak."""
+    low, up = (scores.filled(rest.since(scores.peak)) for rest in (scores.rest_low, scores.rest_up))
+    return torch.logaddexp(low, up) - math.log(2)
 
 
 def _advantage_below(scores: Scores) -> tuple[Tensor, Tensor]:
@@ -104,8 +121,8 @@ def _advantage_below(scores: Scores) -> tuple[Tensor, Tensor]:
     where that would overflow.
     """
     log_sum = _mean_of_ends(scores)
-    log_s = log_sum.clamp(min=-_limit(log_sum))
-    value = scores.filled(scores.midpoint) - (log_s - 1 + (log_sum - log_s).exp())
+    log_s = log_sum.clamp(min=-_LIMIT)
+    value = scores.filled(scores.midpoint - scores.peak) - (log_s - 1 + (log_sum - log_s).exp())
     return value, (-log_s).exp()
 
 
@@ -119,11 +136,17 @@ def _through_sigmoid(scores: Scores, chords: Tensor) -> Plane:
 
 def _through_exponentials(scores: Scores, chords: Tensor) -> Plane:
     """Tangent of the convex `exp(xᵢ) / Σⱼ chordⱼ(xⱼ)` (Wei et al. 2023, the lower LSE bound)."""
-    sums = [torch.logsumexp(_safe(e, scores.dim), scores.dim, keepdim=True) for e in (scores.low, scores.up)]
-    log_sum = torch.logaddexp(sums[0], sums[1]) - math.log(2)
-    value = (scores.filled(scores.midpoint) - log_sum).exp()
+    log_sum = _sum_of_chords(scores)
+    value = (scores.filled(scores.midpoint - scores.peak) - log_sum).exp()
     weight = value * (-log_sum).exp()
     return Plane(value, value - weight * chords, weight)
+
+
+def _sum_of_chords(scores: Scores) -> Tensor:
+    """`log` of the sum over all scores of the chords of `exp`, at the midpoint, counted from the peak."""
+    ends = (_safe(end - scores.peak, scores.dim) for end in (scores.lower, scores.upper))
+    low, up = (torch.logsumexp(end, scores.dim, keepdim=True) for end in ends)
+    return torch.logaddexp(low, up) - math.log(2)
 
 
 def _safe(x: Tensor, dim: int) -> Tensor:
@@ -141,9 +164,8 @@ def _through_reciprocal(scores: Scores) -> Plane:
     z_low, z_up = scores.advantage
     # Not by `softplus`, which PyTorch replaces by the identity above 20, as if the one in D were nothing.
     log_p = math.log(2) - torch.logaddexp(-F.logsigmoid(z_low), -F.logsigmoid(z_up))
-    low, up = scores.filled(scores.low), scores.filled(scores.up)
-    width = up - low
-    small = 2 * log_p - low < _limit(low)
+    low, width = scores.filled(scores.lower - scores.peak), scores.filled(scores.upper - scores.lower)
+    small = 2 * log_p - low < _LIMIT
     scale = (torch.where(small, 2 * log_p - low, 0)).exp()
     weight = scale * (1 + (-width).exp()) / 2
     diagonal = scale * relative_chord(width) * _mean_of_ends(scores).exp()
@@ -154,17 +176,16 @@ def _through_reciprocal(scores: Scores) -> Plane:
 def planes_below(scores: Scores) -> tuple[Plane, ...]:
     """All planes below softmax; where one does not exist, the constant stands for it."""
     chords, flat = scores.chords, constant(torch.sigmoid(scores.advantage[0]))
+    least = math.exp(-2 * _LIMIT)  # a plane that low is no better than the constant, but for rounding
     found = [flat]
-    for plane, defined in (
-        (_through_sigmoid(scores, chords), None),
-        (_through_exponentials(scores, chords), None),
-        (_through_reciprocal(scores), True),
+    for plane in (
+        _through_sigmoid(scores, chords),
+        _through_exponentials(scores, chords),
+        _through_reciprocal(scores),
     ):
         exists = plane.value.isfinite() & plane.diagonal.isfinite() & plane.weight.isfinite()
-        if defined:
-            exists = exists & (plane.value >= 0)
-        found.append(flat.replaced(plane, exists))
-    return tuple(found)
+        found.append(flat.replaced(plane, exists & (plane.value > least)))
+    return tuple([replace(plane, value=_outward(plane.value, LOWER)) for plane in found])
 
 
 def softmax_lower(scores: Scores, shares: Tensor | None = None) -> Affine:
@@ -182,12 +203,13 @@ def softmax_choices(scores: Scores) -> tuple[Slope, ...]:
     """The shares of the planes below, and of the plane above where its two tangents touch, from 0 to 1."""
     planes = planes_below(scores)
     values = torch.stack([p.value.detach() for p in planes], -1)
-    half = torch.full_like(scores.low, 0.5)
+    half = torch.full_like(scores.lower, 0.5)
     low, up = scores.advantage
-    z = (scores.filled(scores.midpoint) - others(scores.midpoint, scores.dim, scores.live)).detach()
+    rest = others(scores.midpoint, scores.dim, scores.live)
+    z = scores.filled(rest.behind(scores.filled(scores.midpoint))).detach()
     wide = (up > low) & scores.live
     at = torch.where(wide, (z - low) / torch.where(wide, up - low, 1), 0.5).clamp(0, 1)
-    moves = scores.live & (scores.up > scores.low)
+    moves = scores.live & (scores.upper > scores.lower)
     return (
         shares_at(values.argmax(-1), len(planes), values.dtype),
         Slope(half, torch.where(moves, 0, half), torch.where(moves, 1, half)),
@@ -206,28 +228,31 @@ def softmax_upper(scores: Scores, touching: Sequence[Tensor] | None = None) -> A
         touching: Where the tangents of `−T` and of the envelope of `σ` touch, from 0 to 1, `[B, *S]` each.
     """
     low, up = scores.advantage
-    center = midpoint = scores.midpoint
-    origin: Tensor | None = None
+    midpoint = scores.midpoint
     if touching is not None:
-        moved = torch.lerp(scores.filled(scores.low), scores.filled(scores.up), touching[0].clamp(0, 1))
-        midpoint = torch.where(scores.live, moved, center)
-        origin = scores.origin + torch.where(scores.live, moved - scores.filled(center), 0)
+        moved = torch.lerp(scores.filled(scores.lower), scores.filled(scores.upper), touching[0].clamp(0, 1))
+        midpoint = torch.where(scores.live, moved, midpoint)
     rest = others(midpoint, scores.dim, scores.live)
-    z = (scores.filled(midpoint) - rest).maximum(low).minimum(up)
+    z = scores.filled(rest.behind(scores.filled(midpoint))).maximum(low).minimum(up)
     at = z if touching is None else torch.lerp(low, up, touching[1].clamp(0, 1))
     k, b = sigmoid_line(low, up, at, UPPER)
-    peak = scores.filled(midpoint.detach(), -math.inf).amax(scores.dim, keepdim=True)
-    peak = torch.where(peak.isfinite(), peak, 0)
-    vector = scores.filled(torch.where(scores.live, midpoint - peak, 0).exp())
-    exponent = peak - rest
-    small = exponent < _limit(low)
+    peak = _peak(scores, midpoint)
+    vector = scores.filled(scores.filled(midpoint - peak).exp())
+    exponent = -rest.since(peak)
+    small = exponent < _LIMIT
     weight = k * torch.where(small, exponent, 0).exp()
-    through = Plane(torch.where(small, k * z + b, 2), k, weight)
-    flat = constant(torch.sigmoid(up))
+    through = Plane(torch.where(small, _outward(k * z + b, UPPER), 2), k, weight)
+    flat = constant(_outward(torch.sigmoid(up), UPPER))
     if touching is None:
         return flat.better(through, UPPER).anchored(scores, vector, 1.0)
     exists = small & through.value.isfinite() & through.weight.isfinite() & through.diagonal.isfinite()
-    return flat.replaced(through, exists).anchored(scores, vector, 1.0, origin=origin)
+    return flat.replaced(through, exists).anchored(scores, vector, 1.0, origin=midpoint)
+
+
+def _peak(scores: Scores, x: Tensor) -> Tensor:
+    """The largest of the live scores at a point; zero where there is none."""
+    peak = scores.filled(x.detach(), -math.inf).amax(scores.dim, keepdim=True)
+    return torch.where(peak.isfinite(), peak, 0)
 
 
 def log_softmax_lower(scores: Scores, absent: Tensor | None = None) -> Affine:
@@ -240,10 +265,9 @@ def log_softmax_lower(scores: Scores, absent: Tensor | None = None) -> Affine:
     chords = scores.chords
     low, up = scores.advantage
     plane = constant(F.logsigmoid(low))
-    sums = [torch.logsumexp(_safe(e, scores.dim), scores.dim, keepdim=True) for e in (scores.low, scores.up)]
-    log_sum = torch.logaddexp(sums[0], sums[1]) - math.log(2)
+    log_sum = _sum_of_chords(scores)
     weight = (-log_sum).exp().expand(low.shape)
-    direct = Plane(scores.filled(scores.midpoint) - log_sum, 1 - weight * chords, weight)
+    direct = Plane(scores.filled(scores.midpoint - scores.peak) - log_sum, 1 - weight * chords, weight)
     value, factor = _advantage_below(scores)
     width = up - low
     wide = width.detach() > 0
@@ -264,11 +288,10 @@ def log_softmax_upper(scores: Scores, absent: Tensor | None = None) -> Affine:
         scores: The box.
         absent: See `Plane.anchored`.
     """
-    far = scores.midpoint
-    peak = scores.filled(far.detach(), -math.inf).amax(scores.dim, keepdim=True)
-    midpoint = far - torch.where(peak.isfinite(), peak, 0)
+    peak = _peak(scores, scores.midpoint)
+    midpoint = scores.midpoint - peak
     log_sum = torch.logsumexp(_safe(midpoint, scores.dim), scores.dim, keepdim=True)
     log_p = scores.filled(scores.filled(midpoint) - log_sum)
-    rest = scores.filled(others(midpoint, scores.dim, scores.live) - log_sum)
+    rest = scores.filled(others(midpoint, scores.dim, scores.live).since(log_sum))
     probability = scores.filled(log_p.exp())
     return Plane(log_p, rest.exp(), torch.ones_like(probability)).anchored(scores, probability, 0.0, absent)

@@ -84,7 +84,7 @@ def log_softmax_planes(call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
     scores = scores_of(call, inputs[0])
     absent: Tensor | None = None
     if call.infinite:  # a score that is −∞ has a logarithm of −∞
-        absent = torch.where(scores.live | scores.alone, 0, torch.full_like(scores.low, -math.inf))
+        absent = torch.where(scores.live | scores.alone, 0, torch.full_like(scores.lower, -math.inf))
     return Relaxation(planes.log_softmax_lower(scores, absent), planes.log_softmax_upper(scores, absent))
 
 

@@ -12,29 +12,53 @@ from lirpa_core.rules.relaxations import relative_chord
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """A box of scores along one dimension, all of it shifted so that the largest upper end is zero.
-
-    With `Tᵢ(x) = log Σ_{j≠i} exp xⱼ` and `zᵢ = xᵢ − Tᵢ(x)`, softmax is `σ(zᵢ)`: one score against all others.
+class Rest:
+    """`T = log Σ_{j≠i} exp xⱼ` in two parts, because what is subtracted from `T` may be as large as `T`.
 
     Attributes:
-        low: Shifted lower ends, `[B, *S]`; −∞ for scores that are left out.
-        up: Shifted upper ends, `[B, *S]`; −∞ for scores that are left out.
+        peak: The largest of the others.
+        above: `T` less the peak, between zero and the logarithm of their number. Both are zero where the score is not live.
+    """
+
+    peak: Tensor
+    above: Tensor
+
+    def behind(self, x: Tensor) -> Tensor:
+        """`x − T`: off by the rounding of what is left, not by that of scores that are far above both."""
+        return (x - self.peak) - self.above
+
+    def since(self, origin: Tensor) -> Tensor:
+        """`T` counted from a number that all scores of a vector share."""
+        return (self.peak - origin) + self.above
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """A box of scores along one dimension.
+
+    With `Tᵢ(x) = log Σ_{j≠i} exp xⱼ` and `zᵢ = xᵢ − Tᵢ(x)`, softmax is `σ(zᵢ)`: one score against all others. What a
+    single output depends on is counted from the largest of its own others: a common origin, such as the largest upper end,
+    may be so far above all that the output depends on that nothing would be left of it. Only factors that are exponentials
+    have one.
+
+    Attributes:
+        lower: Lower ends, `[B, *S]`; −∞ for scores that are left out.
+        upper: Upper ends, `[B, *S]`; −∞ for scores that are left out.
         live: Scores that take part, and are not the only one to do so.
         alone: Scores that are the only one to take part: their softmax is one.
-        others_low: `T` of the lower ends; zero where the score is not live.
-        others_up: `T` of the upper ends; zero where the score is not live.
-        origin: The unshifted midpoint, zero where the score is left out: where planes are anchored.
+        rest_low: `T` of the lower ends.
+        rest_up: `T` of the upper ends.
+        peak: The largest upper end, `[B, *S]` with a size of one along the dimension: the origin of the exponentials.
         dim: The dimension, counted from the end.
     """
 
-    low: Tensor
-    up: Tensor
+    lower: Tensor
+    upper: Tensor
     live: Tensor
     alone: Tensor
-    others_low: Tensor
-    others_up: Tensor
-    origin: Tensor
+    rest_low: Rest
+    rest_up: Rest
+    peak: Tensor
     dim: int
 
     @classmethod
@@ -49,15 +73,11 @@ class Scores:
         """
         kept = upper != -math.inf  # NaN stays, and comes out
         kept = kept if keep is None else kept & keep
-        shift = torch.where(kept, upper, -math.inf).amax(dim, keepdim=True).detach()
-        shift = torch.where(shift.isfinite(), shift, 0)
-        low = torch.where(kept, torch.where(kept, lower, 0) - shift, -math.inf)
-        up = torch.where(kept, torch.where(kept, upper, 0) - shift, -math.inf)
+        lower, upper = torch.where(kept, lower, -math.inf), torch.where(kept, upper, -math.inf)
         several = kept.sum(dim, keepdim=True) > 1
         live = kept & several
-        others_low, others_up = others(low, dim, live), others(up, dim, live)
-        origin = torch.where(kept, torch.where(kept, lower, 0) / 2 + torch.where(kept, upper, 0) / 2, 0)
-        return cls(low, up, live, kept & ~several, others_low, others_up, origin, dim)
+        rest_low, rest_up = others(lower, dim, live), others(upper, dim, live)
+        return cls(lower, upper, live, kept & ~several, rest_low, rest_up, _finite_max(upper, dim), dim)
 
     def filled(self, x: Tensor, value: float = 0.0) -> Tensor:
         """`x` with another value where the score is not live, so that arithmetic stays finite."""
@@ -65,23 +85,23 @@ class Scores:
 
     @property
     def midpoint(self) -> Tensor:
-        """Shifted centre; −∞ for scores that are left out."""
-        return self.low / 2 + self.up / 2
+        """The centre; −∞ for scores that are left out."""
+        return self.lower / 2 + self.upper / 2
 
     @property
     def advantage(self) -> tuple[Tensor, Tensor]:
         """Smallest and largest `z`; zero where the score is not live."""
-        low = self.filled(self.low) - self.others_up
-        return low, torch.maximum(self.filled(self.up) - self.others_low, low)
+        low = self.filled(self.rest_up.behind(self.filled(self.lower)))
+        return low, torch.maximum(self.filled(self.rest_low.behind(self.filled(self.upper))), low)
 
     @property
     def chords(self) -> Tensor:
-        """Slope of the chord of `exp` over each shifted score; zero for scores that are left out."""
-        up, low = self.filled(self.up), self.filled(self.low)
-        return self.filled(up.exp() * relative_chord(up - low))
+        """Slope of the chord of `exp` over each score, counted from the peak; zero for scores that are left out."""
+        up, width = self.filled(self.upper - self.peak), self.filled(self.upper) - self.filled(self.lower)
+        return self.filled(up.exp() * relative_chord(width))
 
 
-def others(x: Tensor, dim: int, live: Tensor) -> Tensor:
+def others(x: Tensor, dim: int, live: Tensor) -> Rest:
     """`log Σ_{j≠i} exp xⱼ` along a dimension, without subtracting numbers that cancel.
 
     The largest element is the only one whose rest may be small compared with the whole; its rest is
@@ -101,7 +121,7 @@ def others(x: Tensor, dim: int, live: Tensor) -> Tensor:
     of_most = leader + (e.sum(dim, keepdim=True) - e)
     of_top = (rest - second).exp().sum(dim, keepdim=True)
     total = torch.where(live, torch.where(top, of_top, of_most), 1)
-    return torch.where(live, torch.where(top, second, first) + total.log(), 0)
+    return Rest(torch.where(live, torch.where(top, second, first), 0), total.log())
 
 
 def _finite_max(x: Tensor, dim: int) -> Tensor:

@@ -29,7 +29,7 @@ class JacobianBounds:
 
     lower: Tensor
     upper: Tensor
-    result: BoundsResult
+    result: BoundsResult = field(repr=False)
     _problem: Problem = field(repr=False)
 
     def norm(self, norm: float = 2) -> tuple[Tensor, Tensor]:
