@@ -270,3 +270,13 @@ def test_models_that_transform_functions_are_bounded_as_they_are_written(name):
     for point in x + 0.05 * (2 * torch.rand(50, 1, 4) - 1):
         value = model(point)
         assert bool((lower <= value).all() and (value <= upper).all())
+
+
+def test_numbers_of_conditions_are_numbers():
+    """A condition and its conversion are one term; no kernel of mish takes booleans."""
+    assert rewritten(lambda x: written((x > 0.1).double()), MISH).count(FOUND) == 1
+    x = torch.tensor([[0.4, -0.2, 0.1]])
+    function = lambda x: nn.functional.tanhshrink((x > 0.1).to(x.dtype)) + nn.functional.silu((x > 0).float())  # noqa: E731
+    lower, upper = BoundedModule(function, x).compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=0.05)))
+    assert bool((lower <= function(x)).all() and (function(x) <= upper).all())
+    assert bool(((upper - lower)[:, :2] < 1e-5).all())  # decided

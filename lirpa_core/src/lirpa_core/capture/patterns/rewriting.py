@@ -172,24 +172,33 @@ class _Rewriting:
         return False
 
     def _apply(self, node: Node, pattern: Compiled, match: Match, shape: tuple[int, ...] | None) -> bool:
-        """Replace a node, if everything that is read exists, and if what it becomes computes the same."""
-        builder = Builder(self.graph, node, self.exported)
-        with suppress(CannotBuildError):
-            made = self._built(builder, pattern, match, shape)
-            if self._holds(node, made, builder):
-                builder.take(made)
-                return True
-        builder.undo()
+        """Replace a node, if everything that is read exists, and if what it becomes computes the same.
+
+        A condition and its conversion to numbers are one term: a mask is read as it is, an operand of arithmetic as numbers.
+        """
+        read = [self.nodes.get(match.binding[name]) for name, kind in pattern.kinds.items() if kind is Tensor]
+        conditions = any(found is not None and found.meta["val"].dtype == torch.bool for found in read)
+        for numbers in (False, True) if conditions else (False,):
+            builder = Builder(self.graph, node, self.exported)
+            with suppress(CannotBuildError):
+                made = self._built(builder, pattern, match, shape, numbers)
+                if self._holds(node, made, builder):
+                    builder.take(made)
+                    return True
+            builder.undo()
         return False
 
     def _built(
-        self, builder: Builder, pattern: Compiled, match: Match, shape: tuple[int, ...] | None
+        self, builder: Builder, pattern: Compiled, match: Match, shape: tuple[int, ...] | None, numbers: bool
     ) -> Node:
-        """What takes the place of a node."""
+        """What takes the place of a node; from the numbers of conditions, if asked for."""
         arguments: dict[str, Any] = {}
         for name, kind in pattern.kinds.items():
             value = match.binding[name]
             arguments[name] = self._find(builder, value) if kind is Tensor else constant(kind, value)
+            if numbers and kind is Tensor and arguments[name].meta["val"].dtype == torch.bool:
+                dtype = builder.node.meta["val"].dtype
+                arguments[name] = builder.call(aten.to.dtype, arguments[name], dtype)
         when = pattern.pattern.when
         if when is not None:
             seen = {name: v.meta["val"] if isinstance(v, Node) else v for name, v in arguments.items()}
@@ -242,7 +251,8 @@ class _Rewriting:
                 unit, number = self._unit(self.reader.term(other))
                 if (unit, other.meta["val"].shape) in units:
                     source, own = units[unit, other.meta["val"].shape]
-                    same[other] = source, number / own
+                    if other.meta["val"].dtype == source.meta["val"].dtype:  # no condition for numbers
+                        same[other] = source, number / own
         inner = region(node, {*inputs, *same, *self.reader.numbers})
         if any(n.op != "call_function" or n in self.written for n in inner) or not self.written.isdisjoint(
             inputs
