@@ -275,8 +275,11 @@ def test_models_that_transform_functions_are_bounded_as_they_are_written(name):
 def test_numbers_of_conditions_are_numbers():
     """A condition and its conversion are one term; no kernel of mish takes booleans."""
     assert rewritten(lambda x: written((x > 0.1).double()), MISH).count(FOUND) == 1
-    x = torch.tensor([[0.4, -0.2, 0.1]])
-    function = lambda x: nn.functional.tanhshrink((x > 0.1).to(x.dtype)) + nn.functional.silu((x > 0).float())  # noqa: E731
+    x = torch.tensor([[0.4, -0.2, 0.1]], dtype=torch.float64)
+
+    def function(x: Tensor) -> Tensor:
+        return nn.functional.tanhshrink((x > 0.1).to(x.dtype)) + nn.functional.silu((x > 0).to(x.dtype))
+
     lower, upper = BoundedModule(function, x).compute_bounds(BoundedTensor(x, PerturbationLpNorm(eps=0.05)))
     assert bool((lower <= function(x)).all() and (function(x) <= upper).all())
     assert bool(((upper - lower)[:, :2] < 1e-5).all())  # decided
