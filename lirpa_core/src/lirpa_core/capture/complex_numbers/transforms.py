@@ -1,6 +1,7 @@
 """Fourier transforms as products with matrices of sines and cosines.
 
-The numbers in these matrices are floating-point ones of the transform's own type, as those in PyTorch's kernels are.
+The numbers in these matrices are within three units of roundoff of the sines and cosines, relatively, and exact where these are 0,
+1 or −1. Of a product that is among the roundings that every operator is charged beside its sums (`problem/rounding.py`).
 """
 
 from __future__ import annotations
