@@ -64,6 +64,18 @@ def test_the_best_bounds_so_far_come_back_when_the_time_is_over() -> None:
         assert -torch.inf < float(result.margins[0]) <= 1e-6
 
 
+def test_a_short_search_leaves_the_rest_to_the_next_step() -> None:
+    model, x, ball = network(0), torch.zeros(1, 2, dtype=torch.float64), PerturbationLpNorm(eps=1.0)
+    above = output_in_box(lower=grid_minimum(model) - 0.02)
+    short = InputSplitting(Longest(), batch=4, most_boxes=2, name="first splits")
+    begun = verify(model, x, ball, above, ladder=(short,))
+    assert begun.status == "unknown"
+    assert begun.statistics.subproblems == 2
+    assert -torch.inf < float(begun.margins[0]) <= 0
+    result = verify(model, x, ball, above, ladder=(short, InputSplitting(Longest(), batch=4)))
+    assert (result.status, result.statistics.decided_by) == ("proved", "input splitting")
+
+
 def test_a_heuristic_of_ones_own_is_used() -> None:
     calls: list[int] = []
 

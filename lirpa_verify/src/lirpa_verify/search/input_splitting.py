@@ -6,6 +6,7 @@ bound for piecewise linear neural network verification", is the general scheme.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -40,6 +41,7 @@ class InputSplitting:
         methods: Bound methods, each only for the boxes that the one before left open.
         trial_method: Bound method for heuristics that try their choices.
         batch: Boxes that are bounded at once.
+        most_boxes: After so many the step leaves the rest to later ones; None: it goes on to the end.
         memory_budget: Bytes that open boxes may take before the search goes deep instead of wide.
         most_inputs: The step does nothing for networks with more inputs that move.
         name: What tables call it.
@@ -49,6 +51,7 @@ class InputSplitting:
     methods: tuple[str, ...] = ("CROWN",)
     trial_method: str = "CROWN-forward"
     batch: int = 1024
+    most_boxes: int | None = None
     memory_budget: int = 2**30
     most_inputs: int = _MOST_INPUTS
     name: str = "input splitting"
@@ -84,7 +87,8 @@ class _Search:
         """Search, and say what is known afterwards."""
         root = self._root()
         queue = Queue(root, self.settings.memory_budget)
-        while len(queue) and not self.context.clock.expired:
+        most = math.inf if self.settings.most_boxes is None else self.settings.most_boxes
+        while len(queue) and self.bounded < most and not self.context.clock.expired:
             parents = queue.pop(max(1, self.settings.batch // 2))
             lower, upper = halves(parents.lower, parents.upper, parents.split)
             children, found = self._bound(lower, upper, parents.open.repeat(2, 1))
