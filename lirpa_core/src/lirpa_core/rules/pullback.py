@@ -35,7 +35,7 @@ def pulled_back(f: Callable[[Tensor], Tensor], x: Tensor, a: Tensor) -> Tensor:
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         leaf = x.view_as(x) if again and x.requires_grad else x.detach().requires_grad_()
-        total: Tensor = _Weighted.apply(f(leaf), a)
+        total: Tensor = _Weighted.apply(f(leaf), a)  # type: ignore[no-untyped-call]
     if not total.requires_grad:
         return torch.zeros_like(x)
     (found,) = torch.autograd.grad(total, leaf, create_graph=again, materialize_grads=True)

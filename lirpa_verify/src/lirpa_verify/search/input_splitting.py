@@ -41,9 +41,9 @@ class InputSplitting:
         methods: Bound methods, each only for the boxes that the one before left open.
         trial_method: Bound method for heuristics that try their choices.
         batch: Boxes that are bounded at once.
-        attack: A thorough attack on what is open after so many boxes, before which it would take longer than the
-            search; None: none. The search attacks from every box as well.
-        attack_after: So many boxes.
+        attack: A thorough attack, once, on what is open when the search has taken about as long as it takes; None: none.
+            The search attacks from every box as well.
+        attack_after: So many boxes are bounded before.
         memory_budget: Bytes that open boxes may take before the search goes deep instead of wide.
         most_inputs: The step does nothing for networks with more inputs that move.
         name: What tables call it.
@@ -54,7 +54,7 @@ class InputSplitting:
     trial_method: str = "CROWN-forward"
     batch: int = 1024
     attack: Attack | None = None
-    attack_after: int = 256
+    attack_after: int = 128
     memory_budget: int = 2**30
     most_inputs: int = _MOST_INPUTS
     name: str = "input splitting"
