@@ -13,6 +13,7 @@ process, on one thread.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import math
 import resource
@@ -23,6 +24,8 @@ import tempfile
 import time
 from dataclasses import asdict, fields
 from functools import partial
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 from lirpa_verify.instances import Instance, Outcome, read_instances
@@ -98,6 +101,7 @@ def main() -> None:
     outcomes = [Outcome(*(d[f.name] for f in fields(Outcome))) for d in details]
     done = {(o.network, o.query) for o in outcomes}
     folder = Path(tempfile.mkdtemp())
+    _compile_packages()
     for number, instance in enumerate(listed, 1):
         if (instance.network, instance.query) in done:
             continue
@@ -130,6 +134,14 @@ def main() -> None:
         counts = (row.instances, row.proved, row.refuted, row.unknown, row.failed, row.wrong, row.quick)
         table.add_row(row.family, *map(str, counts), f"{row.median:.2f}", f"{row.mean:.2f}")
     Console(width=110).print(table)
+
+
+def _compile_packages() -> None:
+    """Compile what is installed to byte code, as pip does: a checkout may have none, nor may Python be allowed to write any."""
+    for name in sorted({point.module.split(".")[0] for point in entry_points(group="lirpa")}):
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            compileall.compile_dir(Path(spec.origin).parent, quiet=1)
 
 
 def _write(path: Path, text: str) -> None:

@@ -115,11 +115,13 @@ def test_pytorchs_compiler_is_not_imported() -> None:
 import sys, torch
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.plugins import LiveModel
+from lirpa_core.rules import pulled_back
 model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)).eval()
 x = torch.rand(1, 4)
 bounded = BoundedModule(LiveModel(model, straight=True), x)
 for method in ("IBP", "CROWN-IBP", "CROWN"):
     bounded.compute_bounds(x=BoundedTensor(x, PerturbationLpNorm(eps=0.1)), method=method)
+assert pulled_back(model, x, torch.ones(1, 2)).shape == x.shape
 assert not {"torch._dynamo", "sympy"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", program], check=True)

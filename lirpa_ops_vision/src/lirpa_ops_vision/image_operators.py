@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
-from lirpa_core.rules import Call, LinearNative
+from lirpa_core.rules import Call, LinearNative, pulled_back
 
 
 def as_images(x: Tensor, rank: int) -> Tensor:
@@ -52,8 +51,8 @@ class ImageOperator(LinearNative):
         flat = as_images(A, out_rank)
         image: Shape = call.shapes[slot][len(call.shapes[slot]) - self.rank(call) :]
         zero = A.new_zeros(1, *image).expand(flat.shape[0], *image)
-        pullback: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(lambda x: self._images(call, x), zero)[1]
-        (transposed,) = pullback(flat.reshape(flat.shape[0], *call.shape[len(call.shape) - out_rank :]))
+        rows = flat.reshape(flat.shape[0], *call.shape[len(call.shape) - out_rank :])
+        transposed = pulled_back(lambda x: self._images(call, x), zero, rows)
         return transposed.reshape(*A.shape[:2], *call.shapes[slot])
 
     def _run(self, call: Call, x: Tensor, lead: int) -> Tensor:

@@ -75,5 +75,5 @@ def test_bounds_of_steps_are_those_of_the_core(task: Task) -> None:
 
 def test_the_standard_ladder_goes_from_cheap_to_thorough() -> None:
     names = [step.name for step in standard_ladder()]
-    order = ["attack", "IBP", "CROWN-IBP", "CROWN", "input splitting"]
+    order = ["attack", "IBP", "CROWN-IBP", "CROWN", "input splitting", "long attack", "α-CROWN"]
     assert [n for n in names if n in order] == order

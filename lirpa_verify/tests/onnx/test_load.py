@@ -56,6 +56,17 @@ def test_what_is_reshaped_to_a_batch_of_one_takes_any_batch(write_onnx: Callable
     assert torch.allclose(network.module(x), x.flatten(1) @ torch.from_numpy(W), atol=1e-6)
 
 
+def test_a_layout_that_fails_is_not_described(
+    write_onnx: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "torch.fx.graph_module._WrappedCall._generate_error_message", None
+    )  # imports a compiler
+    path = write_onnx([helper.make_node("MatMul", ["x", "W"], ["y"])], {"W": W[:1]}, [1], [3])
+    network = load_onnx(path)
+    assert network.module(torch.ones(2, *network.shapes[0])).shape == (2, 3)
+
+
 def test_a_network_that_mixes_examples_is_refused(write_onnx: Callable[..., Path]) -> None:
     path = write_onnx(
         [

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
 import torch
 from lirpa_verify import output_in_box, verify
 from lirpa_verify.branching import InputBranching, Longest, OpenBoxes, Sensitivity, Smart
+from lirpa_verify.ladder import Attack
 from lirpa_verify.search import InputSplitting
 from lirpa_verify.search.queue import Boxes, Queue
+from lirpa_verify.task import Counterexample, Task, replay
 from torch import Tensor, nn
 
 from lirpa_core import PerturbationLpNorm
@@ -62,6 +64,33 @@ def test_the_best_bounds_so_far_come_back_when_the_time_is_over() -> None:
     if result.status == "unknown":
         assert states
         assert -torch.inf < float(result.margins[0]) <= 1e-6
+
+
+def test_a_long_search_has_a_thorough_attack_on_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def run(
+        self: Attack, task: Task, wanted: Sequence[int], *_: object
+    ) -> tuple[Counterexample | None, Tensor]:
+        seen.append(tuple(wanted))
+        return replay(task, (lowest,)), torch.zeros(len(wanted))
+
+    monkeypatch.setattr(Attack, "run", run)
+    model, x, ball = network(0), torch.zeros(1, 2, dtype=torch.float64), PerturbationLpNorm(eps=1.0)
+    axis = torch.linspace(-1, 1, 201, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        lowest = grid[model(grid).argmin()]
+    box = output_in_box(
+        lower=grid_minimum(model) - 0.02, upper=1e6
+    )  # the upper limit is proved by the first box
+    proved = verify(model, x, ball, box, ladder=(InputSplitting(attack=Attack(), attack_after=2, batch=4),))
+    assert (proved.status, seen) == ("proved", [(0,)])
+    seen.clear()
+    monkeypatch.setattr("lirpa_verify.search.input_splitting._Search._attack", lambda *_: None)
+    box = output_in_box(lower=grid_minimum(model) + 1e-4, upper=1e6)
+    refuted = verify(model, x, ball, box, ladder=(InputSplitting(attack=Attack(), attack_after=2, batch=4),))
+    assert (refuted.status, seen) == ("refuted", [(0,)])
 
 
 def test_a_heuristic_of_ones_own_is_used() -> None:

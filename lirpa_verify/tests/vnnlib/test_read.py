@@ -121,3 +121,23 @@ def test_corrupt_files_are_refused(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(PropertyError, match="cannot read"):
         read_vnnlib(path)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "turned"), [("<=", ">="), (">=", "<="), ("<", ">"), (">", "<"), ("==", "=="), ("!=", "!=")]
+)
+@pytest.mark.parametrize("variable", ["X_1", "Y_1"])
+def test_a_variable_may_stand_on_either_side_of_its_limit(
+    variable: str, comparison: str, turned: str
+) -> None:
+    one, other = (
+        parse_vnnlib(f"{OLD}{BOX}(assert (>= Y_0 Y_1)) (assert ({c} {a} {b}))")
+        for c, a, b in ((comparison, variable, "0.15"), (turned, "0.15", variable))
+    )
+    position = int(variable[0] == "Y")
+    for point in points():
+        value = point[position][1]
+        meant = {"<=": value <= Fraction(3, 20), ">=": value >= Fraction(3, 20), "<": value < Fraction(3, 20),
+                 ">": value > Fraction(3, 20), "==": value == Fraction(3, 20), "!=": value != Fraction(3, 20)}[comparison]  # fmt: skip
+        meant = meant and inside(point[0]) and point[1][0] >= point[1][1]
+        assert reaches(one, *point) == reaches(other, *point) == meant

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -109,7 +109,6 @@ class _Parts:
         registry: Which operators have rules.
         mode: In which tensors have no values, as those have that the export noted.
         run: Whether functions are run, and not traced, because the program was recorded in a run.
-        table: How others fall apart.
         graph: The new graph.
         traced: What operators become, by operator, arguments, shapes and types.
     """
@@ -118,13 +117,16 @@ class _Parts:
     mode: AbstractContextManager[object]
     run: bool = False
     own: Mapping[Any, Callable[..., Any]] = field(init=False)
-    table: Mapping[Any, Callable[..., Any]] = field(init=False)
     graph: Graph = field(default_factory=Graph)
     traced: dict[Hashable, Graph] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.own = self.registry.decomposition_table()
-        self.table = decompositions(self.registry)
+
+    @cached_property
+    def table(self) -> Mapping[Any, Callable[..., Any]]:
+        """How others fall apart; reading PyTorch's own table takes a while, and most networks from files need none of it."""
+        return decompositions(self.registry)
 
     def have_rules(self) -> bool:
         """Whether every operator has a rule but for those that make constants out of nothing."""
@@ -179,6 +181,8 @@ class _Parts:
             raise _CannotError
         if target is LEAF_MODULE or target in self.registry.operators:
             return None
+        if target in self.own:
+            return self.own[target]
         if target in self.table:
             return self.table[target]
         composed = torch._C._dispatch_has_kernel_for_dispatch_key(target.name(), "CompositeImplicitAutograd")

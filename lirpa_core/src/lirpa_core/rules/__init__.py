@@ -23,6 +23,7 @@ from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
 from lirpa_core.rules.leaf_modules import LeafModule
 from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp, mixed, negative, positive
 from lirpa_core.rules.precision import KEPT, is_narrower
+from lirpa_core.rules.pullback import pulled_back
 from lirpa_core.rules.unary import (
     CONCAVE,
     CONVEX,
@@ -77,6 +78,7 @@ __all__ = [
     "negative",
     "parameter",
     "positive",
+    "pulled_back",
     "relative",
     "require_in_range",
     "smooth",

@@ -83,19 +83,20 @@ class Attack:
             torch.arange(rounds) % len(self.step_sizes)
         ]
         sizes = sizes.repeat_interleave(len(target.wanted))  # [P]
-        smallest = target.of_owner(target.values(points)).amin(0)
-        found = target.confirm(points)
-        if found is not None:
-            return found, smallest
+        smallest = sizes.new_full((len(target.wanted),), torch.inf)
         velocity = tuple(torch.zeros_like(p) for p in points)
-        for step in range(self.steps):
-            if clock.expired:
+        found: Counterexample | None = None
+        for step in range(self.steps + 1):
+            variables = tuple(p.detach().requires_grad_() for p in points)
+            margins = target.margins(variables)  # [P, G], of which values and gradients are needed
+            own = target.of_owner(margins)
+            smallest = smallest.minimum(own.detach().amin(0))
+            found = target.confirm(points, margins.detach())
+            if found is not None or step == self.steps or clock.expired:
                 break
-            points, velocity = self._step(target, points, velocity, sizes * 0.1 ** (step / self.steps))
-            smallest = smallest.minimum(target.of_owner(target.values(points)).amin(0))
-            found = target.confirm(points)
-            if found is not None:
-                break
+            gradients = torch.autograd.grad(own.sum(), variables, allow_unused=True)
+            size = sizes * 0.1 ** (step / self.steps)
+            points, velocity = self._moved(target, points, velocity, gradients, size)
         return found, smallest
 
     def _starts(self, target: _Target, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -113,12 +114,14 @@ class Attack:
             for x, d in zip(nominal, drawn, strict=True)
         )
 
-    def _step(
-        self, target: _Target, points: tuple[Tensor, ...], velocity: tuple[Tensor, ...], size: Tensor
+    def _moved(
+        self,
+        target: _Target,
+        points: tuple[Tensor, ...],
+        velocity: tuple[Tensor, ...],
+        gradients: tuple[Tensor | None, ...],
+        size: Tensor,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        variables = tuple(p.detach().requires_grad_() for p in points)
-        loss = target.of_owner(target.margins(variables)).sum()
-        gradients = torch.autograd.grad(loss, variables, allow_unused=True)
         moved: list[Tensor] = []
         kept: list[Tensor] = []
         for p, v, g in zip(points, velocity, gradients, strict=True):
@@ -182,11 +185,11 @@ class _Target:
         scale: Tensor = radius.max() / length
         return gradient * scale.reshape(-1, *[1] * (gradient.dim() - 1))
 
-    def confirm(self, points: Sequence[Tensor]) -> Counterexample | None:
-        """Replay the points that seem to reach a violation."""
-        margins = self.values(points).amin(1)
-        order = margins.argsort()[:_REPLAYS]
-        for i in order[margins[order] <= 0].tolist():
+    def confirm(self, points: Sequence[Tensor], margins: Tensor) -> Counterexample | None:
+        """Replay the points that seem to reach a violation, by their margins `[P, G]`."""
+        least = margins.amin(1)
+        order = least.argsort()[:_REPLAYS]
+        for i in order[least[order] <= 0].tolist():
             found = replay(self.task, tuple(p[i] for p in points))
             if found is not None:
                 return found

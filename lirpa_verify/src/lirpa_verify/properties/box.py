@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -24,7 +25,7 @@ class Box:
     lower: tuple[Fraction, ...]
     upper: tuple[Fraction, ...]
 
-    @property
+    @cached_property
     def is_empty(self) -> bool:
         """Whether no point is in it."""
         return any(low > high for low, high in zip(self.lower, self.upper, strict=True))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lirpa_verify.bounding import LinearBounds
 from lirpa_verify.branching import InputBranching, OpenBoxes, Smart, halves
+from lirpa_verify.ladder.attack import Attack
 from lirpa_verify.ladder.progress import Progress
 from lirpa_verify.ladder.steps import Context, State
 from lirpa_verify.rounding import is_positive
@@ -40,6 +41,9 @@ class InputSplitting:
         methods: Bound methods, each only for the boxes that the one before left open.
         trial_method: Bound method for heuristics that try their choices.
         batch: Boxes that are bounded at once.
+        attack: A thorough attack, once, on what is open when the search has taken about as long as it takes; None: none.
+            The search attacks from every box as well.
+        attack_after: So many boxes are bounded before.
         memory_budget: Bytes that open boxes may take before the search goes deep instead of wide.
         most_inputs: The step does nothing for networks with more inputs that move.
         name: What tables call it.
@@ -49,6 +53,8 @@ class InputSplitting:
     methods: tuple[str, ...] = ("CROWN",)
     trial_method: str = "CROWN-forward"
     batch: int = 1024
+    attack: Attack | None = None
+    attack_after: int = 128
     memory_budget: int = 2**30
     most_inputs: int = _MOST_INPUTS
     name: str = "input splitting"
@@ -75,6 +81,7 @@ class _Search:
         self.wanted = progress.open
         self.groups = self.task.rows.groups[self.wanted][:, self.rows]  # [G, R]
         self.bounded = 0
+        self.attacked = False
         self.module = self.task.module(self.task.network.dtype)
         inside = self.task.region.to(self.task.network.dtype).single_box()
         assert inside is not None
@@ -91,8 +98,21 @@ class _Search:
             if found is not None:
                 return self._counted(self.progress.refuted(found), queue)
             queue.push(children)
+            found = self._attacked(queue)
+            if found is not None:
+                return self._counted(self.progress.refuted(found), queue)
             self.context.report(State(self.context.clock.elapsed, len(queue), self.bounded, queue.worst))
         return self._counted(self._concluded(queue), queue)
+
+    def _attacked(self, queue: Queue) -> Counterexample | None:
+        """The thorough attack, once, when its turn has come."""
+        attack = self.settings.attack
+        if attack is None or self.attacked or self.bounded < self.settings.attack_after or not len(queue):
+            return None
+        self.attacked = True
+        still = [v for v, left in zip(self.wanted, queue.open_violations().tolist(), strict=True) if left]
+        found, _ = attack.run(self.task, still, self.context.clock, self.context.seed)
+        return found
 
     def _root(self) -> Boxes:
         box = self.task.region.single_box()

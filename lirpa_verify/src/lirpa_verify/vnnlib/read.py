@@ -183,7 +183,9 @@ class _Limits:
         if not _is_limit(inequality):
             return False
         ((i, a),) = inequality.inputs
-        limit = -inequality.constant / a
+        limit = (
+            -inequality.constant if a == 1 else inequality.constant if a == -1 else -inequality.constant / a
+        )
         old = (self.lower if a > 0 else self.upper)[i]
         if a > 0:
             self.lower[i] = limit if old is None else max(old, limit)

@@ -47,6 +47,7 @@ class Affine:
 
 
 _ZERO: Final = Affine({}, Fraction(0))
+_UNITS: Final = {1: Fraction(1), -1: Fraction(-1)}
 
 
 def affine(expression: Any, offsets: Offsets) -> Affine:
@@ -66,6 +67,11 @@ def _number(expression: Any, _: Offsets) -> Affine:
 
 
 def _variable(expression: Any, offsets: Offsets) -> Affine:
+    return Affine({_element(expression, offsets): Fraction(1)}, Fraction(0))
+
+
+def _element(expression: Any, offsets: Offsets) -> tuple[str, int]:
+    """The side and the position of a variable's element."""
     side = expression.kind.name
     if side not in {"Input", "Output"}:
         raise PropertyError(
@@ -74,7 +80,7 @@ def _variable(expression: Any, offsets: Offsets) -> Affine:
     position = 0
     for index, size in zip(expression.indices, expression.shape, strict=True):
         position = position * size + index
-    return Affine({(side, offsets[expression.name] + position): Fraction(1)}, Fraction(0))
+    return side, offsets[expression.name] + position
 
 
 def _sum(expression: Any, offsets: Offsets) -> Affine:
@@ -131,9 +137,24 @@ def alternatives(comparison: Any, offsets: Offsets) -> list[list[Inequality]]:
     Raises:
         PropertyError: If a side is not affine.
     """
-    difference = affine(comparison.lhs, offsets).minus(affine(comparison.rhs, offsets))
     signs = _COMPARISONS[type(comparison).__name__]
+    left, right = (_FOLDS.get(type(side).__name__) for side in (comparison.lhs, comparison.rhs))
+    if (
+        left is _variable and right is _number
+    ):  # thousands of a file's comparisons are, and the rest adds up dictionaries
+        element, limit = _element(comparison.lhs, offsets), Fraction(comparison.rhs.lexeme)
+        return [[_limit(element, limit, sign, strict) for sign, strict in choice] for choice in signs]
+    difference = affine(comparison.lhs, offsets).minus(affine(comparison.rhs, offsets))
     return [[_inequality(difference, sign, strict) for sign, strict in choice] for choice in signs]
+
+
+def _limit(element: tuple[str, int], limit: Fraction, sign: int, strict: bool) -> Inequality:
+    """`sign · (variable − limit) ≥ 0`."""
+    (side, position), constant = element, -limit if sign > 0 else limit
+    only = ((position, _UNITS[sign]),)
+    return (
+        Inequality(only, (), constant, strict) if side == "Output" else Inequality((), only, constant, strict)
+    )
 
 
 def _inequality(difference: Affine, sign: int, strict: bool) -> Inequality:

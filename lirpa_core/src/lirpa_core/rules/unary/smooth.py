@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.errors import OptionError
+from lirpa_core.rules.pullback import pulled_back
 from lirpa_core.rules.unary.curve import CONCAVE, CONVEX, Arc, Curve, Jet, Map
 from lirpa_core.rules.unary.rule import Unary
 
@@ -174,9 +175,8 @@ def _derivative(f: Map) -> Map:
     """By reverse differentiation, which every operator that can be trained supports."""
 
     def derivative(x: Tensor) -> Tensor:
-        x = x.expand_as(f(x))
-        vjp: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(f, x)[1]
-        return vjp(torch.ones_like(x))[0]
+        y = f(x)
+        return pulled_back(f, x.expand_as(y), torch.ones_like(y))
 
     return derivative
 
