@@ -63,6 +63,10 @@ class MemoryBudgetError(LirpaError, MemoryError):
     """A device has not enough memory for a single row of coefficients."""
 
 
+class ProcessesError(LirpaError, RuntimeError):
+    """Another process of a shared computation has failed, is gone, or is at something else."""
+
+
 class SoundnessError(LirpaError, AssertionError):
     """Lower bound above upper bound: a rule is wrong. Always a defect to report."""
 

@@ -13,18 +13,22 @@ from lirpa_core.devices.precision import (
     in_full_precision,
     shortened_products,
 )
+from lirpa_core.devices.processes import Processes, fingerprint, refuse_gradient
 from lirpa_core.devices.tracing import is_traced, same_positions
 
 __all__ = [
+    "Processes",
     "accelerator_of",
     "agreeing_switches",
     "autocast_region",
+    "fingerprint",
     "free_share",
     "full_precision",
     "in_full_precision",
     "is_cpu",
     "is_cuda",
     "is_traced",
+    "refuse_gradient",
     "release_memory",
     "same_positions",
     "shortened_products",

@@ -105,7 +105,7 @@ def bound_rows(
     memory_budget: int | None = None,
     stop_at: Collection[str] = (),
 ) -> RowBounds:
-    """Concrete bounds of rows over a node, in chunks that fit the memory budget.
+    """Concrete bounds of rows over a node, in chunks that fit the memory budget; each process bounds its share.
 
     Args:
         problem: The problem.
@@ -117,6 +117,55 @@ def bound_rows(
         memory_budget: Bytes that coefficients may take.
         stop_at: Nodes whose intervals are used in place of relaxations.
     """
+
+    def bound(part: Coefficients) -> RowBounds:
+        return _in_chunks(problem, node, part, relaxations, lower, upper, memory_budget, stop_at)
+
+    chunk = None if memory_budget is None else max(1, memory_budget // bytes_of_a_row(problem))
+    return over_processes(problem, node, rows, bound, chunk)
+
+
+def over_processes(
+    problem: Problem,
+    node: str,
+    rows: Coefficients,
+    bound: Callable[[Coefficients], RowBounds],
+    chunk: int | None = None,
+) -> RowBounds:
+    """Bounds of rows over a node, of which each of the processes that share the problem bounds some.
+
+    Args:
+        problem: The problem.
+        node: The node.
+        rows: `R` rows, the same in all processes.
+        bound: Bounds rows, each by itself.
+        chunk: How many it takes at a time; parts are cut there only, so that each chunk is that of one process, unless that
+            would leave processes without work.
+    """
+    processes = problem.processes
+    if processes is None:
+        return bound(rows)
+    even = -(-rows.rows // processes.world)
+
+    def work(own: range) -> tuple[Tensor | None, Tensor | None]:
+        found = bound(rows.take(own.start, own.stop))
+        return found.lower, found.upper
+
+    at = f"{rows.rows} rows over {node}"
+    lower, upper = processes.divided(at, rows.rows, work, None if chunk is None else min(chunk, even))
+    return RowBounds(lower, upper)
+
+
+def _in_chunks(
+    problem: Problem,
+    node: str,
+    rows: Coefficients,
+    relaxations: Relaxations,
+    lower: bool,
+    upper: bool,
+    memory_budget: int | None,
+    stop_at: Collection[str],
+) -> RowBounds:
     lowers: list[Tensor] = []
     uppers: list[Tensor] = []
     both = lower and upper

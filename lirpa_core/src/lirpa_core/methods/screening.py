@@ -186,10 +186,7 @@ class Screening:
             return interval, elements
         budget = default_budget(problem.device) if self.memory_budget is None else self.memory_budget
         step = max(1, budget // (_COPIES * problem.dtype.itemsize * widest))
-        for start in range(probe, index.shape[0], step):
-            part = index[start : start + step]
-            found, _ = screen(part, found)
-            problem.within(_SHARE * start / index.shape[0])
+        found = self._rest(screen, index[probe:], found, step)
         # What stays unstable gets full rows, and keeps its interval until then: lines are chosen by intervals.
         here = elements & worth.reshape(-1, *[1] * len(call.shape))
         left = here & screen.undecided(found, apart)
@@ -198,6 +195,28 @@ class Screening:
             for there, new in ((interval.lower, found.lower), (interval.upper, found.upper))
         )
         return Interval(lower, upper), left | (elements & ~here)
+
+    def _rest(self, screen: _Pass, index: Tensor, known: Interval, step: int) -> Interval:
+        """The interval of a node by all rows of `index` `[R, B]`, so many at a time; each process takes its share."""
+        problem, processes = self.problem, self.problem.processes
+
+        def screened(own: range) -> Interval:
+            found = known
+            for start in range(own.start, own.stop, step):
+                found, _ = screen(index[start : min(start + step, own.stop)], found)
+                problem.within(_SHARE * start / index.shape[0])
+            return found
+
+        if processes is None:
+            return screened(range(index.shape[0]))
+
+        def one(_: range) -> tuple[Tensor, Tensor]:
+            found = screened(processes.share(index.shape[0]))
+            return found.lower[None], found.upper[None]
+
+        at = f"{index.shape[0]} rows to screen of {screen.node}"
+        lower, upper = processes.divided(at, processes.world, one)  # [world, B, *S]
+        return Interval(lower.amax(0), upper.amin(0))
 
 
 @dataclass(frozen=True, eq=False)
