@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm, Processes
 from lirpa_core.devices import fingerprint
-from lirpa_core.errors import InputError, OptionError, ProcessesError
+from lirpa_core.errors import InputError, LirpaError, OptionError, ProcessesError
 from lirpa_core.methods import CROWN, AlphaCROWN, Method, screening
 from lirpa_testing.ranks import in_processes
 
@@ -37,9 +37,7 @@ def around(x: Tensor, eps: float = 0.05) -> BoundedTensor:
     return BoundedTensor(x, PerturbationLpNorm(eps=eps))
 
 
-def of_examples(
-    processes: Processes, model: BoundedModule, count: int, chunk: int | None
-) -> tuple[Any, ...]:
+def of_examples(processes: Processes, model: BoundedModule, count: int, chunk: int | None) -> tuple[Any, ...]:
     x = images()
 
     def compute(examples: range) -> Any:
@@ -74,7 +72,7 @@ def refused(work: Any) -> str:
     """The error that work ends with, by its class and text."""
     try:
         work()
-    except Exception as error:
+    except (LirpaError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return "nothing was refused"
 
@@ -125,7 +123,9 @@ def test_two_processes_find_what_one_finds_and_fail_together() -> None:
 
     first, second = (said for _, _, said in found)
     assert second["part"] == "ValueError: the file of example 4 is broken"
-    assert first["part"].startswith("ProcessesError") and "process 1 of 2: ValueError: the file" in first["part"]
+    assert (
+        first["part"].startswith("ProcessesError") and "process 1 of 2: ValueError: the file" in first["part"]
+    )
     assert "OptionError" in second["method"] and "process 1 of 2: OptionError" in first["method"]
     for said in (first, second):
         assert said["gradient"].startswith("InputError") and "torch.no_grad()" in said["gradient"]
@@ -168,7 +168,9 @@ def test_what_one_process_refuses() -> None:
 
 def test_nested_results_and_those_that_are_not_there() -> None:
     x = images()
-    found = Processes().examples(lambda e: (x[e.start : e.stop], None, {"a": x[e.start : e.stop, 0]}), 7, chunk=3)
+    found = Processes().examples(
+        lambda e: (x[e.start : e.stop], None, {"a": x[e.start : e.stop, 0]}), 7, chunk=3
+    )
     assert torch.equal(found[0], x) and found[1] is None and torch.equal(found[2]["a"], x[:, 0])
 
 

@@ -6,13 +6,14 @@ The processes meet at a file, because a port that was free a moment ago may be t
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,15 @@ import torch
 import torch.distributed as dist
 
 
-def in_processes(function: Callable[[], Any], world: int = 2, seconds: float = 120) -> list[Any]:
+def in_processes(
+    function: Callable[[], Any], world: int = 2, *, imports: Sequence[str] = (), seconds: float = 120
+) -> list[Any]:
     """What a function returns in each of some processes that are one gloo group, in the order of their ranks.
 
     Args:
         function: A function of a file, found there by its name, without arguments.
         world: How many processes.
+        imports: Modules that the function imports by itself, to be imported once for all processes.
         seconds: How long all of it may take.
 
     Returns:
@@ -41,18 +45,22 @@ def in_processes(function: Callable[[], Any], world: int = 2, seconds: float = 1
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", "from lirpa_testing.ranks import main; main()"]
-        done = subprocess.run(
-            [*command, file, function.__name__, str(world), folder, str(seconds)],
+        done = subprocess.run(  # noqa: S603 - the caller's own function
+            [*command, file, function.__name__, str(world), folder, str(seconds), *imports],
             env=environment, capture_output=True, text=True, timeout=seconds + 30, check=False,
         )  # fmt: skip
         if done.returncode != 0:
-            raise RuntimeError(f"{function.__name__} failed in {world} processes:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(
+                f"{function.__name__} failed in {world} processes:\n{done.stdout}{done.stderr}"
+            )
         return [torch.load(_result(folder, rank), weights_only=False) for rank in range(world)]
 
 
 def main() -> None:
     """The process that forks; its arguments are those of `in_processes`."""
-    file, name, world, folder, seconds = sys.argv[1:]
+    file, name, world, folder, seconds, *imports = sys.argv[1:]
+    for module in imports:
+        importlib.import_module(module)
     torch.set_num_threads(1)
     function = runpy.run_path(file)[name]
     fork = multiprocessing.get_context("fork")

@@ -4,7 +4,7 @@ Every question of what kind a device is (`device.type`) is asked here.
 """
 
 from lirpa_core.devices.convolutions import sums_products
-from lirpa_core.devices.kinds import accelerator_of, is_cpu, is_cuda, synchronize, unreadable
+from lirpa_core.devices.kinds import accelerator_of, is_cpu, is_cuda, is_sharded, synchronize, unreadable
 from lirpa_core.devices.memory import free_share, release_memory
 from lirpa_core.devices.precision import (
     agreeing_switches,
@@ -27,6 +27,7 @@ __all__ = [
     "in_full_precision",
     "is_cpu",
     "is_cuda",
+    "is_sharded",
     "is_traced",
     "refuse_gradient",
     "release_memory",
