@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from lirpa_core.devices import accelerator_of, free_share, release_memory
+from lirpa_core.devices import accelerator_of, free_share, ran_out_of_memory, release_memory
 from lirpa_core.errors import MemoryBudgetError
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows, numbers
 from lirpa_core.linear.infinite import split_dot
@@ -18,6 +19,8 @@ from lirpa_core.methods.base import RowBounds
 from lirpa_core.methods.traversal import backward
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
+
+T = TypeVar("T")
 
 #: Backpropagating one of so few rows, to see how large they are, takes longer than what it is good for.
 _FEW = 32
@@ -63,8 +66,8 @@ def chunks_of_rows(
 
 
 def in_halves_if_needed(
-    chunks: Iterable[Coefficients], work: Callable[[Coefficients], Tensor], device: torch.device
-) -> Iterator[tuple[Coefficients, Tensor]]:
+    chunks: Iterable[Coefficients], work: Callable[[Coefficients], T], device: torch.device
+) -> Iterator[tuple[Coefficients, T]]:
     """Work on chunks of rows, in halves where a device runs out of memory.
 
     Yields:
@@ -79,7 +82,9 @@ def in_halves_if_needed(
             part = todo.pop()
             try:
                 found = work(part)
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out_of_memory(error):
+                    raise
                 if part.rows == 1:
                     raise MemoryBudgetError(
                         "the device has not enough memory for one row of coefficients. Use fewer examples at a time, float32, "

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import ran_out_of_memory, release_memory
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows, add, numbers
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.interval import Interval
@@ -173,7 +174,7 @@ class Screening:
         if not screen.has_lines():
             return interval, elements
         probe = -(-index.shape[0] // _PROBE)
-        found, widest = screen(index[:probe], interval)
+        found, widest = _if_there_is_memory(screen, index[:probe], interval)
         # Each example is judged by itself, so that its bounds do not hang on the others in the batch.
         first = torch.arange(probe, device=index.device)[:, None] * _PROBE < counts
         known, better = (
@@ -203,7 +204,7 @@ class Screening:
         def screened(own: range) -> Interval:
             found = known
             for start in range(own.start, own.stop, step):
-                found, _ = screen(index[start : min(start + step, own.stop)], found)
+                found, _ = _if_there_is_memory(screen, index[start : min(start + step, own.stop)], found)
                 problem.within(_SHARE * start / index.shape[0])
             return found
 
@@ -334,6 +335,17 @@ class _Pass:
         ends = self.outward(next(iter(pending.values())), Interval(low, -negated))
         middle, spread = ends.midpoint_radius()
         return _Rows(rows.index, rows.center + middle, rows.radius + spread)
+
+
+def _if_there_is_memory(screen: _Pass, index: Tensor, known: Interval) -> tuple[Interval, int]:
+    """What a pass finds; where memory runs out, what is known: full rows, which are taken in smaller parts, decide then."""
+    try:
+        return screen(index, known)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+    release_memory(index.device)
+    return known, 1
 
 
 def _at(value: Tensor, index: Tensor) -> Tensor:

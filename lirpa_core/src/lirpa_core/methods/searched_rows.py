@@ -19,7 +19,12 @@ from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import RowBounds
-from lirpa_core.methods.rows import bound_rows, linear_row_bounds, over_processes
+from lirpa_core.methods.rows import (
+    bound_rows,
+    in_halves_if_needed,
+    linear_row_bounds,
+    over_processes,
+)
 from lirpa_core.methods.rows_as_examples import (
     fold_intervals,
     fold_problem,
@@ -117,20 +122,24 @@ def _searched(
     size = max(1, _rows_at_once(problem, node, memory_budget) // max(1, sides))
     lows: list[tuple[Tensor, AffineForm | None]] = []
     ups: list[tuple[Tensor, AffineForm | None]] = []
-    for start in range(0, rows.rows, size) if sides else ():
-        stop = min(start + size, rows.rows)
+    done = 0
 
-        def told(share: float, start: int = start, stop: int = stop) -> None:
-            problem.within((start + share * (stop - start)) / rows.rows)
+    def searched(part: Coefficients) -> list[tuple[Tensor, AffineForm | None]]:
+        def told(share: float) -> None:
+            problem.within((done + share * part.rows) / rows.rows)
 
-        part = rows.take(start, stop)
         here = _Pass.of(problem, node, part if lower else part.negate(), sides, search)
         value, form = _maximise(here, intervals, free, search, linear_bounds, told, own)
-        found = list(zip(value.chunk(sides), _halves(form, sides), strict=True))
+        return list(zip(value.chunk(sides), _halves(form, sides), strict=True))
+
+    starts = range(0, rows.rows, size) if sides else ()
+    chunks = (rows.take(start, min(start + size, rows.rows)) for start in starts)
+    for part, found in in_halves_if_needed(chunks, searched, problem.device):
         if lower:
             lows.append(found[0])
         if upper:
             ups.append(found[-1])
+        done += part.rows
     low, low_form = _together(lows)
     up, up_form = _together(ups)
     return RowBounds(low, None if up is None else -up, low_form, up_form)
