@@ -11,7 +11,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm, Processes
-from lirpa_core.devices import fingerprint
 from lirpa_core.errors import InputError, LirpaError, OptionError, ProcessesError
 from lirpa_core.methods import CROWN, AlphaCROWN, Method, screening
 from lirpa_testing.ranks import in_processes
@@ -172,13 +171,6 @@ def test_nested_results_and_those_that_are_not_there() -> None:
         lambda e: (x[e.start : e.stop], None, {"a": x[e.start : e.stop, 0]}), 7, chunk=3
     )
     assert torch.equal(found[0], x) and found[1] is None and torch.equal(found[2]["a"], x[:, 0])
-
-
-def test_a_fingerprint_tells_values_and_places() -> None:
-    x = torch.tensor([1.0, 2.0, 3.0])
-    same, moved, nearly = x.clone(), x.flip(0), x + torch.tensor([0, 0, 3e-7])
-    assert fingerprint([x]) == fingerprint([same])
-    assert len({fingerprint(t) for t in ([x], [moved], [nearly], [x, x], [x.double()], [])}) == 6
 
 
 def test_another_process_that_is_at_something_else_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

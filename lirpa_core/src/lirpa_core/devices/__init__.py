@@ -14,8 +14,9 @@ from lirpa_core.devices.precision import (
     in_full_precision,
     shortened_products,
 )
-from lirpa_core.devices.processes import Processes, fingerprint, refuse_gradient
+from lirpa_core.devices.processes import Processes
 from lirpa_core.devices.random_numbers import random_state, set_random_state
+from lirpa_core.devices.shared_tensors import fingerprint, refuse_gradient
 from lirpa_core.devices.tracing import is_traced, same_positions
 
 __all__ = [

@@ -123,6 +123,9 @@ def bound_rows(
         stop_at: Nodes whose intervals are used in place of relaxations.
     """
 
+    if problem.processes is None:
+        return _in_chunks(problem, node, rows, relaxations, lower, upper, memory_budget, stop_at)
+
     def bound(part: Coefficients) -> RowBounds:
         return _in_chunks(problem, node, part, relaxations, lower, upper, memory_budget, stop_at)
 
