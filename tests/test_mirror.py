@@ -48,6 +48,12 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_core/api/rule_variants": "lirpa_core/tests/api/test_options.py",
         "lirpa_core/api/wrapped_module": "lirpa_core/tests/api/test_bounded_module.py",
     },
+    "two processes run it, because one alone shares nothing": {
+        "lirpa_core/api/shared_problem": "lirpa_core/tests/devices/test_processes.py",
+    },
+    "a graph of kernels needs a CUDA device, and the replays of `compiled` are those of one there": {
+        "lirpa_core/devices/graphs": "lirpa_core/tests/api/test_recorded.py",
+    },
     "commands are run as a user runs them": {
         "lirpa_core/cli/group": "lirpa_core/tests/cli/test_commands.py",
         "lirpa_core/cli/report": "lirpa_core/tests/cli/test_ops.py",
@@ -85,7 +91,6 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "the rules that use it are compared with the operator": {
         "lirpa_ops_vision/image_operators": "lirpa_ops_vision/tests/test_pooling.py",
         "lirpa_ops_vision/windows": "lirpa_ops_vision/tests/test_pooling.py",
-        "lirpa_ops_vision/patches/placement": "lirpa_ops_vision/tests/patches/test_structure.py",
         "lirpa_ops_vision/resize": "lirpa_ops_vision/tests/test_networks.py",
         "lirpa_ops_nlp/embedding": "lirpa_ops_nlp/tests/test_embedding_and_losses.py",
         "lirpa_ops_nlp/losses": "lirpa_ops_nlp/tests/test_embedding_and_losses.py",

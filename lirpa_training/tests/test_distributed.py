@@ -1,76 +1,110 @@
-"""Two processes with `DistributedDataParallel` get the gradients of one."""
+"""Two processes get the gradients of one: with `DistributedDataParallel`, and with parameters sharded by FSDP2."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-
-from lirpa_core import PerturbationLpNorm
-from lirpa_training import CertifiedLoss
-
-PROGRAM = """
-import sys
-import torch
 import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
-from lirpa_core import PerturbationLpNorm
+from torch import Tensor, nn
+
+from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core.errors import InputError
+from lirpa_testing.ranks import in_processes
 from lirpa_training import CertifiedLoss
-from torch import nn
 
-def network():
+needs_groups = pytest.mark.skipif(not dist.is_available(), reason="no torch.distributed in this build")
+AROUND = PerturbationLpNorm(eps=0.1)
+
+
+def loss() -> CertifiedLoss:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+    return CertifiedLoss(model, method="CROWN-IBP", fusion=True)
 
-def data():
+
+def data() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     return torch.rand(6, 4, generator=generator).double(), torch.randint(0, 3, (6,), generator=generator)
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    rank, (x, y) = dist.get_rank(), data()
-    criterion = CertifiedLoss(network(), method="CROWN-IBP", fusion=True)
-    parallel = DistributedDataParallel(criterion)
-    parallel(x[rank::2], y[rank::2], PerturbationLpNorm(eps=0.1)).backward()
-    if rank == 0:
-        torch.save([p.grad for p in criterion.parameters()], sys.argv[1])
-    dist.barrier()  # a process that leaves while another one still tidies up may bring it down
-    dist.destroy_process_group()
-"""
+
+def trained(criterion: nn.Module, own: slice) -> list[list[Tensor]]:
+    """The gradients of three steps, which change the parameters."""
+    x, y = data()
+    optimizer = torch.optim.SGD(criterion.parameters(), lr=0.5)
+    steps = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        criterion(x[own], y[own], AROUND).backward()
+        steps.append([whole(p.grad).clone() for p in criterion.parameters()])
+        optimizer.step()
+    return steps
 
 
-def test_two_processes_get_the_gradients_of_one(tmp_path: Path) -> None:
-    if not torch.distributed.is_available():
-        pytest.skip("this build of PyTorch has no torch.distributed")
-    path, result = tmp_path / "program.py", tmp_path / "gradients.pt"
-    path.write_text(PROGRAM)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    shared |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(path), str(result)],
-            env={**shared, "RANK": str(rank)},
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    errors = [p.communicate(timeout=120)[1].decode() for p in processes]
-    assert all(p.returncode == 0 for p in processes), errors
+def whole(x: Any) -> Tensor:
+    return x.full_tensor() if hasattr(x, "full_tensor") else x  # type: ignore[no-any-return]
 
-    scope: dict[str, object] = {"__name__": "program"}
-    exec(compile(PROGRAM, str(path), "exec"), scope)
-    network, data = scope["network"], scope["data"]
-    assert callable(network) and callable(data)
-    criterion, (x, y) = CertifiedLoss(network(), method="CROWN-IBP", fusion=True), data()
-    criterion(x, y, PerturbationLpNorm(eps=0.1)).backward()
-    for parameter, gradient in zip(criterion.parameters(), torch.load(result), strict=True):
-        torch.testing.assert_close(parameter.grad, gradient)
+
+def in_parallel(criterion: CertifiedLoss) -> nn.Module:
+    from torch.nn.parallel import DistributedDataParallel
+
+    return DistributedDataParallel(criterion)
+
+
+def sharded(criterion: CertifiedLoss) -> nn.Module:
+    from torch.distributed.fsdp import fully_shard
+
+    return fully_shard(criterion)
+
+
+def sharded_by_layers(criterion: CertifiedLoss) -> nn.Module:
+    from torch.distributed.fsdp import fully_shard
+
+    for layer in criterion.model:  # type: ignore[union-attr]
+        if isinstance(layer, nn.Linear):
+            fully_shard(layer)  # which lets parameters go at the end of its forward
+    return fully_shard(criterion)
+
+
+KINDS: tuple[Callable[[CertifiedLoss], nn.Module], ...] = (in_parallel, sharded, sharded_by_layers)
+
+
+def message(work: Callable[[], Any]) -> str:
+    try:
+        work()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def in_each() -> tuple[dict[str, list[list[Tensor]]], str, str]:
+    own = slice(dist.get_rank(), None, 2)
+    found = {kind.__name__: trained(kind(loss()), own) for kind in KINDS}
+    criterion = loss()
+    parallel = sharded(criterion)
+    assert all(p.to_local().numel() < p.numel() for p in parallel.parameters() if p.shape[0] > 1)  # type: ignore[operator]
+    x, _ = data()
+    point = BoundedTensor(x, AROUND)
+    capture = message(lambda: BoundedModule(criterion.model, x))
+    parallel.unshard()  # type: ignore[operator]
+    bounded = BoundedModule(criterion.model, x)
+    bounded.compute_bounds(point)
+    parallel.reshard()  # type: ignore[operator]
+    return found, capture, message(lambda: bounded.compute_bounds(point))
+
+
+@needs_groups
+def test_two_processes_get_the_gradients_of_one() -> None:
+    wanted = trained(loss(), slice(None))
+    assert not torch.equal(wanted[0][0], wanted[2][0])
+    for found, *refusals in in_processes(
+        in_each, imports=["torch.distributed.fsdp", "torch.distributed.tensor"]
+    ):
+        for kind in KINDS:
+            for got, gradients in zip(found[kind.__name__], wanted, strict=True):
+                for a, b in zip(got, gradients, strict=True):
+                    torch.testing.assert_close(a, b)
+        for refusal in refusals:
+            assert "parameter '0.weight' is sharded" in refusal and "unshard()" in refusal

@@ -10,6 +10,7 @@ from lirpa_core.api.data_parallel import BoundDataParallel
 from lirpa_core.api.jacobian.bounds import JacobianBounds
 from lirpa_core.api.jacobian.function import jacobian
 from lirpa_core.api.results import BoundsResult
+from lirpa_core.devices import Processes
 from lirpa_core.linear.interval import Interval
 from lirpa_core.perturbations.base import Perturbation
 from lirpa_core.perturbations.joint import PerturbationJoint
@@ -30,6 +31,7 @@ __all__ = [
     "Perturbation",
     "PerturbationJoint",
     "PerturbationLpNorm",
+    "Processes",
     "Progress",
     "__version__",
     "functional",

@@ -60,7 +60,11 @@ class NonFiniteBoundError(LirpaError, ArithmeticError):
 
 
 class MemoryBudgetError(LirpaError, MemoryError):
-    """A device has not enough memory for a single row of coefficients."""
+    """There is not enough memory for a single row of coefficients, or for what is not taken in parts."""
+
+
+class ProcessesError(LirpaError, RuntimeError):
+    """Another process of a shared computation has failed, is gone, or is at something else."""
 
 
 class SoundnessError(LirpaError, AssertionError):

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import MemoryBudgetError
 from lirpa_core.linear import Interval
 from lirpa_core.linear.coefficients import DenseCoefficients
-from lirpa_core.methods import Relaxations, RowBounds, bound_rows, intervals
+from lirpa_core.methods import AlphaCROWN, Relaxations, RowBounds, bound_rows, intervals, screening
 from lirpa_core.methods import rows as rows_module
 from lirpa_core.methods.rows import (
     every_element,
@@ -133,3 +134,51 @@ def test_the_bounds_of_an_example_do_not_depend_on_the_others(method: str) -> No
             whole = together.intermediate[name]
             for mine, theirs in ((whole.lower, interval.lower), (whole.upper, interval.upper)):
                 torch.testing.assert_close(mine[i], theirs[0], rtol=1e-12, atol=1e-12)
+
+
+class Allocator(TorchDispatchMode):
+    """Refuses tensors of more than some numbers, as a device does that has no more memory; counts refusals."""
+
+    def __init__(self, most: int, error: Exception) -> None:
+        super().__init__()
+        self.most, self.error, self.refused = most, error, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        is_new = all(value.alias_info is None for value in func._schema.returns)
+        if is_new and isinstance(found, torch.Tensor) and found.numel() > self.most:
+            self.refused += 1
+            raise self.error
+        return found
+
+
+@pytest.mark.parametrize("method", ["CROWN", "CROWN-IBP", AlphaCROWN(steps=2)])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError("no more")])
+def test_bounds_are_those_with_enough_memory(
+    method: Any, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 30), nn.ReLU(), nn.Linear(30, 40), nn.ReLU(), nn.Linear(40, 9))
+    x = torch.rand(3, 4)
+    bounded = BoundedModule(model, x, bound_opts={"tripwire": False})
+    point = BoundedTensor(x, PerturbationLpNorm(eps=0.3))
+    monkeypatch.setattr(screening, "FEW", 1)
+    with torch.no_grad():
+        whole = bounded.compute_bounds(point, method=method)
+        with Allocator(40 * 30 + 1, error) as scarce:  # room for the weights, and for a few rows
+            found = bounded.compute_bounds(point, method=method)
+    assert scarce.refused
+    torch.testing.assert_close(found.lower, whole.lower)
+    torch.testing.assert_close(found.upper, whole.upper)
+
+
+@pytest.mark.parametrize("method", ["IBP", "CROWN", "forward", AlphaCROWN(steps=2)])
+def test_memory_that_is_never_enough_is_explained(method: Any) -> None:
+    x = torch.rand(20, 4)
+    bounded = BoundedModule(nn.Sequential(nn.Linear(4, 30), nn.ReLU(), nn.Linear(30, 2)), x)
+    point = BoundedTensor(x, PerturbationLpNorm(eps=0.3))
+    with (
+        Allocator(130, torch.OutOfMemoryError("20 GiB")),
+        pytest.raises(MemoryBudgetError, match=r"fewer examples.*20 GiB"),
+    ):
+        bounded.compute_bounds(point, method=method)

@@ -19,7 +19,7 @@ from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules import WEIGHT_MIXTURE, Bilinear, Call, Const, weight_planes
 from lirpa_ops_vision.convolve import Options, convolve
 from lirpa_ops_vision.image_operators import as_images, spatial
-from lirpa_ops_vision.transposed import pays, spread_by_columns, spread_in_phases
+from lirpa_ops_vision.transposed import pays, spread, spread_by_columns
 
 aten = torch.ops.aten
 
@@ -127,7 +127,7 @@ class ConvGeometry:
             )
         )
         if unobserved(A) and pays(A, weight, self.stride, self.dilation, self.groups):
-            return spread_in_phases(A, weight, self.stride, padding, size)
+            return spread(A, weight, self.stride, padding, size)
         if self.dims == 2 and self.groups == 1 and weight.shape[1] <= _FEW and is_cpu(A):
             return spread_by_columns(A, weight, self.stride, padding, self.dilation, size)
         return convolve(

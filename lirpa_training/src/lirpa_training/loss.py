@@ -15,6 +15,7 @@ from lirpa_training.expressive import Certified, Objective
 from lirpa_training.inputs import perturb
 from lirpa_training.margins import check_labels
 from lirpa_training.regularizers import WarmupRegularizer
+from lirpa_training.sharding import hold_parameters
 from lirpa_training.step import BoundLoss, Statistics, Step
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
@@ -48,8 +49,9 @@ class CertifiedLoss(nn.Module):
 
     `κ · clean + (1 - κ) · robust`, where `robust` is by default an upper bound of the cross entropy over the
     perturbation set (Gowal et al. 2018 for IBP; Zhang et al. 2020 for CROWN-IBP, its κ and β). The model's
-    parameters are this module's, so give either to the optimiser, and wrap this module in
-    `DistributedDataParallel` to train on many devices.
+    parameters are this module's, so give either to the optimiser. To train on many devices, wrap this module in
+    `DistributedDataParallel`, or shard its parameters by `fully_shard(criterion)` (FSDP2); layers that you shard one by one
+    before that stay whole from a step's beginning to its gradient.
 
     In training mode, batch norm uses the statistics of the clean batch and dropout one mask for the clean
     pass, attacks and bounds; running statistics are updated once a call.
@@ -149,6 +151,7 @@ class CertifiedLoss(nn.Module):
         bound = self.bound
         if beta is not None:
             bound = BoundLoss(bound.method, bound.fusion, beta, bound.checkpoint)
+        hold_parameters(self)
         inputs = perturb(x, perturbation)
         model = self.bounded(inputs)
         scores, state = model.clean_pass(*inputs)

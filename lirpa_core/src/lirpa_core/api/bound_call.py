@@ -20,9 +20,11 @@ from lirpa_core.api.options import BoundOptions, positive
 from lirpa_core.api.outputs import OutputKey, OutputNode, output_nodes, structured
 from lirpa_core.api.results import BoundsResult, NodeBounds
 from lirpa_core.api.rounding import Moved, may_matter
+from lirpa_core.api.shared_problem import shared_problem
 from lirpa_core.api.tripwire import Watch
 from lirpa_core.capture.batch_state import BatchState
 from lirpa_core.capture.captured_model import CapturedModel, without_set
+from lirpa_core.devices import Processes
 from lirpa_core.graph import Graph
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import IntermediateBounds, Method
@@ -151,15 +153,21 @@ class BoundCall:
             asked.method, self.nodes, asked.C, asked.lower, asked.upper, intervals, further, budget, linear_bounds, needed
         )  # fmt: skip
 
-    def run(self, computation: Computation) -> Computed:
+    def run(self, computation: Computation, processes: Processes | None = None) -> Computed:
         """Compute, and report progress to whom the options name.
+
+        Args:
+            computation: What is to be computed.
+            processes: Those that share its rows.
 
         Raises:
             LirpaError: See `Computation.run`.
         """
         report, problem = self.question.options.progress, self.problem
+        if report is not None:
+            problem = dataclasses.replace(problem, monitor=Monitor(report))
         return computation.run(
-            problem if report is None else dataclasses.replace(problem, monitor=Monitor(report))
+            problem if processes is None else shared_problem(problem, computation, processes)
         )
 
     def watch(self, found: Found, intervals: Mapping[str, Interval] | None = None) -> None:

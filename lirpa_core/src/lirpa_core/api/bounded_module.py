@@ -23,7 +23,8 @@ from lirpa_core.api.results import BoundsResult
 from lirpa_core.api.saved import tightest_intervals
 from lirpa_core.api.wrapped_module import WrappedModule
 from lirpa_core.capture.batch_state import BatchState
-from lirpa_core.devices import in_full_precision
+from lirpa_core.devices import Processes, in_full_precision
+from lirpa_core.devices.processes import in_all_processes
 from lirpa_core.errors import InputError, OptionError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import Method
@@ -64,6 +65,7 @@ class BoundedModule(WrappedModule):
         (torch.Size([3, 1]), True)
     """
 
+    @in_all_processes
     @outside_inference_mode
     @in_full_precision
     def compute_bounds(
@@ -84,6 +86,7 @@ class BoundedModule(WrappedModule):
         batch_state: BatchState | None = None,
         time_budget: float | None = None,
         memory_budget: int | None = None,
+        processes: Processes | None = None,
         **others: Any,
     ) -> BoundsResult:
         """Guaranteed bounds of the output over the perturbation sets of the inputs.
@@ -112,6 +115,9 @@ class BoundedModule(WrappedModule):
                 stops at the time.
             memory_budget: Bytes that coefficients may take, but for one row at a time of a method that needs rows; default:
                 the option of that name.
+            processes: Those that share the rows of this call: each bounds some neurons of every layer and some rows of the
+                output, and all of them return the same result. For one large network; where there are many examples, let
+                each process bound some of them, see `Processes.examples`.
             others: Further keywords of auto_LiRPA, such as `final_node_name` and `reference_bounds`: taken,
                 taken with a warning, or refused, as the page on migration lists them.
 
@@ -146,7 +152,7 @@ class BoundedModule(WrappedModule):
             linear_bounds=return_A,
             needed=needed_A_dict,
         )
-        computed = call.run(computation)
+        computed = call.run(computation, processes)
         call.watch(computed.found, computed.inner.intervals)
         result = call.result(computed, call.moved(computation, computed))
         self.__dict__["_lirpa_last"] = result

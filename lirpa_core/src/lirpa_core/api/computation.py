@@ -13,7 +13,8 @@ from torch import Tensor
 from lirpa_core.api.linear_bounds import linear_bounds_dict
 from lirpa_core.api.outputs import OutputNode
 from lirpa_core.api.specification import specification_rows
-from lirpa_core.devices import in_full_precision, is_traced
+from lirpa_core.devices import in_full_precision, is_traced, ran_out_of_memory
+from lirpa_core.errors import MemoryBudgetError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.shapes import by_element
 from lirpa_core.methods.base import Choice, IntermediateBounds, Method, RowBounds
@@ -81,8 +82,21 @@ class Computation:
         """The bounds of a problem.
 
         Raises:
-            LirpaError: A box outside a domain, a bound that is not finite, a specification that does not fit.
+            LirpaError: A box outside a domain, a bound that is not finite, a specification that does not fit, memory that
+                is not enough.
         """
+        try:
+            return self._run(problem)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            raise MemoryBudgetError(
+                f"{self.method.name} of {problem.batch} examples needs more memory than there is on {problem.device}, outside "
+                "of what is taken in parts (rows of coefficients). Use fewer examples at a time, float32, torch.no_grad(), no "
+                f"return_A, another method (IBP needs least), or free memory of other things. PyTorch says: {error}"
+            ) from error
+
+    def _run(self, problem: Problem) -> Computed:
         wanted = [node.name for node in self.nodes.values() if problem.is_perturbed(node.name)]
         inner = self.method.intermediate_bounds(problem, wanted, self.given, self.memory_budget)
         if self.further is not None:

@@ -24,6 +24,8 @@ class BoundDataParallel(nn.Module):
         loss = criterion(x, y, PerturbationLpNorm(eps=0.1))
         loss.backward()
 
+    `Processes` shares bounds without gradients.
+
     Args:
         module: The bounded model.
         device_ids: One device at most is used, the first; it warns where there are more.

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, fx
 
-from lirpa_core.devices import is_cuda
+from lirpa_core.devices import as_cuda_graph, is_cuda
 from lirpa_core.errors import OptionError
 
 Function: TypeAlias = Callable[..., tuple[Tensor, ...]]
@@ -190,25 +190,4 @@ def runner(module: fx.GraphModule, tensors: Sequence[Tensor], backend: Backend) 
     if not is_cuda(tensors[0].device):
         function(*tensors)
         return function
-    return _as_cuda_graph(function, tensors)
-
-
-def _as_cuda_graph(function: Function, tensors: Sequence[Tensor]) -> Function:
-    held = [t.detach().clone() for t in tensors]
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(2):  # libraries allocate, and kernels are compiled, when they first run
-            function(*held)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = function(*held)
-
-    def replay(*given: Tensor) -> tuple[Tensor, ...]:
-        for mine, theirs in zip(held, given, strict=True):
-            mine.copy_(theirs)
-        graph.replay()
-        return tuple([t.clone() for t in found])
-
-    return replay
+    return as_cuda_graph(function, tensors)

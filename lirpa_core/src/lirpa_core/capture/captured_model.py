@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture.batch_state import BatchState, clean_pass, fixable, needs_state
 from lirpa_core.capture.fingerprint import Fingerprint
-from lirpa_core.capture.inputs import refuse_containers, refuse_mapped
+from lirpa_core.capture.inputs import refuse_containers, refuse_mapped, refuse_sharded
 from lirpa_core.capture.mixed_precision import refuse_autocast
 from lirpa_core.capture.registry_as_executed import RegistryAsExecuted
 from lirpa_core.devices import in_full_precision
@@ -137,6 +137,7 @@ class CapturedModel:
             Tensor, lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else t.dtype), like
         )
         module = self.live.module
+        refuse_sharded(module)
         before = Fingerprint.of(module)
         rules = RegistryAsExecuted(registry) if executed else registry
         live = self.live if report is None else dataclasses.replace(self.live, monitor=Monitor(report))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor  # no public function tells
 from torch.nn.utils.rnn import PackedSequence
 
-from lirpa_core.devices import unreadable
+from lirpa_core.devices import is_sharded, unreadable
 from lirpa_core.errors import InputError
 from lirpa_core.problem.batching import default_batch_dims
+from lirpa_core.problem.binding import sharded_message
 
 #: `batch_dims="auto"`: inputs whose leading size is that of the first float tensor are per example.
 AUTO = "auto"
@@ -66,6 +67,17 @@ def refuse_mapped(inputs: Sequence[Any]) -> None:
             "bounds cannot be computed inside of torch.func.vmap: their checks look at values. The first dimension "
             "of the inputs runs over examples already; give all of them at once."
         )
+
+
+def refuse_sharded(module: nn.Module) -> None:
+    """Refuse a model of whose parameters this process holds only parts.
+
+    Raises:
+        InputError: Naming the first of them.
+    """
+    for path, parameter in module.named_parameters():
+        if is_sharded(parameter):
+            raise InputError(sharded_message(path))
 
 
 def refuse_other_types(inputs: list[Any]) -> None:

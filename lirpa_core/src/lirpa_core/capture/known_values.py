@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 from torch.utils._python_dispatch import _disable_current_modes  # there is no public way out of a trace
 
 from lirpa_core.capture.guards import checked_at, passing_answer
+from lirpa_core.devices import random_state, set_random_state
 from lirpa_core.perturbations.tensors import BoundedParameter, BoundedTensor
 
 #: Functions of a tensor that give Python values.
@@ -156,13 +157,13 @@ class KnownValues(TorchFunctionMode):
 
         args, kwargs = pytree.tree_map(value, (args, kwargs))
         with _untraced():
-            before = _random_state()
+            before = random_state()
             try:
                 found = func(*args, **kwargs)
             except Exception:  # noqa: BLE001  what cannot be computed is not known
                 found = _OPEN
-            if not all(map(torch.equal, before, _random_state())):
-                _restore(before)
+            if not all(map(torch.equal, before, random_state())):
+                set_random_state(before)
                 return _OPEN
         return found
 
@@ -286,17 +287,6 @@ def _untraced() -> Iterator[None]:
     """Compute with values, outside of whatever trace is going on."""
     with _disable_current_modes(), torch._C.DisableTorchFunction(), torch.no_grad():
         yield
-
-
-def _random_state() -> list[Tensor]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return [torch.get_rng_state(), *cuda]
-
-
-def _restore(state: Sequence[Tensor]) -> None:
-    torch.set_rng_state(state[0])
-    if len(state) > 1:
-        torch.cuda.set_rng_state_all(list(state[1:]))
 
 
 def _has_unknown_size(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

@@ -31,7 +31,14 @@ def unreadable(x: Tensor) -> str | None:
         return "a quantized tensor; convert it with .dequantize()"
     if x.device.type == "meta":
         return "on the device 'meta', where tensors have no values; move it to a device that computes"
+    if is_sharded(x):
+        return "sharded over processes (a DTensor); gather it with .full_tensor()"
     return None
+
+
+def is_sharded(x: Tensor) -> bool:
+    """Whether a process holds only a part of a tensor, as of parameters under FSDP."""
+    return hasattr(type(x), "full_tensor")  # that of DTensor, which takes seconds to import
 
 
 def synchronize(device: torch.device) -> None:

@@ -7,9 +7,23 @@ import os
 import torch
 
 from lirpa_core.devices.kinds import is_cuda
+from lirpa_core.errors import LirpaError
 
 #: Fraction of the free memory that the coefficients may take on an accelerator.
 _FRACTION = 0.25
+
+
+#: What PyTorch says of the host's memory, for which it has no class of errors.
+_ON_HOST = "DefaultCPUAllocator"
+
+
+def ran_out_of_memory(error: Exception) -> bool:
+    """Whether an error of PyTorch or Python, that nobody has explained yet, says that there was not enough memory."""
+    if isinstance(error, LirpaError):
+        return False
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _ON_HOST in str(error)
 
 
 def release_memory(device: torch.device) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from lirpa_core.devices import accelerator_of, free_share, release_memory
+from lirpa_core.devices import accelerator_of, free_share, ran_out_of_memory, release_memory
 from lirpa_core.errors import MemoryBudgetError
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows, numbers
 from lirpa_core.linear.infinite import split_dot
@@ -18,6 +19,8 @@ from lirpa_core.methods.base import RowBounds
 from lirpa_core.methods.traversal import backward
 from lirpa_core.problem.problem import Problem
 from lirpa_core.problem.relaxations import Relaxations
+
+T = TypeVar("T")
 
 #: Backpropagating one of so few rows, to see how large they are, takes longer than what it is good for.
 _FEW = 32
@@ -63,8 +66,8 @@ def chunks_of_rows(
 
 
 def in_halves_if_needed(
-    chunks: Iterable[Coefficients], work: Callable[[Coefficients], Tensor], device: torch.device
-) -> Iterator[tuple[Coefficients, Tensor]]:
+    chunks: Iterable[Coefficients], work: Callable[[Coefficients], T], device: torch.device
+) -> Iterator[tuple[Coefficients, T]]:
     """Work on chunks of rows, in halves where a device runs out of memory.
 
     Yields:
@@ -79,7 +82,9 @@ def in_halves_if_needed(
             part = todo.pop()
             try:
                 found = work(part)
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out_of_memory(error):
+                    raise
                 if part.rows == 1:
                     raise MemoryBudgetError(
                         "the device has not enough memory for one row of coefficients. Use fewer examples at a time, float32, "
@@ -105,7 +110,7 @@ def bound_rows(
     memory_budget: int | None = None,
     stop_at: Collection[str] = (),
 ) -> RowBounds:
-    """Concrete bounds of rows over a node, in chunks that fit the memory budget.
+    """Concrete bounds of rows over a node, in chunks that fit the memory budget; each process bounds its share.
 
     Args:
         problem: The problem.
@@ -117,6 +122,58 @@ def bound_rows(
         memory_budget: Bytes that coefficients may take.
         stop_at: Nodes whose intervals are used in place of relaxations.
     """
+
+    if problem.processes is None:
+        return _in_chunks(problem, node, rows, relaxations, lower, upper, memory_budget, stop_at)
+
+    def bound(part: Coefficients) -> RowBounds:
+        return _in_chunks(problem, node, part, relaxations, lower, upper, memory_budget, stop_at)
+
+    chunk = None if memory_budget is None else max(1, memory_budget // bytes_of_a_row(problem))
+    return over_processes(problem, node, rows, bound, chunk)
+
+
+def over_processes(
+    problem: Problem,
+    node: str,
+    rows: Coefficients,
+    bound: Callable[[Coefficients], RowBounds],
+    chunk: int | None = None,
+) -> RowBounds:
+    """Bounds of rows over a node, of which each of the processes that share the problem bounds some.
+
+    Args:
+        problem: The problem.
+        node: The node.
+        rows: `R` rows, the same in all processes.
+        bound: Bounds rows, each by itself.
+        chunk: How many it takes at a time; parts are cut there only, so that each chunk is that of one process, unless that
+            would leave processes without work.
+    """
+    processes = problem.processes
+    if processes is None:
+        return bound(rows)
+    even = -(-rows.rows // processes.world)
+
+    def work(own: range) -> tuple[Tensor | None, Tensor | None]:
+        found = bound(rows.take(own.start, own.stop))
+        return found.lower, found.upper
+
+    at = f"{rows.rows} rows over {node}"
+    lower, upper = processes.divided(at, rows.rows, work, None if chunk is None else min(chunk, even))
+    return RowBounds(lower, upper)
+
+
+def _in_chunks(
+    problem: Problem,
+    node: str,
+    rows: Coefficients,
+    relaxations: Relaxations,
+    lower: bool,
+    upper: bool,
+    memory_budget: int | None,
+    stop_at: Collection[str],
+) -> RowBounds:
     lowers: list[Tensor] = []
     uppers: list[Tensor] = []
     both = lower and upper

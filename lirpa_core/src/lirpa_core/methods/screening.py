@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import ran_out_of_memory, release_memory
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows, add, numbers
 from lirpa_core.linear.coefficients.base import flatten
 from lirpa_core.linear.interval import Interval
@@ -173,7 +174,7 @@ class Screening:
         if not screen.has_lines():
             return interval, elements
         probe = -(-index.shape[0] // _PROBE)
-        found, widest = screen(index[:probe], interval)
+        found, widest = _if_there_is_memory(screen, index[:probe], interval)
         # Each example is judged by itself, so that its bounds do not hang on the others in the batch.
         first = torch.arange(probe, device=index.device)[:, None] * _PROBE < counts
         known, better = (
@@ -186,10 +187,7 @@ class Screening:
             return interval, elements
         budget = default_budget(problem.device) if self.memory_budget is None else self.memory_budget
         step = max(1, budget // (_COPIES * problem.dtype.itemsize * widest))
-        for start in range(probe, index.shape[0], step):
-            part = index[start : start + step]
-            found, _ = screen(part, found)
-            problem.within(_SHARE * start / index.shape[0])
+        found = self._rest(screen, index[probe:], found, step)
         # What stays unstable gets full rows, and keeps its interval until then: lines are chosen by intervals.
         here = elements & worth.reshape(-1, *[1] * len(call.shape))
         left = here & screen.undecided(found, apart)
@@ -198,6 +196,28 @@ class Screening:
             for there, new in ((interval.lower, found.lower), (interval.upper, found.upper))
         )
         return Interval(lower, upper), left | (elements & ~here)
+
+    def _rest(self, screen: _Pass, index: Tensor, known: Interval, step: int) -> Interval:
+        """The interval of a node by all rows of `index` `[R, B]`, so many at a time; each process takes its share."""
+        problem, processes = self.problem, self.problem.processes
+
+        def screened(own: range) -> Interval:
+            found = known
+            for start in range(own.start, own.stop, step):
+                found, _ = _if_there_is_memory(screen, index[start : min(start + step, own.stop)], found)
+                problem.within(_SHARE * start / index.shape[0])
+            return found
+
+        if processes is None:
+            return screened(range(index.shape[0]))
+
+        def one(_: range) -> tuple[Tensor, Tensor]:
+            found = screened(processes.share(index.shape[0]))
+            return found.lower[None], found.upper[None]
+
+        at = f"{index.shape[0]} rows to screen of {screen.node}"
+        lower, upper = processes.divided(at, processes.world, one)  # [world, B, *S]
+        return Interval(lower.amax(0), upper.amin(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,6 +335,17 @@ class _Pass:
         ends = self.outward(next(iter(pending.values())), Interval(low, -negated))
         middle, spread = ends.midpoint_radius()
         return _Rows(rows.index, rows.center + middle, rows.radius + spread)
+
+
+def _if_there_is_memory(screen: _Pass, index: Tensor, known: Interval) -> tuple[Interval, int]:
+    """What a pass finds; where memory runs out, what is known: full rows, which are taken in smaller parts, decide then."""
+    try:
+        return screen(index, known)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+    release_memory(index.device)
+    return known, 1
 
 
 def _at(value: Tensor, index: Tensor) -> Tensor:

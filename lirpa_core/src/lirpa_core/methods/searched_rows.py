@@ -19,7 +19,12 @@ from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.linear.interval import Interval
 from lirpa_core.methods.base import RowBounds
-from lirpa_core.methods.rows import bound_rows, linear_row_bounds
+from lirpa_core.methods.rows import (
+    bound_rows,
+    in_halves_if_needed,
+    linear_row_bounds,
+    over_processes,
+)
 from lirpa_core.methods.rows_as_examples import (
     fold_intervals,
     fold_problem,
@@ -76,24 +81,65 @@ def searched_rows(
         relaxations = Relaxations(problem, intervals, Together(intervals, problem.ancestors(node)))
         bound = linear_row_bounds if linear_bounds else partial(bound_rows, memory_budget=memory_budget)
         return bound(problem, node, rows, relaxations, lower=lower, upper=upper)
+
+    def search_part(part: Coefficients) -> RowBounds:
+        return _searched(
+            problem,
+            node,
+            part,
+            intervals,
+            search,
+            free,
+            own or Settled(),
+            lower,
+            upper,
+            linear_bounds,
+            memory_budget,
+        )
+
+    if (
+        linear_bounds or search.use_shared_alpha
+    ):  # processes gather numbers only, and slopes are shared by all rows
+        return search_part(rows)
+    return over_processes(problem, node, rows, search_part)
+
+
+def _searched(
+    problem: Problem,
+    node: str,
+    rows: Coefficients,
+    intervals: Mapping[str, Interval],
+    search: SlopeSearch,
+    free: Mapping[str, tuple[FreeSlope, ...]],
+    own: Settled,
+    lower: bool,
+    upper: bool,
+    linear_bounds: bool,
+    memory_budget: int | None,
+) -> RowBounds:
+    """See `searched_rows`; the rows, chunk by chunk."""
     sides = lower + upper
     size = max(1, _rows_at_once(problem, node, memory_budget) // max(1, sides))
     lows: list[tuple[Tensor, AffineForm | None]] = []
     ups: list[tuple[Tensor, AffineForm | None]] = []
-    for start in range(0, rows.rows, size) if sides else ():
-        stop = min(start + size, rows.rows)
+    done = 0
 
-        def told(share: float, start: int = start, stop: int = stop) -> None:
-            problem.within((start + share * (stop - start)) / rows.rows)
+    def searched(part: Coefficients) -> list[tuple[Tensor, AffineForm | None]]:
+        def told(share: float) -> None:
+            problem.within((done + share * part.rows) / rows.rows)
 
-        part = rows.take(start, stop)
         here = _Pass.of(problem, node, part if lower else part.negate(), sides, search)
-        value, form = _maximise(here, intervals, free, search, linear_bounds, told, own or Settled())
-        found = list(zip(value.chunk(sides), _halves(form, sides), strict=True))
+        value, form = _maximise(here, intervals, free, search, linear_bounds, told, own)
+        return list(zip(value.chunk(sides), _halves(form, sides), strict=True))
+
+    starts = range(0, rows.rows, size) if sides else ()
+    chunks = (rows.take(start, min(start + size, rows.rows)) for start in starts)
+    for part, found in in_halves_if_needed(chunks, searched, problem.device):
         if lower:
             lows.append(found[0])
         if upper:
             ups.append(found[-1])
+        done += part.rows
     low, low_form = _together(lows)
     up, up_form = _together(ups)
     return RowBounds(low, None if up is None else -up, low_form, up_form)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lirpa_core.devices import unreadable
+from lirpa_core.devices import is_sharded, unreadable
 from lirpa_core.errors import InputError, PerturbationError
 from lirpa_core.graph import Graph, Node, NodeKind, Ref
 from lirpa_core.linear.finite import all_finite
@@ -158,6 +158,8 @@ class Binder:
             else:
                 known = state.get(name)
                 if known is None or known.value is not value:
+                    if is_sharded(value):
+                        raise InputError(sharded_message(self._graph[name].path))
                     known = state[name] = Const(value)
                 constants[name] = known
         for module in self._modules:
@@ -383,3 +385,12 @@ def _check_input(graph: Graph, name: str, x: Any, dim: int | None, *, perturbed:
                 f"input '{name}' contains NaN or infinite values, for which no bound exists; only −∞ may stand in an "
                 "input that is not perturbed, as in a mask that is added to scores."
             )
+
+
+def sharded_message(path: str) -> str:
+    """Why a parameter of which this process holds only a part is refused."""
+    return (
+        f"parameter '{path}' is sharded over processes (a DTensor), and bounds need all of it. Under FSDP call unshard() of "
+        "the sharded module before, and reshard() after; for training, fully_shard(lirpa_training.CertifiedLoss(model, ...)) "
+        "does so by itself."
+    )

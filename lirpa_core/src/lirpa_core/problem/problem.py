@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.devices import in_full_precision
+from lirpa_core.devices import Processes, in_full_precision
 from lirpa_core.graph import Graph, Shape
 from lirpa_core.linear.affine import AffineForm
 from lirpa_core.linear.coefficients import Coefficients
@@ -43,6 +43,7 @@ class Problem:
         device: Device of the bounds.
         outward: Whether bounds account for the rounding of their own computation.
         monitor: What is told how far the computation is; None: nobody asked.
+        processes: Those that share the rows of a layer; None: this one works alone.
     """
 
     graph: Graph
@@ -58,6 +59,7 @@ class Problem:
     device: torch.device
     outward: bool = False
     monitor: Monitor | None = None
+    processes: Processes | None = None
 
     def within(self, share: float) -> None:
         """Say which share of the part that is being worked on is done.

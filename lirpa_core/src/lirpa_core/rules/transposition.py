@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lirpa_core.devices import ran_out_of_memory
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import LinearOp
@@ -139,9 +140,9 @@ def _transpose_custom(call: Call, A: Tensor) -> Tensor:
         y = call.evaluate([x], 2)  # [R, B, *S_out]
     try:
         (back,) = torch.autograd.grad(y, x, A, create_graph=torch.is_grad_enabled())
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if ran_out_of_memory(error):
+            raise
         raise UnsupportedOperandError(
             f"{call}: linear bounds go backward through the derivative of {call.node.target}, and it has none: "
             f"{error}. Give it one by torch.library.register_autograd, or give its rule `operator` or `native`."

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.devices import same_positions
+from lirpa_core.linear.relax import take_rows, unobserved
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -103,6 +104,8 @@ class Placement:
 
     def pick(self, windows: Tensor, start: int, stop: int) -> Tensor:
         """The windows of rows `start` to `stop`: `[Ha, Wa, B, ..]` to `[R, B, ..]`."""
+        if windows.is_contiguous() and unobserved(windows):
+            return take_rows(windows.flatten(0, 2), self._numbers(start, stop, windows.shape[2]))
         anchor = self.anchor[start:stop]
         down, right = anchor // self.space[1], anchor % self.space[1]
         if anchor.shape[1] == 1:
@@ -110,6 +113,10 @@ class Placement:
         if windows.shape[2] == 1:
             return windows[:, :, 0][down, right]
         return windows[down, right, torch.arange(windows.shape[2], device=anchor.device)]
+
+    def _numbers(self, start: int, stop: int, batch: int) -> Tensor:
+        """Numbers of the windows of rows `start` to `stop` among the windows `[Ha, Wa, B]` of an image, `[R, B]`."""
+        return self.anchor[start:stop] * batch + torch.arange(batch, device=self.anchor.device)
 
     def pixels(self) -> tuple[Tensor, Tensor]:
         """Flattened position of every element of the windows, and whether it lies in the image.

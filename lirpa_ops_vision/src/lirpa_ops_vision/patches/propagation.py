@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.operators import LinearOp
+from lirpa_core.linear.relax import take_rows
 from lirpa_core.operators import factor
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules import Slot, StructuralOp
@@ -65,7 +66,7 @@ def conv_rows(op: LinearOp, A: SelectedRows) -> Coefficients | None:
         return None
     kernels = _whole_kernels(conv.weight, conv.geometry)  # [C_out, C, kh, kw]
     channel = A.index // math.prod(A.shape[-2:])
-    values = kernels[channel] * A.values[..., None, None, None]
+    values = take_rows(kernels, channel) * A.values[..., None, None, None]
     return PatchesCoefficients(values, place, op.in_shape, clean=place.inside)
 
 

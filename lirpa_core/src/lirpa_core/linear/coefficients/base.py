@@ -13,6 +13,7 @@ from torch import Tensor
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import LinearOp
 from lirpa_core.linear.relax.eager import unobserved, weighted_sums
+from lirpa_core.linear.relax.gathering import take_rows
 
 #: From so many coefficients of an example on, sums over them are taken example by example.
 _LARGE = 2**14
@@ -192,10 +193,13 @@ def absolute_sum(A: Tensor, value: Tensor) -> Tensor:
 def picked(x: Tensor, index: Tensor) -> Tensor:
     """Rows of `[R, B or 1, *S]` at `index` `[R', B]`, for each example its own: `[R', B, *S]`."""
     if index.shape[1] == 1:
-        return x[index[:, 0]]
+        return take_rows(x, index[:, 0])
     if x.shape[1] == 1:
-        return x[:, 0][index]
-    return x[index, torch.arange(x.shape[1], device=x.device)]
+        return take_rows(x[:, 0], index)
+    example = torch.arange(x.shape[1], device=x.device)
+    if x.is_contiguous() and unobserved(x):
+        return take_rows(x.flatten(0, 1), index * x.shape[1] + example)
+    return x[index, example]
 
 
 def flatten(x: Tensor, lead: int) -> Tensor:

@@ -13,6 +13,7 @@ from lirpa_core.linear.coefficients.base import Coefficients, OptionalSides, Sid
 from lirpa_core.linear.coefficients.selected_rows import SelectedRows
 from lirpa_core.linear.coefficients.structured import StructuredCoefficients
 from lirpa_core.linear.norms import scaled_norm
+from lirpa_core.linear.relax.gathering import take_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +79,9 @@ class PositionwiseCoefficients(StructuredCoefficients):
         index = self.selected.index.expand(self.rows, self.batch)
         place, scale = index // n, self.selected.values.unsqueeze(2)
         if scale.numel() == 1 and n <= index.numel():  # the smaller of the two is multiplied
-            part = (self.weight * scale[0])[index % n]  # [R, B, k]
+            part = take_rows(self.weight * scale[0], index % n)  # [R, B, k]
         else:
-            part = self.weight[index % n] * scale
+            part = take_rows(self.weight, index % n) * scale
         if self.factor is not None:
             example = torch.arange(self.factor.shape[0], device=index.device)
             part = part * self.factor[example, place]
