@@ -20,7 +20,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import OpOfShapes
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.extremum import refuse_positions
+from lirpa_core.operators.positions import with_positions
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
@@ -162,7 +162,7 @@ def _place(key: Tensor) -> Tensor:
 def _refuse(call: Call) -> str | None:
     if call.arguments.get("sorted", True) is False:
         return "sorted=False leaves open in which order the values come; pass sorted=True"
-    return refuse_positions(call)
+    return None
 
 
 # ---------------------------------------------------------------------- by position
@@ -171,8 +171,10 @@ def _refuse(call: Call) -> str | None:
 def select_by_position(node: Node, nodes: Mapping[str, Node]) -> Node | None:
     """`gather(x, dim, sort(x, dim).indices)` is `sort(x, dim).values`; likewise for whatever gives positions in `x`."""
     given = {a.name: a.value for a in node.arguments}
-    x, index = given["self"], given["index"]
-    positions = nodes.get(index.name) if isinstance(index, Ref) else None
+    x = given["self"]
+    positions = _positions(given["index"], nodes)
+    while isinstance(x, Ref) and _keeps_all(nodes[x.name], nodes):
+        x = nodes[x.name].arguments[0].value
     if positions is None or positions.target not in (*_POSITIONED, *_EXTREMA):
         return None
     if not isinstance(x, Ref) or positions.arguments[0].value != x:
@@ -193,6 +195,44 @@ def select_by_position(node: Node, nodes: Mapping[str, Node]) -> Node | None:
             node, target=_EXTREMA[positions.target], arguments=arguments, origin="gather"
         )
     return None
+
+
+def _positions(index: object, nodes: Mapping[str, Node]) -> Node | None:
+    """What gives positions, behind what `take_along_dim` does to make them fit."""
+    node = nodes.get(index.name) if isinstance(index, Ref) else None
+    while node is not None:
+        inner = node.arguments[0].value if node.arguments else None
+        before = nodes.get(inner.name) if isinstance(inner, Ref) else None
+        if before is None or not (_keeps_all(node, nodes) or _wraps(node, before, nodes)):
+            return node
+        node = before
+    return None
+
+
+def _keeps_all(node: Node, nodes: Mapping[str, Node]) -> bool:
+    """Whether a node is an `expand` to the shape that there was."""
+    before = node.arguments[0].value if node.arguments else None
+    return (
+        node.target is aten.expand.default
+        and isinstance(before, Ref)
+        and nodes[before.name].shape == node.shape
+    )
+
+
+def _wraps(node: Node, before: Node, nodes: Mapping[str, Node]) -> bool:
+    """Whether a node is the remainder by the length of the line, which changes no position along it."""
+    if node.target is not aten.remainder.Scalar:
+        return False
+    while _keeps_all(before, nodes):
+        before = nodes[before.arguments[0].value.name]
+    if before.target not in (*_POSITIONED, *_EXTREMA):
+        return False
+    there = {a.name: a.value for a in before.arguments}
+    x = there["self"]
+    shape = nodes[x.name].shape if isinstance(x, Ref) else ()
+    if not shape or there.get("dim") is None:
+        return False
+    return bool(node.arguments[1].value >= shape[there["dim"]])
 
 
 def quantile(
@@ -253,7 +293,9 @@ ORDER: Sequence[torch._ops.OpOverload] = (
 
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and fusion."""
-    rule = General(("self",), _bound, _affine, refuse=_refuse)
+    rule = with_positions(
+        General(("self",), _bound, _affine, refuse=_refuse), lambda call: (_dim(call), ranks(call)), _refuse
+    )
     for op in ORDER:
         registry.register(op, rule)
     registry.fuse(aten.gather.default, select_by_position)

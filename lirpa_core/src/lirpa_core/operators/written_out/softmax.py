@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+import lirpa_core.operators.sparsemax  # noqa: F401  (defines lirpa::sparsemax)
 from lirpa_core.plugins import PatternRegistry
 
 
@@ -98,6 +99,14 @@ def _attention(x: Tensor, value: Tensor) -> Tensor:
     return torch.softmax(x, -1) @ value
 
 
+def sparsemax_shifted(x: Tensor) -> Tensor:
+    return torch.ops.lirpa.sparsemax.default(x - x.amax(-1, keepdim=True), -1)
+
+
+def _sparsemax(x: Tensor) -> Tensor:
+    return torch.ops.lirpa.sparsemax.default(x, -1)
+
+
 def register(registry: PatternRegistry) -> None:
     """Register this file's patterns."""
     for name, written, becomes in (
@@ -115,6 +124,7 @@ def register(registry: PatternRegistry) -> None:
         ("logsumexp: log of sum of exp", log_of_sum, _logsumexp),
         ("logsumexp: shifted by the maximum", logsumexp_shifted, _logsumexp),
         ("logsumexp: shifted by one maximum", logsumexp_shifted_by_one, _logsumexp),
+        ("sparsemax: of shifted scores", sparsemax_shifted, _sparsemax),
         ("attention: divided at last", late_attention, _attention),
         ("attention: divided at last, shifted by the maximum", late_attention_stabilised, _attention),
     ):
