@@ -8,6 +8,7 @@ from lirpa_core.operators import (
     activation,
     among_topk,
     arithmetic,
+    bessel,
     composites_as_executed,
     compositions,
     conditions,
@@ -26,6 +27,7 @@ from lirpa_core.operators import (
     several,
     shape,
     sparsemax,
+    spectra,
     written_out,
 )
 from lirpa_core.perturbations.joint import PerturbationJoint
@@ -47,7 +49,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, order, among_topk, sparsemax, several, compositions, decompositions, derivatives, linear_systems, composites_as_executed,
+        cumulative, order, among_topk, sparsemax, bessel, spectra, several, compositions, decompositions, derivatives, linear_systems, composites_as_executed,
     ):  # fmt: skip
         group.register(registry)
 

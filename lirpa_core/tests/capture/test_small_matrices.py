@@ -56,8 +56,8 @@ def test_values_are_those_of_pytorch(n):
         "factor",
         "upper factor",
         "power",
-    ],  # fmt: skip
-)
+    ],
+)  # fmt: skip
 def test_bounds_hold(function):
     A, eps = matrix(3), 0.1
     bounded = BoundedModule(lambda x: function(x + x.mT), A / 2)

@@ -21,10 +21,12 @@ from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import OpOfShapes
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.operators.positions import with_positions
+from lirpa_core.operators.possible_ranks import possible_ranks
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
 from lirpa_core.rules.relaxations.maximum import maximum_planes
+from lirpa_core.rules.selection import Candidates, Selection
 
 aten = torch.ops.aten
 
@@ -157,6 +159,30 @@ def _key(call: Call, near: Tensor, far: Tensor) -> Tensor:
 def _place(key: Tensor) -> Tensor:
     """The place of each element in the order of the keys along the last dimension."""
     return key.argsort(dim=-1, stable=True).argsort(dim=-1)
+
+
+def _modes(call: Call, inputs: tuple[Interval, ...]) -> tuple[Candidates, ...]:
+    """The smallest of the most frequent numbers: one that another one may equal, or the least if all differ."""
+    (x,) = inputs
+    shape, dim = call.shapes[0] or (1,), _dim(call) or 0
+    lower, upper = (end.reshape(end.shape[0], *shape).movedim(dim + 1, -1) for end in (x.lower, x.upper))
+    ranks = possible_ranks(lower, upper)
+    possible = (ranks.least < ranks.greatest) | (ranks.least == 0)
+    numbers = torch.arange(math.prod(shape), device=lower.device).reshape(shape).movedim(dim, -1)
+    n = shape[dim]
+    return (
+        Candidates(
+            "self", numbers.reshape(*call.shape, n), possible.reshape(possible.shape[0], *call.shape, n)
+        ),
+    )
+
+
+def _refuse_mode(call: Call) -> str | None:
+    return (
+        "the position of the most frequent number has no rule, only its value"
+        if call.node.output == 1
+        else None
+    )
 
 
 def _refuse(call: Call) -> str | None:
@@ -298,6 +324,7 @@ def register(registry: OperatorRegistry) -> None:
     )
     for op in ORDER:
         registry.register(op, rule)
+    registry.register(aten.mode.default, Selection(("self",), _modes, refuse=_refuse_mode))
     registry.fuse(aten.gather.default, select_by_position)
     for op in (aten.quantile.default, aten.quantile.scalar):
         registry.decompose(op, quantile)
