@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
+from lirpa_core.plugins import default_registry
 from lirpa_core.rules.call import Call, Operand
+from lirpa_ops_nlp.operators import masked_softmax
 from lirpa_ops_nlp.softmax.rules import SOFTMAX
 from lirpa_testing import few_steps
 from lirpa_testing.fuzz.methods import fuzzed_methods, method_of
@@ -121,3 +123,25 @@ def test_a_score_that_may_be_far_above_leaves_the_others_their_digits(dtype, log
                     for method, (lb, ub) in found.items():
                         assert not value < flint.arb(float(lb[k, i])), (method, tops[k], i)
                         assert not value > flint.arb(float(ub[k, i])), (method, tops[k], i)
+
+
+@pytest.mark.parametrize("scale", [0.1, 2.0])
+def test_a_perturbed_mask_of_scores(scale: float) -> None:
+    generator = torch.Generator().manual_seed(2)
+    lower = torch.randn(40, 4, generator=generator).double()
+    x = Interval(lower, lower + scale * torch.rand(40, 4, generator=generator).double())
+    ends = torch.randint(0, 2, (2, 40, 4), generator=generator).double().sort(0).values
+    call = Call.of(masked_softmax, Operand((4,)), Operand((4,)))
+    rule = default_registry().rule_for(masked_softmax)
+    found, relaxation = (f(call, (x, Interval(*ends))) for f in (rule.interval, rule.relax))
+    least, greatest = torch.full_like(lower, 2.0), torch.full_like(lower, -1.0)
+    for keep in itertools.product((0.0, 1.0), repeat=4):
+        kept = torch.tensor(keep).double().maximum(ends[0]).minimum(ends[1])
+        for corner in itertools.product((0.0, 1.0), repeat=4):
+            at = x.lower + torch.tensor(corner).double() * x.width
+            y = masked_softmax(at, kept)
+            least, greatest = least.minimum(y), greatest.maximum(y)
+            below, above = (s.terms[0].apply(at) + s.bias for s in (relaxation.lower, relaxation.upper))
+            assert (below <= y + 1e-12).all() and (above >= y - 1e-12).all()
+    torch.testing.assert_close(found.lower, least, rtol=0, atol=1e-12)  # the corners attain the range
+    torch.testing.assert_close(found.upper, greatest, rtol=0, atol=1e-12)

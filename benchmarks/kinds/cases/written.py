@@ -56,6 +56,11 @@ def _twice(x: Tensor) -> Tensor:
 
 CASES: tuple[Case, ...] = (
     op("softmax, shifted", stable_softmax),
+    op("softmax over two dimensions", lambda x: x.exp() / x.exp().sum((-2, -1), keepdim=True), shape=(2, 2)),
+    op("softmax of a view", lambda x: x.reshape(-1, 2, 2).exp() / x.reshape(-1, 2, 2).exp().sum(-1, keepdim=True)),
+    op("entropy, x log x", lambda x: -(x * x.log()).sum(-1, keepdim=True), 0.1, 1),
+    op("entropy, p log p", lambda x: -(x.softmax(-1) * x.softmax(-1).log()).sum(-1, keepdim=True)),
+    op("entropy of Categorical", lambda x: torch.distributions.Categorical(logits=x).entropy().unsqueeze(-1)),
     op("soft maximum (logsumexp), shifted", soft_maximum),
     op("smooth maximum", smooth_maximum),
     op("log-softmax, shifted", lambda x: x - soft_maximum(x)),
@@ -76,6 +81,7 @@ CASES: tuple[Case, ...] = (
     op("mish", lambda x: x * torch.tanh(F.softplus(x)), -3, 3),
     op("ReLU by where", lambda x: torch.where(x > 0, x, torch.zeros_like(x))),
     op("ReLU by x * (x > 0)", lambda x: x * (x > 0)),
+    op("ReLU by x * float(x > 0)", lambda x: x * (x > 0).float()),
     op("ReLU by maximum", lambda x: torch.maximum(x, torch.zeros_like(x))),
     op("leaky ReLU by where", lambda x: torch.where(x > 0, x, 0.1 * x)),
     op("leaky ReLU by maximum", lambda x: torch.maximum(x, 0.1 * x)),

@@ -6,7 +6,9 @@ from lirpa_core.capture.readers import ExportedProgramReader, FunctionReader, Li
 from lirpa_core.methods import CROWN, IBP, AlphaCROWN, Auto, Forward, crown_forward, crown_ibp
 from lirpa_core.operators import (
     activation,
+    among_topk,
     arithmetic,
+    bessel,
     composites_as_executed,
     compositions,
     conditions,
@@ -24,6 +26,8 @@ from lirpa_core.operators import (
     scatter,
     several,
     shape,
+    sparsemax,
+    spectra,
     written_out,
 )
 from lirpa_core.perturbations.joint import PerturbationJoint
@@ -45,7 +49,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, order, several, compositions, decompositions, derivatives, linear_systems, composites_as_executed,
+        cumulative, order, among_topk, sparsemax, bessel, spectra, several, compositions, decompositions, derivatives, linear_systems, composites_as_executed,
     ):  # fmt: skip
         group.register(registry)
 

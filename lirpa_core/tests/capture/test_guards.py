@@ -52,6 +52,12 @@ def several(x):
     return 2 * x
 
 
+def by_float(x):
+    if float(x.isnan().any()) or not int(torch.isfinite(x).all()):
+        raise ValueError
+    return 2 * x
+
+
 def by_torch(x):
     torch._assert((x < 9).all(), "large")
     return 2 * x
@@ -64,7 +70,7 @@ def by_another_function(x):
 
 
 @pytest.mark.parametrize(
-    "function", [by_if, with_a_message, by_else, by_assert, several, by_torch, by_another_function]
+    "function", [by_if, with_a_message, by_else, by_assert, several, by_float, by_torch, by_another_function]
 )
 def test_what_only_raises_is_assumed(function):
     result = BoundedModule(function, X).compute_bounds(x=(BoundedTensor(X, PerturbationLpNorm(eps=0.1)),))
@@ -94,6 +100,16 @@ def a_choice(x):
     if x.sum() > 0:
         x = 2 * x
     return x
+
+
+def a_factor(x):
+    return x * float((x > 0).all())
+
+
+def compared_with_another(x):
+    if float((x > 0).all()) > 0.5:
+        raise ValueError
+    return 2 * x
 
 
 def caught(x):
@@ -215,6 +231,7 @@ def raises_what_it_was_given(x):
     [
         a_choice, caught, caught_here, suppressed, one_of_two_tests, returns_first, a_loop, a_value, binds_in_a_part_left_out,
         writes_in_a_part_left_out, asserts_or_calls, a_loop_that_ends, a_missing_attribute, raises_what_it_was_given,
+        a_factor, compared_with_another,
     ],
 )  # fmt: skip
 def test_what_may_do_more_is_refused(function):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.capture.small_matrices import cholesky, determinant, inverse
+from lirpa_core.capture.small_matrices import cholesky, determinant, inverse, power, triangular_inverse
 from lirpa_core.errors import DomainError, UnsupportedOperatorError
 
 
@@ -21,6 +21,14 @@ def test_values_are_those_of_pytorch(n):
     for upper in (False, True):  # neither reads the other triangle
         skew = A + (torch.ones_like(A).tril(-1) if upper else torch.ones_like(A).triu(1))
         torch.testing.assert_close(cholesky(skew, upper=upper), torch.linalg.cholesky(skew, upper=upper))
+        one = torch.eye(n, dtype=A.dtype).expand_as(A)
+        for unit in (False, True):
+            torch.testing.assert_close(
+                triangular_inverse(skew, upper=upper, unitriangular=unit),
+                torch.linalg.solve_triangular(skew, one, upper=upper, unitriangular=unit),
+            )
+    for exponent in (-1, -2, -5):
+        torch.testing.assert_close(power(A, exponent), torch.linalg.matrix_power(A, exponent))
 
 
 @pytest.mark.parametrize(
@@ -31,9 +39,25 @@ def test_values_are_those_of_pytorch(n):
         lambda A: torch.linalg.slogdet(A).logabsdet.unsqueeze(-1),
         lambda A: torch.logdet(A).unsqueeze(-1),
         torch.linalg.cholesky,
+        lambda A: torch.linalg.solve_triangular(A, A[..., :2].exp(), upper=True),
+        lambda A: torch.linalg.solve_triangular(A, torch.ones_like(A), upper=False, left=False),
+        lambda A: torch.cholesky_solve(A[..., :1], torch.linalg.cholesky(A)),
+        lambda A: torch.cholesky_solve(A[..., :1], torch.linalg.cholesky(A, upper=True), upper=True),
+        lambda A: torch.linalg.matrix_power(A, -2),
     ],
-    ids=["inv", "solve", "slogdet", "logdet", "cholesky"],
-)
+    ids=[
+        "inv",
+        "solve",
+        "slogdet",
+        "logdet",
+        "cholesky",
+        "triangle",
+        "triangle on the right",
+        "factor",
+        "upper factor",
+        "power",
+    ],
+)  # fmt: skip
 def test_bounds_hold(function):
     A, eps = matrix(3), 0.1
     bounded = BoundedModule(lambda x: function(x + x.mT), A / 2)

@@ -79,10 +79,17 @@ def test_at_the_centre_it_is_below_the_constant_and_the_sum_of_chords(n):
     assert found <= min(x.upper.max(), chords) + 1e-12
 
 
-def test_positions_are_refused():
+def test_positions():
     call = Call.of(aten.max.dim, X(2, 3), 1, output=1)
+    lower = torch.tensor([[[0.0, 2.0, 1.0], [0.0, 2.0, 9.0]]]).double()
+    found = default_registry().rule_for(aten.max.dim).interval(call, (Interval(lower, lower + 1.5),))
+    assert found.lower.tolist() == [[1, 2]] and found.upper.tolist() == [[2, 2]]
+
+
+def test_running_positions_are_refused():
+    call = Call.of(aten.cummax.default, X(2, 3), 1, output=1)
     with pytest.raises(UnsupportedOperandError, match="position"):
-        default_registry().rule_for(aten.max.dim).check(call)
+        default_registry().rule_for(aten.cummax.default).check(call)
 
 
 @pytest.mark.parametrize("name", LSE)

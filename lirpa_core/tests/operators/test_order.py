@@ -117,12 +117,21 @@ def test_positions_in_a_tensor_select_from_it(function, same):
 
 
 @pytest.mark.parametrize(
-    "function", [lambda x: (x + 1).gather(1, x.argsort(1)), lambda x: x.argsort(1).to(x.dtype)]
+    "function", [lambda x: (x**2).gather(1, x.argsort(1)), lambda x: x.argsort(1).to(x.dtype)]
 )
-def test_other_uses_of_positions_are_refused(function):
+def test_other_uses_of_positions_are_bounded(function):
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).double()
+    lower, upper = BoundedModule(Model(function), x).compute_bounds(
+        x=BoundedTensor(x, PerturbationLpNorm(eps=0.4))
+    )
+    values = function((x + 0.8 * torch.rand(500, 3, 4).double() - 0.4).reshape(-1, 4)).reshape(500, 3, 4)
+    assert (values >= lower).all() and (values <= upper).all()
+
+
+def test_take_along_dim_of_its_own_order_is_sort():
     x = torch.randn(3, 4).double()
-    with pytest.raises(UnsupportedOperandError):
-        BoundedModule(Model(function), x).compute_bounds(x=BoundedTensor(x, PerturbationLpNorm(eps=0.4)))
+    graph = BoundedModule(Model(lambda x: torch.take_along_dim(x, x.argsort(-1), -1)), x).graph
+    assert [str(n.target) for n in graph.nodes if n.target is not None] == ["aten.sort.default"]
 
 
 def test_an_open_order_is_refused():

@@ -223,6 +223,7 @@ GELUS_BY_TANH = {
     "sigmoid": lambda x: x * torch.sigmoid(2 * RATE * (x + 0.044715 * x * x * x)),
 }
 RELUS = {
+    "as a number in another type": lambda x: x * (x > 0).float(),
     "where": lambda x: torch.where(x > 0, x, torch.zeros_like(x)),
     "where not": lambda x: torch.where(x < 0, 0.0, x),
     "masked_fill": lambda x: x.masked_fill(x < 0, 0.0),
@@ -252,6 +253,29 @@ def _last(function, *args, **kwargs):
 BUILT_IN = {
     "softmax": (SOFTMAXES, _last(torch.softmax, -1)),
     "log-softmax": (LOG_SOFTMAXES, _last(F.log_softmax, -1)),
+    "softmax over two dimensions": (
+        {
+            "plain": lambda x: torch.exp(x) / torch.exp(x).sum((-2, -1), keepdim=True),
+            "shifted": lambda x: (
+                torch.exp(x - x.amax((1, 2), keepdim=True))
+                / torch.exp(x - x.amax((1, 2), keepdim=True)).sum((1, 2), keepdim=True)
+            ),
+        },
+        lambda x: x.flatten(1).softmax(-1).reshape(x.shape),
+    ),
+    "softmax of a view": (
+        {"plain": lambda x: torch.exp(x.flatten(1)) / torch.exp(x.flatten(1)).sum(-1, keepdim=True)},
+        lambda x: x.flatten(1).softmax(-1),
+    ),
+    "entropy": (
+        {
+            "p log p": lambda x: -(x.softmax(-1) * x.softmax(-1).log()).sum(-1),
+            "log-softmax": lambda x: -(x.softmax(-1) * x.log_softmax(-1)).sum(-1),
+            "Categorical": lambda x: torch.distributions.Categorical(logits=x).entropy(),
+            "xlogy": lambda x: -torch.special.xlogy(x.softmax(-1), x.softmax(-1)).sum(-1),
+        },
+        lambda x: torch.special.entr(x.softmax(-1)).sum(-1),
+    ),
     "logsumexp": (LOGSUMEXPS, _last(torch.logsumexp, -1)),
     "attention": (ATTENTIONS, lambda x: torch.softmax(scores(x), -1) @ x),
     "causal attention": (

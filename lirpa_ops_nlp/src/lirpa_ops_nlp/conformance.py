@@ -133,6 +133,7 @@ def declare(cases: ConformanceCases) -> None:
         cases.add("first dimension", Call.of(op, X(3, 2), -2, *options))
         cases.add("one score", Call.of(op, X(2, 1), -1, *options))
     cases.add("rows with one, two and three masked", Call.of(masked_softmax, X(3, 3), KEEP))
+    cases.add("perturbed mask", Call.of(masked_softmax, X(4), Operand((4,), torch.bool)))
     for gate in (sigmoid_mul, sigmoid_tanh):
         cases.add("two factors", Call.of(gate, X(2), X(2, 1)))
         cases.add("known factor", Call.of(gate, X(2), torch.tensor([[1.0], [-2.0]], dtype=torch.float64)))

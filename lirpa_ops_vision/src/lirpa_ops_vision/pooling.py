@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -9,9 +10,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from lirpa_core.linear import Affine, Interval, Relaxation, separated
+from lirpa_core.linear import Accuracy, Affine, Interval, Relaxation, separated
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Call, General, Linear, Slope
+from lirpa_core.rules import ByCall, Call, General, Linear, Slope
 from lirpa_core.rules.relaxations import (
     MaximumPlanes,
     maximum_choices,
@@ -111,11 +112,30 @@ class MaxPool:
         windows, low, up = self._gathered(call, inputs)
         return (windows.scatter(rivals(low, up).to(low.dtype)) > 0,)
 
+    def places(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """The first and the last place in the image at which the largest element of a window may be."""
+        windows, low, up = self._gathered(call, inputs)
+        shape, dims = call.shapes[0], pooled_dims(call)
+        size = math.prod(shape[len(shape) - dims :])
+        numbers = torch.arange(size, dtype=low.dtype, device=low.device).reshape(shape[len(shape) - dims :])
+        at = windows.gather(numbers.expand(1, *shape), -1.0)
+        possible = (up >= low.amax(-1, keepdim=True)) & (at >= 0)
+        first, last = torch.where(possible, at, torch.inf).amin(-1), torch.where(possible, at, -1).amax(-1)
+        return Interval(first, last)
 
-def _only_values(call: Call) -> str | None:
-    if call.node.output in (None, 0):
-        return None
-    return "the indices of a maximum have no bounds; use only the pooled values"
+    def places_of(self, call: Call, inputs: tuple[Interval, ...]) -> Relaxation:
+        """Planes that do not follow the image."""
+        box = self.places(call, inputs)
+        return Relaxation(Affine((None,), box.lower), Affine((None,), box.upper))
+
+
+def max_unpool(self: Tensor, indices: Tensor, output_size: Sequence[int]) -> Tensor:
+    """Zeros, and at the given places of each image the pooled elements."""
+    dims = len(output_size)
+    kept = self.shape[: self.dim() - dims]
+    empty = torch.zeros(*kept, math.prod(output_size), dtype=self.dtype, device=self.device)
+    flat = empty.scatter(-1, indices.reshape(*kept, -1), self.reshape(*kept, -1))
+    return flat.reshape(*kept, *output_size)
 
 
 def _sign(call: Call, slot: int) -> int:
@@ -123,12 +143,14 @@ def _sign(call: Call, slot: int) -> int:
     return -1 if divisor is not None and divisor < 0 else 1
 
 
-def _maximum(windows: WindowsOf) -> General:
+def _maximum(windows: WindowsOf) -> ByCall:
     bounds = MaxPool(windows)
-    return General(
-        ("self",), bounds.bound, bounds.affine, bounds.unstable_inputs, _only_values,
+    values = General(
+        ("self",), bounds.bound, bounds.affine, bounds.unstable_inputs,
         choices=bounds.choices, affine_with=bounds.affine_with,
     )  # fmt: skip
+    places = General(("self",), bounds.places, bounds.places_of, precision=lambda call: Accuracy(4, "exact"))
+    return ByCall(values, places, lambda call: call.node.output == 1)
 
 
 AVERAGE = Linear(("self",), sign=_sign, native=ImageOperator(image_rank))
@@ -155,3 +177,4 @@ def register(registry: OperatorRegistry) -> None:
     for ops, rule in ((_AVERAGES, AVERAGE), (_MAXIMA, MAXIMUM), (_ADAPTIVE_MAXIMA, ADAPTIVE_MAXIMUM)):
         for op in ops:
             registry.register(op, rule)
+    registry.decompose(aten.max_unpool2d.default, max_unpool)

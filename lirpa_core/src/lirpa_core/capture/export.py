@@ -18,6 +18,7 @@ from lirpa_core.capture.leaf_modules import LEAF_MODULE, Site, fill
 from lirpa_core.capture.masked_assignment import choose_by_masks
 from lirpa_core.capture.moving_grids import write_out_moving_grids
 from lirpa_core.capture.numbers import as_taken
+from lirpa_core.capture.order_masks import write_out_order
 from lirpa_core.capture.quantised import write_out_quantised
 from lirpa_core.capture.quiet import quiet
 from lirpa_core.capture.recording import Recorded
@@ -26,6 +27,9 @@ from lirpa_core.capture.small_matrices import write_out_matrices
 from lirpa_core.capture.source import source_of
 from lirpa_core.capture.sparse import make_dense
 from lirpa_core.capture.stated_types import convert_first
+
+# torch.export and its symbolic shapes are imported where they are used: they take as long as half of torch.
+from lirpa_core.capture.written_sparsemax import write_sparsemax
 from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import (
     CaptureError,
@@ -37,7 +41,6 @@ from lirpa_core.graph import Argument, Node, NodeKind, Ref, SourceLocation
 from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.rules.evaluated import operator_name
 
-# torch.export and its symbolic shapes are imported where they are used: they take as long as half of torch.
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
@@ -138,6 +141,8 @@ def rewritten(program: ExportedProgram | Recorded, registry: CaptureRules) -> tu
         write_out_quantised(program)
         write_out_matrices(program)
         write_out_moving_grids(program)
+        write_out_order(program)
+        write_sparsemax(program)
     choose_by_masks(program)
     convert_first(program)
     patterns = [entry.pattern for entry in registry.patterns.values()]

@@ -189,11 +189,11 @@ def _asks(node: ast.AST) -> bool:
 
 
 def _is_truth(node: ast.AST) -> bool:
-    """Whether a call is `bool(x)` or `x.item()`, which are as true as `x` is."""
+    """Whether a call is `bool(x)`, `float(x)`, `int(x)` or `x.item()`, which are as true as `x` is."""
     if not isinstance(node, ast.Call):
         return False
     if isinstance(node.func, ast.Name):
-        return node.func.id == "bool" and len(node.args) == 1
+        return node.func.id in ("bool", "float", "int") and len(node.args) == 1
     return isinstance(node.func, ast.Attribute) and node.func.attr == "item"
 
 

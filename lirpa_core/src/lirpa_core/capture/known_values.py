@@ -42,6 +42,9 @@ _SIZES = frozenset(
 #: Functions that read or write elements by an index, which may be a mask.
 _INDEXED = frozenset({"__getitem__", "__setitem__", "index_put", "index_put_"})
 
+#: What makes a number of a truth.
+_AS_NUMBER: Final[Mapping[str, Callable[[bool], Any]]] = {"__float__": float, "__int__": int}
+
 #: In the place of a result that is not known.
 _OPEN: Final = object()
 
@@ -102,7 +105,7 @@ class KnownValues(TorchFunctionMode):
             if found is not None:
                 return found
         if given and (passes := self._passes(name, given[0])) is not None:
-            return None if name == "_assert" else passes
+            return None if name == "_assert" else _AS_NUMBER.get(name, bool)(passes)
         if (chosen := self._chosen(name, args, kwargs)) is not None:
             return chosen
         args = self._with_indices(name, args)
@@ -126,7 +129,7 @@ class KnownValues(TorchFunctionMode):
         frame = sys._getframe(2)
         if name == "_assert":
             where, answer = checked_at(frame, __file__), True
-        elif name == "__bool__" or (name == "item" and x.dtype == torch.bool):
+        elif name == "__bool__" or (name in ("item", *_AS_NUMBER) and x.dtype == torch.bool):
             answer, where = passing_answer(frame, __file__) or (True, None)
         else:
             return None

@@ -92,6 +92,51 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return found.mT if upper else found
 
 
+def triangular_inverse(A: Tensor, *, upper: bool, unitriangular: bool = False) -> Tensor:
+    """Of one triangle of `A`, column by column, by substitution."""
+    A = A.mT if upper else A
+    n = A.shape[-1]
+    zero, one = torch.zeros_like(A[..., 0, 0]), torch.ones_like(A[..., 0, 0])
+    scale = [one if unitriangular else torch.reciprocal(A[..., i, i]) for i in range(n)]
+    X = [[zero] * n for _ in range(n)]
+    for j in range(n):
+        X[j][j] = scale[j]
+        for i in range(j + 1, n):
+            rest = A[..., i, j] * X[j][j]
+            for k in range(j + 1, i):
+                rest = rest + A[..., i, k] * X[k][j]
+            X[i][j] = -(rest * scale[i])
+    found = torch.stack([torch.stack(row, -1) for row in X], -2)
+    return found.mT if upper else found
+
+
+def _triangular_solution(
+    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    inverted = triangular_inverse(A, upper=upper, unitriangular=unitriangular)
+    return inverted @ B if left else B @ inverted
+
+
+def _solution_by_factor(factor: Tensor, B: Tensor, upper: bool = False) -> Tensor:
+    """`(L Lᵀ)⁻¹ B`, from the lower triangle of a Cholesky factor; from the upper one of `U` with `Uᵀ U`."""
+    inverted = triangular_inverse(factor, upper=upper)
+    return inverted @ (inverted.mT @ B) if upper else inverted.mT @ (inverted @ B)
+
+
+def power(A: Tensor, n: int) -> Tensor:
+    """Powers of the inverse, by squaring."""
+    base = inverse(A)
+    found: Tensor | None = None
+    left = -n
+    while left:
+        if left % 2:
+            found = base if found is None else found @ base
+        left //= 2
+        base = base @ base if left else base
+    assert found is not None
+    return found
+
+
 def _sign_and_logarithm(A: Tensor) -> list[Tensor]:
     det = determinant(A)
     return [torch.sign(det), torch.log(torch.abs(det))]
@@ -100,20 +145,30 @@ def _sign_and_logarithm(A: Tensor) -> list[Tensor]:
 _DETERMINANT: Callable[..., Any] = lambda A: [determinant(A)]  # noqa: E731
 _INVERSE: Callable[..., Any] = lambda A: [inverse(A)]  # noqa: E731
 
-#: By operator: how large its matrices may be, and what it is.
-_WRITTEN: Mapping[Any, tuple[int, Callable[..., Any]]] = {
-    aten.linalg_det.default: (_LARGEST_DETERMINANT, _DETERMINANT),
-    aten.det.default: (_LARGEST_DETERMINANT, _DETERMINANT),
-    aten.logdet.default: (_LARGEST_DETERMINANT, lambda A: [torch.log(determinant(A))]),
-    aten.linalg_slogdet.default: (_LARGEST_DETERMINANT, _sign_and_logarithm),
-    aten.slogdet.default: (_LARGEST_DETERMINANT, _sign_and_logarithm),
-    aten._linalg_det.default: (_LARGEST_DETERMINANT, _DETERMINANT),
-    aten._linalg_slogdet.default: (_LARGEST_DETERMINANT, _sign_and_logarithm),
-    aten.linalg_inv.default: (_LARGEST, _INVERSE),
-    aten.inverse.default: (_LARGEST, _INVERSE),
-    aten.linalg_solve.default: (_LARGEST, lambda A, B, **given: [_solution(A, B, **given)]),
-    aten.linalg_cholesky.default: (_LARGEST, lambda A, **given: [cholesky(A, **given)]),
-}
+#: Of which only the negative ones need more than products.
+_POWERS = (aten.linalg_matrix_power.default, aten.matrix_power.default)
+
+#: By operator: how large its matrices may be, what it is, and which of its arguments is the matrix.
+_WRITTEN: Mapping[Any, tuple[int, Callable[..., Any], int]] = {
+    aten.linalg_det.default: (_LARGEST_DETERMINANT, _DETERMINANT, 0),
+    aten.det.default: (_LARGEST_DETERMINANT, _DETERMINANT, 0),
+    aten.logdet.default: (_LARGEST_DETERMINANT, lambda A: [torch.log(determinant(A))], 0),
+    aten.linalg_slogdet.default: (_LARGEST_DETERMINANT, _sign_and_logarithm, 0),
+    aten.slogdet.default: (_LARGEST_DETERMINANT, _sign_and_logarithm, 0),
+    aten._linalg_det.default: (_LARGEST_DETERMINANT, _DETERMINANT, 0),
+    aten._linalg_slogdet.default: (_LARGEST_DETERMINANT, _sign_and_logarithm, 0),
+    aten.linalg_inv.default: (_LARGEST, _INVERSE, 0),
+    aten.inverse.default: (_LARGEST, _INVERSE, 0),
+    aten.linalg_solve.default: (_LARGEST, lambda A, B, **given: [_solution(A, B, **given)], 0),
+    aten.linalg_solve_triangular.default: (
+        _LARGEST, lambda A, B, **given: [_triangular_solution(A, B, **given)], 0,
+    ),
+    aten.cholesky_solve.default: (
+        _LARGEST, lambda B, factor, upper=False: [_solution_by_factor(factor, B, upper)], 1,
+    ),
+    **{op: (_LARGEST, lambda A, n: [power(A, n)], 0) for op in _POWERS},
+    aten.linalg_cholesky.default: (_LARGEST, lambda A, **given: [cholesky(A, **given)], 0),
+}  # fmt: skip
 
 
 def write_out_matrices(program: ExportedProgram | Recorded) -> None:
@@ -121,9 +176,10 @@ def write_out_matrices(program: ExportedProgram | Recorded) -> None:
     nodes = [node for node in program.graph.nodes if node.target in _WRITTEN]
     reached = reached_by_inputs(program) if nodes else set()
     for node in nodes:
-        largest, function = _WRITTEN[node.target]
-        if node.args[0] in reached:
-            shape = node.args[0].meta["val"].shape  # its first argument is a matrix
+        largest, function, which = _WRITTEN[node.target]
+        matrix = node.args[which]
+        if matrix in reached:
+            shape = matrix.meta["val"].shape
             if shape[-1] == shape[-2] <= largest:
                 reached.update(_write(program, node, function))
 
@@ -134,7 +190,14 @@ def _write(program: ExportedProgram | Recorded, node: Node, function: Callable[.
     if any(u.target is operator.getitem and u.args[1] >= count and u.users for u in node.users):  # type: ignore[operator]
         return []  # a factor, which is another matter
     kwargs = dict(node.kwargs)
-    found = inlined(lambda *tensors: function(*tensors, **kwargs), given, node)
+    if node.target in _POWERS and node.args[1] >= 0:  # type: ignore[operator]
+        return []  # products alone
+
+    def called(*tensors: Tensor) -> Any:
+        left = iter(tensors)
+        return function(*[next(left) if isinstance(a, Node) else a for a in node.args], **kwargs)
+
+    found = inlined(called, given, node)
     if isinstance(node.meta["val"], Tensor):
         put_in_place(program, node, found[0])
     for user in list(node.users):

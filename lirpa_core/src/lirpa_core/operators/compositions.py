@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from lirpa_core.operators.order import quantile
 from lirpa_core.operators.scatter import scatter_reduce
 from lirpa_core.plugins import OperatorRegistry
 
@@ -74,6 +75,14 @@ def diagonal_scatter(self: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, 
     return self.reshape(-1).index_put((where,), src.reshape(-1)).reshape(self.shape)
 
 
+def copysign(self: Tensor, other: Tensor | float) -> Tensor:
+    """The size of one number with the sign of another."""
+    size = torch.abs(self)
+    if not isinstance(other, Tensor):
+        return size if math.copysign(1.0, other) > 0 else -size
+    return torch.where(torch.signbit(other), -size, size)
+
+
 def register(registry: OperatorRegistry) -> None:
     """Register this file's decompositions."""
     registry.decompose(aten.sinc.default, sinc)
@@ -82,3 +91,7 @@ def register(registry: OperatorRegistry) -> None:
     registry.decompose(aten.renorm.default, renorm)
     registry.decompose(aten.index_reduce.default, index_reduce)
     registry.decompose(aten.diagonal_scatter.default, diagonal_scatter)
+    registry.decompose(aten.copysign.Tensor, copysign)
+    registry.decompose(aten.copysign.Scalar, copysign)
+    for op in (aten.nanquantile.default, aten.nanquantile.scalar):
+        registry.decompose(op, quantile)  # no number in a finite box is NaN

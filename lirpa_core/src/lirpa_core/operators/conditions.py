@@ -235,6 +235,12 @@ def numbers(of_finite: bool) -> General:
     return _constant_bounds(("self",), bound)
 
 
+def _signbit(call: Call, inputs: tuple[Interval, ...]) -> Interval:
+    """True below zero, and open at zero, which has two signs."""
+    (x,) = inputs
+    return Interval((x.upper < 0).to(x.lower.dtype), (x.lower <= 0).to(x.lower.dtype))
+
+
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules."""
     registry.register(aten.where.self, Where())
@@ -251,3 +257,4 @@ def register(registry: OperatorRegistry) -> None:
     for op in (aten.isnan.default, aten.isinf.default, aten.isposinf.default, aten.isneginf.default):
         registry.register(op, numbers(of_finite=False))
     registry.register(aten.isfinite.default, numbers(of_finite=True))
+    registry.register(aten.signbit.default, _constant_bounds(("self",), _signbit))

@@ -16,6 +16,7 @@ from lirpa_core.linear.operators import Diagonal, LinearOp, align
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.linear.rounding import Accuracy
 from lirpa_core.operators.conditions import any_over_broadcast
+from lirpa_core.operators.positions import positions, with_positions
 from lirpa_core.operators.reduction import kept_shape, reduced_dims
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.base import Slope
@@ -213,6 +214,14 @@ class _Along:
         dims = reduced_dims(call)
         return (_spread(rivals(*self._lines(x, dims)), x.lower.shape, dims) if dims else None,)
 
+    def asked(self, call: Call) -> tuple[int | None, list[int]]:
+        """The dimension, or None for all of it, and the rank of the extreme element."""
+        shape = call.shapes[0]
+        dim = call.arguments.get("dim")
+        if dim is None or not shape:
+            return None, [math.prod(shape) - 1 if self.sign == 1 else 0]
+        return dim % len(shape), [shape[dim] - 1 if self.sign == 1 else 0]
+
     def _lines(self, x: Interval, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """The ends with the reduced dimensions last, as one; turned upside down for the minimum."""
         low, up = (x.lower, x.upper) if self.sign == 1 else (-x.upper, -x.lower)
@@ -379,13 +388,12 @@ def register(registry: OperatorRegistry) -> None:
                 ),
             )  # fmt: skip
         for op in along:
-            registry.register(
-                op,
-                General(
-                    ("self",), reduce.bound, reduce.affine, reduce.unstable_inputs, refuse_positions,
-                    choices=reduce.choices, affine_with=reduce.affine_with,
-                ),
+            values = General(
+                ("self",), reduce.bound, reduce.affine, reduce.unstable_inputs,
+                choices=reduce.choices, affine_with=reduce.affine_with,
             )  # fmt: skip
+            registry.register(op, with_positions(values, reduce.asked))
+        registry.register(aten.argmax.default if sign == 1 else aten.argmin.default, positions(reduce.asked))
     registry.register(
         aten.logsumexp.default,
         General(

@@ -1,4 +1,7 @@
-"""Rules of operators that gather elements at constant positions: gather, index, flip, repeat, pad."""
+"""Rules of operators that gather elements at constant positions: gather, index, flip, repeat, pad.
+
+Where positions are perturbed, see `perturbed_index`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from lirpa_core.linear.coefficients import Coefficients, SelectedRows
 from lirpa_core.linear.operators import LinearOp, align
+from lirpa_core.operators.perturbed_index import indexed, looked_up, selected
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.index_ranges import require_in_range
@@ -145,9 +149,9 @@ PAD = Linear(("self",), offset=_borders, selects=True, native=Pad())
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and kernels."""
     for op, rule in (
-        (aten.index.Tensor, GATHER),
-        (aten.index_select.default, GATHER_ALONG),
-        (aten.gather.default, GATHER_ALONG),
+        (aten.index.Tensor, indexed(GATHER)),
+        (aten.index_select.default, selected(GATHER_ALONG)),
+        (aten.gather.default, looked_up(GATHER_ALONG)),
         (aten.unfold.default, GATHER),
         (aten.repeat.default, REPEAT),
         (aten.diagonal.default, REARRANGE),

@@ -20,11 +20,13 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import OpOfShapes
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.extremum import refuse_positions
+from lirpa_core.operators.positions import with_positions
+from lirpa_core.operators.possible_ranks import possible_ranks
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
 from lirpa_core.rules.relaxations.maximum import maximum_planes
+from lirpa_core.rules.selection import Candidates, Selection
 
 aten = torch.ops.aten
 
@@ -159,10 +161,34 @@ def _place(key: Tensor) -> Tensor:
     return key.argsort(dim=-1, stable=True).argsort(dim=-1)
 
 
+def _modes(call: Call, inputs: tuple[Interval, ...]) -> tuple[Candidates, ...]:
+    """The smallest of the most frequent numbers: one that another one may equal, or the least if all differ."""
+    (x,) = inputs
+    shape, dim = call.shapes[0] or (1,), _dim(call) or 0
+    lower, upper = (end.reshape(end.shape[0], *shape).movedim(dim + 1, -1) for end in (x.lower, x.upper))
+    ranks = possible_ranks(lower, upper)
+    possible = (ranks.least < ranks.greatest) | (ranks.least == 0)
+    numbers = torch.arange(math.prod(shape), device=lower.device).reshape(shape).movedim(dim, -1)
+    n = shape[dim]
+    return (
+        Candidates(
+            "self", numbers.reshape(*call.shape, n), possible.reshape(possible.shape[0], *call.shape, n)
+        ),
+    )
+
+
+def _refuse_mode(call: Call) -> str | None:
+    return (
+        "the position of the most frequent number has no rule, only its value"
+        if call.node.output == 1
+        else None
+    )
+
+
 def _refuse(call: Call) -> str | None:
     if call.arguments.get("sorted", True) is False:
         return "sorted=False leaves open in which order the values come; pass sorted=True"
-    return refuse_positions(call)
+    return None
 
 
 # ---------------------------------------------------------------------- by position
@@ -171,8 +197,10 @@ def _refuse(call: Call) -> str | None:
 def select_by_position(node: Node, nodes: Mapping[str, Node]) -> Node | None:
     """`gather(x, dim, sort(x, dim).indices)` is `sort(x, dim).values`; likewise for whatever gives positions in `x`."""
     given = {a.name: a.value for a in node.arguments}
-    x, index = given["self"], given["index"]
-    positions = nodes.get(index.name) if isinstance(index, Ref) else None
+    x = given["self"]
+    positions = _positions(given["index"], nodes)
+    while isinstance(x, Ref) and _keeps_all(nodes[x.name], nodes):
+        x = nodes[x.name].arguments[0].value
     if positions is None or positions.target not in (*_POSITIONED, *_EXTREMA):
         return None
     if not isinstance(x, Ref) or positions.arguments[0].value != x:
@@ -193,6 +221,44 @@ def select_by_position(node: Node, nodes: Mapping[str, Node]) -> Node | None:
             node, target=_EXTREMA[positions.target], arguments=arguments, origin="gather"
         )
     return None
+
+
+def _positions(index: object, nodes: Mapping[str, Node]) -> Node | None:
+    """What gives positions, behind what `take_along_dim` does to make them fit."""
+    node = nodes.get(index.name) if isinstance(index, Ref) else None
+    while node is not None:
+        inner = node.arguments[0].value if node.arguments else None
+        before = nodes.get(inner.name) if isinstance(inner, Ref) else None
+        if before is None or not (_keeps_all(node, nodes) or _wraps(node, before, nodes)):
+            return node
+        node = before
+    return None
+
+
+def _keeps_all(node: Node, nodes: Mapping[str, Node]) -> bool:
+    """Whether a node is an `expand` to the shape that there was."""
+    before = node.arguments[0].value if node.arguments else None
+    return (
+        node.target is aten.expand.default
+        and isinstance(before, Ref)
+        and nodes[before.name].shape == node.shape
+    )
+
+
+def _wraps(node: Node, before: Node, nodes: Mapping[str, Node]) -> bool:
+    """Whether a node is the remainder by the length of the line, which changes no position along it."""
+    if node.target is not aten.remainder.Scalar:
+        return False
+    while _keeps_all(before, nodes):
+        before = nodes[before.arguments[0].value.name]
+    if before.target not in (*_POSITIONED, *_EXTREMA):
+        return False
+    there = {a.name: a.value for a in before.arguments}
+    x = there["self"]
+    shape = nodes[x.name].shape if isinstance(x, Ref) else ()
+    if not shape or there.get("dim") is None:
+        return False
+    return bool(node.arguments[1].value >= shape[there["dim"]])
 
 
 def quantile(
@@ -253,9 +319,12 @@ ORDER: Sequence[torch._ops.OpOverload] = (
 
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules and fusion."""
-    rule = General(("self",), _bound, _affine, refuse=_refuse)
+    rule = with_positions(
+        General(("self",), _bound, _affine, refuse=_refuse), lambda call: (_dim(call), ranks(call)), _refuse
+    )
     for op in ORDER:
         registry.register(op, rule)
+    registry.register(aten.mode.default, Selection(("self",), _modes, refuse=_refuse_mode))
     registry.fuse(aten.gather.default, select_by_position)
     for op in (aten.quantile.default, aten.quantile.scalar):
         registry.decompose(op, quantile)

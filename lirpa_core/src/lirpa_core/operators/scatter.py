@@ -1,4 +1,4 @@
-"""Rules of operators that write into a tensor at constant positions: scatter, index_put, slice_scatter."""
+"""Rules of operators that write into a tensor at positions: scatter, index_put, slice_scatter."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core.errors import InputError
+from lirpa_core.operators.perturbed_index import written
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.index_winners import require_one_winner
 from lirpa_core.rules.linear import Linear
@@ -104,7 +105,8 @@ def register(registry: OperatorRegistry) -> None:
     registry.decompose(aten.scatter_reduce.two, scatter_reduce)
     registry.decompose(aten.masked_scatter.default, masked_scatter)
     # Rare, so that what vmap derives is fast enough.
-    registry.register(aten.scatter.src, Linear(("self", "src"), validate=require_one_winner))
-    registry.register(aten.scatter.value, Linear(("self", "value")))
+    source = Linear(("self", "src"), validate=require_one_winner)
+    registry.register(aten.scatter.src, written(source, "src"))
+    registry.register(aten.scatter.value, written(Linear(("self", "value")), "value"))
     registry.register(aten.scatter_add.default, Linear(("self", "src")))
     registry.register(aten.index_put.default, Linear(("self", "values"), validate=require_one_winner))

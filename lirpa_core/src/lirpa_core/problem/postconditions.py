@@ -32,10 +32,11 @@ def check_domains(problem: Problem, intervals: Mapping[str, Interval]) -> None:
     if not found or not bool(torch.stack([v.any() for v in found.values()]).any()):
         return
     name = next(n for n, v in found.items() if bool(v.any()))
-    box = intervals[problem.calls[name].operands[0]]
+    call = problem.calls[name]
+    box = intervals[call.operands[problem.rules[name].domain_slot(call)]]
     mask = found[name].expand(box.lower.shape)
     finite = mask & box.lower.isfinite() & box.upper.isfinite()
-    if not bool(finite.any()) and not problem.calls[name].infinite:
+    if not bool(finite.any()) and not call.infinite:
         raise NonFiniteBoundError(
             f"bounds of the operand of {problem.graph[name]} are infinite or NaN, so that it may leave the domain of the "
             f"function{_first(problem, intervals, _not_finite)}. {_cause(problem)}."

@@ -17,6 +17,7 @@ from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.allowances import Allowance, exact, relative
 from lirpa_core.rules.base import MODES, Rule, Slope
 from lirpa_core.rules.bilinear import MIXTURE, Bilinear, Mixture, Product, mean_planes
+from lirpa_core.rules.by_call import ByCall
 from lirpa_core.rules.call import Call, Const, Operand, Slot
 from lirpa_core.rules.general import General
 from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
@@ -50,6 +51,7 @@ __all__ = [
     "Allowance",
     "Arc",
     "Bilinear",
+    "ByCall",
     "Call",
     "Const",
     "Curve",

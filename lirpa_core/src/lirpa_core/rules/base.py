@@ -102,6 +102,10 @@ class Rule(ABC):
         """
         return None
 
+    def domain_slot(self, call: Call) -> int:
+        """The operand that `domain_violation` is about."""
+        return 0
+
     def accuracy(self, call: Call) -> Accuracy:
         """How accurately `interval` and `relax` compute what they compute.
 

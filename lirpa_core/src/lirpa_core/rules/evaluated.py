@@ -18,7 +18,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -295,10 +295,33 @@ class InRange(Wrapped):
     def domain_violation(self, call: Call, inputs: tuple[Interval | None, ...]) -> Tensor | None:
         """Where the rule's function is not defined, or whether the result may leave the range; then everywhere."""
         outside = self.rule.domain_violation(call, inputs)
-        result = self.rule.interval(call, tuple([x for x in inputs if x is not None]))
+        result = self.interval(call, tuple([x for x in inputs if x is not None]))
         info = torch.iinfo(call.node.dtype)
         over = ~((result.lower >= float(info.min)) & (result.upper <= float(info.max))).all()
         return over.reshape(1) if outside is None else outside | over
+
+    def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+        """The rule's, of the whole numbers between the bounds of whole numbers."""
+        return self.rule.interval(call, _whole(call, inputs))
+
+    def relax(self, call: Call, inputs: tuple[Interval | None, ...]) -> Relaxation:
+        """Likewise."""
+        return self.rule.relax(call, _whole(call, inputs))
+
+
+_Inputs = TypeVar("_Inputs", bound=tuple[Interval | None, ...])
+
+
+def _whole(call: Call, inputs: _Inputs) -> _Inputs:
+    """Operands that are whole numbers lie between whole numbers, which rounding moved apart."""
+    if not call.dtypes:  # all are of the type of the output, which is one of whole numbers
+        narrow = [True] * len(inputs)
+    else:
+        narrow = [not d.is_floating_point for d in call.dtypes]
+    return tuple([  # type: ignore[return-value]
+        Interval(x.lower.ceil(), x.upper.floor()) if whole and x is not None else x
+        for x, whole in zip(inputs, narrow, strict=True)
+    ])  # fmt: skip
 
 
 def _refuse_reduced_precision(call: Call) -> None:

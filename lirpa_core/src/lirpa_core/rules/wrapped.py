@@ -66,6 +66,10 @@ class Wrapped(Rule):
         """As the rule inside."""
         return self.rule.domain_violation(call, inputs)
 
+    def domain_slot(self, call: Call) -> int:
+        """As the rule inside."""
+        return self.rule.domain_slot(call)
+
     def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
         """As the rule inside."""
         return self.rule.interval(call, inputs)

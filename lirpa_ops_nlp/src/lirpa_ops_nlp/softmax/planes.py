@@ -90,7 +90,7 @@ _LIMIT = 28.0
 _ROUNDINGS = 8
 
 
-def _outward(value: Tensor, side: int) -> Tensor:
+def outward(value: Tensor, side: int) -> Tensor:
     """A probability moved outward by what the rounding of its logarithm may have changed: `8 u p (1 − log p)`.
 
     The exponential of a number is off by the number's size, in units of roundoff of its own: that grows as the
@@ -185,7 +185,7 @@ def planes_below(scores: Scores) -> tuple[Plane, ...]:
     ):
         exists = plane.value.isfinite() & plane.diagonal.isfinite() & plane.weight.isfinite()
         found.append(flat.replaced(plane, exists & (plane.value > least)))
-    return tuple([replace(plane, value=_outward(plane.value, LOWER)) for plane in found])
+    return tuple([replace(plane, value=outward(plane.value, LOWER)) for plane in found])
 
 
 def softmax_lower(scores: Scores, shares: Tensor | None = None) -> Affine:
@@ -241,8 +241,8 @@ def softmax_upper(scores: Scores, touching: Sequence[Tensor] | None = None) -> A
     exponent = -rest.since(peak)
     small = exponent < _LIMIT
     weight = k * torch.where(small, exponent, 0).exp()
-    through = Plane(torch.where(small, _outward(k * z + b, UPPER), 2), k, weight)
-    flat = constant(_outward(torch.sigmoid(up), UPPER))
+    through = Plane(torch.where(small, outward(k * z + b, UPPER), 2), k, weight)
+    flat = constant(outward(torch.sigmoid(up), UPPER))
     if touching is None:
         return flat.better(through, UPPER).anchored(scores, vector, 1.0)
     exists = small & through.value.isfinite() & through.weight.isfinite() & through.diagonal.isfinite()

@@ -13,9 +13,10 @@ from torch import Tensor
 from lirpa_core.linear import Accuracy, Interval, Relaxation
 from lirpa_core.linear.operators import align
 from lirpa_core.plugins import OperatorRegistry
-from lirpa_core.rules import Call, Const, General, Slope
+from lirpa_core.rules import ByCall, Call, Const, General, Slope
 from lirpa_ops_nlp.operators import masked_softmax
 from lirpa_ops_nlp.softmax import planes
+from lirpa_ops_nlp.softmax.perturbed_mask import PERTURBED_MASK, is_perturbed
 from lirpa_ops_nlp.softmax.scores import Scores
 
 aten = torch.ops.aten
@@ -133,7 +134,8 @@ LOG_SOFTMAX = General(
 
 def register(registry: OperatorRegistry) -> None:
     """Register this file's rules."""
-    for op in (aten.softmax.int, aten._softmax.default, aten._safe_softmax.default, masked_softmax):
+    for op in (aten.softmax.int, aten._softmax.default, aten._safe_softmax.default):
         registry.register(op, SOFTMAX)
+    registry.register(masked_softmax, ByCall(SOFTMAX, PERTURBED_MASK, is_perturbed))
     registry.register(aten.log_softmax.int, LOG_SOFTMAX)
     registry.register(aten._log_softmax.default, LOG_SOFTMAX)

@@ -19,7 +19,7 @@ from lirpa_testing.report import Violation
 _WIDER = 0.01
 
 #: Numbers and dimensions that are tried.
-_NUMBERS = (0.1, 1.0, 1e-5)
+_NUMBERS = (0.1, 1.0, 1e-5, -1e38)
 _SHAPE = (4, 4)
 _DIMS = (-1, -2)
 _SETS_OF_DIMS = ((-1,), (-2,), (-2, -1))

@@ -15,11 +15,13 @@ from lirpa_testing.core_cases import (
     matmul,
     models,
     order,
+    positions,
     reduction,
     scatter,
     sets,
     several,
     shape,
+    spectra,
     structures,
 )
 
@@ -28,6 +30,6 @@ def declare(cases: ConformanceCases) -> None:
     """Declare the cases of all rules, structures and perturbations of the core, and models for its methods."""
     for group in (
         activation, arithmetic, matmul, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, derivatives, order, several, structures, sets, models,
+        cumulative, derivatives, order, positions, several, spectra, structures, sets, models,
     ):  # fmt: skip
         group.declare(cases)

@@ -83,17 +83,20 @@ class Case:
         """Whether an operand is boolean: its box is of zeros and ones, and so are the points in it."""
         return bool(self.call.dtypes) and self.call.dtypes[slot] == torch.bool
 
+    def is_whole(self, slot: int) -> bool:
+        """Whether an operand is of whole numbers, as its box and the points in it then are."""
+        dtype = self.call.dtypes[slot] if self.call.dtypes else torch.float64
+        return not dtype.is_floating_point and not dtype.is_complex
+
     def snap(self, slot: int, box: Interval) -> Interval:
-        """A box of an operand: of zeros and ones for a mask, else as it is."""
-        return (
-            Interval((box.lower > 0).to(box.lower), (box.upper > 0).to(box.lower))
-            if self.is_mask(slot)
-            else box
-        )
+        """A box of an operand: of zeros and ones for a mask, of whole numbers for positions, else as it is."""
+        if self.is_mask(slot):
+            return Interval((box.lower > 0).to(box.lower), (box.upper > 0).to(box.lower))
+        return Interval(box.lower.round(), box.upper.round()) if self.is_whole(slot) else box
 
     def snap_point(self, slot: int, point: Tensor) -> Tensor:
-        """A point of an operand: of zeros and ones for a mask, else as it is."""
-        return point.round() if self.is_mask(slot) else point
+        """A point of an operand: of zeros and ones for a mask, of whole numbers for positions, else as it is."""
+        return point.round() if self.is_whole(slot) else point
 
     def snapped(self) -> Case:
         """The same with boxes of masks."""
@@ -185,7 +188,10 @@ class Case:
 
     def evaluate(self, points: Points) -> Tensor:
         """The operator at points `[n, B, *S_i]`: `[n, B, *S]`, in the type that bounds of it are kept in."""
-        points = tuple(x > 0.5 if self.is_mask(i) else x for i, x in enumerate(points))
+        points = tuple(
+            x > 0.5 if self.is_mask(i) else x.round().to(self.call.dtypes[i]) if self.is_whole(i) else x
+            for i, x in enumerate(points)
+        )
         y = self.call.evaluate(points, lead=2)
         kept = self.inputs[0].lower.dtype
         return y.to(kept) if not y.is_floating_point() or is_narrower(y.dtype, kept) else y

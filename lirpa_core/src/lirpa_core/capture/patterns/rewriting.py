@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable, Sequence, Set
+from collections.abc import Hashable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ from lirpa_core.capture.patterns.matching import Match, Matcher
 from lirpa_core.capture.patterns.replacement import Builder, CannotBuildError, constant
 from lirpa_core.capture.patterns.verification import agree, region
 from lirpa_core.capture.terms import Term, TermReader, as_product, product
-from lirpa_core.capture.terms.operators import OPERATORS
+from lirpa_core.capture.terms.operators import OPERATORS, VIEWS, Read
+from lirpa_core.capture.terms.reader import name_of
+from lirpa_core.capture.terms.shapes import is_of_a_mask
 from lirpa_core.plugins import Pattern
 from lirpa_core.rules.precision import KEPT
 
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from lirpa_core.capture.recording import Recorded
 
 aten = torch.ops.aten
+
+#: Reductions of which patterns are made.
+_OF_LINES = frozenset(
+    {"sum", "mean", "amax", "amin", "max", "min", "logsumexp", "var", "std", "norm", "linalg_vector_norm"}
+)
 
 #: Sweeps over a program, each of which may make room for others.
 _MOST_SWEEPS = 16
@@ -51,8 +58,14 @@ def rewrite(
         return []
     if any(_has_open_size(node.meta.get("val")) for node in program.graph.nodes):
         return []
-    rewriting = _Rewriting.of(program, by_size(patterns), written)
+    rewriting = _Rewriting.of(program, by_size(patterns), written, OPERATORS)
     found = rewriting.run()
+    if any(name_of(n) in VIEWS for n in program.graph.nodes) and any(
+        name_of(n) in _OF_LINES for n in program.graph.nodes
+    ):
+        # A function of a view is read as a view of the function, which a sum over dimensions of the view is not of.
+        as_they_stand = {name: read for name, read in OPERATORS.items() if name not in VIEWS}
+        found |= _Rewriting.of(program, by_size(patterns), written, as_they_stand).run()
     lifted = program.graph_signature.inputs_to_lifted_tensor_constants
     return [program.constants[lifted[node.name]] for node in rewriting.reader.numbers] if found else []
 
@@ -103,7 +116,11 @@ class _Rewriting:
 
     @classmethod
     def of(
-        cls, program: ExportedProgram | Recorded, patterns: Sequence[Compiled], written: Set[Node]
+        cls,
+        program: ExportedProgram | Recorded,
+        patterns: Sequence[Compiled],
+        written: Set[Node],
+        operators: Mapping[str, Read],
     ) -> _Rewriting:
         lifted = program.graph_signature.inputs_to_lifted_tensor_constants
         numbers: dict[Node, float] = {}
@@ -111,7 +128,7 @@ class _Rewriting:
             value = program.constants.get(lifted[node.name]) if node.name in lifted else None
             if isinstance(value, Tensor) and value.dim() == 0 and value.is_floating_point():
                 numbers[node] = value.item()
-        reader = TermReader(OPERATORS, numbers, written=written)
+        reader = TermReader(operators, numbers, written=written)
         return cls(program.graph, reader, patterns, written)
 
     def run(self) -> bool:
@@ -259,7 +276,9 @@ class _Rewriting:
         ):
             return False
         dtype = node.meta["val"].dtype
-        values = [n.meta.get("val") for n in (*inner, *inputs)]
+        values = [
+            n.meta.get("val") for n in (*inner, *inputs) if not is_of_a_mask(n)
+        ]  # these are 0 and 1 in any type
         if any(isinstance(v, Tensor) and v.is_floating_point() and v.dtype != dtype for v in values):
             return False
         if not agree(node, made, inputs, same, self.reader.numbers):

@@ -132,7 +132,7 @@ def gelu(call: Call) -> Term | None:
     return call.elementwise(("self",), lambda x: call.reader.terms.make("gelu", (x,), kind))
 
 
-def maximum(call: Call, name: str) -> Term | None:
+def maximum(call: Call, name: str, other: str = "other") -> Term | None:
     """The maximum of two; with zero, ReLU."""
     terms = call.reader.terms
 
@@ -143,7 +143,7 @@ def maximum(call: Call, name: str) -> Term | None:
             return terms.make("relu", (y,))
         return terms.make(name, (x, y))
 
-    return call.elementwise(("self", "other"), build)
+    return call.elementwise(("self", other), build)
 
 
 def clamp(call: Call) -> Term | None:
@@ -151,7 +151,7 @@ def clamp(call: Call) -> Term | None:
     low, high = call.get(1, "min"), call.get(2, "max")
     if low is None or high is not None or not isinstance(low, int | float | torch.fx.Node):
         return None
-    return maximum(call, "maximum")
+    return maximum(call, "maximum", "min")
 
 
 # ---------------------------------------------------------------------- choices

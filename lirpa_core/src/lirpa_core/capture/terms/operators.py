@@ -18,7 +18,20 @@ from lirpa_core.capture.terms.term import Term
 Read = Callable[[Call], Term | None]
 
 _FUNCTIONS = "exp log sin cos tanh sigmoid erf abs relu silu softplus elu log_sigmoid cosh sinh atan asinh mish hardswish hardsigmoid"
-_VIEWS = "view reshape _unsafe_view unsqueeze squeeze flatten unflatten view_as reshape_as"
+#: The same numbers in another shape.
+VIEWS = frozenset(
+    [
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "unsqueeze",
+        "squeeze",
+        "flatten",
+        "unflatten",
+        "view_as",
+        "reshape_as",
+    ]
+)
 _IDENTITIES = "clone contiguous alias detach detach_ lift_fresh_copy lift_fresh dropout"  # dropout in evaluation: see `is_random`
 
 #: How an operator is read, by its name; None from a function: it is taken as it stands.
@@ -70,7 +83,7 @@ OPERATORS: Mapping[str, Read] = {
     "logical_not": arithmetic.opposite,
     "bitwise_not": arithmetic.opposite,
     **dict.fromkeys(_IDENTITIES.split(), shapes.identity),
-    **dict.fromkeys(_VIEWS.split(), shapes.viewed),
+    **dict.fromkeys(VIEWS, shapes.viewed),
     "expand": shapes.expanded,
     "expand_as": shapes.expanded,
     "broadcast_to": shapes.expanded,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lirpa_core.capture.terms.reader import Call
+from lirpa_core.capture.terms.reader import Call, name_of
 from lirpa_core.capture.terms.term import Term
 
 
@@ -42,7 +42,19 @@ def converted(call: Call) -> Term | None:
     if not isinstance(operand, torch.fx.Node) or call.reader.shape(operand) is None:
         return None
     of, to = operand.meta["val"].dtype, call.node.meta["val"].dtype
-    return call.reader.term(operand) if of in (to, torch.bool) else None
+    return call.reader.term(operand) if of in (to, torch.bool) or is_of_a_mask(operand) else None
+
+
+def is_of_a_mask(node: torch.fx.Node) -> bool:
+    """Whether a node is a mask as numbers, which are the same in every type."""
+    while name_of(node) in ("to", "_to_copy", "type_as", "float", "double"):
+        operand = node.args[0]
+        if not isinstance(operand, torch.fx.Node):
+            return False
+        if operand.meta["val"].dtype == torch.bool:
+            return True
+        node = operand
+    return False
 
 
 def filled(call: Call, value: float) -> Term:

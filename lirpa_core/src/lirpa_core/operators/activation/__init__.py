@@ -9,6 +9,7 @@ from lirpa_core.operators.activation import (
     power,
     s_shaped,
     special,
+    statistical,
     steps,
 )
 from lirpa_core.plugins import OperatorRegistry
@@ -26,5 +27,6 @@ def register(registry: OperatorRegistry) -> None:
         periodic,
         steps,
         special,
+        statistical,
     ):
         group.register(registry)
