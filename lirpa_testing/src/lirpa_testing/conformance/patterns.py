@@ -158,15 +158,15 @@ def _compare(subject: str, written: nn.Module, becomes: nn.Module, x: Tensor, re
         PerturbationLpNorm,
     )  # which testing does not need else
 
-    found, wanted, plain = (
-        BoundedModule(model, x, registry=rules, bound_opts=few_steps())
-        for model, rules in ((written, registry), (becomes, registry), (written, registry.without_patterns()))
-    )
-    targets = [[node.target for node in b.graph.nodes] for b in (found, wanted, plain)]
-    if targets[0] == targets[1]:
+    def bounded_with(model: nn.Module, rules: Registry) -> tuple[BoundedModule, list[object]]:
+        bounded = BoundedModule(model, x, registry=rules, bound_opts=few_steps())
+        return bounded, [node.target for node in bounded.graph.nodes]
+
+    (found, targets), (wanted, others) = (bounded_with(model, registry) for model in (written, becomes))
+    if targets == others:
         return
-    if targets[0] == targets[2]:
-        what = f"it is not found in {', '.join(str(t) for t in targets[0] if t is not None)}"
+    if targets == bounded_with(written, registry.without_patterns())[1]:
+        what = f"it is not found in {', '.join(str(t) for t in targets if t is not None)}"
         raise Violation(subject, "found", what)
     for eps, method in itertools.product((0.02, 0.5), method_names(registry=registry)):
         ball = BoundedTensor(x, PerturbationLpNorm(eps=eps))
