@@ -29,6 +29,8 @@ for name in (
 ):
     importlib.import_module(name)
 
+from lirpa_testing import method_names  # noqa: E402 - see above
+
 # Time limits say nothing on a shared machine. On CI a run has to be repeatable.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
@@ -45,6 +47,31 @@ pytest_collect_file = Sybil(
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # in parallel runs the processes share the cores already
         torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the marks decide what runs
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `make test-thorough` the cases whose turn it is not: see the mark `in_turn`."""
+    for item in items:
+        mark = item.get_closest_marker("in_turn")
+        if mark is not None and turn_of(item) % mark.args[0]:
+            item.add_marker(pytest.mark.thorough)
+
+
+def turn_of(item: pytest.Item) -> int:
+    """The sum of the positions of a case's parameters: where it is constant, each value of one axis meets another of the other."""
+    call = getattr(item, "callspec", None)
+    return 0 if call is None else sum(call.indices[name] for name in call.indices if name != "methods")
+
+
+@pytest.fixture(params=["some", pytest.param("every", marks=pytest.mark.thorough)])
+def methods(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The methods of the registry: a third of them, of each case of a test the next third; all by `make test-thorough`.
+
+    For tests of at least three cases each of which captures a model and bounds it with one method after the other.
+    """
+    names = method_names()
+    return names if request.param == "every" else names[turn_of(request.node) % 3 :: 3]
 
 
 @pytest.fixture(

@@ -53,6 +53,7 @@ def _assert_holds(lower: Tensor, upper: Tensor, values: list[Fraction]) -> None:
         assert Fraction(float(low)) <= value <= Fraction(float(up))
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scale", [1.0, 1e4, 1e-6])
@@ -107,6 +108,7 @@ class _Model(nn.Module):
         return self.f(z)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", FUNCTIONS)
