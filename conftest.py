@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +49,13 @@ pytest_collect_file = Sybil(
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # in parallel runs the processes share the cores already
         torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the garbage collector's way, which else looks at all of it many times in a capture."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the marks decide what runs
@@ -93,7 +102,7 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @dataclass(frozen=True)
 class Installed:
-    """A throw-away package, installed by pip into a folder of its own.
+    """A throw-away package, installed into a folder of its own.
 
     Attributes:
         site: The folder.
@@ -120,10 +129,12 @@ class Installed:
 
 
 @pytest.fixture(scope="session")
-def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str], Installed]:
-    """Installs a package of one file: `install(name, pyproject, source)`."""
+def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Installed]:
+    """Installs a package of one file: `install(name, pyproject, source)`, by what pip would write, or by pip itself."""
 
-    def make(name: str, pyproject: str, source: str) -> Installed:
+    def make(name: str, pyproject: str, source: str, *, pip: bool = False) -> Installed:
+        if not pip:
+            return _written(tmp_path_factory.mktemp("site"), name, pyproject, source)
         project, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
         (project / "pyproject.toml").write_text(pyproject)
         package = project / "src" / name
@@ -134,3 +145,20 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str
         return Installed(site)
 
     return make
+
+
+def _written(site: Path, name: str, pyproject: str, source: str) -> Installed:
+    """The package and its metadata, as `importlib.metadata` reads them."""
+    project = tomllib.loads(pyproject)["project"]
+    package, metadata = site / name, site / f"{name}-{project['version']}.dist-info"
+    package.mkdir()
+    metadata.mkdir()
+    (package / "__init__.py").write_text(source)
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *[f"{key} = {value}" for key, value in points.items()]]
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    return Installed(site)
