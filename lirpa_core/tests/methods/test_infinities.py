@@ -94,6 +94,7 @@ def values(model: Masked, x: Tensor, norm: float) -> Tensor:
         return model((x + 0.1 * change).flatten(0, 1)).unflatten(0, change.shape[:2])
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", DETERMINED)
 @pytest.mark.parametrize(("dtype", "norm"), [(torch.float32, INF), (torch.float64, 2.0)])

@@ -25,6 +25,8 @@ from lirpa_testing.rules.strategies import REGIMES
 
 #: Kinds of boxes in the order in which the examples of a batch take them where there are fewer draws than kinds.
 _REGIMES = ("mixed", "kinks", "huge", "wide", "tiny", "thin", "degenerate")
+#: Up to so many boxes of all kinds are one batch, because a batch takes about as long as a smaller one.
+_LARGEST_BATCH = 64
 assert set(_REGIMES) == set(REGIMES)
 
 
@@ -83,7 +85,7 @@ def _run_rule(
         case.call,
         profile=profile,
         examples=draws * profile.batch,
-        batch=draws * profile.batch if together else profile.batch,
+        batch=max(profile.batch, min(draws * profile.batch, _LARGEST_BATCH)) if together else profile.batch,
         together=together,
         seed=seed,
         kinks=case.kinks,
