@@ -61,9 +61,10 @@ def attacked(model: RandomNetwork, norm: float, eps: float, batch: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def twisted() -> BoundedModule:
+def twisted() -> tuple[RandomNetwork, BoundedModule]:
     steps = [("function", "relu", 0), ("product", "tanh", 1), ("residual", "gelu", 2), ("maximum", "abs", 1)]
-    return BoundedModule(RandomNetwork(steps, 4, seed=3).double(), torch.zeros(2, 4, dtype=torch.float64))
+    model = RandomNetwork(steps, 4, seed=3).double()
+    return model, BoundedModule(model, torch.zeros(2, 4, dtype=torch.float64))
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +75,10 @@ def plain() -> BoundedModule:
 
 
 @pytest.mark.parametrize("method", method_names())
-def test_a_single_point_is_exact(method: str, twisted: BoundedModule) -> None:
-    model, x = twisted.model, torch.randn(2, 4, dtype=torch.float64)
+def test_a_single_point_is_exact(method: str, twisted: tuple[RandomNetwork, BoundedModule]) -> None:
+    (model, bounded), x = twisted, torch.randn(2, 4, dtype=torch.float64)
     point = BoundedTensor(x, PerturbationLpNorm(eps=0.0))
-    lower, upper = twisted.compute_bounds(x=point, method=method)
+    lower, upper = bounded.compute_bounds(x=point, method=method)
     assert torch.allclose(lower, model(x), atol=1e-12) and torch.allclose(upper, model(x), atol=1e-12)
 
 
