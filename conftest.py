@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ for name in (
 ):
     importlib.import_module(name)
 
+from lirpa_testing import method_names  # noqa: E402 - see above
+
 # Time limits say nothing on a shared machine. On CI a run has to be repeatable.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
@@ -45,6 +49,38 @@ pytest_collect_file = Sybil(
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # in parallel runs the processes share the cores already
         torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of the garbage collector's way, which else looks at all of it many times in a capture."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the marks decide what runs
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `make test-thorough` the cases whose turn it is not: see the mark `in_turn`."""
+    for item in items:
+        mark = item.get_closest_marker("in_turn")
+        if mark is not None and turn_of(item) % mark.args[0]:
+            item.add_marker(pytest.mark.thorough)
+
+
+def turn_of(item: pytest.Item) -> int:
+    """The sum of the positions of a case's parameters: where it is constant, each value of one axis meets another of the other."""
+    call = getattr(item, "callspec", None)
+    return 0 if call is None else sum(call.indices[name] for name in call.indices if name != "methods")
+
+
+@pytest.fixture(params=["some", pytest.param("every", marks=pytest.mark.thorough)])
+def methods(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The methods of the registry: a third of them, of each case of a test the next third; all by `make test-thorough`.
+
+    For tests of at least three cases each of which captures a model and bounds it with one method after the other.
+    """
+    names = method_names()
+    return names if request.param == "every" else names[turn_of(request.node) % 3 :: 3]
 
 
 @pytest.fixture(
@@ -66,7 +102,7 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @dataclass(frozen=True)
 class Installed:
-    """A throw-away package, installed by pip into a folder of its own.
+    """A throw-away package, installed into a folder of its own.
 
     Attributes:
         site: The folder.
@@ -93,10 +129,12 @@ class Installed:
 
 
 @pytest.fixture(scope="session")
-def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str], Installed]:
-    """Installs a package of one file: `install(name, pyproject, source)`."""
+def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Installed]:
+    """Installs a package of one file: `install(name, pyproject, source)`, by what pip would write, or by pip itself."""
 
-    def make(name: str, pyproject: str, source: str) -> Installed:
+    def make(name: str, pyproject: str, source: str, *, pip: bool = False) -> Installed:
+        if not pip:
+            return _written(tmp_path_factory.mktemp("site"), name, pyproject, source)
         project, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
         (project / "pyproject.toml").write_text(pyproject)
         package = project / "src" / name
@@ -107,3 +145,20 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str
         return Installed(site)
 
     return make
+
+
+def _written(site: Path, name: str, pyproject: str, source: str) -> Installed:
+    """The package and its metadata, as `importlib.metadata` reads them."""
+    project = tomllib.loads(pyproject)["project"]
+    package, metadata = site / name, site / f"{name}-{project['version']}.dist-info"
+    package.mkdir()
+    metadata.mkdir()
+    (package / "__init__.py").write_text(source)
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *[f"{key} = {value}" for key, value in points.items()]]
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    return Installed(site)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -67,6 +68,12 @@ def _check_radius(
             assert all(g is None or bool(g.isfinite().all()) for g in grads), method
         found[method] = (lb.detach(), ub.detach())
     return found
+
+
+@pytest.fixture
+def check_in_turn(methods: tuple[str, ...]) -> Check:
+    """As `check`, each case of a test in other methods."""
+    return partial(_check, methods=methods)
 
 
 @pytest.fixture

@@ -64,9 +64,9 @@ FLOATING = torch.tensor([[0.0, 0.5, -1.0], [0.0, -torch.inf, 1.0], [-torch.inf, 
     [(None, None), (CAUSAL, None), (FLOATING, None), (None, torch.tensor([[False, False, True]]))],
     ids=["all", "causal", "floating", "padding"],
 )
-def test_multihead_attention(weights, mask, padding, check) -> None:
+def test_multihead_attention(weights, mask, padding, check_in_turn) -> None:
     torch.manual_seed(0)
-    check(SelfAttention(weights, mask, padding), torch.randn(2, 3, 4))
+    check_in_turn(SelfAttention(weights, mask, padding), torch.randn(2, 3, 4))
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_multihead_attention(weights, mask, padding, check) -> None:
     ],
     ids=["causal", "boolean", "floating", "a-row-that-attends-to-nothing"],
 )
-def test_scaled_dot_product_attention(options, check) -> None:
+def test_scaled_dot_product_attention(options, check_in_turn) -> None:
     torch.manual_seed(1)
-    check(Dot(**options), torch.randn(2, 3, 12))
+    check_in_turn(Dot(**options), torch.randn(2, 3, 12))
 
 
 def test_boxes_of_all_sizes(check) -> None:
@@ -89,11 +89,14 @@ def test_boxes_of_all_sizes(check) -> None:
     check(Dot(), torch.randn(2, 3, 12), eps=(1e-12, 1e3, 0.03))
 
 
-@pytest.mark.parametrize("norm_first", [False, pytest.param(True, marks=pytest.mark.thorough)])
-def test_encoder_layers(norm_first, check) -> None:
+@pytest.mark.parametrize(
+    ("norm_first", "layers"),
+    [(False, 1), *[pytest.param(f, 2, marks=pytest.mark.thorough) for f in (False, True)]],
+)
+def test_encoder_layers(norm_first, layers, check) -> None:
     torch.manual_seed(3)
     layer = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True, norm_first=norm_first, activation="gelu")
-    check(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), torch.randn(2, 3, 4), eps=0.005)
+    check(nn.TransformerEncoder(layer, layers, enable_nested_tensor=False), torch.randn(2, 3, 4), eps=0.005)
 
 
 def test_decoder_layer(check) -> None:

@@ -103,14 +103,15 @@ def test_planes_move_with_their_boxes_as_central_differences_say(op, gate, size:
     here = values(ends)
     assert torch.equal(attached, here)  # what is returned does not depend on whether somebody wants gradients
     h, judged = 1e-6, 0
+    steps = h * torch.eye(4, dtype=torch.float64).reshape(4, 4, 1, 1)  # [end, which end moves, 1, 1]
+    to_the_right, to_the_left = (
+        values(ends.unsqueeze(1) + s) for s in (steps, -steps)
+    )  # [side, end, 1, 200]
     for side in (0, 1):
         (gradient,) = torch.autograd.grad(attached[side].sum(), moving, retain_graph=True)
         for i in range(4):
-            step = h * torch.eye(4, dtype=torch.float64)[i].reshape(4, 1, 1)
-            right, left = (
-                (values(ends + step)[side] - here[side]) / h,
-                (here[side] - values(ends - step)[side]) / h,
-            )
+            right = (to_the_right[side, i] - here[side]) / h
+            left = (here[side] - to_the_left[side, i]) / h
             smooth = (right - left).abs() <= 1e-4 * (right.abs() + left.abs()) + 1e-5
             error = (gradient[i] - (right + left) / 2).abs()[smooth]
             assert error.max() <= 2e-5 * (1 + right.abs().max()), (side, i, int(error.argmax()))

@@ -44,11 +44,11 @@ def _targets(model: nn.Module, x: Tensor) -> set[str]:
         ("scaled", 1e3),
     ],
 )
-def test_sound_and_found(way, eps, check) -> None:
+def test_sound_and_found(way, eps, check_in_turn) -> None:
     torch.manual_seed(0)
     model, x = Scores(way), torch.randn(2, 3, 6)
     assert "lirpa_nlp.projected_product.default" in _targets(model, x)
-    check(model, x, eps=eps)
+    check_in_turn(model, x, eps=eps)
 
 
 def test_a_product_within_one_row_is_left_alone() -> None:

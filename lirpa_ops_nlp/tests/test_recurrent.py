@@ -62,15 +62,15 @@ class Cell(nn.Module):
     ],
     ids=["lstm", "lstm-2-bi-proj", "lstm-nobias-proj", "gru-bi", "gru-2-nobias", "rnn-tanh", "rnn-relu-bi"],
 )
-def test_layers(make, features, check) -> None:
+def test_layers(make, features, check_in_turn) -> None:
     torch.manual_seed(0)
-    check(Last(make(), features), torch.randn(2, 2, 3))
+    check_in_turn(Last(make(), features), torch.randn(2, 2, 3))
 
 
 @pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
-def test_cells(kind, check) -> None:
+def test_cells(kind, check_in_turn) -> None:
     torch.manual_seed(1)
-    check(Cell(kind(3, 4)), torch.randn(2, 3, 3))
+    check_in_turn(Cell(kind(3, 4)), torch.randn(2, 3, 3))
 
 
 def test_boxes_of_all_sizes(check) -> None:

@@ -73,6 +73,7 @@ class Behind(nn.Module):
         return self.function(self.first(x))
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize("eps", [0.01, 0.3, 3.0])
 @pytest.mark.parametrize("name", WAYS)
 def test_bounds_hold_and_are_those_of_the_operator(name: str, eps: float) -> None:

@@ -23,14 +23,14 @@ def network(activation: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.Tanh(), nn.GELU(), nn.Softplus()], ids=str)
-def test_gradients_are_those_of_finite_differences(activation: nn.Module) -> None:
+def test_gradients_are_those_of_finite_differences(activation: nn.Module, methods: tuple[str, ...]) -> None:
     model = network(activation)
     x = torch.rand(4, 3).double()
     bounded = BoundedModule(model, x)
     weights = list(model.parameters())
     for eps in (0.02, 0.15, 1.0):
         ball = PerturbationLpNorm(eps=eps)
-        for method in method_names(optimized=False):
+        for method in (m for m in methods if m in method_names(optimized=False)):
             value = partial(_value, bounded, x, ball, method)
             gradient = torch.autograd.grad(value(), weights)
             step = [torch.randn_like(w) for w in weights]

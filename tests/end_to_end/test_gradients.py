@@ -74,12 +74,12 @@ class Network(nn.Module):
 @pytest.mark.parametrize(
     "head", [*HEADS, *[pytest.param(name, marks=pytest.mark.thorough) for name in RECURRENT]]
 )
-def test_gradients_are_central_differences(head: str) -> None:
+def test_gradients_are_central_differences(head: str, methods: tuple[str, ...]) -> None:
     model = Network(head).double().eval()
     torch.manual_seed(1)
     x = torch.rand(2, 4, dtype=torch.float64)
     bounded = BoundedModule(model, x, {"tripwire": False})
-    for method in method_names(optimized=False):
+    for method in (m for m in methods if m in method_names(optimized=False)):
         eps = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
         moving = x.clone().requires_grad_()
         variables = [eps, moving, *model.parameters()]

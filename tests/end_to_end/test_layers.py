@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.plugins import build_registry
-from lirpa_testing import few_steps, method_names
+from lirpa_testing import few_steps
 from lirpa_testing.methods.attack import worst_escape
 
 
@@ -53,7 +53,7 @@ MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.thorough) if n == "lstm" else n for n in MODELS]
 )
-def test_layers_are_bounded_soundly(name: str) -> None:
+def test_layers_are_bounded_soundly(name: str, methods: tuple[str, ...]) -> None:
     make, shape = MODELS[name]
     torch.manual_seed(0)
     # In evaluation mode an encoder layer asks its layer norms for their eps, which an Identity has not;
@@ -64,7 +64,7 @@ def test_layers_are_bounded_soundly(name: str) -> None:
     bounded = BoundedModule(model, x, registry=core, bound_opts=few_steps())
     for eps in (1e-3, 0.05):
         point = BoundedTensor(x, PerturbationLpNorm(eps=eps))
-        for method in method_names():
+        for method in methods:
             with torch.no_grad():
                 lower, upper = bounded.compute_bounds(x=point, method=method)
             assert worst_escape(model, point, lower, upper, samples=24, steps=4) <= 1e-9, method

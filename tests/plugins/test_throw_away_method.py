@@ -1,10 +1,10 @@
-"""A package of somebody else's, installed by pip, brings a method: Fast-Lin, with one slope below and above."""
+"""A package of somebody else's, installed beside ours, brings a method: Fast-Lin, with one slope below and above."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -82,47 +82,58 @@ try:
     bounded.compute_bounds(x=point, method="fast")
 except OptionError as error:
     message = str(error)
-print(json.dumps({"widths": found, "inside": inside, "message": message}))
+
+from click.testing import CliRunner
+from lirpa_core.cli.group import cli
+from lirpa_testing import check_method, method_names
+from lirpa_testing.conformance import assert_conforms, suite_of
+
+assert "Fast-Lin" in method_names()
+suite = suite_of("fast_lin")
+print(json.dumps({
+    "widths": found,
+    "inside": inside,
+    "message": message,
+    "listed": json.loads(CliRunner().invoke(cli, ["methods", "--json"]).stdout)["methods"],
+    "report": str(check_method("Fast-Lin", profile="fast")),
+    "items": [str(item) for item in suite.items],
+    "sampled": [assert_conforms(i, suite.registry, "fast").sampled for i in suite.items],
+}))
 """
 
 
 @pytest.fixture(scope="module")
-def installed(install: Callable[[str, str, str], Installed]) -> Installed:
-    """The package, installed by pip into a folder of its own."""
+def installed(install: Callable[..., Installed]) -> Installed:
+    """The package, installed into a folder of its own."""
     return install("fast_lin", PYPROJECT, PLUGIN)
 
 
-def test_the_method_is_found_by_its_names_and_bounds_the_model(installed: Installed) -> None:
-    found = json.loads(installed.printed("-c", USE).splitlines()[-1])
+@pytest.fixture(scope="module")
+def found(installed: Installed) -> dict[str, Any]:
+    """What one process says that has the package installed."""
+    result: dict[str, Any] = json.loads(installed.printed("-c", USE).splitlines()[-1])
+    return result
+
+
+def test_the_method_is_found_by_its_names_and_bounds_the_model(found: dict[str, Any]) -> None:
     widths = found["widths"]
     assert found["inside"]
     assert widths["Fast-Lin"] == widths["fastlin"] != widths["CROWN"]
     assert "'Fast-Lin' = 'fastlin' (plugin fast_lin)" in found["message"]
 
 
-def test_the_command_lists_it_with_its_plugin(installed: Installed) -> None:
-    listed = json.loads(installed.printed("-m", "lirpa_core", "methods", "--json"))["methods"]
-    (mine,) = [method for method in listed if method["name"] == "Fast-Lin"]
+def test_the_command_lists_it_with_its_plugin(found: dict[str, Any]) -> None:
+    (mine,) = [method for method in found["listed"] if method["name"] == "Fast-Lin"]
     assert mine["plugin"] == "fast_lin" and mine["aliases"] == ["fastlin"]
-    assert [m["name"] for m in listed if m["plugin"] == "core"][:2] == ["IBP", "forward"]
+    assert [m["name"] for m in found["listed"] if m["plugin"] == "core"][:2] == ["IBP", "forward"]
 
 
-def test_the_random_graphs_and_the_models_of_the_kit_are_bounded_by_it(installed: Installed) -> None:
-    code = "from lirpa_testing import check_method; print(check_method('Fast-Lin', profile='fast'))"
-    assert "method 'Fast-Lin': 4 random networks and " in installed.printed("-c", code)
+def test_the_random_graphs_and_the_models_of_the_kit_are_bounded_by_it(found: dict[str, Any]) -> None:
+    assert "method 'Fast-Lin': 4 random networks and " in found["report"]
 
 
-def test_conformance_tries_it(installed: Installed) -> None:
-    code = """
-from lirpa_testing import method_names
-from lirpa_testing.conformance import assert_conforms, suite_of
-
-assert "Fast-Lin" in method_names()
-suite = suite_of("fast_lin")
-print([str(item) for item in suite.items], [assert_conforms(i, suite.registry, "fast").sampled for i in suite.items])
-"""
-    printed = installed.printed("-c", code).splitlines()[-1]
-    assert printed == "['fast_lin::method Fast-Lin[random networks]'] [7]"
+def test_conformance_tries_it(found: dict[str, Any]) -> None:
+    assert found["items"] == ["fast_lin::method Fast-Lin[random networks]"] and found["sampled"] == [7]
 
 
 def test_lirpa_check_prints_it(installed: Installed) -> None:

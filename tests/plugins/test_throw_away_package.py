@@ -105,9 +105,9 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def installed(install: Callable[[str, str, str], Installed]) -> Installed:
+def installed(install: Callable[..., Installed]) -> Installed:
     """The package, installed by pip into a folder of its own."""
-    return install("throw_away", PYPROJECT, PLUGIN)
+    return install("throw_away", PYPROJECT, PLUGIN, pip=True)
 
 
 Found = dict[str, dict[str, object]]

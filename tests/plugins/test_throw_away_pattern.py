@@ -1,4 +1,4 @@
-"""A package of somebody else's, installed by pip, brings a pattern: a way of writing, and the operator that it becomes."""
+"""A package of somebody else's, installed beside ours, brings a pattern: a way of writing, and the operator that it becomes."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def installed(install: Callable[[str, str, str], Installed]) -> Installed:
-    """The package, installed by pip into a folder of its own."""
+def installed(install: Callable[..., Installed]) -> Installed:
+    """The package, installed into a folder of its own."""
     return install("throw_away_pattern", PYPROJECT, PLUGIN)
 
 

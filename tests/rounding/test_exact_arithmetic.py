@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 
 import flint
 import pytest
@@ -53,6 +54,7 @@ def _assert_holds(lower: Tensor, upper: Tensor, values: list[Fraction]) -> None:
         assert Fraction(float(low)) <= value <= Fraction(float(up))
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scale", [1.0, 1e4, 1e-6])
@@ -107,6 +109,7 @@ class _Model(nn.Module):
         return self.f(z)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -138,12 +141,19 @@ class _Promoted(nn.Module):
         return out
 
 
+@cache
+def _promoted() -> tuple[_Promoted, BoundedModule]:
+    model = _Promoted().eval().requires_grad_(False)
+    return model, BoundedModule(model, torch.zeros(1, WIDTH))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_coefficients_that_change_their_type(method: str) -> None:
-    model, generator = _Promoted().eval().requires_grad_(False), torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(3)
+    model, bounded = _promoted()
     for eps in (2.0**-7, 2.0**-20, 0.0):
         x = torch.rand(1, WIDTH, generator=generator)
         ball = BoundedTensor(x, PerturbationLpNorm(eps=eps))
-        lower, upper = BoundedModule(model, x).compute_bounds(x=(ball,), method=method)
+        lower, upper = bounded.compute_bounds(x=(ball,), method=method)
         for point in _points(x, eps, generator):
             _assert_holds(lower[0], upper[0], _affine(model.layer, point))

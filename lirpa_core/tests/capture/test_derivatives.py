@@ -88,7 +88,7 @@ def points(x: Tensor, count: int = 400) -> Tensor:
 
 def assert_holds(lower: Tensor, upper: Tensor, model: nn.Module, x: Tensor) -> Tensor:
     """Check bounds at points; the range that was seen is returned."""
-    found = torch.stack([run(model, (z,), {}) for z in points(x)])
+    found = run(model, (points(x).flatten(0, 1),), {}).unflatten(0, (-1, len(x)))  # all in one batch
     slack = 1e-12
     assert bool((found >= lower - slack).all())
     assert bool((found <= upper + slack).all())
@@ -265,7 +265,9 @@ def test_dropout_in_training_has_the_mask_of_the_clean_pass(forward: bool) -> No
     lower, upper = bounded.compute_bounds(perturbed(X), method="CROWN", batch_state=state)
     assert bool((lower <= output).all() and (output <= upper).all())
     with bounded.holding(state):
-        assert_holds(lower, upper, model, X)
+        found = torch.stack([run(model, (z,), {}) for z in points(X, 100)])  # the mask is that of the batch
+    assert bool((found >= lower - 1e-12).all())
+    assert bool((found <= upper + 1e-12).all())
 
 
 def test_a_derivative_through_statistics_of_the_batch_is_refused() -> None:

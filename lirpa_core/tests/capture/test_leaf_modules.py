@@ -383,7 +383,7 @@ def test_a_bounded_module_captures_anew_after_pickling(model: nn.Module) -> None
 
 @pytest.mark.parametrize("target", [Doubled(3, 2), Steep(2.0), squeeze])
 def test_rules_can_be_checked_by_themselves(target: Any, registry: Registry) -> None:
-    check_rule(registry, Call.of(target, Operand((3,))), examples=7)
+    check_rule(registry, Call.of(target, Operand((3,))), examples=7, together=True)
 
 
 def test_calls_of_modules_and_functions() -> None:

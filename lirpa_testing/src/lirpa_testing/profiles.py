@@ -27,6 +27,8 @@ class Profile:
         forms: Linear forms whose minimum over a perturbation is checked.
         prove: Whether the lines of unary rules are proved.
         compiled: Whether bounds that `torch.compile` computes are compared with those without it.
+        pairs: Whether models and patterns are bounded by every method at every radius; else by every method, and at every
+            radius, but by each method at one radius.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Profile:
     forms: int = 36
     prove: bool = True
     compiled: bool = False
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         for what in ("examples", "batch", "forms"):
@@ -60,6 +63,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
                 forms=10_000,
                 prove=True,
                 compiled=True,
+                pairs=True,
             ),
         )
     }

@@ -12,14 +12,21 @@ from lirpa_core.errors import SoundnessError
 from lirpa_core.methods import CROWN, IBP, RowBounds
 from lirpa_core.plugins import default_registry
 from lirpa_testing import Violation, check_method, method_names, profile_of
-from lirpa_testing.conformance.methods import check_networks
+from lirpa_testing.conformance.methods import Networks, check_networks
 
 FAST = profile_of("fast")
 
 
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    """Captured once for all methods."""
+    return Networks(default_registry())
+
+
 @pytest.mark.parametrize("method", method_names())
-def test_every_method_passes_on_random_networks(method: str) -> None:
-    report = check_networks(method, default_registry(), FAST)
+def test_every_method_passes_on_random_networks(method: str, networks: Networks) -> None:
+    report = check_networks(method, default_registry(), FAST, networks=networks)
+    assert len(networks.captured) == report.networks
     assert report.networks == 4 and report.boxes >= 4 and report.models == 0
     assert report.loosest >= 0
 

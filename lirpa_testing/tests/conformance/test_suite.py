@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,7 @@ from lirpa_testing.profiles import PROFILES, Profile, profile_of
 aten = torch.ops.aten
 
 
+@cache
 def report_of(*modules: ModuleType, profile: str = "fast") -> Report:
     suite = Suite.of(registry_of(*modules))
     return Report(profile_of(profile), tuple(run(item, suite.registry, profile) for item in suite.items))

@@ -11,7 +11,7 @@ import pytest
 import torch
 import wrong
 
-from lirpa_core.errors import UnsupportedOperandError
+from lirpa_core.errors import DomainError, UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal
 from lirpa_core.linear.relaxation import Affine, Relaxation
@@ -52,11 +52,22 @@ def test_the_gallery_is_large_enough() -> None:
     assert len(wrong.RULES) + len(wrong.SETS) + len(wrong.MAPS) >= 80
 
 
-@pytest.mark.parametrize("name", wrong.RULES)
-def test_wrong_rules_are_caught(name: str) -> None:
+#: Batches of boxes of one kind each, and one batch of boxes of all kinds, as conformance has it.
+WAYS = {"apart": {}, "together": {"together": True, "batch": 48}}
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        pytest.param(name, way, marks=[] if (i + j) % 2 == 0 else pytest.mark.thorough)
+        for i, name in enumerate(wrong.RULES)
+        for j, way in enumerate(WAYS)
+    ],
+)
+def test_wrong_rules_are_caught(name: str, way: str) -> None:
     fault = wrong.RULES[name]
     with pytest.raises(RuleViolation, match=fault.says) as caught:
-        check_rule(fault.rule, fault.call(), **fault.options)
+        check_rule(fault.rule, fault.call(), **{**WAYS[way], **fault.options})
     violation = caught.value
     assert violation.check in fault.checks
     assert type(fault.rule).__name__ in str(violation)
@@ -125,6 +136,19 @@ def test_what_is_no_rule() -> None:
         check_rule(honest.Relu, aten.relu.default)
     with pytest.raises(ValueError, match="unknown checks"):
         check_rule(honest.Relu(), aten.relu.default, without=("nonsense",))
+
+
+def test_boxes_of_one_kind_that_are_refused_do_not_hide_the_others() -> None:
+    class Narrow(wrong.unary.BiasDropped):
+        def interval(self, call: Call, inputs: tuple[Interval, ...]) -> Interval:
+            if bool((inputs[0].width > 1e3).any()):
+                raise DomainError("too wide")
+            return super().interval(call, inputs)
+
+    options = {"together": True, "regimes": ("huge", "kinks"), "examples": 16, "batch": 16}
+    with pytest.raises(RuleViolation) as caught:
+        check_rule(Narrow(), honest.relu_call(), **options)
+    assert caught.value.details["regime"] == "kinks"
 
 
 def test_refusal_of_the_call_is_passed_on() -> None:

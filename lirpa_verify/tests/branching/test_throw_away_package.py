@@ -1,4 +1,4 @@
-"""A package of somebody else's, installed by pip, brings branching heuristics, which are used by name."""
+"""A package of somebody else's, installed beside ours, brings branching heuristics, which are used by name."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ print(json.dumps({"answers": answers, "asked": by_turns.ASKED}))
 
 
 @pytest.fixture(scope="module")
-def installed(install: Callable[[str, str, str], Installed]) -> Installed:
-    """The package, installed by pip into a folder of its own."""
+def installed(install: Callable[..., Installed]) -> Installed:
+    """The package, installed into a folder of its own."""
     return install("by_turns", PYPROJECT, PLUGIN)
 
 

@@ -86,7 +86,9 @@ def least(model: nn.Sequential, inputs: int) -> float:
     return reached
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize(
+    "seed", [*range(20), *[pytest.param(s, marks=pytest.mark.thorough) for s in range(20, 50)]]
+)
 def test_it_equals_a_mixed_integer_program(seed: int) -> None:
     model, inputs = network(seed)
     low = least(model, inputs)

@@ -188,23 +188,23 @@ def names_in(code: types.CodeType) -> Iterator[str]:
             yield from names_in(constant)
 
 
-def globals_in(code: types.CodeType) -> Iterator[str]:
+def globals_in(code: types.CodeType) -> tuple[str, ...]:
     """Names of the globals among `names_in`: `self.model` reads an attribute, whatever a global of the name `model` may be."""
     return _named_by(code, _READ_GLOBALS)
 
 
-def modules_in(code: types.CodeType) -> Iterator[str]:
+def modules_in(code: types.CodeType) -> tuple[str, ...]:
     """Names of the modules that code imports when it runs."""
     return _named_by(code, _IMPORT)
 
 
-def _named_by(code: types.CodeType, operations: Collection[str]) -> Iterator[str]:
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in operations:
-            yield instruction.argval
+@functools.lru_cache(maxsize=4096)  # code never changes, and taking it apart takes longer than all else of a look
+def _named_by(code: types.CodeType, operations: frozenset[str]) -> tuple[str, ...]:
+    found = [i.argval for i in dis.get_instructions(code) if i.opname in operations]
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _named_by(constant, operations)
+            found += _named_by(constant, operations)
+    return tuple(dict.fromkeys(found))
 
 
 _IMPORT = frozenset({"IMPORT_NAME"})

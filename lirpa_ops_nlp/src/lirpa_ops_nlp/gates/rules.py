@@ -121,17 +121,13 @@ def _affine(call: Call, plane: Planes, box: Box) -> Affine:
     return Affine(tuple(terms), bias)
 
 
-def _corner(curve: Curve, box: Box, y: Tensor) -> Tensor:
-    """`∂/∂x` of `y·f(x)` as McCormick's plane has it: `y` times the slope of the line on its side."""
-    low, up = (supporting_slope(curve, box.lx, box.ux, side) for side in (LOWER, UPPER))
-    return y * torch.where(y >= 0, low, up)
-
-
 def _hints_of_product(curve: Curve, box: Box) -> Hints:
+    """Slopes `(y·k, v)` at both corners and in the middle, `k` of the line of `f` on the side that the sign of `y` asks for."""
+    low, up = (supporting_slope(curve, box.lx, box.ux, side) for side in (LOWER, UPPER))
     ends = curve.hull(box.lx, box.ux)
     middle = (box.ly / 2 + box.uy / 2, (ends[0] + ends[1]) / 2)
     corners = [(box.ly, ends[0]), (box.uy, ends[1]), middle]
-    return tuple((_corner(curve, box, y), s) for y, s in corners)
+    return tuple((y * torch.where(y >= 0, low, up), s) for y, s in corners)
 
 
 def _hints_of_tanh(box: Box) -> Hints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -24,7 +25,7 @@ def check_kernel(
     entry: KernelEntry,
     cases: Sequence[RuleCase],
     structures: Sequence[CoefficientsCase],
-    registry: Registry,
+    terms: Terms,
     *,
     seed: int = 0,
 ) -> int:
@@ -34,7 +35,7 @@ def check_kernel(
         entry: The kernel.
         cases: Calls of its operator.
         structures: Structures that it may be offered.
-        registry: Where the rules are.
+        terms: The linear operators of the calls.
         seed: Seed of the random boxes.
 
     Returns:
@@ -45,7 +46,9 @@ def check_kernel(
     """
     tried = 0
     for case in cases:
-        for term in _terms(case, entry, registry, seed):
+        for term in terms.of(case, seed):
+            if term.key != entry.op_key:
+                continue
             for structure in structures:
                 made = structure.make(case.call.shape)
                 if made is not None and made.batch in (1, term_batch(case.call)):
@@ -58,24 +61,40 @@ def term_batch(call: Call) -> int:
     return max((c.value.shape[0] for c in call.constants if c.batched), default=_BATCH)
 
 
-def _terms(case: RuleCase, entry: KernelEntry, registry: Registry, seed: int) -> Iterator[LinearOp]:
-    rule = registry.rule_for(case.call.node.target)
-    if rule is None:
-        return
-    call = dataclasses.replace(case.call, batch=term_batch(case.call))
-    generator = torch.Generator().manual_seed(seed)
-    inputs = []
-    for i, shape in enumerate(call.shapes):
-        low, high = case.domains[i]
-        ends = torch.rand(2, call.batch, *shape, dtype=torch.float64, generator=generator).sort(0).values
-        low, high = max(low, -2.0), min(high, max(low, -2.0) + 4.0)
-        inputs.append(Interval(low + (high - low) * ends[0], low + (high - low) * ends[1]))
-    relaxation = rule.relax(call, tuple(inputs))
-    sides = (relaxation.lower,) if relaxation.exact else (relaxation.lower, relaxation.upper)
-    for side in sides:
-        for term in side.terms:
-            if term is not None and term.key == entry.op_key:
-                yield term
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """The linear operators in the relaxations of calls, each call relaxed once, however many kernels are tried on it.
+
+    Attributes:
+        registry: Where the rules are.
+        found: Those that were found, by case and seed.
+    """
+
+    registry: Registry
+    found: dict[tuple[RuleCase, int], tuple[LinearOp, ...]] = field(default_factory=dict)
+
+    def of(self, case: RuleCase, seed: int) -> tuple[LinearOp, ...]:
+        """The linear operators of a call on random boxes."""
+        if (case, seed) not in self.found:
+            self.found[case, seed] = tuple(self._relaxed(case, seed))
+        return self.found[case, seed]
+
+    def _relaxed(self, case: RuleCase, seed: int) -> Iterator[LinearOp]:
+        rule = self.registry.rule_for(case.call.node.target)
+        if rule is None:
+            return
+        call = dataclasses.replace(case.call, batch=term_batch(case.call))
+        generator = torch.Generator().manual_seed(seed)
+        inputs = []
+        for i, shape in enumerate(call.shapes):
+            low, high = case.domains[i]
+            ends = torch.rand(2, call.batch, *shape, dtype=torch.float64, generator=generator).sort(0).values
+            low, high = max(low, -2.0), min(high, max(low, -2.0) + 4.0)
+            inputs.append(Interval(low + (high - low) * ends[0], low + (high - low) * ends[1]))
+        relaxation = rule.relax(call, tuple(inputs))
+        sides = (relaxation.lower,) if relaxation.exact else (relaxation.lower, relaxation.upper)
+        for side in sides:
+            yield from (term for term in side.terms if term is not None)
 
 
 def _compare(entry: KernelEntry, term: LinearOp, made: Coefficients, call: Call, name: str) -> int:

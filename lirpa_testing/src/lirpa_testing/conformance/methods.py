@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -110,30 +110,58 @@ def check_method(
     return report
 
 
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """Random networks, each captured once, however many methods bound it.
+
+    Attributes:
+        registry: What they are captured with.
+        captured: Those that were, by number.
+    """
+
+    registry: Registry
+    captured: dict[int, BoundedModule] = field(default_factory=dict)
+
+    def capture(self, number: int, x: Tensor) -> BoundedModule:
+        """The captured form of `random_network(number)`, whose input is like `x`."""
+        if number not in self.captured:
+            from lirpa_core import BoundedModule  # which takes long to import
+
+            self.captured[number] = BoundedModule(
+                random_network(number), x, registry=self.registry, bound_opts=few_steps()
+            )
+        return self.captured[number]
+
+
 def check_networks(
-    method: str | Method, registry: Registry, profile: Profile, *, seed: int = 0
+    method: str | Method,
+    registry: Registry,
+    profile: Profile,
+    *,
+    seed: int = 0,
+    networks: Networks | None = None,
 ) -> MethodReport:
-    """The part of `check_method` that needs no model: random networks."""
+    """The part of `check_method` that needs no model: random networks, of which several methods may share the captured form."""
     found = registry.find_method(method) if isinstance(method, str) else method
-    networks = min(_MOST_NETWORKS, max(1, profile.examples // _BOXES_A_NETWORK))
-    trials = list(_trials(method, found, registry, networks, seed))
+    count = min(_MOST_NETWORKS, max(1, profile.examples // _BOXES_A_NETWORK))
+    trials = list(_trials(method, found, networks or Networks(registry), count, seed))
     gaps = [trial.run() for trial in trials]
     boxes = sum(len(trial.point) for trial in trials)
-    return MethodReport(f"method '{found}'", networks, 0, boxes, min(gaps), max(gaps))
+    return MethodReport(f"method '{found}'", count, 0, boxes, min(gaps), max(gaps))
 
 
 def _trials(
-    method: str | Method, found: Method, registry: Registry, networks: int, seed: int
+    method: str | Method, found: Method, networks: Networks, count: int, seed: int
 ) -> Iterator[_Trial]:
-    from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm  # which take long to import
+    from lirpa_core import BoundedTensor, PerturbationLpNorm  # which take long to import
 
-    for i in range(networks):
+    for i in range(count):
         network = random_network(seed * _MOST_NETWORKS + i)
         generator = torch.Generator().manual_seed(i)
         x = torch.randn(1 + i % 3, network.head.in_features, dtype=torch.float64, generator=generator)
         norm, eps = _NORMS[i % len(_NORMS)], _RADII[i % len(_RADII)]
         point = BoundedTensor(x, PerturbationLpNorm(norm=norm, eps=eps))
-        bounded = BoundedModule(network, x, registry=registry, bound_opts=few_steps())
+        bounded = networks.capture(seed * _MOST_NETWORKS + i, x)
         yield _Trial(method, found, network, bounded, point, generator)
 
 

@@ -58,11 +58,14 @@ def check_model(
     noise = torch.randn(repeats, *case.x.shape, dtype=torch.float64, generator=generator)
     noise[0] = 0
     x = (case.x + noise).flatten(0, 1)  # [repeats * B, *S]
-    for eps in case.eps:
+    pairs = profile.pairs or len(tried) < len(case.eps)
+    for i, eps in enumerate(case.eps):
         values = _extremes(model, x, eps, profile.attack_steps, generator)
         scale = values.abs().amax(0) + x.flatten(1).abs().amax(1).reshape(-1, *[1] * (values.dim() - 2)) + eps
         slack = 16 * allowance(scale, x[0].numel())
-        for method in tried:
+        for k, method in enumerate(tried):
+            if not pairs and (i + k) % len(case.eps):
+                continue
             with torch.no_grad():
                 lower, upper = bounded.compute_bounds(
                     x=(BoundedTensor(x, PerturbationLpNorm(eps=eps)),), method=method

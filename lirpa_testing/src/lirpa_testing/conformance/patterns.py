@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lirpa_core.errors import LirpaError
 from lirpa_core.plugins import Pattern, PatternEntry, Registry
 from lirpa_testing.methods.names import few_steps, method_names
+from lirpa_testing.profiles import Profile, profile_of
 from lirpa_testing.report import Violation
 
 #: How much wider the bounds of what is written may be, relatively.
@@ -22,6 +23,7 @@ _WIDER = 0.01
 _NUMBERS = (0.1, 1.0, 1e-5, -1e38)
 _SHAPE = (4, 4)
 _DIMS = (-1, -2)
+_RADII = (0.02, 0.5)
 _SETS_OF_DIMS = ((-1,), (-2,), (-2, -1))
 
 
@@ -41,12 +43,15 @@ class _Model(nn.Module):
         return self.function(**{self.name: x}, **tensors, **self.fixed)
 
 
-def check_pattern(entry: PatternEntry, registry: Registry, *, seed: int = 0) -> int:
+def check_pattern(
+    entry: PatternEntry, registry: Registry, profile: Profile | str | None = None, *, seed: int = 0
+) -> int:
     """Assert that a pattern is found where it is written, and is bounded as what it becomes in every method.
 
     Args:
         entry: The pattern, and whose it is.
         registry: What models are captured with.
+        profile: How hard to try.
         seed: Seed of the values.
 
     Returns:
@@ -69,7 +74,7 @@ def check_pattern(entry: PatternEntry, registry: Registry, *, seed: int = 0) -> 
             raise Violation(
                 subject, "same function", f"the two functions differ by {apart:.3g}", {"given": others}
             )
-        _compare(subject, written, becomes, x, registry)
+        _compare(subject, written, becomes, x, registry, None if profile_of(profile).pairs else tried)
     if tried == 0:
         raise Violation(
             subject, "runs", f"no setting of its parameters suits a tensor of shape {list(x.shape)}"
@@ -151,24 +156,29 @@ def _settings(pattern: Pattern, seed: int) -> Iterator[tuple[str, dict[str, Any]
             yield first, given
 
 
-def _compare(subject: str, written: nn.Module, becomes: nn.Module, x: Tensor, registry: Registry) -> None:
+def _compare(
+    subject: str, written: nn.Module, becomes: nn.Module, x: Tensor, registry: Registry, turn: int | None
+) -> None:
+    """Compare the widths of both in all methods, at every radius, or at one that goes with the `turn`."""
     from lirpa_core import (
         BoundedModule,
         BoundedTensor,
         PerturbationLpNorm,
     )  # which testing does not need else
 
-    found, wanted, plain = (
-        BoundedModule(model, x, registry=rules, bound_opts=few_steps())
-        for model, rules in ((written, registry), (becomes, registry), (written, registry.without_patterns()))
-    )
-    targets = [[node.target for node in b.graph.nodes] for b in (found, wanted, plain)]
-    if targets[0] == targets[1]:
+    def bounded_with(model: nn.Module, rules: Registry) -> tuple[BoundedModule, list[object]]:
+        bounded = BoundedModule(model, x, registry=rules, bound_opts=few_steps())
+        return bounded, [node.target for node in bounded.graph.nodes]
+
+    (found, targets), (wanted, others) = (bounded_with(model, registry) for model in (written, becomes))
+    if targets == others:
         return
-    if targets[0] == targets[2]:
-        what = f"it is not found in {', '.join(str(t) for t in targets[0] if t is not None)}"
+    if targets == bounded_with(written, registry.without_patterns())[1]:
+        what = f"it is not found in {', '.join(str(t) for t in targets if t is not None)}"
         raise Violation(subject, "found", what)
-    for eps, method in itertools.product((0.02, 0.5), method_names(registry=registry)):
+    for i, (method, eps) in enumerate(itertools.product(method_names(registry=registry), _RADII)):
+        if turn is not None and (i // len(_RADII) + i + turn) % len(_RADII):
+            continue
         ball = BoundedTensor(x, PerturbationLpNorm(eps=eps))
         widths = []
         for bounded in (found, wanted):

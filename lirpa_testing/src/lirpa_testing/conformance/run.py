@@ -23,8 +23,10 @@ from lirpa_testing.report import RuleReport, RuleViolation, Violation
 from lirpa_testing.rules.check import check_rule
 from lirpa_testing.rules.strategies import REGIMES
 
-#: Kinds of boxes in the order in which they are tried where there are fewer draws than kinds.
+#: Kinds of boxes in the order in which the examples of a batch take them where there are fewer draws than kinds.
 _REGIMES = ("mixed", "kinks", "huge", "wide", "tiny", "thin", "degenerate")
+#: Up to so many boxes of all kinds are one batch, because a batch takes about as long as a smaller one.
+_LARGEST_BATCH = 64
 assert set(_REGIMES) == set(REGIMES)
 
 
@@ -73,14 +75,18 @@ def _run_rule(
     index, cases = item.turn
     regimes = case.regimes or _REGIMES
     draws = max(1, -(-profile.examples // (cases * profile.batch)))
-    if draws < len(regimes):  # the cases of one operator take the regimes in turn
-        first = index * draws
-        regimes = tuple(regimes[(first + k) % len(regimes)] for k in range(draws))
+    together = draws < len(regimes)
+    if (
+        together
+    ):  # one batch of boxes of all regimes, of which the cases of one operator begin with another one each
+        regimes = tuple(regimes[(index + k) % len(regimes)] for k in range(len(regimes)))
     report = check_rule(
         registry,
         case.call,
         profile=profile,
         examples=draws * profile.batch,
+        batch=max(profile.batch, min(draws * profile.batch, _LARGEST_BATCH)) if together else profile.batch,
+        together=together,
         seed=seed,
         kinks=case.kinks,
         domain=case.domains,
@@ -132,7 +138,7 @@ def _run_coefficients(
 def _run_kernel(
     blank: Outcome, item: Item, case: KernelCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
-    tried = check_kernel(case.entry, case.calls, case.structures, registry, seed=seed)
+    tried = check_kernel(case.entry, case.calls, case.structures, case.terms, seed=seed)
     if tried == 0:
         return _no_case(blank, "no case of its operator makes it return anything: add a call or a structure")
     return dataclasses.replace(
@@ -150,7 +156,7 @@ def _run_model(
 def _run_method(
     blank: Outcome, item: Item, case: MethodCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
-    report = check_networks(case.method, registry, profile, seed=seed)
+    report = check_networks(case.method, registry, profile, seed=seed, networks=case.networks)
     modes = (ModeResult("bounds", report.tightest, report.loosest),)
     return dataclasses.replace(blank, examples=report.boxes, sampled=report.boxes, modes=modes)
 
@@ -158,7 +164,7 @@ def _run_method(
 def _run_pattern(
     blank: Outcome, item: Item, case: PatternCase, registry: Registry, profile: Profile, seed: int
 ) -> Outcome:
-    tried = check_pattern(case.entry, registry, seed=seed)
+    tried = check_pattern(case.entry, registry, profile, seed=seed)
     return dataclasses.replace(blank, examples=tried, sampled=tried)
 
 

@@ -12,6 +12,8 @@ from lirpa_core.plugins import KernelEntry, LeafModuleEntry, OperatorEntry, Patt
 from lirpa_testing.conformance.cases import AnyCase, CoefficientsCase, ModelCase, RuleCase, SetCase
 from lirpa_testing.conformance.declarations import conformance_cases
 from lirpa_testing.conformance.defaults import default_case
+from lirpa_testing.conformance.kernels import Terms
+from lirpa_testing.conformance.methods import Networks
 from lirpa_testing.conformance.outcome import Key
 
 
@@ -21,6 +23,7 @@ class KernelCase:
 
     entry: KernelEntry
     calls: tuple[RuleCase, ...]
+    terms: Terms
     structures: tuple[CoefficientsCase, ...]
     name: str = "dense"
 
@@ -30,6 +33,7 @@ class MethodCase:
     """A method, for random networks; it needs no declaration."""
 
     method: str
+    networks: Networks
     name: str = "random networks"
 
 
@@ -193,6 +197,7 @@ class _Collection:
                 yield Item(plugin, "structure", structure.__name__, case)
 
     def kernel_items(self) -> Iterator[Item]:
+        terms = Terms(self.registry)
         every = [case for cases in self.rules.values() for case in cases]
         for (key, structure), entry in self.registry.kernels.items():
             if entry.plugin not in self.wanted:
@@ -204,7 +209,7 @@ class _Collection:
             offered = [
                 m for cases in self.structures.values() for m in cases if issubclass(m.structure, structure)
             ]
-            case = KernelCase(entry, tuple(calls), tuple(offered))
+            case = KernelCase(entry, tuple(calls), terms, tuple(offered))
             yield Item(entry.plugin, "kernel", f"{key_label(key)} for {structure.__name__}", case)
 
     def model_items(self) -> Iterator[Item]:
@@ -227,8 +232,9 @@ class _Collection:
                 yield Item(entry.plugin, "perturbation", name, case)
 
     def method_items(self) -> Iterator[Item]:
+        networks = Networks(self.registry)
         for entry in self.registry.methods:
-            yield Item(entry.plugin, "method", entry.method.name, MethodCase(entry.method.name))
+            yield Item(entry.plugin, "method", entry.method.name, MethodCase(entry.method.name, networks))
 
     def pattern_items(self) -> Iterator[Item]:
         for name, entry in self.registry.patterns.items():

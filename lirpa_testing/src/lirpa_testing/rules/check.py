@@ -41,6 +41,7 @@ def check_rule(
     kinks: Sequence[float] = (0.0,),
     domain: Domain | Sequence[Domain] = ANYWHERE,
     regimes: Sequence[str] = REGIMES,
+    together: bool = False,
     without: Collection[str] = (),
     oracle: GivenOracle | None = None,
 ) -> RuleReport:
@@ -66,6 +67,8 @@ def check_rule(
         kinks: Where the operator or its curvature changes character; boxes are drawn around these.
         domain: Range that boxes are drawn from, one for all operands or one each.
         regimes: Which kinds of boxes to draw.
+        together: Whether each batch is of boxes of all regimes, one after the other, which takes fewer batches; by
+            default each batch is of one regime.
         without: Names of checks to leave out.
         oracle: The function of a unary operator in ball arithmetic, such as `lambda x: x * x.sigmoid()`, for
             the check `proof`; default: that of `lirpa_testing.proof.ORACLES`, if it knows the operator.
@@ -94,6 +97,9 @@ def check_rule(
     else:
         kinds = Kinds(tuple(kinks), domains_of(domain, len(call.shapes)))
         draws = -(-plan.examples // call.batch)
+        if together:
+            search.draw_together(kinds, regimes, draws)
+            regimes = ()
         for k, regime in enumerate(regimes):
             search.draw_many(kinds, regime, max(1, (draws + len(regimes) - 1 - k) // len(regimes)))
     if report.examples == 0:

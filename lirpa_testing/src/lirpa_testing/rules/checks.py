@@ -58,7 +58,7 @@ def examine(case: Case, checks: Mapping[str, Callable[[Case], None]], report: Ru
     Raises:
         RuleViolation: The first promise that does not hold.
     """
-    finite = case.start_outputs.isfinite().movedim(1, 0).reshape(case.batch, -1).all(1)
+    finite = consistency.finite_examples(case)
     if not bool(finite.all()):
         report.overflowed += int((~finite).sum())
         if not bool(finite.any()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import hypothesis
@@ -34,7 +34,7 @@ class Kinds:
     kinks: tuple[float, ...]
     domains: tuple[Domain, ...]
 
-    def random(self, call: Call, regime: str, seed: str) -> tuple[Interval, ...]:
+    def random(self, call: Call, regime: str | Sequence[str], seed: str) -> tuple[Interval, ...]:
         return random_boxes(
             call.shapes, seed, batch=call.batch, regime=regime, kinks=self.kinks, domains=self.domains
         )
@@ -64,6 +64,25 @@ class Search:
             found = self._violation(case, self.checks, self.report, regime)
             if found is not None:
                 self._minimise(kinds, regime, case, found)
+                raise found
+
+    def draw_together(self, kinds: Kinds, regimes: Sequence[str], count: int) -> None:
+        """As `draw_many`, for batches whose examples are of one regime after the other."""
+        for k in range(count):
+            case = self._case(kinds.random(self.call, regimes, f"{self.seed} {' '.join(regimes)} {k}"))
+            refused = self.report.refused
+            found = self._violation(case, self.checks, self.report, "together")
+            if found is None and self.report.refused == refused:
+                continue
+            # What one regime's boxes do, be it that the rule refuses them, is not to hide what the others do.
+            self.report.refused = refused
+            for i, regime in enumerate(regimes[: case.batch]):
+                part = case.only(torch.arange(i, case.batch, len(regimes)))
+                alone = self._violation(part, self.checks, self.report, regime)
+                if alone is not None:
+                    self._minimise(kinds, regime, part, alone)
+                    raise alone
+            if found is not None:
                 raise found
 
     def _minimise(self, kinds: Kinds, regime: str, case: Case, found: RuleViolation) -> None:

@@ -110,11 +110,11 @@ def random_boxes(
     seed: str,
     *,
     batch: int,
-    regime: str = "mixed",
+    regime: str | Sequence[str] = "mixed",
     kinks: Sequence[float] = (0.0,),
     domains: Sequence[Domain],
 ) -> tuple[Interval, ...]:
-    """Intervals of one regime, one an operand, whose elements are all drawn, each for itself.
+    """Intervals of a regime, one an operand, whose elements are all drawn, each for itself.
 
     Much faster than `operand_boxes`, but Hypothesis cannot make them simpler.
 
@@ -122,16 +122,21 @@ def random_boxes(
         shapes: Shape of one example of each operand.
         seed: What tells these boxes from others.
         batch: Number of examples.
-        regime: See `edges`.
+        regime: See `edges`. Of several, the examples are of one after the other.
         kinks: See `edges`.
         domains: One range an operand.
     """
-    require_regime(regime)
+    regimes = (regime,) if isinstance(regime, str) else regime
+    for each in regimes:
+        require_regime(each)
     source = RandomSource(seed)
     found = []
     for shape, domain in zip(shapes, domains, strict=True):
         limits = Limits.of(domain, kinks)
-        pairs = [ends_of(source, regime, limits) for _ in range(batch * math.prod(shape))]
+        size = math.prod(shape)
+        pairs = [
+            ends_of(source, regimes[b % len(regimes)], limits) for b in range(batch) for _ in range(size)
+        ]
         ends = torch.tensor(pairs, dtype=torch.float64).reshape(batch, *shape, 2)
         found.append(Interval(ends[..., 0].clone(), ends[..., 1].clone()))
     return tuple(found)
