@@ -122,7 +122,6 @@ def bound_rows(
         memory_budget: Bytes that coefficients may take.
         stop_at: Nodes whose intervals are used in place of relaxations.
     """
-
     if problem.processes is None:
         return _in_chunks(problem, node, rows, relaxations, lower, upper, memory_budget, stop_at)
 
