@@ -1,9 +1,13 @@
 """A model that is changed after it was captured is followed: bounds are those of the model as it is."""
 
+import array
+import contextvars
 import functools
 import gc
 import sys
 import types
+import weakref
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -432,3 +436,115 @@ def test_what_is_imported_where_it_is_used_is_followed(imported, monkeypatch):
     bounded = BoundedModule(model, X)
     settings.scale = 3.0
     assert holds(bounded, model)
+
+
+RATE = 1.0
+
+
+def rated(x):
+    return x * RATE
+
+
+class Limit:
+    above = 1.0
+
+    def __init__(self):
+        self.limit = 1.0
+
+    def __call__(self, x):
+        return rated(x) * self.above
+
+    def cut(self, x):
+        return x.clamp(max=self.limit)
+
+
+class Stretched(list):
+    pass
+
+
+class Inherited(nn.Module):
+    def forward(self, x):
+        return x
+
+
+class Unregistered(nn.Module):
+    def forward(self, x):
+        return rated(x)
+
+
+class ReadThrough(nn.Module):
+    """Reads its numbers through objects, functions and containers of every kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.limit = Limit()
+        self.cut = self.limit.cut
+        self.looked_up = {"gain": 1.0}.get
+        self.queue, self.bytes, self.numbers = deque([1.0]), bytearray(b"\x01"), array.array("d", [1.0])
+        self.stretched = Stretched([1.0])
+        self.stretched.gain = 1.0
+        self.keyword = lambda x, *, gain=1.0: x * gain
+        self.attributed = lambda x: x * self.attributed.gain
+        self.attributed.gain = 1.0
+        self.functions = [lambda x: x * RATE]
+        self.inherited = type("Heir", (Inherited,), {})()
+        self.unregistered = [Unregistered()]
+        self.context = contextvars.ContextVar("gain", default=1.0)
+        self.weak = weakref.ref(self.limit)
+
+    def forward(self, x):
+        x = self.cut(self.limit(x)) * self.looked_up("gain") * self.stretched.gain
+        x = self.attributed(self.keyword(x)) * self.context.get() * self.weak().above
+        x = self.inherited(self.functions[0](self.unregistered[0](x)))
+        return x * self.queue[0] * self.bytes[0] * self.numbers[0]
+
+
+CHANGES_BEHIND = {
+    "the owner of a method": lambda model: setattr(model.limit, "limit", -2.0),
+    "the owner of a builtin method": lambda model: model.looked_up.__self__.update(gain=2.0),
+    "a queue": lambda model: model.queue.__setitem__(0, 2.0),
+    "bytes": lambda model: model.bytes.__setitem__(0, 2),
+    "an array": lambda model: model.numbers.__setitem__(0, 2.0),
+    "an attribute of a list": lambda model: setattr(model.stretched, "gain", 2.0),
+    "a keyword's default": lambda model: model.keyword.__kwdefaults__.update(gain=2.0),
+    "an attribute of a function": lambda model: setattr(model.attributed, "gain", 2.0),
+    "a method that a subclass gets": lambda model: setattr(
+        type(model.inherited), "forward", lambda self, x: -x
+    ),
+    "a call that a subclass gets": lambda model: setattr(
+        type(model.inherited), "__call__", lambda self, x: -x
+    ),
+    "a variable of a context": lambda model: model.context.set(2.0),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES_BEHIND)
+def test_what_is_read_through_objects_is_followed(name):
+    model = ReadThrough()
+    bounded = BoundedModule(model, X, {"tripwire": False})  # which sees what moves the value at the centre
+    assert holds(bounded, model)
+    CHANGES_BEHIND[name](model)
+    assert not torch.equal(model(X), X), "a change that changes something"
+    assert holds(bounded, model)
+
+
+@pytest.mark.parametrize("change", ["a class", "a method", "a global"])
+def test_code_of_objects_is_followed(change, monkeypatch):
+    model = ReadThrough()
+    bounded = BoundedModule(model, X, {"tripwire": False})
+    assert holds(bounded, model)
+    if change == "a class":
+        monkeypatch.setattr(Limit, "above", 2.0)
+    elif change == "a method":
+        monkeypatch.setattr(Limit, "__call__", lambda self, x: -x)
+    else:
+        monkeypatch.setitem(globals(), "RATE", 3.0)
+    assert not torch.equal(model(X), X)
+    assert holds(bounded, model)
+
+
+def test_the_type_of_numbers_is_followed(monkeypatch):
+    before = Fingerprint.of(Plain())
+    assert before.holds()
+    monkeypatch.setattr(torch, "get_default_dtype", lambda: torch.float64)
+    assert not before.holds()

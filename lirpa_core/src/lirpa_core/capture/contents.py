@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import array
+import contextvars
 import dis
 import functools
 import sys
 import types
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -104,6 +107,12 @@ def contents(value: Any, live: Collection[int]) -> object:
     return _Look(live).at(value)
 
 
+def contents_and_parts(value: Any, live: Collection[int]) -> tuple[object, list[Any]]:
+    """What is inside of a value as `contents` gives it, and all values that were looked into, the value itself the first."""
+    look = _Look(live)
+    return look.at(value), list(look.seen.values())
+
+
 class _Look:
     """One look at a value; every object is entered once."""
 
@@ -120,29 +129,51 @@ class _Look:
         self.seen[id(value)] = value
         if isinstance(value, Tensor):
             return self._tensor(value)
-        if isinstance(value, list | tuple | set | frozenset):
-            items = value if isinstance(value, list | tuple) else sorted(value, key=repr)
-            return type(value), [self.at(item) for item in items]
+        if isinstance(value, list | tuple | deque | array.array | set | frozenset):
+            items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+            return type(value), [self.at(item) for item in items], self._attributes(value)
+        if isinstance(value, bytearray):
+            return type(value), bytes(value)
         if isinstance(value, Mapping):
-            return type(value), [(self.at(k), self.at(v)) for k, v in value.items()]
-        if isinstance(value, types.FunctionType):
-            cells = [_cell(cell) for cell in value.__closure__ or ()]
-            return (
-                Identity(value),
-                Identity(value.__code__),
-                self.at(value.__defaults__),
-                [self.at(c) for c in cells],
-            )
-        if isinstance(value, types.MethodType):
-            return self.at(value.__func__), self.at(value.__self__)
-        if isinstance(value, functools.partial):
-            return type(value), self.at(value.func), self.at(value.args), self.at(value.keywords)
+            held = [(self.at(k), self.at(v)) for k, v in value.items()]
+            return type(value), held, self._attributes(value)
+        if isinstance(value, _CODE):
+            return self._code(value)
+        if isinstance(value, contextvars.ContextVar):
+            return Identity(value), self.at(value.get(None))
         if isinstance(value, nn.Module):  # one that is not registered
             held = {k: v for k, v in vars(value).items() if k not in INTERNAL or k in STATE}
             return Identity(value), type(value), self.at(held)
         if isinstance(value, type | types.ModuleType | types.CodeType | Graph):  # a graph never changes
             return Identity(value)
         return self._object(value)
+
+    def _code(self, value: Any) -> object:
+        """What is inside of something that runs code."""
+        if isinstance(value, types.FunctionType):
+            cells = [_cell(cell) for cell in value.__closure__ or ()]
+            return (
+                Identity(value),
+                Identity(value.__code__),
+                self.at(value.__defaults__),
+                self.at(value.__kwdefaults__),
+                [self.at(c) for c in cells],
+                self._attributes(value),
+            )
+        if isinstance(value, types.MethodType):
+            return self.at(value.__func__), self.at(value.__self__)
+        if isinstance(value, types.BuiltinMethodType | types.MethodWrapperType):
+            return Identity(value), self.at(value.__self__)
+        if isinstance(value, property):
+            return Identity(value), self.at(value.fget)
+        if isinstance(value, functools.partial):
+            return type(value), self.at(value.func), self.at(value.args), self.at(value.keywords)
+        return Identity(value), self.at(value.__wrapped__)
+
+    def _attributes(self, value: Any) -> object:
+        """Those of a function, or of a container of the user's own class."""
+        held = getattr(value, "__dict__", None)
+        return self.at(held) if held else None
 
     def _tensor(self, value: Tensor) -> object:
         place = Identity(value), value.data_ptr() if value.layout == torch.strided else 0
@@ -164,6 +195,21 @@ class _Look:
         if is_foreign(type(value).__module__):
             return Identity(value)
         return Identity(value), type(value), self.at({**inside, **(held or {})})
+
+
+#: What `functools.lru_cache` makes of a function.
+_CACHED = type(functools.lru_cache(is_foreign))
+
+#: Values that run code, and can be looked into.
+_CODE = (
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinMethodType,
+    types.MethodWrapperType,
+    property,
+    functools.partial,
+    _CACHED,
+)
 
 
 def _cell(cell: types.CellType) -> Any:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import operator
 import sys
 import types
-from collections.abc import Iterable, Mapping, Set
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
@@ -22,6 +23,7 @@ from lirpa_core.capture.contents import (
     INTERNAL,
     PLAIN,
     contents,
+    contents_and_parts,
     globals_in,
     is_foreign,
     modules_in,
@@ -30,6 +32,7 @@ from lirpa_core.capture.contents import (
     values_of,
 )
 from lirpa_core.capture.hooks import HOOKS_OF_ALL
+from lirpa_core.capture.used_classes import UsedClasses
 
 #: Lists of a recurrent layer's own parameters.
 _DERIVED = frozenset({"_flat_weights", "_flat_weight_refs", "_all_weights"})
@@ -83,6 +86,8 @@ class Fingerprint:
         specialized: Tensors that are not, although they are parameters, buffers or constants of the graph: their values
             decided what the graph is. Each with its values.
         homes: Where parameters and buffers among those are registered.
+        names: The names in classes; one more may hide an inherited one.
+        number_type: The type that PyTorch gives to numbers.
         notes: What the model itself changes when it runs, and is not compared.
         uncertain: Whether some of that are no tensors: a counter, say. The replay after capture has shown that it does not
             matter so far; whether it ever will is for the tripwire to notice.
@@ -105,6 +110,8 @@ class Fingerprint:
     uncertain: bool = False
     specialized: list[tuple[Tensor, object]] = field(default_factory=list)
     homes: list[tuple[Mapping[str, Tensor | None], str, Tensor]] = field(default_factory=list)
+    names: list[tuple[type, frozenset[str]]] = field(default_factory=list)
+    number_type: torch.dtype = field(default_factory=torch.get_default_dtype)
 
     @classmethod
     def of(
@@ -146,6 +153,7 @@ class Fingerprint:
             collector.table(table)
             for hook in table.values():
                 collector.value(hook)
+        collector.classes_of_objects()
         found.tensors = found._read_anew()
         found.dtypes, found.shapes = [v.dtype for v in found.tensors], [v.shape for v in found.tensors]
         return found
@@ -175,7 +183,7 @@ class Fingerprint:
 
     def holds(self) -> bool:
         """Whether everything is as it was."""
-        if any(self.empty):
+        if any(self.empty) or torch.get_default_dtype() != self.number_type:
             return False
         if not all([table.get(name) is x for table, name, x in self.homes]):
             return False
@@ -183,6 +191,9 @@ class Fingerprint:
             return False
         for module, kind in self.classes:
             if module.__class__ is not kind:
+                return False
+        for kind, names in self.names:
+            if len(vars(kind)) != len(names) and any(_read_of_class(kind, vars(kind).keys() - names)):
                 return False
         if not all(map(self._renewed, _changed(self.tables))):
             return False
@@ -230,6 +241,12 @@ def _changed(tables: Iterable[_Table]) -> list[_Table]:
     ]
 
 
+def _read_of_class(kind: type, names: Iterable[str]) -> Iterator[str]:
+    """Those among names in a class that code may read; Python adds others, such as `__annotations__`, when it likes."""
+    own = vars(kind)
+    return (name for name in names if not name.startswith("__") or isinstance(own[name], types.FunctionType))
+
+
 def _only_tensors(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return len(value) > 0 and all([_only_tensors(v) for v in value])
@@ -245,6 +262,7 @@ class _Collector:
     def __post_init__(self) -> None:
         self.seen: set[int] = set()
         self.registered = frozenset(map(id, self.found.model.modules()))
+        self.used = UsedClasses()
 
     def module(self, module: nn.Module) -> None:
         own, notes = vars(module), self.found.notes
@@ -280,13 +298,21 @@ class _Collector:
             return
         self.seen.add(id(kind))
         own = vars(kind)
+        self.found.names.append((kind, frozenset(own)))
         if is_foreign(kind.__module__):
             if "forward" in own:
                 self.place(own, "forward", kind, enter=False)
             return
-        for name, value in own.items():
-            if not name.startswith("__") or isinstance(value, types.FunctionType):
-                self.place(own, name, kind)
+        for name in list(_read_of_class(kind, own)):
+            self.place(own, name, kind)
+
+    def classes_of_objects(self) -> None:
+        """What code reads of the classes of the objects that were looked into."""
+        while waiting := list(self.used.unlooked()):
+            for kind, name in waiting:
+                self.place(vars(kind), name, kind)
+        for kind in self.used.classes.values():
+            self.found.names.append((kind, frozenset(vars(kind))))
 
     def place(self, table: Mapping[str, Any], name: str, owner: object, *, enter: bool = True) -> None:
         """Note a name in a dictionary, and what is inside of the value there."""
@@ -308,27 +334,48 @@ class _Collector:
             or (id(value), None) in self.found.notes
         ):
             return
+        if isinstance(value, weakref.ref):
+            self.value(value())
+            return
+        if isinstance(value, types.MethodType):
+            self.value(value.__self__)
         function = getattr(value, "__func__", value)
         if isinstance(function, types.FunctionType):
             if not is_foreign(function.__module__):
                 self.function(function)
             return
-        if callable(value) and is_foreign(type(value).__module__) and not hasattr(value, "__dict__"):
-            return  # a builtin
-        self.found.inner.append((value, contents(value, self.found.live)))
+        if isinstance(value, types.BuiltinFunctionType) and isinstance(value.__self__, types.ModuleType):
+            return
+        held, parts = contents_and_parts(value, self.found.live)
+        self.found.inner.append((value, held))
+        self.code_of(parts)
+
+    def code_of(self, parts: Iterable[Any]) -> None:
+        """The functions and classes among the values inside of a value."""
+        for part in parts:
+            if isinstance(part, types.FunctionType):
+                if not is_foreign(part.__module__):
+                    self.function(part)
+            elif isinstance(part, type):
+                self.type(part)
+            elif id(part) not in self.registered and id(part) not in self.found.live:
+                self.used.add(part)
 
     def function(self, function: types.FunctionType) -> None:
         """What a user's function reads: its globals, closure and defaults, and what the functions that it calls read."""
         if id(function) in self.seen:
             return
         self.seen.add(id(function))
-        self.found.inner.append((function, contents(function, self.found.live)))
+        held, parts = contents_and_parts(function, self.found.live)
+        self.found.inner.append((function, held))
+        self.code_of(parts)
         for cell in function.__closure__ or ():
             try:
                 self.value(cell.cell_contents)
             except ValueError:  # not filled yet
                 continue
         names = set(names_in(function.__code__))
+        self.used.reads(names)
         space = function.__globals__
         for name in space.keys() & set(globals_in(function.__code__)):
             value = space[name]
