@@ -58,3 +58,9 @@ def test_it_can_be_transformed() -> None:
 def test_infinite_coefficients_meet_no_value_of_the_function() -> None:
     a = torch.tensor([torch.inf, 0.0], dtype=torch.float64)
     assert pulled_back(lambda x: W.T[:2] @ x[:2], X * 0, a).tolist() == [torch.inf, torch.inf, 0]
+
+
+def test_inside_of_an_operators_own_code_it_is_the_same() -> None:
+    with torch._C._AutoDispatchBelowAutograd():  # as `torch.library` calls it
+        found = pulled_back(cubed, X, A)
+    torch.testing.assert_close(found, by_hand(X, A), rtol=1e-14, atol=0)

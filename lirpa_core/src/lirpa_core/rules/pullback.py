@@ -29,7 +29,7 @@ def pulled_back(f: Callable[[Tensor], Tensor], x: Tensor, a: Tensor) -> Tensor:
     Returns:
         `Σ_i a_i · ∂f_i/∂x`, in the shape of `x`.
     """
-    if is_traced() or torch._C._functorch.maybe_current_level() is not None:  # there is no public way to ask
+    if is_traced() or _is_transformed() or _is_below_autograd():
         product: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(f, x)[1]
         return product(a)[0]
     again = torch.is_grad_enabled()
@@ -40,6 +40,17 @@ def pulled_back(f: Callable[[Tensor], Tensor], x: Tensor, a: Tensor) -> Tensor:
         return torch.zeros_like(x)
     (found,) = torch.autograd.grad(total, leaf, create_graph=again, materialize_grads=True)
     return found
+
+
+def _is_transformed() -> bool:
+    """Whether this runs inside of `vmap`, `vjp` and the like; there is no public way to ask."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
+def _is_below_autograd() -> bool:
+    """Whether this runs inside of an operator's own code, where `autograd` takes no notes, and only transforms differentiate."""
+    key = torch._C.DispatchKey.AutogradFunctionality
+    return bool(torch._C._dispatch_tls_is_dispatch_key_excluded(key))
 
 
 class _Weighted(torch.autograd.Function):
