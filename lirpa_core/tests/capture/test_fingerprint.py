@@ -548,3 +548,24 @@ def test_the_type_of_numbers_is_followed(monkeypatch):
     assert before.holds()
     monkeypatch.setattr(torch, "get_default_dtype", lambda: torch.float64)
     assert not before.holds()
+
+
+def test_a_change_that_the_centre_does_not_show_is_followed():
+    """The tripwire runs the model at the centre, where this limit changes nothing."""
+    model = Capped()
+    x = torch.tensor([[-4.0, -3.5]])
+    bounded, ball = BoundedModule(model, x), BoundedTensor(x, PerturbationLpNorm(eps=1.0))
+    assert float(bounded.compute_bounds(x=(ball,)).lower[0, 1]) > 2.9
+    model.cut.__self__.limit = 0.0
+    assert float(bounded.compute_bounds(x=(ball,)).lower[0, 1]) <= 2.5
+
+
+class Capped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        limit = Limit()
+        limit.limit = -3.0
+        self.cut = limit.cut
+
+    def forward(self, x):
+        return -self.cut(x)

@@ -130,13 +130,13 @@ class _Look:
         if isinstance(value, Tensor):
             return self._tensor(value)
         if isinstance(value, list | tuple | deque | array.array | set | frozenset):
-            items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
-            return type(value), [self.at(item) for item in items], self._attributes(value)
+            ordered = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+            return type(value), [self.at(item) for item in ordered], self._attributes(value)
         if isinstance(value, bytearray):
             return type(value), bytes(value)
         if isinstance(value, Mapping):
-            held = [(self.at(k), self.at(v)) for k, v in value.items()]
-            return type(value), held, self._attributes(value)
+            items = [(self.at(k), self.at(v)) for k, v in value.items()]
+            return type(value), items, self._attributes(value)
         if isinstance(value, _CODE):
             return self._code(value)
         if isinstance(value, contextvars.ContextVar):
