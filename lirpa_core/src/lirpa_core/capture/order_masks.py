@@ -60,7 +60,8 @@ def _of_topk(node: Node) -> tuple[Node, tuple[int, int, bool], float | None] | N
     if topk is None or topk.target is not aten.topk.default or not isinstance(otherwise, Node):
         return None
     of_topk: list[Any] = list(topk.args)
-    x, k, along, largest, _ = [*of_topk, *(-1, True, True)[len(of_topk) - 2 :]]
+    defaults: list[Any] = [-1, True, True]
+    x, k, along, largest, _ = [*of_topk, *defaults[len(of_topk) - 2 :]]
     if topk.kwargs or not isinstance(x, Node) or not isinstance(dim, int):
         return None
     shape, own = otherwise.meta["val"].shape, x.meta["val"]

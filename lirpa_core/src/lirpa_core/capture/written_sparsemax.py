@@ -102,10 +102,12 @@ class _Reading:
             return None
         given: list[Any] = list(sort.args)
         if sort.target is aten.sort.default:
-            dim, descending = [*given[1:], *(-1, False)[len(given) - 1 :]]
+            defaults: list[Any] = [-1, False]
+            dim, descending = [*given[1:], *defaults[len(given) - 1 :]]
             whole = bool(descending)
         else:
-            k, dim, largest, ordered = [*given[1:], *(None, -1, True, True)[len(given) - 1 :]]
+            defaults = [None, -1, True, True]
+            k, dim, largest, ordered = [*given[1:], *defaults[len(given) - 1 :]]
             whole = bool(largest and ordered) and k == value.shape[dim]
         values = next((u for u in sort.users if u.target is operator.getitem and u.args[1] == 0), None)
         if not whole or values is None or not isinstance(dim, int):
@@ -166,7 +168,8 @@ class _Reading:
     def _reduces(self, node: Node, kept: bool = True) -> bool:
         """Whether a reduction is along the dimension alone, and keeps it or not."""
         arguments: list[Any] = list(node.args)
-        dims, keepdim, *rest = [*arguments[1:], *((), False)[len(arguments) - 1 :]]
+        defaults: list[Any] = [(), False]
+        dims, keepdim, *rest = [*arguments[1:], *defaults[len(arguments) - 1 :]]
         rank = node.args[0].meta["val"].dim()  # type: ignore[union-attr]
         given = dims if isinstance(dims, list | tuple) else [dims]
         return [d % rank - rank for d in given] == [self.dim] and bool(keepdim) is kept and not any(rest)
