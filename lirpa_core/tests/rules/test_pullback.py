@@ -58,3 +58,14 @@ def test_it_can_be_transformed() -> None:
 def test_infinite_coefficients_meet_no_value_of_the_function() -> None:
     a = torch.tensor([torch.inf, 0.0], dtype=torch.float64)
     assert pulled_back(lambda x: W.T[:2] @ x[:2], X * 0, a).tolist() == [torch.inf, torch.inf, 0]
+
+
+@torch.library.custom_op("lirpa_test::pulled_back", mutates_args=())
+def inside(x: Tensor, a: Tensor) -> Tensor:
+    return pulled_back(cubed, x, a)
+
+
+def test_it_is_no_zero_where_nothing_is_recorded() -> None:
+    with torch.inference_mode():
+        torch.testing.assert_close(pulled_back(cubed, X, A), by_hand(X, A), rtol=1e-14, atol=0)
+    torch.testing.assert_close(inside(X, A), by_hand(X, A), rtol=1e-14, atol=0)
