@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import flint
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from torch import nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.plugins import default_registry
 from lirpa_testing import few_steps, method_names
+from lirpa_testing.fuzz.methods import fuzzed_methods, method_of
 
 
 @pytest.mark.parametrize(
@@ -84,3 +87,31 @@ class Normed(torch.nn.Module):
 
     def forward(self, x):
         return self.norm(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("norm", "length"), [("rms", 4), ("normalize", 1)])
+def test_an_element_that_may_be_far_larger_leaves_the_others_their_squares(dtype, norm, length) -> None:
+    """The sum of all squares less the largest would have nothing left of them."""
+    tops = [1e3, 1e6, 1e12] if dtype == torch.float32 else [1e6, 1e10, 1e40]
+    lower = torch.tensor([[0.0, 0.25, 0.5, -3]], dtype=dtype).repeat(3, 1)
+    upper = torch.tensor([[0.5, 1, top, 2] for top in tops], dtype=dtype)
+    x = (lower + upper) / 2
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        if norm == "rms":
+            return torch.nn.functional.rms_norm(x, (4,), eps=0.0)
+        return torch.nn.functional.normalize(x, dim=-1)
+
+    bounded = BoundedModule(function, x, bound_opts=few_steps())
+    ball = BoundedTensor(x, PerturbationLpNorm(x_L=lower, x_U=upper))
+    for method in fuzzed_methods():
+        lb, ub = bounded.compute_bounds(x=(ball,), method=method_of(method))
+        with flint.ctx.workprec(300):
+            for k in range(3):
+                for corner in itertools.product(*zip(lower[k].tolist(), upper[k].tolist(), strict=True)):
+                    v = [flint.arb(c) for c in corner]
+                    root = (sum((a * a for a in v), flint.arb(0)) / length).sqrt()
+                    for i, a in enumerate(v):
+                        assert not a / root < flint.arb(float(lb[k, i])), (method, tops[k], i)
+                        assert not a / root > flint.arb(float(ub[k, i])), (method, tops[k], i)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import UnsupportedOperandError
@@ -85,3 +86,19 @@ def test_amax_is_as_tight_as_pooling(method: str) -> None:
         for by_pooling in (True, False)
     ]
     torch.testing.assert_close(tuple(found[0]), tuple(found[1]))
+
+
+@pytest.mark.parametrize("method", ["IBP", "CROWN", "forward"])
+def test_pooled_and_put_back(method: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        pooled, places = torch.nn.functional.max_pool2d(x, 2, return_indices=True)
+        return torch.nn.functional.max_unpool2d(pooled, places, [2, 2])
+
+    x = torch.tensor([[[[0.1, 0.5], [-0.3, 0.45]]]]).double()
+    bounds = BoundedModule(function, x).compute_bounds(
+        x=(BoundedTensor(x, PerturbationLpNorm(eps=0.1)),), method=method
+    )
+    noise = 0.2 * torch.rand(500, 1, 2, 2, generator=torch.Generator().manual_seed(0)).double() - 0.1
+    values = function(x + noise)
+    assert (values >= bounds.lower).all() and (values <= bounds.upper).all()
+    assert bounds.upper[0, 0, 0, 0] == 0 == bounds.lower[0, 0, 0, 0]  # it is never the largest

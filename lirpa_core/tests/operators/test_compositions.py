@@ -53,3 +53,12 @@ def test_sinc_has_bounds_at_zero_too(middle, eps):
             assert math.isclose(float(upper), 1, abs_tol=1e-12) and math.isclose(
                 float(lower), float(values.min()), abs_tol=1e-12
             )
+
+
+def test_copysign():
+    x = torch.tensor([[2.0, 0.1, -1.0]]).double()
+    lower, upper = BoundedModule(lambda x: torch.copysign(x[:, :1], x[:, 1:]), x).compute_bounds(
+        x=(BoundedTensor(x, PerturbationLpNorm(eps=0.5)),), method="CROWN"
+    )
+    torch.testing.assert_close(lower, torch.tensor([[-2.5, -2.5]]).double())
+    torch.testing.assert_close(upper, torch.tensor([[2.5, -1.5]]).double())

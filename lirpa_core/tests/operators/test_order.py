@@ -156,3 +156,22 @@ def test_quantiles(q, dim, keepdim, how):
     lower, upper = bounded.compute_bounds(x=BoundedTensor(x, PerturbationLpNorm(eps=0.4)), method="IBP")
     torch.testing.assert_close(lower, function(x - 0.4))
     torch.testing.assert_close(upper, function(x + 0.4))
+
+
+def test_mode_is_the_least_or_one_that_another_may_equal():
+    given = Call.of(aten.mode.default, X(3), 0, output=0)
+    lower = torch.tensor([[0.0, 2.0, 5.0], [0.0, 2.0, 2.5]]).double()
+    found = default_registry().rule_for(aten.mode.default).interval(given, (Interval(lower, lower + 1),))
+    assert found.lower.tolist() == [[0], [0]] or found.lower.tolist() == [0, 0]
+    assert found.upper.flatten().tolist() == [1, 3.5]
+
+
+def test_nanquantile_is_quantile_of_numbers():
+    x = torch.randn(2, 5, generator=torch.Generator().manual_seed(0)).double()
+    bounds = [
+        BoundedModule(Model(lambda x, f=f: f(x, 0.3, dim=-1)), x).compute_bounds(
+            x=BoundedTensor(x, PerturbationLpNorm(eps=0.1))
+        )
+        for f in (torch.quantile, torch.nanquantile)
+    ]
+    assert torch.equal(bounds[0].lower, bounds[1].lower) and torch.equal(bounds[0].upper, bounds[1].upper)

@@ -14,7 +14,7 @@ from lirpa_core.linear.operators import align
 from lirpa_core.operators import diagonal, group_norm, instance_norm, layer_norm, over_last, rms_norm
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules import Bilinear, Call, Mixture, Product, Slope
-from lirpa_core.rules.relaxations import shares_at, weights_of
+from lirpa_core.rules.relaxations import shares_at, sum_of_others, weights_of
 from lirpa_ops_nlp.operators import normalized, of_length
 
 aten = torch.ops.aten
@@ -105,7 +105,7 @@ def _range(call: Call, x: Interval) -> Interval:
     low, up = x.lower.square(), x.upper.square()
     most = low.maximum(up)
     least = torch.where((x.lower <= 0) & (x.upper >= 0), 0, low.minimum(up))
-    most, least = ((q.sum(dims, keepdim=True) - q).clamp(min=0) for q in (most, least))
+    most, least = (sum_of_others(q, dims) for q in (most, least))
 
     def at(t: Tensor, away: Tensor) -> Tensor:
         """The value at `xᵢ = t`, with the other squares large where that brings it towards zero."""
@@ -134,6 +134,12 @@ _LEAST: dict[object, Callable[[Call], float]] = {
 #: What the operators divide by, as functions of a sum of squares, both in other units.
 _NORMS = {normalized: _root_mean_square, of_length: _length}
 
+
+def _roundings(call: Call) -> int:
+    """Of a sum of squares, its root, and a division."""
+    return 16 + math.prod(call.shape[-int(call["dims"]) :])
+
+
 NORMALIZED = Bilinear(
     "self",
     "other",
@@ -141,6 +147,7 @@ NORMALIZED = Bilinear(
     ranges=normalized_range,
     planes=normalized_planes,
     mixture=Mixture(normalized_shares, normalized_planes_with),
+    roundings=_roundings,
 )
 
 

@@ -54,11 +54,14 @@ def _of_topk(node: Node) -> tuple[Node, tuple[int, int, bool], float | None] | N
     """What the positions that are written to are the first `k` of, and the number that is written; None for other calls."""
     if len(node.args) < 4 or node.kwargs:
         return None
-    otherwise, dim, index, source = node.args
+    given: list[Any] = list(node.args)
+    otherwise, dim, index, source = given
     topk = _result(index, 1)
     if topk is None or topk.target is not aten.topk.default or not isinstance(otherwise, Node):
         return None
-    x, k, along, largest, _ = [*topk.args, *(-1, True, True)[len(topk.args) - 2 :]]
+    of_topk: list[Any] = list(topk.args)
+    defaults: list[Any] = [-1, True, True]
+    x, k, along, largest, _ = [*of_topk, *defaults[len(of_topk) - 2 :]]
     if topk.kwargs or not isinstance(x, Node) or not isinstance(dim, int):
         return None
     shape, own = otherwise.meta["val"].shape, x.meta["val"]

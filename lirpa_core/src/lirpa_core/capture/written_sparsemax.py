@@ -100,11 +100,14 @@ class _Reading:
         value = x.meta["val"]
         if value.dtype not in (torch.float32, torch.float64) or value.dim() == 0:
             return None
+        given: list[Any] = list(sort.args)
         if sort.target is aten.sort.default:
-            dim, descending = [*sort.args[1:], *(-1, False)[len(sort.args) - 1 :]]
+            defaults: list[Any] = [-1, False]
+            dim, descending = [*given[1:], *defaults[len(given) - 1 :]]
             whole = bool(descending)
         else:
-            k, dim, largest, ordered = [*sort.args[1:], *(None, -1, True, True)[len(sort.args) - 1 :]]
+            defaults = [None, -1, True, True]
+            k, dim, largest, ordered = [*given[1:], *defaults[len(given) - 1 :]]
             whole = bool(largest and ordered) and k == value.shape[dim]
         values = next((u for u in sort.users if u.target is operator.getitem and u.args[1] == 0), None)
         if not whole or values is None or not isinstance(dim, int):
@@ -164,7 +167,9 @@ class _Reading:
 
     def _reduces(self, node: Node, kept: bool = True) -> bool:
         """Whether a reduction is along the dimension alone, and keeps it or not."""
-        dims, keepdim, *rest = [*node.args[1:], *((), False)[len(node.args) - 1 :]]
+        arguments: list[Any] = list(node.args)
+        defaults: list[Any] = [(), False]
+        dims, keepdim, *rest = [*arguments[1:], *defaults[len(arguments) - 1 :]]
         rank = node.args[0].meta["val"].dim()  # type: ignore[union-attr]
         given = dims if isinstance(dims, list | tuple) else [dims]
         return [d % rank - rank for d in given] == [self.dim] and bool(keepdim) is kept and not any(rest)

@@ -150,6 +150,8 @@ class Bilinear(Rule):
         of_elements: Whether an output is the product of two elements, and `ranges` the range from their ends.
         reads_context: Of these, the names of those whose boxes `planes` reads; default: none.
         refuse: Says why a call cannot be bounded, or None; for options that the rule does not cover.
+        roundings: Of one number that `ranges` or `planes` compute of two perturbed factors; default: of one product for each element
+            of the smaller factor.
     """
 
     left: str
@@ -164,6 +166,7 @@ class Bilinear(Rule):
     of_elements: bool = False
     reads_context: Callable[[Call], tuple[str, ...]] | None = None
     refuse: Callable[[Call], str | None] | None = None
+    roundings: Callable[[Call], int] | None = None
 
     family = "bilinear"
     continuous = True
@@ -202,6 +205,8 @@ class Bilinear(Rule):
         if not self.is_affine(call):
             if self.of_elements:
                 return Accuracy(4, "ends", multiplies=True)
+            if self.roundings is not None:
+                return Accuracy(self.roundings(call))
             return Accuracy(
                 16 + min([math.prod(call.shapes[call.slots[x]]) for x in (self.left, self.right)])
             )

@@ -29,28 +29,21 @@ def pulled_back(f: Callable[[Tensor], Tensor], x: Tensor, a: Tensor) -> Tensor:
     Returns:
         `Σ_i a_i · ∂f_i/∂x`, in the shape of `x`.
     """
-    if is_traced() or _is_transformed() or _is_below_autograd():
-        product: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(f, x)[1]
-        return product(a)[0]
+    if is_traced() or torch._C._functorch.maybe_current_level() is not None:  # there is no public way to ask
+        return _by_transform(f, x, a)
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         leaf = x.view_as(x) if again and x.requires_grad else x.detach().requires_grad_()
         total: Tensor = _Weighted.apply(f(leaf), a)  # type: ignore[no-untyped-call]
-    if not total.requires_grad:
-        return torch.zeros_like(x)
+    if not total.requires_grad:  # in inference mode, inside of an operator's own kernel, or of a constant
+        return _by_transform(f, x, a)
     (found,) = torch.autograd.grad(total, leaf, create_graph=again, materialize_grads=True)
     return found
 
 
-def _is_transformed() -> bool:
-    """Whether this runs inside of `vmap`, `vjp` and the like; there is no public way to ask."""
-    return torch._C._functorch.maybe_current_level() is not None
-
-
-def _is_below_autograd() -> bool:
-    """Whether this runs inside of an operator's own code, where `autograd` takes no notes, and only transforms differentiate."""
-    key = torch._C.DispatchKey.AutogradFunctionality
-    return bool(torch._C._dispatch_tls_is_dispatch_key_excluded(key))
+def _by_transform(f: Callable[[Tensor], Tensor], x: Tensor, a: Tensor) -> Tensor:
+    product: Callable[[Tensor], tuple[Tensor]] = torch.func.vjp(f, x)[1]
+    return product(a)[0]
 
 
 class _Weighted(torch.autograd.Function):

@@ -9,6 +9,7 @@ series of the modified Bessel functions have no negative coefficients (NIST Hand
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from lirpa_core.rules.off_by import OffBy
 from lirpa_core.rules.unary import CONCAVE, CONVEX, Arc, Curve, Unary, parameter
 from lirpa_core.rules.unary.curve import Jet, Map
 
-special = torch.special
+special: Any = torch.special
 
 
 def _jet(first: Map, second: Map) -> Jet:
@@ -28,7 +29,8 @@ def _jet(first: Map, second: Map) -> Jet:
 
 
 def _digamma_slope(x: Tensor) -> Tensor:
-    return special.zeta(2.0, x)  # torch.polygamma(1, x) is off by up to 5e-10 of it
+    found: Tensor = special.zeta(2.0, x)  # torch.polygamma(1, x) is off by up to 5e-10 of it
+    return found
 
 
 DIGAMMA = Curve(
@@ -48,13 +50,16 @@ def zeta(call: Call) -> Curve:
     s = parameter(call, "self")
 
     def f(x: Tensor) -> Tensor:
-        return special.zeta(_as(s, x), x)
+        found: Tensor = special.zeta(_as(s, x), x)
+        return found
 
     def first(x: Tensor) -> Tensor:
-        return -s * special.zeta(_as(s, x) + 1, x)
+        found: Tensor = -s * special.zeta(_as(s, x) + 1, x)
+        return found
 
     def second(x: Tensor) -> Tensor:
-        return s * (s + 1) * special.zeta(_as(s, x) + 2, x)
+        found: Tensor = s * (s + 1) * special.zeta(_as(s, x) + 2, x)
+        return found
 
     return Curve(
         f=f,
@@ -150,7 +155,8 @@ def _over(y: Tensor, x: Tensor) -> Tensor:
 
 
 def _i1_slope(x: Tensor) -> Tensor:
-    return special.i0(x) - _over(special.i1(x), x)
+    found: Tensor = special.i0(x) - _over(special.i1(x), x)
+    return found
 
 
 def _i1_bend(x: Tensor) -> Tensor:
@@ -188,15 +194,18 @@ def _i0e_slope(x: Tensor) -> Tensor:
 
 
 def _i0e_left(x: Tensor) -> Tensor:
-    return special.i1e(x) + special.i0e(x)
+    found: Tensor = special.i1e(x) + special.i0e(x)
+    return found
 
 
 def _i0e_right(x: Tensor) -> Tensor:
-    return special.i1e(x) - special.i0e(x)
+    found: Tensor = special.i1e(x) - special.i0e(x)
+    return found
 
 
 def _i0e_bend(x: Tensor) -> Tensor:
-    return 2 * special.i0e(x) - _over(special.i1e(x), x) - 2 * special.i1e(x).abs()
+    found: Tensor = 2 * special.i0e(x) - _over(special.i1e(x), x) - 2 * special.i1e(x).abs()
+    return found
 
 
 I0E = Curve(
@@ -228,10 +237,12 @@ def _polygamma(call: Call) -> Curve:
         return lambda x: factor * special.zeta(torch.full((), s, dtype=x.dtype, device=x.device), x)
 
     def first(x: Tensor) -> Tensor:
-        return -(n + 1.0) * of(n + 2.0)(x)
+        found: Tensor = -(n + 1.0) * of(n + 2.0)(x)
+        return found
 
     def second(x: Tensor) -> Tensor:
-        return (n + 1.0) * (n + 2.0) * of(n + 3.0)(x)
+        found: Tensor = (n + 1.0) * (n + 2.0) * of(n + 3.0)(x)
+        return found
 
     bend = CONVEX if factor > 0 else CONCAVE
     return Curve(

@@ -20,16 +20,14 @@ def by_both_cut_off(x: Tensor, dim: int, least: float) -> Tensor:
     return torch.softmax(x, dim) * torch.clamp(torch.log_softmax(x, dim), min=least)
 
 
-def by_xlogy(x: Tensor) -> Tensor:
-    return torch.ops.aten.xlogy.Tensor(x, x)
+def by_xlogy(x: Tensor, dim: int) -> Tensor:
+    p = torch.softmax(x, dim)
+    return torch.ops.aten.xlogy.Tensor(p, p)
 
 
-def by_special_xlogy(x: Tensor) -> Tensor:
-    return torch.ops.aten.special_xlogy.default(x, x)
-
-
-def _negative(x: Tensor) -> Tensor:
-    return -torch.special.entr(x)
+def by_special_xlogy(x: Tensor, dim: int) -> Tensor:
+    p = torch.softmax(x, dim)
+    return torch.ops.aten.special_xlogy.default(p, p)
 
 
 def _negative_entropy(x: Tensor, dim: int) -> Tensor:
@@ -48,8 +46,8 @@ def far_off(x: Tensor, dim: int, least: float) -> bool:
 def register(registry: PatternRegistry) -> None:
     """Register this file's patterns."""
     registry.register("entropy: softmax * log-softmax", by_both, _negative_entropy)
-    registry.register("entropy: xlogy", by_xlogy, _negative)
-    registry.register("entropy: special xlogy", by_special_xlogy, _negative)
+    registry.register("entropy: xlogy", by_xlogy, _negative_entropy)
+    registry.register("entropy: special xlogy", by_special_xlogy, _negative_entropy)
     registry.register(
         "entropy: softmax * log-softmax, cut off", by_both_cut_off, _negative_entropy_cut_off, when=far_off
     )

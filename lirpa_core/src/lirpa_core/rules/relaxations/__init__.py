@@ -9,6 +9,7 @@ from lirpa_core.rules.relaxations.maximum import (
     rivals,
 )
 from lirpa_core.rules.relaxations.mixtures import mixed, shares_at, weights_of
+from lirpa_core.rules.relaxations.others import sum_of_others
 from lirpa_core.rules.relaxations.products import extremes, nearest_to_zero, product_range
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "relative_chord",
     "rivals",
     "shares_at",
+    "sum_of_others",
     "weights_of",
 ]
