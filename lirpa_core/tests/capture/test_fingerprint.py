@@ -500,7 +500,7 @@ class ReadThrough(nn.Module):
 
 
 CHANGES_BEHIND = {
-    "the owner of a method": lambda model: setattr(model.limit, "limit", -2.0),
+    "the owner of a method": lambda model: setattr(model.limit, "limit", 0.1),
     "the owner of a builtin method": lambda model: model.looked_up.__self__.update(gain=2.0),
     "a queue": lambda model: model.queue.__setitem__(0, 2.0),
     "bytes": lambda model: model.bytes.__setitem__(0, 2),
@@ -526,7 +526,7 @@ def test_what_is_read_through_objects_is_followed(monkeypatch):
     code = {
         "a class": lambda model: monkeypatch.setattr(Limit, "above", 2.0),
         "a global": lambda model: monkeypatch.setitem(globals(), "RATE", 3.0),
-        "a method": lambda model: monkeypatch.setattr(Limit, "__call__", lambda self, x: 1 - x),
+        "a method": lambda model: monkeypatch.setattr(Limit, "__call__", lambda self, x: x - 3),
     }
     for name, change in (CHANGES_BEHIND | code).items():
         before = model(X)
