@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 from unittest import mock
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm, Processes
 from lirpa_core.errors import InputError, LirpaError, OptionError, ProcessesError
 from lirpa_core.methods import CROWN, AlphaCROWN, Method, screening
+from lirpa_core.problem.relaxations import by_rule
 from lirpa_testing.ranks import in_processes
 
 needs_groups = pytest.mark.skipif(not dist.is_available(), reason="no torch.distributed in this build")
@@ -76,6 +78,31 @@ def refused(work: Any) -> str:
     return "nothing was refused"
 
 
+def other_problems(rank: int, processes: Processes) -> dict[str, str]:
+    """What is said of problems that differ only in the order of bytes, in a number of the code, or in the set in a box."""
+    x, said = torch.eye(2), {}
+    model = BoundedModule(nn.LeakyReLU(0.1), x)
+    other = BoundedModule(nn.LeakyReLU(0.2), x) if rank else model
+
+    def ask(name: str, asked: BoundedModule, at: Tensor, norm: float, method: Method) -> None:
+        ball = BoundedTensor(at, PerturbationLpNorm(eps=0.1, norm=norm))
+        said[name] = refused(lambda: asked.compute_bounds(ball, method=method, processes=processes))
+
+    ask("order", model, x.flip(0) if rank else x, 2, CROWN())
+    ask("slope", other, x, 2, CROWN())
+    ask("norm", model, x, 2 - rank, CROWN())
+    # The same function lies elsewhere in the memory of each process that `torchrun` starts.
+    copies = [FunctionType(by_rule.__code__, by_rule.__globals__, by_rule.__name__) for _ in range(rank + 1)]
+    ask("elsewhere", model, x, 2, CROWN(relax=copies[-1]))
+
+    def one_side(examples: range) -> tuple[Tensor | None, Tensor | None]:
+        found = torch.zeros(len(examples))
+        return (found, None) if rank else (None, found)
+
+    said["layout"] = refused(lambda: processes.examples(one_side, 2))
+    return said
+
+
 def failures() -> dict[str, str]:
     """What a process says where one of two fails, or asks something else."""
     rank, model, processes = dist.get_rank(), bounded(), Processes()
@@ -97,6 +124,7 @@ def failures() -> dict[str, str]:
         said["radius"] = refused(lambda: model.compute_bounds(radius, processes=processes))
         wrong = "CROWN" if rank == 0 else "CROWNE"
         said["method"] = refused(lambda: model.compute_bounds(around(x), method=wrong, processes=processes))
+        said.update(other_problems(rank, processes))
         said["count"] = refused(lambda: processes.examples(lambda e: (torch.zeros(len(e)),), 2 + rank))
         said["after"] = refused(lambda: of_rows(processes, model, "CROWN", None))
     return said
@@ -128,9 +156,10 @@ def test_two_processes_find_what_one_finds_and_fail_together() -> None:
     assert "OptionError" in second["method"] and "process 1 of 2: OptionError" in first["method"]
     for said in (first, second):
         assert said["gradient"].startswith("InputError") and "torch.no_grad()" in said["gradient"]
-        for name in ("inputs", "radius", "count"):
+        for name in ("inputs", "radius", "count", "order", "slope", "norm"):
             assert said[name].startswith("ProcessesError: the processes are not at the same work"), said[name]
-        assert said["after"] == "nothing was refused"
+        assert "nested in different ways" in said["layout"]
+        assert said["elsewhere"] == said["after"] == "nothing was refused"
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])

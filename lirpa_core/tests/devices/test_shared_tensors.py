@@ -17,6 +17,13 @@ def test_a_fingerprint_tells_values_and_places() -> None:
     assert len({fingerprint(t) for t in ([x], [moved], [nearly], [x, x], [x.double()], [])}) == 6
 
 
+def test_a_fingerprint_tells_the_order_of_a_large_tensor_and_what_sums_of_places_do_not() -> None:
+    ends, middle = torch.tensor([1.0, 0, 0, 1]), torch.tensor([0.0, 1, 1, 0])
+    assert fingerprint([ends]) != fingerprint([middle])
+    large = torch.zeros(300_000)
+    assert len({fingerprint([large + (torch.arange(300_000) == i)]) for i in (0, 5, 262_149, 299_999)}) == 4
+
+
 def test_parts_join_in_order_and_what_is_not_there_stays_so() -> None:
     x = torch.arange(6.0).reshape(3, 2)
     found = joined([(x[:1], None, {"a": x[:1, 0]}), (x[1:], None, {"a": x[1:, 0]})])

@@ -33,6 +33,25 @@ def test_samples_are_inside(name, scale, dtype):
     assert (found.lower.double() <= values).all() and (values <= found.upper.double()).all()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(torch.float32, 1e-25), (torch.float32, 1e25), (torch.float64, 1e-170)]
+)
+@pytest.mark.parametrize("name", ["eigvalsh", "svdvals"])
+def test_what_squares_cannot_hold(name, dtype, scale):
+    op, rest, function = CASES[name]
+    lower = scale * torch.tensor([[[2.0, 1.0], [1.0, 2.0]]], dtype=dtype)
+    upper = lower + scale
+    found = (
+        default_registry()
+        .rule_for(op)
+        .interval(Call.of(op, Operand((2, 2), dtype), *rest), (Interval(lower, upper),))
+    )
+    for corner in (lower, upper):
+        values = function(corner.double() / scale) * scale
+        assert (found.lower.double() <= values).all() and (values <= found.upper.double()).all()
+    assert (found.upper - found.lower <= 4.1 * scale).all()
+
+
 def test_a_multiple_of_the_identity():
     A = 2 * torch.eye(2, dtype=torch.float64)[None]
     call = Call.of(aten.linalg_eigvalsh.default, Operand((2, 2)))

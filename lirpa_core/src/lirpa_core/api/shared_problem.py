@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import math
+import re
 
+import torch
 from torch import Tensor
 
 from lirpa_core.api.computation import Computation
 from lirpa_core.devices import Processes, fingerprint, refuse_gradient
 from lirpa_core.errors import OptionError
+from lirpa_core.linear.coefficients import Coefficients
+from lirpa_core.linear.coefficients.dense import DenseCoefficients
 from lirpa_core.problem.problem import Problem
 
 
@@ -34,9 +40,34 @@ def shared_problem(problem: Problem, computation: Computation, processes: Proces
     values = _values(problem, computation)
     refuse_gradient(*values)
     sides = (computation.lower, computation.upper)
-    asked = f"{method!r} of {[node.name for node in computation.nodes.values()]}, {sides}, {computation.memory_budget}"
-    processes.agree(f"{asked}, with values {fingerprint([*values, *_ends(problem)]):x}")
+    outputs = [node.name for node in computation.nodes.values()]
+    asked = f"{_anywhere(method)} of {outputs}, {sides}, {computation.memory_budget}"
+    model = hashlib.sha256(_program(problem).encode()).hexdigest()[:16]
+    sets = fingerprint([*_ends(problem), *_extremes(problem)])
+    processes.agree(f"{asked}, of model {model} with values {fingerprint(values):x} on sets {sets:x}")
     return dataclasses.replace(problem, processes=processes)
+
+
+def _anywhere(value: object) -> str:
+    """A description that is the same in all processes: without places in memory, and numbers of devices."""
+    return re.sub(r" at 0x[0-9a-fA-F]+|, index=\d+(?=\))", "", repr(value))
+
+
+def _program(problem: Problem) -> str:
+    """What the model computes, with all numbers of its code, but for its tensors."""
+    lines = [f"{problem.batch} {problem.dtype} {problem.outward} {problem.graph.executed}"]
+    for node in problem.graph.nodes:
+        what = (
+            node.name,
+            node.kind.value,
+            str(node.target),
+            node.arguments,
+            node.output,
+            node.shape,
+            node.dtype,
+        )
+        lines.append(_anywhere(what))
+    return "\n".join(lines)
 
 
 def _values(problem: Problem, computation: Computation) -> list[Tensor]:
@@ -51,3 +82,15 @@ def _values(problem: Problem, computation: Computation) -> list[Tensor]:
 def _ends(problem: Problem) -> list[Tensor]:
     """The ends of the boxes around the sets."""
     return [end for box in problem.hulls().values() for end in (box.lower, box.upper)]
+
+
+def _extremes(problem: Problem) -> list[Tensor]:
+    """The least values of two sums over the sets, which tell sets in the same box apart."""
+    rows: dict[str, Coefficients] = {}
+    for name in problem.inputs:
+        shape = problem.shape(name)
+        places = torch.arange(2 * math.prod(shape), device=problem.device)
+        weights = (places * 40503 % 1021 - 510).to(problem.dtype) / 1024  # exact in every type
+        rows[name] = DenseCoefficients(weights.reshape(2, 1, *shape))
+    found = problem.concretize(rows)
+    return [] if found is None else [found]

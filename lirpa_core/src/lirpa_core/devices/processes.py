@@ -198,6 +198,9 @@ class Processes:
         assert first.kinds is not None
         if any(r.kinds not in (None, first.kinds) for r in reports):
             raise ProcessesError(f"{at}: processes found tensors of different shapes: {reports}.")
+        layouts = [pytree.tree_flatten(r.layout) for r in reports if r.kinds is not None]
+        if any(layout != layouts[0] for layout in layouts):
+            raise ProcessesError(f"{at}: processes found tensors nested in different ways: {reports}.")
         device = tensors[0].device if tensors else None
         gathered = iter(self._gathered(tensors, first.kinds, [r.rows for r in reports], device))
         return pytree.tree_map(lambda there: next(gathered) if there else None, first.layout)
@@ -255,7 +258,7 @@ class Processes:
             said = "; ".join(f"process {rank}: {r.at}" for rank, r in enumerate(reports))
             raise ProcessesError(
                 f"the processes are not at the same work: {said}. All of them have to make the same calls with the same model, "
-                "inputs and options, on machines of one kind."
+                "inputs and options, on machines of one kind and with as many threads."
             )
         return reports
 

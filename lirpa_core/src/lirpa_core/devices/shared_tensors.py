@@ -11,6 +11,9 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.errors import InputError
 
+#: How many bytes take part in a fingerprint at a time: each takes some 32 bytes of memory.
+_PART = 2**20
+
 
 def joined(parts: Sequence[Any]) -> Any:
     """Tensors of consecutive rows as those of all rows, nested as each part is."""
@@ -20,15 +23,24 @@ def joined(parts: Sequence[Any]) -> Any:
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> int:
-    """A number that tells tensors of other values, very likely, from these."""
+    """A number that tells tensors of other values, very likely, from these, also those in another order."""
     total = 0
     for t in tensors:
-        raw = t.detach().contiguous().reshape(-1).view(torch.uint8).to(torch.int64)
-        weights = torch.arange(raw.numel(), dtype=torch.int64, device=raw.device) * 6364136223846793005 + 1
-        total = (
-            total * 1000003 + int((raw * weights).sum()) + raw.numel()
-        ) % 2**64  # sums of integers wrap, in any order
+        raw = t.detach().contiguous().reshape(-1).view(torch.uint8)
+        for start in range(0, raw.numel(), _PART):
+            part = raw[start : start + _PART].to(torch.int64)
+            # sums of integers wrap, in any order
+            total = (total * 1000003 + int((part * _weights(part)).sum())) % 2**64
+        total = (total * 1000003 + raw.numel()) % 2**64
     return total
+
+
+def _weights(part: Tensor) -> Tensor:
+    """A number for each place, as SplitMix64 draws them (Steele, Lea and Flood 2014); multiples would not tell swapped bytes."""
+    z = (torch.arange(part.numel(), dtype=torch.int64, device=part.device) + 1) * -7046029254386353131
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        z = (z ^ (z >> shift)) * factor
+    return z ^ (z >> 31)
 
 
 def checked(found: tuple[Any, ...], examples: int) -> tuple[Any, ...]:

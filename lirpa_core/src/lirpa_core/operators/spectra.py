@@ -29,8 +29,16 @@ _UNITS = 64
 
 def _spectral_norm(R: Tensor) -> Tensor:
     """An upper bound of that of every matrix that is no larger, element by element, `[B, *]`."""
-    columns, rows = R.sum(-2).amax(-1), R.sum(-1).amax(-1)
-    return torch.minimum((columns * rows).sqrt(), R.square().sum((-2, -1)).sqrt())
+    unit, scaled = _normalized(R)
+    columns, rows = scaled.sum(-2).amax(-1), scaled.sum(-1).amax(-1)
+    return unit * torch.minimum((columns * rows).sqrt(), scaled.square().sum((-2, -1)).sqrt())
+
+
+def _normalized(A: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest absolute value, `[B, *]`, and the matrix over it: squares of tiny or huge elements are no numbers."""
+    largest = A.detach().abs().amax((-2, -1))
+    unit = torch.where(largest > 0, largest, 1)
+    return unit, A / unit[..., None, None]
 
 
 def _unit(A: Tensor) -> float:
@@ -48,7 +56,8 @@ def _symmetric(call: Call, x: Interval) -> tuple[Tensor, Tensor]:
 
 
 def _moved(values: Tensor, M: Tensor, R: Tensor) -> Interval:
-    size = M.square().sum((-2, -1)).sqrt()
+    unit, scaled = _normalized(M)
+    size = unit * scaled.square().sum((-2, -1)).sqrt()
     off = (_spectral_norm(R) * (1 + _unit(M)) + _unit(M) * size).unsqueeze(-1)
     return Interval(values - off, values + off)
 
