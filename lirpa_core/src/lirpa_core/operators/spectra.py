@@ -31,7 +31,12 @@ def _spectral_norm(R: Tensor) -> Tensor:
     """An upper bound of that of every matrix that is no larger, element by element, `[B, *]`."""
     unit, scaled = _normalized(R)
     columns, rows = scaled.sum(-2).amax(-1), scaled.sum(-1).amax(-1)
-    return unit * torch.minimum((columns * rows).sqrt(), scaled.square().sum((-2, -1)).sqrt())
+    return unit * torch.minimum(_root(columns * rows), _root(scaled.square().sum((-2, -1))))
+
+
+def _root(x: Tensor) -> Tensor:
+    """The square root, whose slope at zero is infinite, and is zero here: a norm has a kink there."""
+    return torch.where(x > 0, torch.where(x > 0, x, 1).sqrt(), 0)
 
 
 def _normalized(A: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +62,7 @@ def _symmetric(call: Call, x: Interval) -> tuple[Tensor, Tensor]:
 
 def _moved(values: Tensor, M: Tensor, R: Tensor) -> Interval:
     unit, scaled = _normalized(M)
-    size = unit * scaled.square().sum((-2, -1)).sqrt()
+    size = unit * _root(scaled.square().sum((-2, -1)))
     off = (_spectral_norm(R) * (1 + _unit(M)) + _unit(M) * size).unsqueeze(-1)
     return Interval(values - off, values + off)
 

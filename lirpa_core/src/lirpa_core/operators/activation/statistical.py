@@ -130,8 +130,13 @@ def _erfcx_slope(x: Tensor) -> Tensor:
 
 
 def _erfcx_bend(x: Tensor) -> Tensor:
+    """`2 erfcx(x) + 2 x erfcx′(x)`, and the derivative of the series of `_erfcx_slope`, term by term."""
     near, far = x.clamp(max=_FAR), x.clamp(min=_FAR)
-    beyond = 2 / (math.sqrt(math.pi) * far**3)
+    y = 0.5 / far.square()
+    total = torch.ones_like(y)
+    for n in range(_TERMS, 0, -1):
+        total = 1 - (2 * n + 1) * (n + 1) / n * y * total
+    beyond = 2 * total / (math.sqrt(math.pi) * far**3)
     return torch.where(x < _FAR, 2 * special.erfcx(near) + 2 * near * _erfcx_slope(near), beyond)
 
 
