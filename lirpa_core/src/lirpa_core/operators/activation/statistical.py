@@ -36,7 +36,9 @@ def _digamma_slope(x: Tensor) -> Tensor:
 DIGAMMA = Curve(
     f=torch.digamma,
     df=_digamma_slope,
-    arcs=(Arc(CONCAVE, jet=_jet(_digamma_slope, lambda x: -2 * special.zeta(3.0, x)), anchor=1.0),),
+    arcs=(
+        Arc(CONCAVE, jet=_jet(_digamma_slope, lambda x: -2 * special.zeta(3.0, x)), anchor=1.0, limit=0.0),
+    ),
     monotone=1,
     shape=CONCAVE,
     outside=unless_above(0),
@@ -64,7 +66,7 @@ def zeta(call: Call) -> Curve:
     return Curve(
         f=f,
         df=first,
-        arcs=(Arc(CONVEX, jet=_jet(first, second), anchor=1.0),),
+        arcs=(Arc(CONVEX, jet=_jet(first, second), anchor=1.0, limit=0.0),),
         monotone=-1,
         shape=CONVEX,
         outside=unless_above(0),
@@ -114,23 +116,29 @@ LOG_NDTR = Curve(
 )
 
 
-#: From here on the derivative of erfcx is its asymptotic series, of so many terms, which is as accurate as float64.
+#: From here on the second derivative of erfcx is its asymptotic series, of so many terms, which is as accurate as float64.
 _FAR, _TERMS = 12.0, 13
+
+#: From here on the first derivative is a continued fraction of so many terms.
+_NEAR, _FRACTIONS = 3.0, 60
 
 
 def _erfcx_slope(x: Tensor) -> Tensor:
-    """`2 x erfcx(x) − 2/√π`, which cancels for large `x`: there `−(1 − 3y + 15y² − ..) / (√π x²)` with `y = 1 / (2x²)`."""
-    near, far = x.clamp(max=_FAR), x.clamp(min=_FAR)
-    y = 0.5 / far.square()
-    total = torch.ones_like(y)
-    for n in range(_TERMS, 0, -1):
-        total = 1 - (2 * n + 1) * y * total
-    beyond = -total / (math.sqrt(math.pi) * far.square())
-    return torch.where(x < _FAR, 2 * near * special.erfcx(near) - 2 / math.sqrt(math.pi), beyond)
+    """`2 x erfcx(x) − 2/√π`, which cancels as `x` grows; there `−2 erfcx(x) i¹erfc(x) / erfc(x)`.
+
+    The quotient of erfc and its integral is `½ / (x + 1 / (x + 3/2 / (x + 2 / ..)))` (Abramowitz and Stegun 7.2.5, 7.2.6), in which
+    nothing cancels.
+    """
+    near, far = x.clamp(max=_NEAR), x.clamp(min=_NEAR)
+    below = far
+    for n in range(_FRACTIONS, 1, -1):
+        below = far + (n / 2) / below
+    beyond = -special.erfcx(far) / below
+    return torch.where(x < _NEAR, 2 * near * special.erfcx(near) - 2 / math.sqrt(math.pi), beyond)
 
 
 def _erfcx_bend(x: Tensor) -> Tensor:
-    """`2 erfcx(x) + 2 x erfcx′(x)`, and the derivative of the series of `_erfcx_slope`, term by term."""
+    """`2 erfcx(x) + 2 x erfcx′(x)`, which cancels too; far out `2 (1 − 6y + 45y² − ..) / (√π x³)` with `y = 1 / (2x²)`."""
     near, far = x.clamp(max=_FAR), x.clamp(min=_FAR)
     y = 0.5 / far.square()
     total = torch.ones_like(y)
@@ -143,7 +151,7 @@ def _erfcx_bend(x: Tensor) -> Tensor:
 ERFCX = Curve(
     f=special.erfcx,
     df=_erfcx_slope,
-    arcs=(Arc(CONVEX, jet=_jet(_erfcx_slope, _erfcx_bend), anchor=0.0),),
+    arcs=(Arc(CONVEX, jet=_jet(_erfcx_slope, _erfcx_bend), anchor=0.0, limit=0.0),),
     monotone=-1,
     shape=CONVEX,
     rounding="relative",
@@ -199,13 +207,34 @@ def _i0e_slope(x: Tensor) -> Tensor:
 
 
 def _i0e_left(x: Tensor) -> Tensor:
-    found: Tensor = special.i1e(x) + special.i0e(x)
-    return found
+    return -_i0e_right(-x)
+
+
+#: From here on the derivative of i0e is its asymptotic series: the coefficients of the powers of 1/x (Abramowitz and Stegun 9.7.1).
+_I0E_FAR = 30.0
+
+
+def _i0e_series() -> tuple[float, ...]:
+    found, of_zero, of_one = [], 1.0, 1.0
+    for k in range(1, 15):
+        of_zero *= (2 * k - 1) ** 2 / (8 * k)
+        of_one *= ((2 * k - 1) ** 2 - 4) / (8 * k)
+        found.append(of_one - of_zero)
+    return tuple(found)
+
+
+_I0E_SERIES = _i0e_series()
 
 
 def _i0e_right(x: Tensor) -> Tensor:
-    found: Tensor = special.i1e(x) - special.i0e(x)
-    return found
+    """`i1e(x) − i0e(x)`, which cancels as `x` grows."""
+    near, far = x.clamp(max=_I0E_FAR), x.clamp(min=_I0E_FAR)
+    total = torch.zeros_like(far)
+    for coefficient in reversed(_I0E_SERIES):
+        total = (total + coefficient) / far
+    return torch.where(
+        x < _I0E_FAR, special.i1e(near) - special.i0e(near), total / (2 * math.pi * far).sqrt()
+    )
 
 
 def _i0e_bend(x: Tensor) -> Tensor:
@@ -217,8 +246,8 @@ I0E = Curve(
     f=special.i0e,
     df=_i0e_slope,
     arcs=(
-        Arc(CONVEX, end=0.0, jet=_jet(_i0e_left, _i0e_bend), anchor=-1.0),
-        Arc(CONVEX, start=0.0, jet=_jet(_i0e_right, _i0e_bend), anchor=1.0),
+        Arc(CONVEX, end=0.0, jet=_jet(_i0e_left, _i0e_bend), anchor=-1.0, limit=0.0),
+        Arc(CONVEX, start=0.0, jet=_jet(_i0e_right, _i0e_bend), anchor=1.0, limit=0.0),
     ),
     corners=(0.0,),
     rounding="relative",
@@ -253,7 +282,7 @@ def _polygamma(call: Call) -> Curve:
     return Curve(
         f=of(n + 1.0),
         df=first,
-        arcs=(Arc(bend, jet=_jet(first, second), anchor=1.0),),
+        arcs=(Arc(bend, jet=_jet(first, second), anchor=1.0, limit=0.0),),
         monotone=-1 if factor > 0 else 1,
         shape=bend,
         outside=unless_above(0),
