@@ -90,11 +90,11 @@ def in_each() -> tuple[dict[str, list[list[Tensor]]], str, str]:
     capture = message(lambda: BoundedModule(criterion.model, x))
     apart = [module for module in parallel.modules() if hasattr(module, "unshard")]
     for module in apart:
-        module.unshard()
+        module.unshard()  # type: ignore[operator]
     bounded = BoundedModule(criterion.model, x)
     bounded.compute_bounds(point)
     for module in apart:
-        module.reshard()
+        module.reshard()  # type: ignore[operator]
     return found, capture, message(lambda: bounded.compute_bounds(point))
 
 
