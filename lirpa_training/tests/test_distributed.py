@@ -83,15 +83,18 @@ def in_each() -> tuple[dict[str, list[list[Tensor]]], str, str]:
     own = slice(dist.get_rank(), None, 2)
     found = {kind.__name__: trained(kind(loss()), own) for kind in KINDS}
     criterion = loss()
-    parallel = sharded(criterion)
+    parallel = sharded_by_layers(criterion)
     assert all(p.to_local().numel() < p.numel() for p in parallel.parameters() if p.shape[0] > 1)  # type: ignore[operator]
     x, _ = data()
     point = BoundedTensor(x, AROUND)
     capture = message(lambda: BoundedModule(criterion.model, x))
-    parallel.unshard()  # type: ignore[operator]
+    apart = [module for module in parallel.modules() if hasattr(module, "unshard")]
+    for module in apart:
+        module.unshard()  # type: ignore[operator]
     bounded = BoundedModule(criterion.model, x)
     bounded.compute_bounds(point)
-    parallel.reshard()  # type: ignore[operator]
+    for module in apart:
+        module.reshard()  # type: ignore[operator]
     return found, capture, message(lambda: bounded.compute_bounds(point))
 
 

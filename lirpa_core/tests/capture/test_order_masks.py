@@ -18,11 +18,15 @@ def marked(x):
     return torch.zeros_like(x).scatter(-1, x.topk(2, -1).indices, 1.0)
 
 
+def called_twice(x):
+    return torch.zeros_like(x).scatter(-1, x.topk(2, -1).indices, x.topk(2, -1).values)
+
+
 def _targets(function):
     return [str(n.target) for n in BoundedModule(function, X).graph.nodes]
 
 
-@pytest.mark.parametrize("function", [kept, marked])
+@pytest.mark.parametrize("function", [kept, marked, called_twice])
 def test_it_is_a_choice(function):
     assert "lirpa.among_topk.default" in _targets(function)
 

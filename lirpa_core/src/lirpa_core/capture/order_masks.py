@@ -71,7 +71,14 @@ def _of_topk(node: Node) -> tuple[Node, tuple[int, int, bool], float | None] | N
         return None
     if node.target is aten.scatter.value:
         return (x, (k, along, largest), source) if isinstance(source, int | float) else None
-    return (x, (k, along, largest), None) if _result(source, 0) is topk else None
+    return (x, (k, along, largest), None) if _same(_result(source, 0), topk) else None
+
+
+def _same(one: Node | None, other: Node) -> bool:
+    """Whether two calls are one, or the same one made twice, which capture has not merged yet."""
+    if one is None or one is other:
+        return one is other
+    return (one.target, one.args, one.kwargs) == (other.target, other.args, other.kwargs)
 
 
 def _result(value: Any, position: int) -> Node | None:

@@ -391,6 +391,6 @@ def sharded_message(path: str) -> str:
     """Why a parameter of which this process holds only a part is refused."""
     return (
         f"parameter '{path}' is sharded over processes (a DTensor), and bounds need all of it. Under FSDP call unshard() of "
-        "the sharded module before, and reshard() after; for training, fully_shard(lirpa_training.CertifiedLoss(model, ...)) "
+        "every module that fully_shard was called on before, and reshard() after; for training, fully_shard(lirpa_training.CertifiedLoss(model, ...)) "
         "does so by itself."
     )
