@@ -145,3 +145,25 @@ def test_a_perturbed_mask_of_scores(scale: float) -> None:
             assert (below <= y + 1e-12).all() and (above >= y - 1e-12).all()
     torch.testing.assert_close(found.lower, least, rtol=0, atol=1e-12)  # the corners attain the range
     torch.testing.assert_close(found.upper, greatest, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [1e-8, 1e-3, 1.0])
+def test_large_scores_in_small_boxes_lose_no_more_than_their_ends(width: float) -> None:
+    """The midpoint of large numbers is rounded, and the slope by which its output would pay for that cancels."""
+    generator = torch.Generator().manual_seed(0)
+    x = 1e8 * (1 + torch.rand(6, 1, generator=generator, dtype=torch.float64)).expand(-1, 3)
+    x = x + torch.tensor([0.0, 1.0, 3e7]) * torch.rand(6, 3, generator=generator, dtype=torch.float64)
+    reach = width * torch.rand(6, 3, generator=generator, dtype=torch.float64)
+    lower, upper = x - reach, x + reach
+    ball = BoundedTensor(x, PerturbationLpNorm(x_L=lower, x_U=upper))
+    for log, function in ((False, nn.Softmax(-1)), (True, nn.LogSoftmax(-1))):
+        lb, ub = BoundedModule(function, x).compute_bounds(x=(ball,), method="CROWN")
+        with flint.ctx.workprec(250):
+            for k in range(len(x)):
+                for corner in itertools.product(*zip(lower[k].tolist(), upper[k].tolist(), strict=True)):
+                    v = [flint.arb(c) - flint.arb(max(corner)) for c in corner]
+                    total = sum((c.exp() for c in v), flint.arb(0))
+                    for i, c in enumerate(v):
+                        value = c - total.log() if log else c.exp() / total
+                        assert not value < flint.arb(float(lb[k, i])), (log, k, i)
+                        assert not value > flint.arb(float(ub[k, i])), (log, k, i)

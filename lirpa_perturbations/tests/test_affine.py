@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -80,3 +81,26 @@ def test_repr_shows_the_arguments() -> None:
     assert repr(PerturbationAffine(BALL, torch.zeros(1, 4))) == (
         "PerturbationAffine(PerturbationLpNorm(norm=inf, eps=0.1), basis=[1, 4])"
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ends_hold_where_the_set_nearly_cancels_the_value(dtype: torch.dtype) -> None:
+    """`x + Σ basis · w` may be far smaller than its terms, and so may what rounding leaves of it be wrong."""
+    generator = torch.Generator().manual_seed(0)
+    for centre in (None, 1e6):
+        basis = torch.randn(3, 40, generator=generator, dtype=dtype)
+        eps = 0.7
+        near = eps * basis.abs().sum(0) * (1 + 1e-3 * torch.randn(40, generator=generator, dtype=dtype))
+        x = near.unsqueeze(0)
+        middle = None if centre is None else torch.full((3,), centre, dtype=dtype)
+        ptb = PerturbationAffine(PerturbationLpNorm(eps=eps), basis, middle)
+        hull = ptb.hull(x)
+        rows = DenseCoefficients(torch.eye(40, dtype=dtype).unsqueeze(1))
+        least = ptb.concretize(x, rows).flatten()
+        radius = Fraction(torch.tensor(eps, dtype=dtype).item())
+        for i in range(40):
+            reach = radius * sum(abs(Fraction(v)) for v in basis[:, i].tolist())
+            low, up = Fraction(x[0, i].item()) - reach, Fraction(x[0, i].item()) + reach
+            assert Fraction(hull.upper[0, i].item()) >= up * (1 - 2 * Fraction(torch.finfo(dtype).eps))
+            for found in (hull.lower[0, i].item(), least[i].item()):
+                assert Fraction(found) <= low + 2 * Fraction(torch.finfo(dtype).eps) * abs(low)

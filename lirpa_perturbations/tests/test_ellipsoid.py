@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lirpa_core import PerturbationLpNorm
+from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import DenseCoefficients
 from lirpa_perturbations import PerturbationEllipsoid
 
@@ -28,7 +30,9 @@ def test_axes_by_hand() -> None:
     x, A = torch.zeros(1, 2), DenseCoefficients(torch.tensor([[[1.0, 0.0]], [[3.0, 4.0]]]))
     ptb = PerturbationEllipsoid(torch.diag(torch.tensor([4.0, 0.25])), 0.5)
     assert ptb.concretize(x, A).flatten().tolist() == pytest.approx([-1.0, -0.5 * (36 + 4) ** 0.5])
-    assert ptb.hull(x).upper.tolist() == [[1.0, 0.25]]
+    upper = ptb.hull(x).upper
+    torch.testing.assert_close(upper, torch.tensor([[1.0, 0.25]]))
+    assert bool((upper >= torch.tensor([[1.0, 0.25]])).all())
 
 
 def test_attacks_stay_inside(brute: Any) -> None:
@@ -68,3 +72,28 @@ def test_a_covariance_of_any_scale_is_taken_as_it_is(scale: float) -> None:
     ptb.validate(x)
     deviation = covariance[0, 0].double().sqrt().float()
     torch.testing.assert_close(ptb.hull(x).upper, deviation.expand(1, 2), atol=0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_direction_in_which_the_set_is_flat_has_its_spread(dtype: torch.dtype) -> None:
+    """The Cholesky factor is that of a covariance off by rounding, which may be all that there is in a direction."""
+    generator = torch.Generator().manual_seed(0)
+    u, x = torch.finfo(dtype).eps, torch.zeros(1, 4, dtype=dtype)
+    for flat in (4.0, 64.0, 1024.0):
+        for _ in range(20):
+            factor = torch.randn(4, 3, generator=generator, dtype=torch.float64)
+            matrix = factor @ factor.mT
+            matrix = (matrix + flat * u * matrix.diagonal().mean() * torch.eye(4)).to(dtype)
+            matrix = matrix.tril() + matrix.tril(-1).mT
+            a = torch.linalg.eigh(matrix.double())[1][:, :2].T.to(dtype)  # the flat one, and another
+            try:
+                PerturbationEllipsoid(matrix, 1.0).validate(x)
+            except PerturbationError:
+                continue  # no longer positive definite
+            value = PerturbationEllipsoid(matrix, 1.0).concretize(x, DenseCoefficients(a.unsqueeze(1)))
+            for row, found in zip(a.tolist(), value.flatten().tolist(), strict=True):
+                cells = ((i, j) for i in range(4) for j in range(4))
+                square = sum(
+                    Fraction(row[i]) * Fraction(matrix[i, j].item()) * Fraction(row[j]) for i, j in cells
+                )
+                assert Fraction(found) ** 2 >= square

@@ -12,6 +12,7 @@ from lirpa_core import Interval, Perturbation
 from lirpa_core.errors import PerturbationError
 from lirpa_core.linear.coefficients import Coefficients, DenseCoefficients
 from lirpa_core.perturbations import require_real_finite
+from lirpa_perturbations.box import ULPS
 
 _ITERATIONS = 300
 
@@ -146,9 +147,17 @@ class PerturbationAffine(Perturbation):
         return self._apply(x, found)
 
     def _change(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Minimum of `Σ rows · (w - centre)`: `[R, B]` for `[R, B, P]`."""
+        """Minimum of `Σ rows · (w - centre)`: `[R, B]` for `[R, B, P]`; not above it for any rounding of the sums.
+
+        What is left of two sums, or of a sum and `x`, may be far smaller than what rounding does to the sums.
+        """
         centre, form = self._centre(x), DenseCoefficients(rows)
-        return self.base.concretize(centre, form) - form.dot(centre)
+        with torch.no_grad():
+            box = self.base.hull(centre)
+            size = centre.abs() + (box.lower - centre).abs().maximum((box.upper - centre).abs())
+            roundings = (rows.shape[-1] + ULPS) * torch.finfo(x.dtype).eps
+            off = roundings * DenseCoefficients(rows.abs()).dot(size)
+        return self.base.concretize(centre, form) - form.dot(centre) - off
 
     def _apply(self, x: Tensor, w: Tensor) -> Tensor:
         change = torch.einsum("nbp,bpm->nbm", w - self._centre(x), self._directions(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,13 +81,25 @@ class PerturbationEllipsoid(Perturbation):
 
     def hull(self, x: Tensor) -> Interval:
         radius = scaled_norm(self._factor(x), 2)  # [B, n]: √Σ_ii
-        reach = (self._radius(x) * radius).reshape(-1, *x.shape[1:])
+        roundings = (radius.shape[-1] + 4) * torch.finfo(x.dtype).eps
+        reach = (self._radius(x) * radius * (1 + roundings)).reshape(-1, *x.shape[1:])
         return Interval(x - reach, x + reach)
 
     def concretize(self, x: Tensor, A: Coefficients) -> Tensor:
+        """See `Perturbation.concretize`.
+
+        The factor is that of a covariance that is off by rounding (Higham 2002, *Accuracy and Stability*, theorem 10.3): by
+        `γ σᵢσⱼ`, so that the square of a spread is by `γ (Σ|aᵢ|σᵢ)²`. Of a direction in which the ellipsoid is flat that is nearly all.
+        """
         rows = A.to_dense().flatten(2).movedim(1, 0)  # [B, R, n]
-        spread = scaled_norm(rows @ self._factor(x), 2).T  # [R, B]
-        return A.dot(x) - self._radius(x).T * spread
+        factor = self._factor(x)
+        spread = scaled_norm(rows @ factor, 2)  # [B, R]
+        with torch.no_grad():
+            # Half a unit in the last place each: of the factor, of the product twice, since it is squared, and of its norm.
+            roundings = (5 * rows.shape[-1] + 8) * torch.finfo(x.dtype).eps / 2
+            off = math.sqrt(roundings) * (rows.abs() @ scaled_norm(factor, 2).unsqueeze(-1)).squeeze(-1)
+            more = torch.hypot(spread, off) - spread
+        return A.dot(x) - self._radius(x).T * (spread + more).T
 
     def sample(self, x: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
         with torch.no_grad():

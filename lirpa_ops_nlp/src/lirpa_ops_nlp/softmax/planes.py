@@ -122,7 +122,7 @@ def _advantage_below(scores: Scores) -> tuple[Tensor, Tensor]:
     """
     log_sum = _mean_of_ends(scores)
     log_s = log_sum.clamp(min=-_LIMIT)
-    value = scores.filled(scores.midpoint - scores.peak) - (log_s - 1 + (log_sum - log_s).exp())
+    value = scores.filled(scores.centre) - (log_s - 1 + (log_sum - log_s).exp())
     return value, (-log_s).exp()
 
 
@@ -137,7 +137,7 @@ def _through_sigmoid(scores: Scores, chords: Tensor) -> Plane:
 def _through_exponentials(scores: Scores, chords: Tensor) -> Plane:
     """Tangent of the convex `exp(xᵢ) / Σⱼ chordⱼ(xⱼ)` (Wei et al. 2023, the lower LSE bound)."""
     log_sum = _sum_of_chords(scores)
-    value = (scores.filled(scores.midpoint - scores.peak) - log_sum).exp()
+    value = (scores.filled(scores.centre) - log_sum).exp()
     weight = value * (-log_sum).exp()
     return Plane(value, value - weight * chords, weight)
 
@@ -267,7 +267,7 @@ def log_softmax_lower(scores: Scores, absent: Tensor | None = None) -> Affine:
     plane = constant(F.logsigmoid(low))
     log_sum = _sum_of_chords(scores)
     weight = (-log_sum).exp().expand(low.shape)
-    direct = Plane(scores.filled(scores.midpoint - scores.peak) - log_sum, 1 - weight * chords, weight)
+    direct = Plane(scores.filled(scores.centre) - log_sum, 1 - weight * chords, weight)
     value, factor = _advantage_below(scores)
     width = up - low
     wide = width.detach() > 0

@@ -89,6 +89,14 @@ class Scores:
         return self.lower / 2 + self.upper / 2
 
     @property
+    def centre(self) -> Tensor:
+        """The centre, counted from the peak: that of the chords, to the last digit, which `midpoint` may have lost.
+
+        Where a score's own slope cancels, nothing else would account for what the midpoint of large numbers is off by.
+        """
+        return (self.lower - self.peak) / 2 + (self.upper - self.peak) / 2
+
+    @property
     def advantage(self) -> tuple[Tensor, Tensor]:
         """Smallest and largest `z`; zero where the score is not live."""
         low = self.filled(self.rest_up.behind(self.filled(self.lower)))
