@@ -83,12 +83,13 @@ def check_pattern(
 
 
 def _apart(written: Tensor, becomes: Tensor) -> float:
-    """How far two functions are apart where the one that is written is finite; infinitely where the other one is not."""
+    """How far two functions are apart where the one that is written is finite, in units of the larger of one and its largest
+    value; infinitely where the other one is not."""
     finite = written.isfinite()
     gap = (written - becomes)[finite].abs()
     if gap.isnan().any():
         return math.inf
-    return float(gap.max()) if gap.numel() else 0.0
+    return float(gap.max() / written[finite].abs().max().clamp(min=1)) if gap.numel() else 0.0
 
 
 def times_as_wide(
