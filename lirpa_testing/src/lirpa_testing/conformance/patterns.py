@@ -83,8 +83,10 @@ def check_pattern(
 
 
 def _apart(written: Tensor, becomes: Tensor) -> float:
-    """How far two functions are apart where the one that is written is finite, in units of the larger of one and its largest
-    value; infinitely where the other one is not."""
+    """How far two functions are apart where the one that is written is finite; infinitely where the other one is not.
+
+    In units of the largest value, or of one.
+    """
     finite = written.isfinite()
     gap = (written - becomes)[finite].abs()
     if gap.isnan().any():
