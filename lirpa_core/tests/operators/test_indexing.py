@@ -56,6 +56,8 @@ def test_elements_of_the_flattened_tensor():
 
 
 def test_perturbed_places_are_refused():
-    call = Call.of(aten.gather.default, torch.zeros(1, 4), 1, Operand((1, 2), torch.int64))
+    call = Call.of(
+        aten.scatter_add.default, Operand((1, 4)), 1, Operand((1, 2), torch.int64), torch.ones(1, 2)
+    )
     with pytest.raises(UnsupportedOperandError, match="argument 'index'"):
-        default_registry().rule_for(aten.gather.default).check(call)
+        default_registry().rule_for(aten.scatter_add.default).check(call)
