@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import ctypes
 import dataclasses
 import math
 from typing import Any
@@ -265,12 +266,12 @@ def test_autocast_around_a_replay_is_refused(bounded: BoundedModule) -> None:
 
 @pytest.mark.parametrize("method", ["CROWN", "IBP"])
 def test_what_no_fingerprint_sees_is_noticed_by_the_tripwire(method: str) -> None:
-    held = collections.deque([1.0])
+    held = ctypes.c_double(1.0)  # a number outside of Python's objects
     layer = nn.Linear(4, 2).double()
-    bounded = BoundedModule(lambda x: layer(x) * held[0], _x(0))
+    bounded = BoundedModule(lambda x: layer(x) * held.value, _x(0))
     function = bounded.compiled(_ball(_x(1), 1e-3), method=method)
     function(_ball(_x(2), 1e-3))
-    held[0] = 3.0
+    held.value = 3.0
 
     def several() -> None:
         for _ in range(8):  # a cheap method is not watched at every call
