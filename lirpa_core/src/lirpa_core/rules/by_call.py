@@ -32,6 +32,11 @@ class ByCall(Rule):
     def family(self) -> str:  # type: ignore[override]
         return self.usual.family
 
+    @property
+    def continuous(self) -> bool:  # type: ignore[override]
+        """Of most calls; `of` says of which rule a call is."""
+        return self.usual.continuous
+
     def of(self, call: Call) -> Rule:
         """The rule of a call."""
         return self.other if self.which(call) else self.usual

@@ -8,6 +8,7 @@ from lirpa_core.errors import UnsupportedOperatorError
 from lirpa_core.graph import Node
 from lirpa_core.problem.problem import Problem
 from lirpa_core.rules import is_narrower
+from lirpa_core.rules.by_call import ByCall
 from lirpa_core.rules.wrapped import Wrapped
 
 aten = torch.ops.aten
@@ -57,8 +58,8 @@ def _is_continuous(problem: Problem, node: Node) -> bool:
     if name in _JUMPING or (name == "div" and target._overloadname == "Tensor_mode"):
         return False
     call, rule = problem.calls[node.name], problem.rules[node.name]
-    while isinstance(rule, Wrapped):
-        rule = rule.rule
+    while isinstance(rule, Wrapped | ByCall):
+        rule = rule.rule if isinstance(rule, Wrapped) else rule.of(call)
     curve = getattr(rule, "curve", None)
     curve = curve(call) if callable(curve) else curve
     if target.namespace not in _KNOWN and curve is None and not rule.continuous:
