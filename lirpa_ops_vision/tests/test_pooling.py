@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.errors import UnsupportedOperandError
 from lirpa_core.linear.interval import Interval
 from lirpa_core.rules.call import Call, Operand
 from lirpa_ops_vision.pooling import ADAPTIVE_MAXIMUM, MAXIMUM
@@ -23,8 +22,15 @@ def test_maximum_with_indices(op: Any) -> None:
     rule = {aten.adaptive_max_pool2d.default: ADAPTIVE_MAXIMUM}.get(op, MAXIMUM)
     call = Call.of(op, Operand((1, 1, 4, 3)), [2, 2], output=0)
     check_rule(rule, call, examples=14)
-    with pytest.raises(UnsupportedOperandError, match="indices"):
-        rule.check(Call.of(op, Operand((1, 1, 4, 3)), [2, 2], output=1))
+    places = Call.of(op, Operand((1, 1, 4, 3)), [2, 2], output=1)
+    rule.check(places)
+    lower = torch.randn(8, 1, 1, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = rule.interval(places, (Interval(lower, lower + 0.7),))
+    for _ in range(50):
+        x = lower + 0.7 * torch.rand_like(lower)
+        at = op(x.flatten(0, 1), [2, 2])[1].unflatten(0, (8, 1))
+        assert bool((found.lower <= at).all() and (at <= found.upper).all())
+    assert bool((found.lower == found.upper).any() and (found.lower < found.upper).any())
 
 
 def _relax(low: list[float], up: list[float]) -> tuple[torch.Tensor, ...]:
