@@ -66,11 +66,12 @@ def check_pattern(
     for name, others in _settings(pattern, seed):
         written, becomes = (_Model(f, name, others) for f in (pattern.written, pattern.becomes))
         try:
-            apart = _apart(written(x), becomes(x))
+            wanted = written(x)
+            apart, size = _apart(wanted, becomes(x)), _size(wanted)
         except (RuntimeError, IndexError):
             continue
         tried += 1
-        if apart > 1e-9:
+        if apart > 1e-9 * size:
             raise Violation(
                 subject, "same function", f"the two functions differ by {apart:.3g}", {"given": others}
             )
@@ -83,15 +84,17 @@ def check_pattern(
 
 
 def _apart(written: Tensor, becomes: Tensor) -> float:
-    """How far two functions are apart where the one that is written is finite; infinitely where the other one is not.
-
-    In units of the largest value, or of one.
-    """
+    """How far two functions are apart where the one that is written is finite; infinitely where the other one is not."""
     finite = written.isfinite()
     gap = (written - becomes)[finite].abs()
     if gap.isnan().any():
         return math.inf
-    return float(gap.max() / written[finite].abs().max().clamp(min=1)) if gap.numel() else 0.0
+    return float(gap.max()) if gap.numel() else 0.0
+
+
+def _size(written: Tensor) -> float:
+    """The largest finite value, or one."""
+    return float(torch.where(written.isfinite(), written, 1).abs().max().clamp(min=1))
 
 
 def times_as_wide(
