@@ -244,9 +244,8 @@ def modules_in(code: types.CodeType) -> tuple[str, ...]:
     return _named_by(code, _IMPORT)
 
 
-@functools.lru_cache(
-    maxsize=4096
-)  # code never changes, and taking it apart takes longer than all else of a look
+# Code never changes, and taking it apart takes longer than all else of a look.
+@functools.lru_cache(maxsize=4096)
 def _named_by(code: types.CodeType, operations: frozenset[str]) -> tuple[str, ...]:
     found = [i.argval for i in dis.get_instructions(code) if i.opname in operations]
     for constant in code.co_consts:

@@ -27,8 +27,6 @@ from lirpa_core.capture.small_matrices import write_out_matrices
 from lirpa_core.capture.source import source_of
 from lirpa_core.capture.sparse import make_dense
 from lirpa_core.capture.stated_types import convert_first
-
-# torch.export and its symbolic shapes are imported where they are used: they take as long as half of torch.
 from lirpa_core.capture.written_sparsemax import write_sparsemax
 from lirpa_core.devices import agreeing_switches
 from lirpa_core.errors import (
@@ -41,6 +39,7 @@ from lirpa_core.graph import Argument, Node, NodeKind, Ref, SourceLocation
 from lirpa_core.plugins.reader import CaptureRules
 from lirpa_core.rules.evaluated import operator_name
 
+# torch.export and its symbolic shapes are imported where they are used: they take as long as half of torch.
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 

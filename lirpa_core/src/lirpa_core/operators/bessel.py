@@ -42,7 +42,8 @@ class _J0(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *up: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return -up[0] * torch.special.bessel_j1(x)
+        slope: Tensor = -torch.special.bessel_j1(x)
+        return up[0] * slope
 
 
 def _bound(call: Call, inputs: tuple[Interval, ...]) -> Interval:
