@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lirpa_core.graph import Shape
 from lirpa_core.linear.operators import LinearOp
+from lirpa_core.rules.relaxations import one_largest, sum_of_others
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +52,6 @@ class OwnMinusOthers(LinearOp):
     def transpose(self, A: Tensor) -> Tensor:
         return A * self.diagonal - self.vector * self._others(A * self.weight)
 
-    @property
-    def _top(self) -> Tensor:
-        """Where the largest element of `m` is."""
-        largest = self.vector.detach().argmax(self.dim, keepdim=True)
-        return torch.zeros_like(self.vector, dtype=torch.bool).scatter(self.dim, largest, True)
-
     def _others(self, x: Tensor) -> Tensor:
         """Sums of all elements but one, so that the one whose own part is largest loses no digits."""
-        rest = torch.where(self._top, 0, x)
-        total = rest.sum(self.dim, keepdim=True)
-        leader = torch.where(self._top, x, 0).sum(self.dim, keepdim=True)
-        return torch.where(self._top, total, leader + (total - rest))
+        return sum_of_others(x, [self.dim], one_largest(self.vector, [self.dim]))

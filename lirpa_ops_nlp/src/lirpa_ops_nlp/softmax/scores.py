@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lirpa_core.rules.relaxations import relative_chord
+from lirpa_core.rules.relaxations import one_largest, relative_chord
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +120,7 @@ def others(x: Tensor, dim: int, live: Tensor) -> Rest:
         dim: The dimension.
         live: Elements whose result is wanted; the others get zero.
     """
-    largest = x.detach().argmax(dim, keepdim=True)
-    top = torch.zeros_like(x, dtype=torch.bool).scatter(dim, largest, True)
+    top = one_largest(x, [dim])
     rest = torch.where(top, -math.inf, x)
     first, second = _finite_max(x, dim), _finite_max(rest, dim)
     e = (rest - first).exp()

@@ -9,7 +9,7 @@ from lirpa_core.rules.relaxations.maximum import (
     rivals,
 )
 from lirpa_core.rules.relaxations.mixtures import mixed, shares_at, weights_of
-from lirpa_core.rules.relaxations.others import sum_of_others
+from lirpa_core.rules.relaxations.others import one_largest, sum_of_others
 from lirpa_core.rules.relaxations.products import extremes, nearest_to_zero, product_range
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "maximum_planes_with",
     "mixed",
     "nearest_to_zero",
+    "one_largest",
     "product_range",
     "relative_chord",
     "rivals",
