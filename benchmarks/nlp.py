@@ -34,7 +34,7 @@ from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.operators.arithmetic import MUL
 from lirpa_core.operators.matmul import MATMUL, MM
 from lirpa_core.plugins import OperatorRegistry, Registry, default_registry, hookimpl
-from lirpa_core.rules.bilinear import Product
+from lirpa_core.rules.mccormick import Product
 
 aten = torch.ops.aten
 METHODS = ("IBP", "CROWN-IBP", "forward", "CROWN")

@@ -19,6 +19,7 @@ from lirpa_core.operators import (
     extremum,
     indexing,
     linear_systems,
+    logsumexp,
     matmul,
     order,
     positionwise_kernels,
@@ -49,7 +50,7 @@ def lirpa_register_operators(registry: OperatorRegistry) -> None:
     """Register the rules of the elementary operators."""
     for group in (
         activation, arithmetic, matmul, positionwise_kernels, shape, reduction, indexing, scatter, conditions, conversion, extremum,
-        cumulative, order, among_topk, sparsemax, bessel, spectra, several, compositions, decompositions, derivatives, linear_systems, composites_as_executed,
+        logsumexp, cumulative, order, among_topk, sparsemax, bessel, spectra, several, compositions, decompositions, derivatives, linear_systems, composites_as_executed,
     ):  # fmt: skip
         group.register(registry)
 

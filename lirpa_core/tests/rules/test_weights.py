@@ -8,8 +8,8 @@ from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, Perturbat
 from lirpa_core.linear.interval import Interval
 from lirpa_core.operators.matmul import LINEAR
 from lirpa_core.rules import MIXTURE, Bilinear, weights
-from lirpa_core.rules.bilinear import mean_planes
 from lirpa_core.rules.call import Call, Operand
+from lirpa_core.rules.mccormick import mean_planes
 from lirpa_core.rules.weights import shares_of_inputs, weight_planes
 from lirpa_testing import check_rule
 

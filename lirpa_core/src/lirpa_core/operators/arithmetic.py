@@ -17,9 +17,10 @@ from lirpa_core.linear.operators import Diagonal, LinearOp, align, sum_to
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.base import Slope
-from lirpa_core.rules.bilinear import Bilinear, Mixture, Product
+from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.call import Call, Const, Slot
 from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp
+from lirpa_core.rules.mccormick import Mixture, Product
 from lirpa_core.rules.relaxations.products import nearest_to_zero, product_range
 
 aten = torch.ops.aten

@@ -14,7 +14,7 @@ from lirpa_core.linear.infinite import separated
 from lirpa_core.linear.interval import Interval
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
-from lirpa_core.operators.extremum import bounded_ends, lse_accuracy, refuse_positions, taking_part
+from lirpa_core.operators.logsumexp import bounded_ends, lse_accuracy, taking_part
 from lirpa_core.plugins import OperatorRegistry
 from lirpa_core.rules.call import Call
 from lirpa_core.rules.general import General
@@ -150,6 +150,15 @@ class _Cumulative:
         return (box.back(upper > torch.cummax(lower, -1).values),)
 
 
+def _refuse_positions(call: Call) -> str | None:
+    """Why the second output of a running extremum cannot be bounded."""
+    if call.node.output == 1:
+        return (
+            "the position of an extreme element is a whole number that jumps; only its value can be bounded"
+        )
+    return None
+
+
 # ---------------------------------------------------------------------- logsumexps
 
 
@@ -228,7 +237,7 @@ def register(registry: OperatorRegistry) -> None:
     for op, sign in ((aten.cummax.default, 1), (aten.cummin.default, -1)):
         rule = _Cumulative(sign)
         registry.register(
-            op, General(("self",), rule.bound, rule.affine, rule.unstable_inputs, refuse_positions)
+            op, General(("self",), rule.bound, rule.affine, rule.unstable_inputs, _refuse_positions)
         )
     registry.register(
         aten.logcumsumexp.default, General(("self",), _lse_bound, _lse_affine, precision=lse_accuracy)

@@ -16,13 +16,14 @@ from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.allowances import Allowance, exact, relative
 from lirpa_core.rules.base import MODES, Rule, Slope
-from lirpa_core.rules.bilinear import MIXTURE, Bilinear, Mixture, Product, mean_planes
+from lirpa_core.rules.bilinear import Bilinear
 from lirpa_core.rules.by_call import ByCall
 from lirpa_core.rules.call import Call, Const, Operand, Slot
 from lirpa_core.rules.general import General
 from lirpa_core.rules.index_ranges import ID_OUT_OF_RANGE, require_in_range
 from lirpa_core.rules.leaf_modules import LeafModule
 from lirpa_core.rules.linear import Linear, LinearNative, StructuralOp, mixed, negative, positive
+from lirpa_core.rules.mccormick import MIXTURE, Mixture, Product, mean_planes
 from lirpa_core.rules.precision import KEPT, is_narrower
 from lirpa_core.rules.pullback import pulled_back
 from lirpa_core.rules.unary import (

@@ -10,7 +10,7 @@ from torch import Tensor
 from lirpa_core.linear.operators import Diagonal, LinearOp
 from lirpa_core.linear.relaxation import Affine, Relaxation
 from lirpa_core.rules.base import Slope
-from lirpa_core.rules.bilinear import Mixture, Product
+from lirpa_core.rules.mccormick import Mixture, Product
 from lirpa_core.rules.relaxations.products import nearest_to_zero
 
 
