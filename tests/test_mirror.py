@@ -133,7 +133,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_core/capture/registry_as_executed": "tests/rounding/test_as_executed.py",
     },
     "what a captured graph takes for granted is changed in every way there": {
-        "lirpa_core/capture/contents": "lirpa_core/tests/capture/test_fingerprint.py",
+        "lirpa_core/capture/fingerprint/contents": "lirpa_core/tests/capture/fingerprint/test_fingerprint.py",
     },
     "a verifier is tested by the questions that it answers, part by part of its search": {
         "lirpa_verify/answers/*": "lirpa_verify/tests/test_questions.py",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import array
 import contextvars
-import dis
 import functools
 import sys
 import types
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lirpa_core.capture.fingerprint.libraries import is_opaque
 from lirpa_core.graph import Graph
 
 #: Values that never change, and whose type and equality are all that matters.
@@ -38,9 +38,6 @@ BUDGET = 1024
 
 #: Elements of a tensor that are compared one by one; of larger ones the version and the memory are.
 SMALL = 2**16
-
-#: Packages whose code and attributes are not the user's model.
-_FOREIGN = ("torch", "numpy", "builtins", "functools")
 
 
 class Identity:
@@ -79,11 +76,6 @@ class _Copy:
 def values_of(tensor: Tensor) -> object:
     """A tensor's elements, however many, for comparison with what they are later."""
     return _Copy(tensor.detach().clone())
-
-
-def is_foreign(module: str | None) -> bool:
-    """Whether a module's name is that of a package that is not the user's."""
-    return module is not None and module.partition(".")[0] in _FOREIGN
 
 
 def same(now: Any, then: Any) -> bool:
@@ -192,13 +184,13 @@ class _Look:
         held = getattr(value, "__dict__", None)
         slots = [n for kind in type(value).__mro__ for n in getattr(kind, "__slots__", ())]
         inside = {n: getattr(value, n, None) for n in slots if isinstance(n, str)}
-        if is_foreign(type(value).__module__):
+        if is_opaque(type(value).__module__):
             return Identity(value)
         return Identity(value), type(value), self.at({**inside, **(held or {})})
 
 
 #: What `functools.lru_cache` makes of a function.
-_CACHED = type(functools.lru_cache(is_foreign))
+_CACHED = type(functools.lru_cache(is_opaque))
 
 #: Values that run code, and can be looked into.
 _CODE = (
@@ -226,33 +218,4 @@ INTERNAL = frozenset(vars(nn.Module())) - {"training"}
 STATE = frozenset({"_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks"})
 
 
-def names_in(code: types.CodeType) -> Iterator[str]:
-    """Names of globals and attributes that code reads, that of functions inside of it included."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from names_in(constant)
-
-
-def globals_in(code: types.CodeType) -> tuple[str, ...]:
-    """Names of the globals among `names_in`: `self.model` reads an attribute, whatever a global of the name `model` may be."""
-    return _named_by(code, _READ_GLOBALS)
-
-
-def modules_in(code: types.CodeType) -> tuple[str, ...]:
-    """Names of the modules that code imports when it runs."""
-    return _named_by(code, _IMPORT)
-
-
-# Code never changes, and taking it apart takes longer than all else of a look.
-@functools.lru_cache(maxsize=4096)
-def _named_by(code: types.CodeType, operations: frozenset[str]) -> tuple[str, ...]:
-    found = [i.argval for i in dis.get_instructions(code) if i.opname in operations]
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found += _named_by(constant, operations)
-    return tuple(dict.fromkeys(found))
-
-
-_IMPORT = frozenset({"IMPORT_NAME"})
-_READ_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+__all__ = ["INTERNAL", "PLAIN", "STATE", "Identity", "contents", "contents_and_parts", "same", "values_of"]

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
-from lirpa_core.capture.contents import globals_in
 from lirpa_core.capture.fingerprint import Fingerprint
+from lirpa_core.capture.fingerprint.code import globals_in
 from lirpa_core.errors import CaptureError
 from lirpa_core.plugins import default_registry
 

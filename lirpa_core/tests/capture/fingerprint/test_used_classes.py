@@ -2,7 +2,7 @@
 
 import types
 
-from lirpa_core.capture.used_classes import UsedClasses
+from lirpa_core.capture.fingerprint.used_classes import UsedClasses
 
 
 class Base:
