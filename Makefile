@@ -17,7 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE
 ARGS     ?=
 UNIT     := $(wildcard lirpa_*/tests)
 WHOLE    := lirpa_testing/src/lirpa_testing/conformance $(UNIT) tests docs README.md $(wildcard lirpa_*/README.md)
-PYTEST   := $(BIN)/python -m pytest -n 2 --dist loadfile
+# A process that ends while it runs a test (see `faulthandler_timeout`) ends the run.
+PYTEST   := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 # What finds most in the least time: conformance of all that is registered, random networks in every method, and the core's
 # algebra, rules, methods and façade.
 FAST     := lirpa_testing/src/lirpa_testing/conformance tests/end_to_end/test_random_graphs.py \
