@@ -3,6 +3,7 @@
 import copy
 import functools
 import logging
+import sys
 import types
 from collections import deque
 
@@ -135,3 +136,20 @@ def test_modules_that_are_values_are_followed(read):
     assert found.holds()
     inner.RATES[0] = 2.0
     assert not found.holds()
+
+
+def test_what_an_exported_program_carries_is_not_followed():
+    program = torch.export.export(nn.Linear(3, 3), (torch.ones(2, 3),))
+    found = Fingerprint.of(program.module())
+    assert len(found.inner) < 30, "symbols, tracers and graphs are PyTorch's"
+    assert found.holds()
+
+
+def test_imports_are_no_change(monkeypatch):
+    class Reads(nn.Module):
+        def forward(self, x):
+            return x * float(len(sys.modules) > 0)
+
+    found = Fingerprint.of(Reads())
+    monkeypatch.setitem(sys.modules, "imported_since", types.ModuleType("imported_since"))
+    assert found.holds()

@@ -115,7 +115,7 @@ class _Look:
     def at(self, value: Any) -> object:
         if isinstance(value, PLAIN):
             return type(value), value
-        if id(value) in self.seen or self.left <= 0:
+        if id(value) in self.seen or self.left <= 0 or value is sys.modules:  # any import changes these
             return Identity(value)
         self.left -= 1
         self.seen[id(value)] = value

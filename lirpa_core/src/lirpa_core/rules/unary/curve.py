@@ -125,6 +125,7 @@ class Curve:
             a few units in its last digit (`"relative"`; a zero that underflowed has the sign of what it was, `-0.0` where the
             function is negative, because bounds of it keep that sign); or, where numbers of the operand's size cancel on the
             way, a few units in the operand's last digit besides (`"absolute"`).
+        units: How many units that is, of roundoff; more where a kernel is known to be off by more.
         reach: The size of operands from which on an `"absolute"` error grows no more: what cancels there has gone to its limit,
             as where a gate is zero or one.
         exponential: Whether a product with the operand is rounded inside of an exponential that a `"relative"` value is made of,
@@ -145,6 +146,7 @@ class Curve:
     singular: tuple[float, ...] = ()
     lines: Callable[[Tensor, Tensor], Lines] | None = None
     rounding: Literal["exact", "relative", "absolute"] = "absolute"
+    units: int = 16
     reach: float = math.inf
     floor: float = 0.0
     exponential: bool = False

@@ -22,9 +22,6 @@ from lirpa_core.rules.call import Call, Const
 from lirpa_core.rules.unary.curve import CONVEX, LOWER, UPPER, Curve
 from lirpa_core.rules.unary.lines import default_slopes, intercept, slope_range
 
-#: Units of the last digit that a function's value may be off by.
-_UNITS = 16
-
 
 @dataclass(frozen=True)
 class Unary(Rule):
@@ -70,7 +67,7 @@ class Unary(Rule):
         """See `Rule.accuracy`: what the curve says."""
         curve = self._curve(call)
         relative_to: RelativeTo = "exact" if curve.rounding == "exact" else "ends"
-        terms = _UNITS + (2 * _largest_exponent(call.dtype) if curve.exponential else 0)
+        terms = curve.units + (2 * _largest_exponent(call.dtype) if curve.exponential else 0)
         return Accuracy(
             terms, relative_to, curve.rounding == "absolute", floor=curve.floor, reach=curve.reach
         )
