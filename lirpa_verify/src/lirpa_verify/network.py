@@ -6,19 +6,21 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from lirpa_core import BoundedParameter
-from lirpa_core.capture.batch_state import fixable
 from lirpa_verify.errors import NetworkError
 
 Shape: TypeAlias = tuple[int, ...]
 
 #: From one example, a tensor `[*S]` for each input, to the flattened outputs `[K]`.
 Original: TypeAlias = Callable[[Sequence[Tensor]], Tensor]
+
+#: Layers that compute another function in training mode.
+_OTHER_IN_TRAINING: Final = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,9 @@ def from_module(model: nn.Module, inputs: Sequence[Tensor]) -> Network:
 
 
 def _refuse_training_mode(model: nn.Module, name: str) -> None:
-    parts = [path for path, part in model.named_modules() if fixable(part)]
+    parts = [
+        path for path, part in model.named_modules() if part.training and isinstance(part, _OTHER_IN_TRAINING)
+    ]
     if model.training or parts:
         which = name if model.training else f"{name}: {', '.join(map(repr, parts))}"
         raise NetworkError(f"{which} is in training mode; call model.eval() first")

@@ -19,10 +19,9 @@ from torch.utils import _pytree as pytree  # the public torch.utils.pytree is no
 
 from lirpa_core.capture import ModuleReader
 from lirpa_core.graph import Graph, Node, NodeKind
-from lirpa_core.plugins import LiveModel
-from lirpa_core.plugins.reader import CaptureRules
-from lirpa_core.problem.evaluation import evaluate_node, parameter_leaves
-from lirpa_core.rules.call import Const
+from lirpa_core.plugins import CaptureRules, LiveModel
+from lirpa_core.problem import evaluate_node
+from lirpa_core.rules import Const
 
 _WIDE: Final = {torch.float32: torch.float64, torch.complex64: torch.complex128}
 
@@ -74,9 +73,14 @@ def widened(graph: Graph, module: nn.Module) -> Graph:
         module: The module that it was captured of.
     """
     with torch.no_grad():
-        constants = dict(parameter_leaves(graph, module))
+        constants: dict[str, Const] = {}
         for node in graph.nodes:
-            if node.kind is NodeKind.OPERATOR and all(name in constants for name in node.inputs):
+            if node.kind in (NodeKind.PARAMETER, NodeKind.BUFFER):
+                owner, _, name = node.path.rpartition(".")
+                constants[node.name] = Const(getattr(module.get_submodule(owner), name))
+            elif node.kind is NodeKind.CONSTANT:
+                constants[node.name] = Const(graph.constants[node.path])
+            elif node.kind is NodeKind.OPERATOR and all(name in constants for name in node.inputs):
                 constants[node.name] = evaluate_node(node, constants)
     return dataclasses.replace(
         graph,
