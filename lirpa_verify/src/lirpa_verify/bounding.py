@@ -63,7 +63,9 @@ class Bounder:
         wider = own is torch.float32 and dtype is torch.float64
         live = LiveModel(self.task.module(own if wider else dtype), straight=self.task.network.straight)
         example = tuple(x.to(dtype) for x in self.task.region.nominal)
-        return BoundedModule(Widened(live) if wider else live, example)
+        if wider:  # the module rounds in float32, and is compared with its graph when it is captured
+            return BoundedModule(Widened(live), example, bound_opts={"tripwire": False})
+        return BoundedModule(live, example)
 
     def intermediate_bounds(self, method: str | Method) -> Mapping[str, Interval]:
         """Bounds of all nodes over the task's region, `[1, *S]`."""
