@@ -64,7 +64,7 @@ class Bounder:
         live = LiveModel(self.task.module(own if wider else dtype), straight=self.task.network.straight)
         example = tuple(x.to(dtype) for x in self.task.region.nominal)
         if wider:  # the module rounds in float32, and is compared with its graph when it is captured
-            return BoundedModule(Widened(live), example, bound_opts={"tripwire": False})
+            return BoundedModule(Widened(live), example, {"tripwire": False})
         return BoundedModule(live, example)
 
     def intermediate_bounds(self, method: str | Method) -> Mapping[str, Interval]:
