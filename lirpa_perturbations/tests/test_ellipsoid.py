@@ -41,6 +41,15 @@ def test_attacks_stay_inside(brute: Any) -> None:
     )
 
 
+def test_a_radius_that_became_negative_in_place_is_refused() -> None:
+    eps, x = torch.tensor(0.1), torch.zeros(1, 3)
+    ptb = PerturbationEllipsoid(torch.eye(3), eps)
+    ptb.validate(x)
+    eps.sub_(1)
+    with pytest.raises(PerturbationError, match="eps must be finite, not negative"):
+        ptb.validate(x)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

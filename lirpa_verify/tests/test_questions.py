@@ -24,7 +24,7 @@ from lirpa_verify.errors import NetworkError, PropertyError
 from lirpa_verify.properties import exact
 from torch import Tensor, nn
 
-from lirpa_core import BoundedModule, BoundedTensor, PerturbationLpNorm
+from lirpa_core import BoundedModule, BoundedParameter, BoundedTensor, PerturbationLpNorm
 from lirpa_core.errors import InputError, OptionError
 
 
@@ -232,6 +232,36 @@ def test_bad_questions_are_refused(relu_net: nn.Module) -> None:
     relu_net.eval()[0].bias.data[0] = float("nan")
     with pytest.raises(NetworkError, match="NaN"):
         verify(relu_net, x, ball, robust(0))
+
+
+def test_networks_that_are_not_one_function_in_real_arithmetic_are_refused(relu_net: nn.Module) -> None:
+    ball = PerturbationLpNorm(eps=0.1)
+    dropping = nn.Sequential(relu_net, nn.Dropout(0.5)).eval()
+    dropping[1].train()
+    with pytest.raises(NetworkError, match="'1' is in training mode"):
+        verify(dropping, torch.zeros(1, 2), ball, robust(0))
+    with pytest.raises(NetworkError, match=r"type torch\.bfloat16"):
+        verify(nn.Linear(2, 2).bfloat16().eval(), torch.zeros(1, 2, dtype=torch.bfloat16), ball, robust(0))
+    moving = nn.Linear(2, 2).eval()
+    moving.weight = BoundedParameter(moving.weight.data, ball)
+    with pytest.raises(NetworkError, match="parameter 'weight' is perturbed"):
+        verify(moving, torch.zeros(1, 2), ball, robust(0))
+
+
+def test_a_property_of_inputs_leaves_the_modes_of_parts_alone() -> None:
+    class Part(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    part = Part()
+    model = nn.Sequential(nn.Linear(1, 1), part).eval()
+    part.train()
+    above = Inequality(outputs=((0, exact(1)),), inputs=((0, exact(-1)),), constant=exact(-100))
+    assert (
+        verify(model, torch.zeros(1, 1), PerturbationLpNorm(eps=0.1), Property(((above,),))).status
+        == "proved"
+    )
+    assert part.training
 
 
 def test_files_are_proved_and_refuted(absolute_onnx: Path, write_query: Callable[..., Path]) -> None:

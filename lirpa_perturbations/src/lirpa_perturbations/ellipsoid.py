@@ -42,22 +42,25 @@ class PerturbationEllipsoid(Perturbation):
     eps: Any = 1.0
 
     def __post_init__(self) -> None:
-        eps = parse_limit("eps", self.eps)
-        radius = None if eps is None else torch.as_tensor(eps).detach()
-        if radius is None or radius.dim() > 1 or not bool((radius >= 0).all() & radius.isfinite().all()):
-            raise PerturbationError(f"eps must be finite, not negative, a number or [B], but is {self.eps!r}")
-        object.__setattr__(self, "eps", eps)
+        object.__setattr__(self, "eps", parse_limit("eps", self.eps))
+        self._check_eps()
         given = self.covariance
         if not isinstance(given, Tensor) or given.dim() not in (2, 3) or given.shape[-1] != given.shape[-2]:
             shown = list(given.shape) if isinstance(given, Tensor) else repr(given)
             raise PerturbationError(f"covariance must be a tensor [n, n] or [B, n, n], not {shown}")
         require_real_finite(given, "covariance")
 
+    def _check_eps(self) -> None:
+        radius = None if self.eps is None else torch.as_tensor(self.eps).detach()
+        if radius is None or radius.dim() > 1 or not bool((radius >= 0).all() & radius.isfinite().all()):
+            raise PerturbationError(f"eps must be finite, not negative, a number or [B], but is {self.eps!r}")
+
     @property
     def is_box(self) -> bool:
         return False
 
     def validate(self, x: Tensor) -> None:
+        self._check_eps()  # a tensor may have changed in place
         require_real_finite(x)
         n = x[0].numel()
         matrix = self.covariance.detach()

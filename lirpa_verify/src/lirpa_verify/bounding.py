@@ -15,6 +15,7 @@ from lirpa_core.api import functional
 from lirpa_core.methods import Method
 from lirpa_core.plugins import LiveModel
 from lirpa_verify.task import Task
+from lirpa_verify.widened import Widened
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +59,13 @@ class Bounder:
         return self._bounded(torch.float32)
 
     def _bounded(self, dtype: torch.dtype) -> BoundedModule:
-        live = LiveModel(self.task.module(dtype), straight=self.task.network.straight)
-        return BoundedModule(live, tuple(x.to(dtype) for x in self.task.region.nominal))
+        own = self.task.network.dtype
+        wider = own is torch.float32 and dtype is torch.float64
+        live = LiveModel(self.task.module(own if wider else dtype), straight=self.task.network.straight)
+        example = tuple(x.to(dtype) for x in self.task.region.nominal)
+        if wider:  # the module rounds in float32, and is compared with its graph when it is captured
+            return BoundedModule(Widened(live), example, {"tripwire": False})
+        return BoundedModule(live, example)
 
     def intermediate_bounds(self, method: str | Method) -> Mapping[str, Interval]:
         """Bounds of all nodes over the task's region, `[1, *S]`."""

@@ -6,17 +6,21 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from lirpa_core import BoundedParameter
 from lirpa_verify.errors import NetworkError
 
 Shape: TypeAlias = tuple[int, ...]
 
 #: From one example, a tensor `[*S]` for each input, to the flattened outputs `[K]`.
 Original: TypeAlias = Callable[[Sequence[Tensor]], Tensor]
+
+#: Layers that compute another function in training mode.
+_OTHER_IN_TRAINING: Final = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +102,13 @@ def from_module(model: nn.Module, inputs: Sequence[Tensor]) -> Network:
         inputs: An example batch of each input, `[B, *S]`.
 
     Raises:
-        NetworkError: For a module in training mode, or weights that are not finite.
+        NetworkError: For a module of which any part is in training mode, inputs of another type than float32 or float64,
+            weights that are not finite, or sets of weights.
     """
     name = type(model).__name__
-    if model.training:
-        raise NetworkError(f"{name} is in training mode; call model.eval() first")
+    _refuse_training_mode(model, name)
+    _refuse_other_types(inputs, name)
+    _refuse_sets_of_weights(model, name)
     refuse_non_finite(model, name)
     flat = Flat(model)
     flat.training = False
@@ -116,3 +122,31 @@ def from_module(model: nn.Module, inputs: Sequence[Tensor]) -> Network:
     return Network(
         flat, tuple(tuple(x.shape[1:]) for x in inputs), inputs[0].dtype, original, first.numel(), name
     )
+
+
+def _refuse_training_mode(model: nn.Module, name: str) -> None:
+    parts = [
+        path for path, part in model.named_modules() if part.training and isinstance(part, _OTHER_IN_TRAINING)
+    ]
+    if model.training or parts:
+        which = name if model.training else f"{name}: {', '.join(map(repr, parts))}"
+        raise NetworkError(f"{which} is in training mode; call model.eval() first")
+
+
+def _refuse_other_types(inputs: Sequence[Tensor], name: str) -> None:
+    """Of a network of 16 bits its rounding is a part; proofs are about real arithmetic."""
+    types = {x.dtype for x in inputs if x.is_floating_point()} or {x.dtype for x in inputs}
+    if len(types) != 1 or not types <= {torch.float32, torch.float64}:
+        raise NetworkError(
+            f"{name}: its inputs are of type {', '.join(sorted(map(str, types)))}; expected all torch.float32, or all torch.float64. "
+            "Convert the model and its inputs with .float() or .double() first: what is proved is then about that model."
+        )
+
+
+def _refuse_sets_of_weights(model: nn.Module, name: str) -> None:
+    moving = [path for path, value in model.named_parameters() if isinstance(value, BoundedParameter)]
+    if moving:
+        raise NetworkError(
+            f"{name}: parameter '{moving[0]}' is perturbed, and only sets of inputs are verified; give the weight as a plain "
+            "parameter, or bound the network by BoundedModule.compute_bounds"
+        )

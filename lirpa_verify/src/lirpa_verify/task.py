@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from lirpa_verify.network import Network, in_evaluation
+from lirpa_verify.network import Network
 from lirpa_verify.properties.property import Property
 from lirpa_verify.region import Region
 
@@ -69,6 +69,7 @@ class WithInputs(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+        self.training = False
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Run the module."""
@@ -106,7 +107,7 @@ class Task:
         """What the rows are over: the network, its inputs behind its outputs if the property is over them."""
         own = self.network.dtype
         module = self.network.module if dtype == own else self.network.computing_in(dtype)
-        return in_evaluation(WithInputs(module)) if self.property.has_inputs else module
+        return WithInputs(module) if self.property.has_inputs else module
 
 
 @dataclass(frozen=True, eq=False)

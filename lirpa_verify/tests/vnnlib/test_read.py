@@ -108,6 +108,8 @@ def test_gzipped_files_are_read(tmp_path: Path) -> None:
         ("(declare-const A Real)", "expected inputs X_0"),
         ("not a property", "declares no input"),
         (OLD + BOX + "(assert (<= Y_0", "syntax error"),
+        (OLD + BOX + "(assert (<= Y_0 1e400))", "too large for a double"),
+        (OLD + BOX + "(assert (<= Y_0 1e-400))", "too small for a normal one"),
     ],
 )
 def test_what_cannot_be_used_is_named(text: str, message: str) -> None:

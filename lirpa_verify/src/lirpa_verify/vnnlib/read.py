@@ -81,6 +81,11 @@ def parse_vnnlib(text: str) -> Query:
         parsed = parser.parse_query_string(as_version_2(text))
     except parser.VNNLibException as error:
         raise PropertyError(f"not a VNN-LIB property: {_described(str(error))}") from error
+    except IndexError as error:  # `stod` of the parser, which also reads numbers as doubles
+        raise PropertyError(
+            "VNN-LIB: a number is too large for a double, or too small for a normal one; write 0 for one of these, and leave out "
+            "a limit that nothing reaches"
+        ) from error
     inputs, outputs, offsets = _variables(parsed)
     common: list[Inequality] = []
     choices: list[list[list[Inequality]]] = []
