@@ -143,6 +143,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "lirpa_verify/branching/neurons": "lirpa_verify/tests/branching/test_babsr.py",
         "lirpa_verify/certification/*": "lirpa_verify/tests/certification/test_run.py",
         "lirpa_verify/clock": "lirpa_verify/tests/test_questions.py",
+        "lirpa_verify/digests": "lirpa_verify/tests/instances/test_run.py",
         "lirpa_verify/commands/*": "lirpa_verify/tests/commands/test_commands.py",
         "lirpa_verify/errors": "lirpa_verify/tests/test_questions.py",
         "lirpa_verify/instances/*": "lirpa_verify/tests/instances/test_run.py",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lirpa_verify.errors import InstancesError
 from lirpa_verify.instances import ResultsFile, read_instances, run_instances
 from lirpa_verify.instances.table import by_family
 from lirpa_verify.running import Failed, Finished, Overran, Work
@@ -39,6 +40,21 @@ def test_every_instance_has_a_result(listed: Path, tmp_path: Path) -> None:
     assert answers["missing.vnnlib"].startswith("error: cannot read the property file")
     assert "proved by" in told[0]
     assert run_instances(read_instances(listed), results, timeout=20) == []
+
+
+@pytest.mark.parametrize("changed", ["network", "query"])
+def test_answers_about_other_files_are_not_kept(changed: str, listed: Path, tmp_path: Path) -> None:
+    instances = read_instances(listed)[:2]
+    solved = Scripted(("unsat", ""))
+    run_instances(instances[:1], ResultsFile(tmp_path / "out.csv"), timeout=20, runner=solved)
+    assert len(run_instances(instances, ResultsFile(tmp_path / "out.csv"), timeout=20, runner=solved)) == 1
+    path = instances[0].paths[changed == "query"]
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n")
+    with pytest.raises(InstancesError, match=rf"{path.name} is not what it was .*out\.csv"):
+        run_instances(instances, ResultsFile(tmp_path / "out.csv"), timeout=20, runner=solved)
+    path.write_bytes(before)
+    assert run_instances(instances, ResultsFile(tmp_path / "out.csv"), timeout=20, runner=solved) == []
 
 
 class Scripted:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from lirpa_core import PerturbationLpNorm
 from lirpa_core.errors import InputError
 from lirpa_verify.answers.accuracy import Certificate
 from lirpa_verify.certification.examples import Certifier
 from lirpa_verify.certification.sources import load_data, load_model
+from lirpa_verify.digests import digest_of
 from lirpa_verify.ladder.standard import AUTO
-
-#: How many hexadecimal digits stand for a file.
-_DIGITS: Final = 16
 
 
 @dataclass(frozen=True)
@@ -95,6 +91,6 @@ class Question:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:_DIGITS]
+        return digest_of(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error}") from error

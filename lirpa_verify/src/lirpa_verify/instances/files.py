@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lirpa_verify.digests import digest_of
 from lirpa_verify.errors import InstancesError
 from lirpa_verify.running.rows import RowsFile
 
@@ -108,6 +109,9 @@ def _instance(path: Path, number: int, row: dict[str, str]) -> Instance:
 class ResultsFile:
     """A file with a line for each finished instance, in VNN-COMP's columns.
 
+    Beside it, in a file of the same name and `.digests`, stands by which contents of networks and properties it is answered,
+    so that answers about files that have changed since are not taken for answers about these.
+
     Args:
         path: The file; it is made where it does not exist.
 
@@ -119,6 +123,8 @@ class ResultsFile:
         self._file = RowsFile(path)
         self.outcomes = [self._parse(number, row) for number, row in enumerate(self._file.rows, 1)]
         self._file.begin()
+        self._read = RowsFile(self._file.path.with_name(self._file.path.name + ".digests"))
+        self._read.begin()
 
     def _parse(self, number: int, row: Sequence[str]) -> Outcome:
         try:
@@ -131,9 +137,37 @@ class ResultsFile:
             ) from error
 
     def open_instances(self, instances: Sequence[Instance]) -> list[Instance]:
-        """The instances that have no line yet."""
-        done = {(o.network, o.query) for o in self.outcomes}
-        return [i for i in instances if (i.network, i.query) not in done]
+        """The instances that have no line yet.
+
+        Raises:
+            InstancesError: If a network or a property of one that has a line is not what it was then.
+        """
+        answered = {(o.network, o.query) for o in self.outcomes}
+        known = dict(self._digests())
+        done = [i for i in instances if (i.network, i.query) in answered]
+        for name, path in _files(done).items():
+            if name in known and _digest(path) != known[name]:
+                raise InstancesError(
+                    f"{path} is not what it was when its answers were written to {self._file.path}. Give another file for the "
+                    f"results, or remove this one, and {self._read.path.name} with it, to have all answered anew."
+                )
+        return [i for i in instances if (i.network, i.query) not in answered]
+
+    def note_files(self, instances: Sequence[Instance]) -> None:
+        """Write down what is in the files of instances that are about to be answered.
+
+        Raises:
+            InstancesError: If it cannot be written.
+        """
+        known = dict(self._digests())
+        for name, path in _files(instances).items():
+            now = _digest(path)
+            if known.get(name) != now:
+                self._read.append([name, now])
+
+    def _digests(self) -> list[tuple[str, str]]:
+        rows = [row for row in self._read.rows if len(row) == len(("name", "digest"))]
+        return [(name, digest) for name, digest in rows]
 
     def append(self, outcome: Outcome) -> None:
         """Add a line, and see it on the disk.
@@ -152,3 +186,16 @@ class ResultsFile:
             ]
         )
         self.outcomes.append(outcome)
+
+
+def _files(instances: Sequence[Instance]) -> dict[str, Path]:
+    """The files of instances, each once, by the names that the list gives them."""
+    return {name: path for i in instances for name, path in zip((i.network, i.query), i.paths, strict=True)}
+
+
+def _digest(path: Path) -> str:
+    """What is in a file; a missing one is answered by an error, and has changed once it is there."""
+    try:
+        return digest_of(path)
+    except OSError:
+        return "unreadable"

@@ -41,15 +41,17 @@ def run_instances(
         The outcomes of this run.
 
     Raises:
-        InstancesError: If a result cannot be written.
+        InstancesError: If a result cannot be written, or the files behind a result that is there have changed since.
         OptionError: If the timeout is not positive, or Ray is needed and not installed.
     """
     Clock(timeout)  # refuses a wrong one before anything runs
     runner = InProcesses() if runner is None else runner
     work = Work(partial(_solver, timeout, seed, branching), partial(_limit, timeout), kept=1)
     outcomes = []
+    unanswered = results.open_instances(instances)
+    results.note_files(unanswered)
     # A worker on another machine has another working directory.
-    left = [replace(one, folder=one.folder.resolve()) for one in results.open_instances(instances)]
+    left = [replace(one, folder=one.folder.resolve()) for one in unanswered]
     for finished in runner.run(work, left):
         outcome, explanation = _outcome(finished)
         results.append(outcome)
