@@ -19,4 +19,4 @@ def test_registers_a_reader_and_no_rules() -> None:
     plugin.lirpa_register_perturbations(perturbations)
     plugin.lirpa_register_readers(readers)
     assert not perturbations.registrations()
-    assert [r.key for r in readers.registrations()] == ["onnx"]
+    assert [r.key for r in readers.registrations()] == ["onnx", "widened module"]
