@@ -3,7 +3,7 @@
     python -m benchmarks.verify --instances instances.csv --timeout 60
     python -m benchmarks.verify --instances instances.csv --timeout 60 --every 5 --json verify.json
 
-With `--json` a run that was cut off goes on where it was, as long as the file is there.
+With `--json` a run that was cut off goes on where it was, as long as the file is there; what it has of other instances is left out of the table.
 
 Every instance is a call of `lirpa verify` in a new process, so the time has Python's start and all imports in it. With
 `--processor`, for machines that others use too, the limit and the times are seconds that the processor worked for that
@@ -98,7 +98,14 @@ def main() -> None:
     listed = [i for i in listed if not arguments.family or i.family in arguments.family]
     path: Path | None = arguments.path
     details = json.loads(path.read_text()) if path is not None and path.exists() else []
+    asked = {(i.network, i.query) for i in listed}
     outcomes = [Outcome(*(d[f.name] for f in fields(Outcome))) for d in details]
+    outcomes = [o for o in outcomes if (o.network, o.query) in asked]
+    if outcomes:
+        print(
+            f"{len(outcomes)} of {len(listed)} are in {path} already, by the version that wrote them",
+            flush=True,
+        )
     done = {(o.network, o.query) for o in outcomes}
     folder = Path(tempfile.mkdtemp())
     _compile_packages()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +295,20 @@ def test_files_that_do_not_fit_are_refused(absolute_onnx: Path, write_query: Cal
         verify_files(absolute_onnx, wide)
     with pytest.raises(PropertyError, match="set of inputs is empty"):
         verify_files(absolute_onnx, write_query("(assert (>= Y_0 0))", box=(1, -1)))
+
+
+def test_margins_are_at_most_the_exact_ones() -> None:
+    """The difference of two numbers of float64, in fractions."""
+    model = nn.Linear(1, 1, bias=False, dtype=torch.float64).eval()
+    model.weight.data.fill_(1.0)
+    for k in range(1, 40):
+        x, limit = k / 7, k / 3
+        result = verify(
+            model,
+            torch.tensor([[x]], dtype=torch.float64),
+            PerturbationLpNorm(eps=0.0),
+            output_in_box(upper=limit),
+        )
+        (margin,) = result.margins[0].tolist()
+        exact = Fraction(limit) - Fraction(x)
+        assert exact - Fraction(1, 10**7) <= Fraction(margin) <= exact

@@ -80,6 +80,21 @@ def test_what_only_a_copy_in_float64_does_is_not_proved() -> None:
         assert verify(module, x, PerturbationLpNorm(eps=0.0), limits, ladder=steps).status == "unknown"
 
 
+def test_weights_that_changed_are_followed() -> None:
+    linear = nn.Linear(1, 1).requires_grad_(requires_grad=False)
+    x = torch.ones(1, 1, dtype=torch.float64)
+    bounded = BoundedModule(Widened(LiveModel(linear.eval())), x)
+    point = BoundedTensor(x, PerturbationLpNorm(eps=0.0))
+    for change in (
+        lambda: linear.weight.data.fill_(3.0),
+        lambda: linear.bias.data.fill_(5.0),
+        lambda: setattr(linear, "weight", nn.Parameter(torch.full((1, 1), -1.0), requires_grad=False)),
+    ):
+        change()
+        lower, upper = bounded.compute_bounds(point, method="CROWN")
+        assert float(lower) <= float(linear.weight) + float(linear.bias) <= float(upper)
+
+
 def test_other_sources_are_left_to_other_readers() -> None:
     assert not WidenedReader().accepts(Tenth())
     assert not WidenedReader().accepts(LiveModel(Tenth()))

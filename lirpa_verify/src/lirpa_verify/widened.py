@@ -31,7 +31,8 @@ class Widened:
     """A source for `BoundedModule`, which is then given inputs of float64.
 
     Attributes:
-        live: A module that takes inputs of float32. Its weights are taken as they are when it is captured.
+        live: A module that takes inputs of float32. Its weights are written in float64 when it is captured, and the module is
+            captured anew once one of them has changed.
     """
 
     live: LiveModel
@@ -86,6 +87,8 @@ def widened(graph: Graph, module: nn.Module) -> Graph:
         graph,
         nodes=tuple([_constant(node) if node.name in constants else _operator(node) for node in graph.nodes]),
         constants={name: _wide(const) for name, const in constants.items()},
+        # All weights are numbers of the graph now, so it holds as long as they do.
+        specialized=(*graph.specialized, *graph.constants.values(), *module.parameters(), *module.buffers()),
     )
 
 

@@ -115,3 +115,9 @@ def test_a_conversion_that_computes_something_else_is_refused(
     monkeypatch.setattr(load.onnx2fx, "convert", lambda _: Wrong())
     with pytest.raises(NetworkError, match=r"differs from onnxruntime by 0\.001"):
         load_onnx(absolute_onnx)
+
+
+def test_a_node_that_was_converted_to_what_does_not_run_is_named(write_onnx: Callable[..., Path]) -> None:
+    node = helper.make_node("MeanVarianceNormalization", ["x"], ["y"], name="normal", axes=[0, 2, 3])
+    with pytest.raises(NetworkError, match=r"net\.onnx: node '.*' was converted to what does not run"):
+        load_onnx(write_onnx([node], {}, [1, 4], [1, 4]))

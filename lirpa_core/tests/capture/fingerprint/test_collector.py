@@ -153,3 +153,46 @@ def test_imports_are_no_change(monkeypatch):
     found = Fingerprint.of(Reads())
     monkeypatch.setitem(sys.modules, "imported_since", types.ModuleType("imported_since"))
     assert found.holds()
+
+
+RATES = {"rate": 1.0}
+
+
+class Scaled(nn.Conv2d):
+    """Its `forward` is PyTorch's, which calls what stands here."""
+
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight * RATES["rate"], bias)
+
+
+class Mixin:
+    def _conv_forward(self, x, weight, bias):
+        return nn.Conv2d._conv_forward(self, x, weight * RATES["rate"], bias)
+
+
+class Mixed(Mixin, nn.Conv2d):
+    pass
+
+
+class Subscript(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, func, kinds, args=(), kwargs=None):
+        found = super().__torch_function__(func, kinds, args, kwargs or {})
+        return found * RATES["rate"] if func is torch.Tensor.mul else found
+
+
+class Holding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.ones(1).as_subclass(Subscript)
+
+    def forward(self, x):
+        return x * self.factor
+
+
+@pytest.mark.parametrize("model", [lambda: Scaled(1, 1, 1), lambda: Mixed(1, 1, 1), Holding])
+def test_what_the_code_of_libraries_calls_is_followed(model, monkeypatch):
+    found = Fingerprint.of(model())
+    assert found.holds()
+    monkeypatch.setitem(RATES, "rate", 2.0)
+    assert not found.holds()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from lirpa_verify.rounding import is_positive
+from lirpa_verify.rounding import is_positive, slack
 from lirpa_verify.task import Counterexample, Task
 
 
@@ -41,8 +41,12 @@ class Progress:
 
     @property
     def margins(self) -> Tensor:
-        """Best lower bounds of the violations' margins, `[G]`."""
-        return self.task.rows.margins(self.lower.unsqueeze(0))[0].maximum(self.searched)
+        """Lower bounds of the violations' margins, `[G]`: the best less what rounding could have added; zero where one is excluded."""
+        rows = self.task.rows
+        scale = rows.constants.abs().expand_as(rows.groups).masked_fill(~rows.groups, 0).amax(1)
+        of_rows = rows.margins((self.lower - slack(rows.constants)).unsqueeze(0))[0]
+        found = of_rows.maximum(self.searched - slack(scale))
+        return torch.where(self.excluded, found.clamp(min=0), found)
 
     @property
     def open(self) -> list[int]:

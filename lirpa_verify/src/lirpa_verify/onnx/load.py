@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gzip
 import zlib
@@ -15,7 +16,7 @@ import onnx2fx
 import torch
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from lirpa_verify.errors import NetworkError
 from lirpa_verify.network import Flat, Network, Shape, refuse_non_finite
@@ -24,6 +25,18 @@ from lirpa_verify.onnx.runtime import Runtime
 
 #: How far the converted network may be from onnxruntime, relative to outputs larger than one.
 TOLERANCE: Final = 1e-5
+
+#: What a converter, and the code that it makes, raise for a network that they cannot do.
+_FAILURES: Final = (
+    onnx2fx.Onnx2FxError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 #: Random inputs of the comparison; two of them are also compared as one batch.
 _SAMPLES: Final = 3
@@ -50,7 +63,7 @@ def load_onnx(path: str | Path) -> Network:
 def _convert(model: ModelProto, name: str) -> nn.Module:
     try:
         module: nn.Module = onnx2fx.convert(model)
-    except (onnx2fx.Onnx2FxError, RuntimeError, ValueError, KeyError, NotImplementedError) as error:
+    except _FAILURES as error:
         raise NetworkError(f"{name}: cannot be converted: {error}") from error
     refuse_non_finite(module, name)
     return module.eval().requires_grad_(requires_grad=False)
@@ -95,7 +108,7 @@ def _laid_out(module: nn.Module, runtime: Runtime, name: str) -> Network:
     wanted = np.stack([runtime(sample) for sample in samples])  # [N, K]
     flat = Flat(module).eval()
     double = copy.deepcopy(flat).double()
-    _compare(_one_by_one(double.module, samples), wanted, name)
+    _compare(_one_by_one(double.module, samples, name), wanted, name)
     layouts = [runtime.shapes]
     if all(shape[:1] == (1,) for shape in runtime.shapes):
         layouts.insert(0, tuple(shape[1:] for shape in runtime.shapes))
@@ -134,14 +147,48 @@ class _Replay:
         return torch.from_numpy(self._runtime(arrays))
 
 
-def _one_by_one(module: nn.Module, samples: Sequence[Sequence[np.ndarray[Any, Any]]]) -> np.ndarray[Any, Any]:
+class _Noticing(fx.Interpreter):
+    """Runs a converted network node by node, and knows at which one it is."""
+
+    at: str = "its first node"
+
+    def run_node(self, n: fx.Node) -> Any:
+        self.at = f"node '{n.name}'"
+        return super().run_node(n)
+
+
+def _one_by_one(
+    module: nn.Module, samples: Sequence[Sequence[np.ndarray[Any, Any]]], name: str
+) -> np.ndarray[Any, Any]:
+    """What the converted network gives for each example, `[N, K]`.
+
+    Raises:
+        NetworkError: If it cannot be run, which onnxruntime could; says at which node.
+    """
     found = []
     with torch.no_grad():
         for sample in samples:
-            result = module(*(torch.from_numpy(x).double() for x in sample))
+            inputs = [torch.from_numpy(x).double() for x in sample]
+            try:
+                result = _Unwrapped(module)(*inputs)
+            except _FAILURES as error:
+                raise NetworkError(
+                    f"{name}: {_failing(module, inputs)} was converted to what does not run: {error}"
+                ) from error
             parts = result if isinstance(result, list | tuple) else [result]
             found.append(torch.cat([p.flatten() for p in parts]).numpy())
     return np.stack(found)
+
+
+def _failing(module: nn.Module, inputs: Sequence[Tensor]) -> str:
+    """The node of a converted network that fails."""
+    if not isinstance(module, fx.GraphModule):
+        return "a node"
+    running = _Noticing(module)
+    running.extra_traceback = False
+    with contextlib.suppress(_FAILURES):
+        running.run(*inputs)
+    return running.at
 
 
 def _compare(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], name: str) -> None:

@@ -15,7 +15,7 @@ from lirpa_core.capture.fingerprint.code import globals_in, modules_in, names_in
 from lirpa_core.capture.fingerprint.contents import INTERNAL, PLAIN, contents_and_parts
 from lirpa_core.capture.fingerprint.libraries import is_library, is_opaque
 from lirpa_core.capture.fingerprint.table import Table
-from lirpa_core.capture.fingerprint.used_classes import UsedClasses
+from lirpa_core.capture.fingerprint.used_classes import METHODS, UsedClasses
 from lirpa_core.capture.hooks import HOOKS_OF_ALL
 
 #: Lists of a recurrent layer's own parameters.
@@ -28,7 +28,7 @@ Notes: TypeAlias = frozenset[tuple[int, Any]]
 def read_of_class(kind: type, names: Iterable[str]) -> Iterator[str]:
     """Those among names in a class that code may read; Python adds others, such as `__annotations__`, when it likes."""
     own = vars(kind)
-    return (name for name in names if not name.startswith("__") or isinstance(own[name], types.FunctionType))
+    return (name for name in names if not name.startswith("__") or isinstance(own[name], METHODS))
 
 
 @dataclass(eq=False)
@@ -96,6 +96,7 @@ class Collector:
         for base in type(module).__mro__:
             if base is not nn.Module and base is not object:
                 self.class_of_code(base, made=False)
+        self.used.inherits(type(module))
 
     def table(self, table: Mapping[Any, Any]) -> None:
         if table:
@@ -123,6 +124,7 @@ class Collector:
     def named(self, kind: type) -> None:
         """A class that code names: it may make objects of it, and read what the class and its own class have."""
         self.used.add(kind)
+        self.used.inherits(kind)
         for base in kind.__mro__:
             self.class_of_code(base, made=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import PurePath
 
@@ -10,6 +11,9 @@ _FOREIGN = frozenset({"torch", "numpy", "builtins", "sympy", "mpmath", "flint", 
 
 #: Modules of the standard library whose objects change while nothing that a model computes does: caches, locks, registries.
 _BUSY = frozenset({"logging", "threading", "typing", "warnings"})
+
+#: Where the standard library is.
+_STANDARD = PurePath(os.__file__).parent
 
 #: Folders of installed packages.
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -20,8 +24,7 @@ def is_library(module: str | None) -> bool:
 
     What such code reads is not looked for: it does not decide what a model computes, and it reaches everything.
     """
-    root = _root(module)
-    return root in _FOREIGN or root in sys.stdlib_module_names
+    return _root(module) in _FOREIGN or _is_standard(module)
 
 
 def is_opaque(module: str | None) -> bool:
@@ -31,6 +34,15 @@ def is_opaque(module: str | None) -> bool:
     """
     root = _root(module)
     return root in _FOREIGN or root in _BUSY
+
+
+def _is_standard(module: str | None) -> bool:
+    """Whether it is a module of the standard library, and not one of the user's with such a name: `test`, `code`, `statistics`."""
+    found = sys.modules.get(module or "")
+    if found is None or _root(module) not in sys.stdlib_module_names:
+        return False
+    file = getattr(found, "__file__", None)
+    return file is None or (PurePath(file).is_relative_to(_STANDARD) and not is_installed(module))
 
 
 def is_installed(module: str | None) -> bool:
