@@ -186,7 +186,7 @@ def _failing(module: nn.Module, inputs: Sequence[Tensor]) -> str:
         return "a node"
     running = _Noticing(module)
     running.extra_traceback = False
-    with contextlib.suppress(_FAILURES):
+    with contextlib.suppress(*_FAILURES):
         running.run(*inputs)
     return running.at
 
